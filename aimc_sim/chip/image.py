@@ -1,0 +1,143 @@
+"""The chip's program: what runs where. The mapper writes it, the chip executes it.
+
+An image is a list of steps in execution order. A step reads named values and writes one value,
+whose name is the step's own. Values are batches of feature maps or vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Block:
+    """One core's share of a layer: weight rows ``row_start:row_stop``, columns likewise.
+
+    ``row_index`` counts blocks along the inputs: their partial sums are accumulated from
+    block 0 (the head of the chain) to the last one (the tail), which writes the output.
+    """
+
+    layer: str
+    core: int
+    row_index: int
+    col_index: int
+    row_start: int
+    row_stop: int
+    col_start: int
+    col_stop: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows (inputs) and columns (outputs) used in the crossbar."""
+        return self.row_stop - self.row_start, self.col_stop - self.col_start
+
+
+@dataclass(frozen=True)
+class AnalogLayer:
+    """A matrix product on the crossbars with its digital epilogue.
+
+    ``y = relu?(scale * (x @ weight) + offset [+ residual])``, per output channel, where scale
+    and offset hold bias and batch normalisation. Rows of ``weight`` run over (input channel,
+    kernel row, kernel column) as in ``torch.nn.functional.unfold``; a linear layer is a
+    1x1 kernel.
+    """
+
+    name: str
+    kind: str  # "conv2d" | "linear"
+    source: str
+    weight: np.ndarray  # (rows, cols) float32
+    scale: np.ndarray  # (cols,) float32
+    offset: np.ndarray  # (cols,) float32
+    relu: bool
+    residual: str | None = None
+    kernel_size: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    blocks: tuple[Block, ...] = ()
+    folded: tuple[str, ...] = ()  # torch modules merged into the epilogue
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the values read."""
+        return (self.source,) if self.residual is None else (self.source, self.residual)
+
+    @property
+    def chains(self) -> tuple[tuple[Block, ...], ...]:
+        """Blocks grouped by column block, each group ordered head to tail."""
+        groups: dict[int, list[Block]] = {}
+        for block in self.blocks:
+            groups.setdefault(block.col_index, []).append(block)
+        return tuple(
+            tuple(sorted(groups[i], key=lambda b: b.row_index)) for i in sorted(groups)
+        )
+
+
+@dataclass(frozen=True)
+class DigitalStep:
+    """An operation of the digital units: pooling, addition, shortcut padding, ReLU, ...
+
+    ``attrs`` holds plain JSON values; the operations are listed in
+    :mod:`aimc_sim.bridge.digital`.
+    """
+
+    name: str
+    op: str
+    sources: tuple[str, ...]
+    attrs: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Data that moves from one core to another for every output pixel.
+
+    ``kind`` is "activation", "partial_sum" or "residual"; ``route`` lists the cores passed,
+    both ends included, along links of the fabric.
+    """
+
+    kind: str
+    value: str
+    producer: int
+    consumer: int
+    route: tuple[int, ...]
+
+    @property
+    def hops(self) -> int:
+        """Links crossed."""
+        return len(self.route) - 1
+
+
+@dataclass(frozen=True)
+class ChipImage:
+    """A network placed on the cores of a chip."""
+
+    input: str
+    output: str
+    steps: tuple[AnalogLayer | DigitalStep, ...]
+    transfers: tuple[Transfer, ...]
+    cores_available: int
+
+    @property
+    def layers(self) -> tuple[AnalogLayer, ...]:
+        """The steps that run on crossbars."""
+        return tuple(step for step in self.steps if isinstance(step, AnalogLayer))
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """All blocks in execution order."""
+        return tuple(block for layer in self.layers for block in layer.blocks)
+
+    @property
+    def cores_used(self) -> int:
+        """Number of cores that hold weights."""
+        return len({block.core for block in self.blocks})
+
+    def layer(self, name: str) -> AnalogLayer:
+        """Return the analog layer of that name; KeyError lists the names there are."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        known = ", ".join(layer.name for layer in self.layers)
+        raise KeyError(f"no analog layer named '{name}'; there are: {known}")
