@@ -31,7 +31,7 @@ class Spec(BaseModel):
     """Base of all specifications: frozen, strict about names, hashed by content."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, strict=False
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, strict=True
     )
 
     def with_(self, changes: Mapping[str, Any] | None = None, /, **fields: Any) -> Self:
@@ -58,7 +58,7 @@ class Spec(BaseModel):
         """
         data = self.model_dump()
         for path, value in {**(changes or {}), **fields}.items():
-            self._set(data, path, value.model_dump() if isinstance(value, Spec) else value)
+            self._set(data, path, _plain(value))
         try:
             return type(self).model_validate(data)
         except ValidationError as error:
@@ -100,6 +100,12 @@ class Spec(BaseModel):
     def id(self) -> str:
         """Return the identity: the first 16 hex digits of the SHA-256 of :meth:`id_text`."""
         return hashlib.sha256(self.id_text().encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.model_dump()
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _without_descriptions(value: Any) -> Any:
@@ -151,7 +157,6 @@ class ProgrammingLaw(Spec):
 class DriftLaw(Spec):
     """Drift: G(t) = G_prog ((t + t0) / t0)^-nu, nu = |mu(x) + sigma(x) xi| per device."""
 
-    t0_seconds: float = quantity("s", "age at which the programmed conductance was read", gt=0)
     exponent_mean: StateCurve = quantity("-", "mean of nu against state")
     exponent_std: StateCurve = quantity("-", "spread of nu between devices against state")
     scale: float = quantity("-", "multiplies nu (1 = the published law)", 1.0, ge=0)
@@ -194,6 +199,9 @@ class PcmSpec(Spec):
     g_max_siemens: float = quantity("S", "largest element conductance that is asked for", gt=0)
     g_reference_siemens: float = quantity("S", "g_max of the published fit", gt=0)
     devices_per_element: Literal[1, 2] = quantity("-", "devices that one fitted element stands for")
+    t0_seconds: float = quantity(
+        "s", "age of the devices when the clock starts: the law's reference read", gt=0
+    )
     programming: ProgrammingLaw | None = quantity("-", "programming error")
     drift: DriftLaw | None = quantity("-", "conductance drift")
     read_noise: ReadNoiseLaw | None = quantity("-", "1/f read noise")

@@ -1,0 +1,49 @@
+"""Numba on bare arrays: the inner loops. No specs, no classes, no hidden randomness.
+
+Read in this order: ``philox`` (addressed random words), ``normal`` (words to normals),
+``pcm`` (the device laws), ``epilogue`` (read noise, ADC, affine, ReLU, requantisation).
+
+========================  ==========================================  =========================
+kernel                    formula                                     source
+========================  ==========================================  =========================
+philox.philox             Philox4x32, 10 or 7 rounds                  Salmon et al., SC 2011
+normal.pair64             Box-Muller, float64                         Box and Muller 1958
+normal.fill               Box-Muller, float32, SIMD                   polynomials fitted here
+pcm.curve                 clip(a ln x + b) or clip(a x^b); cubic      specs in ``presets``
+pcm.program               G_T + sigma(x) xi; nu = |mu + sigma xi|     specs in ``presets``
+pcm.evaluate              G ((t + t0) / t0)^-nu + 1/f noise           specs in ``presets``
+epilogue.epilogue         rint(z / step) clipped; affine; requantise  chip paper, LDPU
+========================  ==========================================  =========================
+
+Two decorators decide all compiler flags: :func:`point` for scalar formulae that are inlined
+into loops, :func:`loop` for array loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numba
+
+CONTRACT = {"contract", "nsz"}
+"""Floating-point freedom of every kernel: fused multiply-add and the sign of zero, nothing that
+reorders sums or assumes away NaN and infinity."""
+
+
+def point(function: Callable) -> Callable:
+    """Compile a scalar formula that is inlined where it is used."""
+    return numba.njit(inline="always", fastmath=CONTRACT)(function)
+
+
+def loop(function: Callable) -> Callable:
+    """Compile a parallel array loop; compiled code is kept on disk between processes."""
+    return numba.njit(
+        parallel=True, cache=True, fastmath=CONTRACT, boundscheck=False, error_model="numpy"
+    )(function)
+
+
+def serial(function: Callable) -> Callable:
+    """Compile an array loop that runs inside one thread of a :func:`loop`."""
+    return numba.njit(
+        cache=True, fastmath=CONTRACT, boundscheck=False, error_model="numpy"
+    )(function)

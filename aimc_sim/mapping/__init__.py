@@ -1,0 +1,63 @@
+"""Where a network goes on the chip. Knows the chip's program format, not torch.
+
+Read in the order of the flow::
+
+    graph.Network --lower--> steps --split--> blocks --place--> cores --route--> ChipImage
+
+- :mod:`graph`: the network as named operations on numpy arrays
+- :mod:`lower`: batch norm, bias, residual addition and ReLU move into the analog layers
+- :mod:`split`: weights larger than a crossbar become near-equal blocks
+- :mod:`place`: one core per block
+- :mod:`route`: who sends what to whom, over which links
+"""
+
+from __future__ import annotations
+
+from aimc_sim.chip.fabric import fabric_graph
+from aimc_sim.chip.image import ChipImage
+from aimc_sim.mapping.graph import Network, Node
+from aimc_sim.mapping.lower import lower
+from aimc_sim.mapping.place import place
+from aimc_sim.mapping.route import route
+from aimc_sim.mapping.split import split
+from aimc_sim.spec import ChipSpec
+
+__all__ = ["Network", "Node", "compile_network"]
+
+
+def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
+    """Compile a network into a program for a chip.
+
+    Parameters
+    ----------
+    network : Network
+        From :func:`aimc_sim.bridge.trace.trace`, or built by hand.
+    spec : ChipSpec
+        Size of the cores, number of cores and links between them.
+
+    Returns
+    -------
+    ChipImage
+        Steps with placed blocks, and the transfers between cores.
+
+    Raises
+    ------
+    CapacityError
+        If the network needs more cores than the chip has.
+    ValueError
+        If the network has no convolution or linear layer.
+    """
+    steps, output = lower(network)
+    if not any(node.op in ("conv2d", "linear") for node in network.nodes):
+        raise ValueError(
+            "the network has no Conv2d and no Linear layer, so nothing would run on the chip; "
+            "expected at least one"
+        )
+    steps = place(split(steps, spec), spec)
+    return ChipImage(
+        input=network.input,
+        output=output,
+        steps=steps,
+        transfers=route(steps, fabric_graph(spec.fabric)),
+        cores_available=spec.fabric.cores,
+    )

@@ -1,0 +1,37 @@
+"""What a trained torch network does on a 64-core phase-change-memory computing chip.
+
+Start with :class:`Chip` and :mod:`presets`; the rooms below are, from the device upward,
+``device``, ``core``, ``chip``, ``mapping``, ``bridge`` (torch), ``analysis`` and ``cli``, with
+the networks and data in ``zoo``. Importing the package loads neither torch nor matplotlib.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Chip": "aimc_sim.bridge.chip",
+    "ChipSpec": "aimc_sim.spec",
+    "CapacityError": "aimc_sim.errors",
+    "NotProgrammedError": "aimc_sim.errors",
+    "UnsupportedLayerError": "aimc_sim.errors",
+}
+_ROOMS = ("presets", "zoo", "units", "spec", "analysis")
+
+__all__ = ["__version__", *_HOMES, *_ROOMS]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"aimc_sim.{name}")
+    raise AttributeError(f"module 'aimc_sim' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,316 @@
+"""The chip as a user holds it: a thin, friendly owner of (spec, image, ranges, state, clock)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import mapping, presets, store, units
+from ..chip import state as chip_state
+from ..chip.image import AnalogLayer, ChipImage
+from ..chip.state import ChipState, Ranges
+from ..core import compensation, tile, weights
+from ..errors import NotProgrammedError
+from ..spec import ChipSpec
+from . import calibrate, executor, plan
+from .report import Report
+from .trace import trace
+
+
+class Chip:
+    """A trained network on a simulated 64-core PCM chip.
+
+    Make one with :meth:`from_model` or :meth:`load`. Methods that prepare the chip return it,
+    so that they can be chained: ``chip.at("1 day").compensate("gdc")(images)``.
+    """
+
+    def __init__(self, image: ChipImage, spec: ChipSpec) -> None:
+        self.image = image
+        self.spec = spec
+        self.ranges: Ranges | None = None
+        self.state: ChipState | None = None
+        self.time_seconds = 0.0
+        self.compensation: compensation.Method = "none"
+        self.images_seen = 0
+        self.counts = executor.new_counts()
+        self._plan: plan.Plan | None = None
+        self._references: dict[int, np.ndarray] | None = None
+
+    # ---------------------------------------------------------------- preparing
+
+    @classmethod
+    def from_model(
+        cls, model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None
+    ) -> Chip:
+        """Trace a network, fold its batch norms, split it and place it on cores.
+
+        Parameters
+        ----------
+        model : nn.Module, or a callable without arguments that returns one
+            Left untouched; evaluated as in ``model.eval()``.
+        spec : ChipSpec, optional
+            Default ``presets.hermes()``.
+
+        Returns
+        -------
+        Chip
+
+        Raises
+        ------
+        UnsupportedLayerError
+            If a layer has no counterpart on the chip; names it and what would help.
+        CapacityError
+            If the network needs more cores than there are.
+        """
+        spec = presets.hermes() if spec is None else spec
+        if not isinstance(spec, ChipSpec):
+            raise TypeError(
+                f"spec is a {type(spec).__name__}; give a ChipSpec, for example "
+                "aimc_sim.presets.hermes()"
+            )
+        if not isinstance(model, nn.Module) and callable(model):
+            model = model()
+        if not isinstance(model, nn.Module):
+            raise TypeError(
+                f"model is a {type(model).__name__}; give a torch.nn.Module, or a function "
+                "without arguments that returns one"
+            )
+        return cls(mapping.compile_network(trace(model), spec), spec)
+
+    def calibrate(self, batches: Tensor | np.ndarray | Iterable) -> Chip:
+        """Measure the ranges of all integers on a few images; returns the chip.
+
+        Parameters
+        ----------
+        batches : (B, ...) images, or an iterable of them, or of (images, labels) pairs
+            Float numbers as the torch model takes them.
+        """
+        if isinstance(batches, (Tensor, np.ndarray)):
+            batches = [batches]
+        tensors = [
+            self._images(batch[0] if isinstance(batch, (tuple, list)) else batch)
+            for batch in batches
+        ]
+        if not tensors:
+            raise ValueError("calibrate got no images; give at least one batch")
+        percentile = self.spec.calibration.percentile
+        self.ranges = calibrate.measure(self.image, tensors, percentile)
+        self._plan = None
+        return self
+
+    def program(self, seed: int = 0) -> Chip:
+        """Write all devices, start the clock at 0; returns the chip.
+
+        Parameters
+        ----------
+        seed : int
+            The same seed gives the same devices, whatever else was simulated.
+        """
+        self.state = chip_state.program(self.image, self.spec, int(seed))
+        self.time_seconds, self.images_seen = 0.0, 0
+        self._plan = self._references = None
+        return self
+
+    def at(self, time: float | str) -> Chip:
+        """Set the clock; returns the chip.
+
+        Parameters
+        ----------
+        time : float (seconds) or str ("1 h", "1 day", "1 year")
+            Since the end of programming. Any order: the same time gives the same
+            conductances. Image numbers, which address the noise of single MVMs, start at 0
+            again.
+        """
+        self.time_seconds = units.seconds(time)
+        self.images_seen, self._plan = 0, None
+        return self
+
+    def compensate(self, method: compensation.Method) -> Chip:
+        """Choose the drift compensation, measured by reads at the chip's time.
+
+        Parameters
+        ----------
+        method : "none", "gdc" (one factor per core) or "column" (one per column)
+        """
+        if method not in compensation.METHODS:
+            raise ValueError(
+                f"compensation {method!r} is unknown; choose one of "
+                + ", ".join(f"'{name}'" for name in compensation.METHODS)
+            )
+        self.compensation, self.images_seen, self._plan = method, 0, None
+        return self
+
+    # ------------------------------------------------------------------ running
+
+    def __call__(
+        self, images: Tensor | np.ndarray, *, first_image: int | None = None,
+        chunk: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Run images through the chip at its present time.
+
+        Parameters
+        ----------
+        images : (B, ...) float
+            As the torch model takes them.
+        first_image : int, optional
+            Number of the first image. The fresh read noise of an image belongs to its number;
+            by default numbers go on from the last call (one batch of 128 equals two of 64).
+        chunk : int, optional
+            Images simulated at a time; changes memory and speed, not results.
+
+        Returns
+        -------
+        (B, outputs) float32 tensor
+        """
+        x = self._images(images)
+        if self.state is None:
+            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        if self.ranges is None:
+            if self._needs_ranges():
+                warnings.warn(
+                    f"the chip was not calibrated: using these {len(x)} images to set the "
+                    "integer ranges; call chip.calibrate(batches) to choose others",
+                    stacklevel=2,
+                )
+            self.calibrate(x)
+        if self._plan is None:
+            self._plan = self._build_plan()
+        first = self.images_seen if first_image is None else first_image
+        self.images_seen = first + len(x)
+        return executor.run(self._plan, x, first, self.counts, chunk)
+
+    def _needs_ranges(self) -> bool:
+        core = self.spec.core
+        bits = (core.dac.bits, core.ldpu.output_bits, core.ldpu.link_bits, core.adc.bits)
+        return any(b is not None for b in bits)
+
+    def _build_plan(self) -> plan.Plan:
+        if self.compensation != "none" and self._references is None:
+            self._references = plan.drift_references(self.image, self.spec, self.state)
+        return plan.build(
+            self.image, self.spec, self.ranges, self.state, self.time_seconds,
+            self.compensation, self._references,
+        )  # fmt: skip
+
+    def _images(self, images: Tensor | np.ndarray) -> Tensor:
+        x = torch.as_tensor(images)
+        readers = [s for s in self.image.steps if self.image.input in s.sources]
+        first = next((s for s in readers if isinstance(s, AnalogLayer)), None)
+        is_conv = first is not None and first.kind == "conv2d"
+        if is_conv:
+            wanted = first.weight.shape[0] // math.prod(first.kernel_size)
+            fits, shape = x.ndim == 4 and x.shape[1] == wanted, f"(batch, {wanted}, height, width)"
+        elif first is not None:
+            wanted = first.weight.shape[0]
+            fits, shape = x.ndim == 2 and x.shape[1] == wanted, f"(batch, {wanted})"
+        else:
+            fits, shape = x.ndim >= 2, "(batch, ...)"
+        if not fits or len(x) == 0:
+            raise ValueError(
+                f"images have the shape {tuple(x.shape)}; the network's first layer wants {shape} "
+                "with at least one image"
+            )
+        x = x.to(torch.float32)
+        if not torch.isfinite(x).all():
+            bad = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
+            raise ValueError(f"image {bad} holds NaN or infinity; clean the images first")
+        return x
+
+    # ------------------------------------------------------------------ looking
+
+    def conductances(self, core: int) -> np.ndarray:
+        """Return the devices of a core at the chip's time.
+
+        Parameters
+        ----------
+        core : int
+
+        Returns
+        -------
+        (4, R, C) float32, siemens
+            g1+, g2+, g1-, g2- of the rows and columns in use. Where the law describes the two
+            devices of a polarity as one, they are shown with half each.
+        """
+        if self.state is None:
+            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        if core not in self.state.tiles:
+            used = sorted(self.state.tiles)
+            raise KeyError(f"core {core} holds no weights; cores in use: {used}")
+        key = self.state.key(core)
+        now = tile.elements_at(self.state.tiles[core], self.spec.core, self.time_seconds, key)
+        return weights.devices(now.g, self.spec.core.pcm)
+
+    def effective_weights(self, layer: str) -> np.ndarray:
+        """Return the weights that a layer's conductances stand for at the chip's time.
+
+        Parameters
+        ----------
+        layer : str
+            Name of an analog layer: the path of the torch module.
+
+        Returns
+        -------
+        float32, in the shape of the torch module's weight
+            Drift compensation included; batch norm (which is digital) not.
+        """
+        step = self.image.layer(layer)
+        if self.state is None:
+            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        matrix = np.zeros_like(step.weight)
+        for block in step.blocks:
+            key, tile_state = self.state.key(block.core), self.state.tiles[block.core]
+            now = tile.at(tile_state, self.spec.core, self.time_seconds, key)
+            net = now.net * self.spec.core.pcm.g_max_siemens / tile_state.siemens_per_weight
+            if self.compensation != "none":
+                if self._references is None:
+                    self._references = plan.drift_references(self.image, self.spec, self.state)
+                later = compensation.mean_magnitude(now, self.spec, self.time_seconds, key)
+                net = net * compensation.factors(
+                    self._references[block.core], later, self.compensation
+                )
+            matrix[block.row_start : block.row_stop, block.col_start : block.col_stop] = net
+        if step.kind == "linear":
+            return matrix.T
+        return matrix.T.reshape(matrix.shape[1], -1, *step.kernel_size)
+
+    def report(self) -> Report:
+        """Return what the chip looks like and what it did so far; print it or ``.to_dict()``."""
+        return Report.of(self)
+
+    # ------------------------------------------------------------------- storing
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to an HDF5 file; a chip loaded from it gives the same results."""
+        store.save(
+            path, self.spec, self.image, self.ranges, self.state,
+            {
+                "time_seconds": self.time_seconds,
+                "compensation": self.compensation,
+                "images_seen": self.images_seen,
+            },
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: str | Path) -> Chip:
+        """Read a chip from a file written by :meth:`save`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is not one of ours, damaged, or of a newer version.
+        """
+        spec, image, ranges, state, clock = store.load(path)
+        chip = cls(image, spec)
+        chip.ranges, chip.state = ranges, state
+        chip.time_seconds = float(clock["time_seconds"])
+        chip.compensation = str(clock["compensation"])
+        chip.images_seen = int(clock["images_seen"])
+        return chip

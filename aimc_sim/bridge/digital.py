@@ -1,0 +1,48 @@
+"""What the digital units do between crossbars, on torch tensors.
+
+An operation takes value tensors in real numbers and the step's JSON attributes. Those in
+:data:`KEEPS_CODES` only select, order or clear numbers: they act on integer codes directly and
+need no range of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+KEEPS_CODES = frozenset({"relu", "max_pool2d", "flatten", "subsample", "pad"})
+"""Operations whose result has the scale of their input."""
+
+
+def _max_pool2d(x: Tensor, **attrs) -> Tensor:
+    return F.max_pool2d(x, **attrs)
+
+
+def _affine(x: Tensor, scale: list[float], offset: list[float]) -> Tensor:
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    return x * torch.tensor(scale).view(shape) + torch.tensor(offset).view(shape)
+
+
+def _subsample(x: Tensor, slices: list[list[int | None]]) -> Tensor:
+    return x[tuple(slice(*part) for part in slices)]
+
+
+OPERATIONS: dict[str, Callable[..., Tensor]] = {
+    "relu": F.relu,
+    "add": torch.add,
+    "affine": _affine,
+    "max_pool2d": _max_pool2d,
+    "avg_pool2d": F.avg_pool2d,
+    "global_avg_pool": lambda x: x.mean(dim=(2, 3), keepdim=True),
+    "flatten": lambda x, start_dim=1: x.flatten(start_dim),
+    "subsample": _subsample,
+    "pad": lambda x, pad: F.pad(x, pad),
+}
+
+
+def apply(op: str, inputs: list[Tensor], attrs: dict) -> Tensor:
+    """Return the result of one digital operation."""
+    return OPERATIONS[op](*inputs, **attrs)

@@ -1,0 +1,260 @@
+"""From (image, spec, ranges, state, time) to tensors that the executor only has to run.
+
+Everything that does not depend on the images is done here, once per moment: conductances become
+convolution kernels, calibration becomes scales, drift compensation becomes gains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..chip.image import AnalogLayer, Block, ChipImage, DigitalStep
+from ..chip.state import ChipState, Ranges, link_name
+from ..core import compensation, converters, tile
+from ..core.converters import Quantiser
+from ..rng import Purpose
+from ..spec import ChipSpec
+from .blocks import block_kernel
+from .digital import KEEPS_CODES
+
+
+@dataclass(frozen=True)
+class CoreCall:
+    """One core's part of a layer, ready to run.
+
+    Attributes
+    ----------
+    block : Block
+    channels : slice
+        Input channels it reads.
+    kernel : (C, channels, kh, kw) float32
+        Net conductance / g_max.
+    negative : the same or None
+        What negative inputs see beyond ``kernel`` (1-phase reads).
+    variance : (C, channels, kh, kw) bfloat16 or None
+        Variance of the fresh read noise, in units of g_max squared.
+    gain, offset : (C,) float32
+        Value per ADC code, and the value added.
+    link_gain : float
+        Value per code of the link input; 0 if there is none.
+    output : Quantiser
+        Of what the core sends on.
+    """
+
+    block: Block
+    channels: slice
+    kernel: Tensor
+    negative: Tensor | None
+    variance: Tensor | None
+    gain: np.ndarray
+    offset: np.ndarray
+    link_gain: float
+    output: Quantiser
+    noise_key: np.ndarray
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """An analog layer: its cores, chain by chain (head to tail)."""
+
+    layer: AnalogLayer
+    dac: Quantiser | None  # re-quantisation of the input, where its codes are not the DAC's
+    chains: tuple[tuple[CoreCall, ...], ...]
+
+
+@dataclass(frozen=True)
+class DigitalCall:
+    """A digital step; ``output`` is None where codes pass unchanged."""
+
+    step: DigitalStep
+    output: Quantiser | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network at one moment.
+
+    Attributes
+    ----------
+    calls : what to run, in order.
+    quantisers : by value name, the codes a value is held in.
+    last_use : by value name, index of the last call that reads it.
+    squared : names of values whose squares are needed for the read noise.
+    adc : Quantiser of every ADC, in units of charge.
+    """
+
+    image: ChipImage
+    calls: tuple[LayerCall | DigitalCall, ...]
+    quantisers: Mapping[str, Quantiser]
+    last_use: Mapping[str, int]
+    squared: frozenset[str]
+    adc: Quantiser
+
+
+def drift_references(image: ChipImage, spec: ChipSpec, state: ChipState) -> dict[int, np.ndarray]:
+    """Return what the compensation reads of every core give right after programming."""
+    found = {}
+    for block in image.blocks:
+        key = state.key(block.core)
+        now = tile.at(state.tiles[block.core], spec.core, 0.0, key)
+        found[block.core] = compensation.mean_magnitude(now, spec, 0.0, key)
+    return found
+
+
+def value_quantisers(image: ChipImage, spec: ChipSpec, ranges: Ranges) -> dict[str, Quantiser]:
+    """Return the quantiser of every value of the network."""
+    bits = spec.core.ldpu.output_bits
+    found = {image.input: converters.integer_range(bits, ranges.values[image.input])}
+    for step in image.steps:
+        if isinstance(step, DigitalStep) and step.op in KEEPS_CODES:
+            found[step.name] = found[step.sources[0]]
+        else:
+            found[step.name] = converters.integer_range(bits, ranges.values[step.name])
+    return found
+
+
+def build(
+    image: ChipImage,
+    spec: ChipSpec,
+    ranges: Ranges,
+    state: ChipState,
+    t_seconds: float,
+    method: compensation.Method = "none",
+    references: Mapping[int, np.ndarray] | None = None,
+) -> Plan:
+    """Return the plan of a programmed chip at a time after programming.
+
+    Parameters
+    ----------
+    image, spec, ranges, state
+    t_seconds : float
+    method : "none", "gdc" or "column"
+        Drift compensation, measured now.
+    references : mapping from core to (C,) float64
+        What :func:`drift_references` measured; needed unless method is "none".
+    """
+    quantisers = value_quantisers(image, spec, ranges)
+    builder = _Builder(
+        image, spec, ranges, state, t_seconds, method, references or {}, quantisers
+    )
+    calls: list[LayerCall | DigitalCall] = []
+    last_use: dict[str, int] = {image.output: len(image.steps)}
+    for index, step in enumerate(image.steps):
+        for name in step.sources:
+            last_use[name] = max(last_use.get(name, 0), index)
+        if isinstance(step, AnalogLayer):
+            calls.append(builder.layer(step))
+        else:
+            keeps = step.op in KEEPS_CODES
+            calls.append(DigitalCall(step, None if keeps else quantisers[step.name]))
+    squared = {
+        call.layer.source
+        for call in calls
+        if isinstance(call, LayerCall) and call.dac is None and _is_noisy(call)
+    }
+    adc = converters.adc(spec.core)
+    return Plan(image, tuple(calls), quantisers, last_use, frozenset(squared), adc)
+
+
+def _is_noisy(call: LayerCall) -> bool:
+    return any(core.variance is not None for chain in call.chains for core in chain)
+
+
+@dataclass(frozen=True)
+class _Builder:
+    image: ChipImage
+    spec: ChipSpec
+    ranges: Ranges
+    state: ChipState
+    t_seconds: float
+    method: compensation.Method
+    references: Mapping[int, np.ndarray]
+    quantisers: Mapping[str, Quantiser]
+
+    def layer(self, layer: AnalogLayer) -> LayerCall:
+        core = self.spec.core
+        held = self.quantisers[layer.source]
+        dac = None
+        if core.dac.bits is not None and core.dac.bits != core.ldpu.output_bits:
+            largest = held.step * held.limit if held.rounds else self._range(layer.source)
+            dac = converters.integer_range(core.dac.bits, largest)
+        elif core.dac.bits is None and not held.rounds and core.adc.full_scale_amperes is not None:
+            # Real-valued inputs to a real converter: full amplitude is the calibrated range.
+            dac = Quantiser(self._range(layer.source) / core.dac.max_code, math.inf, False)
+        step = (dac or held).step
+        chains = tuple(self._chain(layer, chain, step) for chain in layer.chains)
+        return LayerCall(layer, dac, chains)
+
+    def _range(self, name: str) -> float:
+        """Return the calibrated range of a value, looking through code-preserving steps."""
+        while name not in self.ranges.values:
+            name = next(s for s in self.image.steps if s.name == name).sources[0]
+        return self.ranges.values[name] or 1.0
+
+    def _chain(
+        self, layer: AnalogLayer, chain: tuple[Block, ...], input_step: float
+    ) -> tuple[CoreCall, ...]:
+        calls = []
+        link_gain = self.quantisers[layer.residual].step if layer.residual is not None else 0.0
+        for block in chain:
+            if block is chain[-1]:
+                output = self.quantisers[layer.name]
+            else:
+                largest = self.ranges.links[link_name(block)]
+                output = converters.integer_range(self.spec.core.ldpu.link_bits, largest)
+            calls.append(self._core(layer, block, input_step, link_gain, output))
+            link_gain = output.step
+        return tuple(calls)
+
+    def _core(
+        self,
+        layer: AnalogLayer,
+        block: Block,
+        input_step: float,
+        link_gain: float,
+        output: Quantiser,
+    ) -> CoreCall:
+        core, key = self.spec.core, self.state.key(block.core)
+        programmed = self.state.tiles[block.core]
+        now = tile.at(programmed, core, self.t_seconds, key)
+        cols = slice(block.col_start, block.col_stop)
+        # One ADC code -> charge -> weight x input -> the layer's own numbers.
+        gain = converters.adc(core).step * core.pcm.g_max_siemens * input_step
+        gain = gain / programmed.siemens_per_weight * layer.scale[cols]
+        gain = gain * self._compensation(block, now)
+        is_tail = block.row_stop == layer.weight.shape[0]
+        offset = layer.offset[cols] if is_tail else np.zeros_like(layer.offset[cols])
+
+        def kernel(matrix: np.ndarray) -> Tensor:
+            return block_kernel(layer, block, torch.from_numpy(np.ascontiguousarray(matrix)))[0]
+
+        return CoreCall(
+            block=block,
+            channels=block_kernel(layer, block, torch.from_numpy(now.net))[1],
+            kernel=kernel(now.net),
+            negative=None
+            if now.net_negative is None
+            else kernel(now.net_negative - now.net),
+            variance=None if now.variance is None else kernel(now.variance).to(torch.bfloat16),
+            gain=gain.astype(np.float32),
+            offset=offset.astype(np.float32),
+            link_gain=link_gain,
+            output=output,
+            noise_key=np.array(
+                key.child(Purpose.MVM_NOISE).at_time(self.t_seconds).words(), np.uint32
+            ),
+        )
+
+    def _compensation(self, block: Block, now: tile.TileNow) -> np.ndarray | float:
+        if self.method == "none":
+            return 1.0
+        later = compensation.mean_magnitude(
+            now, self.spec, self.t_seconds, self.state.key(block.core)
+        )
+        return compensation.factors(self.references[block.core], later, self.method)

@@ -1,0 +1,177 @@
+"""What a chip looks like and what it did: a plain record that prints as text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from .. import units
+from ..chip import ledger
+
+if TYPE_CHECKING:
+    from .chip import Chip
+
+NOT_MODELLED = (
+    "IR drop along wires and leakage of the array",
+    "nonlinearity, gain spread and per-phase rounding of the ADCs",
+    "faulty cells, temperature, and g_max lowered per core to keep currents in range",
+    "drift between the programming of the first and the last device",
+    "correlation in time of the frozen 1/f noise: drawn anew for every clock setting",
+    "half-precision rounding inside the digital units",
+    "energy and delay of links and digital units, static power, pipeline stalls",
+)
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One analog layer in the report."""
+
+    name: str
+    rows: int
+    cols: int
+    cores: tuple[int, ...]
+    utilisation: float
+    adc_saturated_fraction: float | None
+    output_clipped_fraction: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """See :meth:`aimc_sim.Chip.report`."""
+
+    preset: str
+    spec_id: str
+    cores_used: int
+    cores_available: int
+    weights: int
+    programmed_seed: int | None
+    time_seconds: float
+    compensation: str
+    calibration_images: int | None
+    transfers: dict[str, int]
+    hops_mean: float | None
+    hops_max: int | None
+    cost: dict[str, Any] | None
+    layers: tuple[LayerRow, ...]
+    not_modelled: tuple[str, ...]
+
+    @classmethod
+    def of(cls, chip: Chip) -> Report:
+        """Collect the report of a chip."""
+        spec, image = chip.spec, chip.image
+        cells = spec.core.rows * spec.core.cols
+        layers, pixels = [], {}
+        for layer in image.layers:
+            counts = chip.counts.get(layer.name)
+            seen = counts is not None and counts.conversions > 0
+            blocks = len(layer.blocks)
+            layers.append(
+                LayerRow(
+                    layer.name,
+                    *layer.weight.shape,
+                    cores=tuple(block.core for block in layer.blocks),
+                    utilisation=layer.weight.size / (blocks * cells),
+                    adc_saturated_fraction=counts.adc_saturated / counts.conversions
+                    if seen
+                    else None,
+                    output_clipped_fraction=counts.output_clipped / counts.conversions
+                    if seen
+                    else None,
+                )
+            )
+            if seen:
+                pixels[layer.name] = round(counts.mvms / blocks / counts.images)
+        hops = [transfer.hops for transfer in image.transfers]
+        kinds = [transfer.kind for transfer in image.transfers]
+        cost = None
+        if len(pixels) == len(image.layers):
+            found = ledger.estimate(image, spec, pixels)
+            cost = {
+                **asdict(found),
+                "images_per_second": found.images_per_second,
+                "tops_per_watt": found.tops_per_watt,
+            }
+        return cls(
+            preset=spec.name,
+            spec_id=spec.id(),
+            cores_used=image.cores_used,
+            cores_available=image.cores_available,
+            weights=sum(layer.weight.size for layer in image.layers),
+            programmed_seed=None if chip.state is None else chip.state.seed,
+            time_seconds=chip.time_seconds,
+            compensation=chip.compensation,
+            calibration_images=None if chip.ranges is None else chip.ranges.images,
+            transfers={kind: kinds.count(kind) for kind in sorted(set(kinds))},
+            hops_mean=sum(hops) / len(hops) if hops else None,
+            hops_max=max(hops) if hops else None,
+            cost=cost,
+            layers=tuple(layers),
+            not_modelled=NOT_MODELLED,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-able values, SI units."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"chip            {self.preset}  (spec {self.spec_id})",
+            f"cores           {self.cores_used} of {self.cores_available}, "
+            f"{self.weights:,} weights",
+            "devices         "
+            + ("not programmed" if self.programmed_seed is None else self._devices()),
+            f"integer ranges  {self._ranges()}",
+        ]
+        if self.transfers:
+            links = ", ".join(f"{count} {kind}" for kind, count in self.transfers.items())
+            lines.append(
+                f"transfers       {links}; {self.hops_mean:.2f} links on average, "
+                f"{self.hops_max} at most"
+            )
+        if self.cost is None:
+            lines.append("time, energy    run images first: their size sets the number of MVMs")
+        else:
+            lines += self._cost_lines()
+        lines += ["", self._table(), "", "not modelled:"]
+        lines += [f"  - {text}" for text in self.not_modelled]
+        return "\n".join(lines)
+
+    def _devices(self) -> str:
+        return (
+            f"programmed with seed {self.programmed_seed}, "
+            f"{units.show_time(self.time_seconds)} after programming, "
+            f"drift compensation: {self.compensation}"
+        )
+
+    def _ranges(self) -> str:
+        if self.calibration_images is None:
+            return "not calibrated"
+        return f"from {self.calibration_images} images"
+
+    def _cost_lines(self) -> list[str]:
+        cost = self.cost
+        return [
+            f"MVMs            {cost['core_mvms']:,} core MVMs per image, "
+            f"{units.show(cost['mvm_joules'], 'J')} (array, ADC, modulators; whole arrays), "
+            f"{cost['tops_per_watt']:.3g} TOPS/W",
+            f"pipeline        one image per {units.show(cost['interval_seconds'], 's')} "
+            f"({cost['images_per_second']:,.0f}/s), set by {cost['busiest']} "
+            "(model, not measurement)",
+        ]
+
+    def _table(self) -> str:
+        width = max([5, *(len(row.name) for row in self.layers)])
+        head = f"{'layer':<{width}}  {'matrix':>10}  {'use':>5}  {'ADC sat.':>8}  {'clipped':>8}  cores"
+        lines = [head]
+        for row in self.layers:
+            lines.append(
+                f"{row.name:<{width}}  {f'{row.rows}x{row.cols}':>10}  {row.utilisation:5.0%}  "
+                f"{_share(row.adc_saturated_fraction):>8}  "
+                f"{_share(row.output_clipped_fraction):>8}  "
+                + " ".join(str(core) for core in row.cores)
+            )
+        return "\n".join(lines)
+
+
+def _share(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{fraction:.2%}"

@@ -1,0 +1,62 @@
+"""Input modulators and output converters: real numbers to integer codes.
+
+A charge is written in *input codes times relative conductance* (code x g / g_max), which is
+what a column collects during one read.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..spec import CoreSpec
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """Round to a multiple of ``step``, then clip at ``limit`` steps; both may be absent.
+
+    With ``rounds`` False nothing is rounded and ``step`` is only the unit of the codes;
+    ``limit`` may be infinite.
+    """
+
+    step: float
+    limit: float
+    rounds: bool
+
+    def codes(self, values: np.ndarray) -> np.ndarray:
+        """Return the codes of real values: integers if the quantiser rounds."""
+        codes = values / self.step
+        if self.rounds:
+            codes = np.rint(codes)
+        return np.clip(codes, -self.limit, self.limit)
+
+    def kernel_row(self) -> np.ndarray:
+        """Return (1 / step, limit, rounds) as float32 for the kernels."""
+        return np.array([1.0 / self.step, self.limit, float(self.rounds)], np.float32)
+
+
+def integer_range(bits: int | None, largest: float) -> Quantiser:
+    """Return the symmetric quantiser that just holds ``largest``; ideal if bits is None."""
+    if bits is None:
+        return Quantiser(1.0, math.inf, False)
+    limit = 2 ** (bits - 1) - 1
+    return Quantiser((largest if largest > 0 else 1.0) / limit, limit, True)
+
+
+def adc(core: CoreSpec) -> Quantiser:
+    """Return the ADC in units of charge (input code x g / g_max).
+
+    The full-scale current flows when the rows' conductances, weighted by the share of the
+    window in which their pulse is on, add up to ``full_scale / v_read``.
+    """
+    spec = core.adc
+    if spec.full_scale_amperes is None:
+        return Quantiser(1.0, math.inf, False)
+    siemens = spec.full_scale_amperes / core.read.v_read_volts
+    full_scale = core.dac.max_code * siemens / core.pcm.g_max_siemens
+    if spec.bits is None:
+        return Quantiser(full_scale, 1.0, False)
+    return Quantiser(full_scale / spec.max_code, spec.max_code, True)

@@ -1,0 +1,134 @@
+"""One crossbar: program a block of weights, look at it at a time, read it.
+
+``read`` is the reference path: float64, one core, plain matrix products. The executor
+(:mod:`aimc_sim.bridge.executor`) runs whole networks on the same :class:`TileNow`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..device import pcm
+from ..rng import Key
+from ..spec import CoreSpec
+from . import weights
+from .converters import adc
+
+
+@dataclass(frozen=True)
+class TileState:
+    """A programmed crossbar block.
+
+    Attributes
+    ----------
+    pcm : PcmState
+        Its elements, (E, R, C).
+    siemens_per_weight : (C,) float64
+        Scale of the mapping; the digital unit divides by it.
+    """
+
+    pcm: pcm.PcmState
+    siemens_per_weight: np.ndarray
+
+
+@dataclass(frozen=True)
+class TileNow:
+    """A crossbar block at one moment, in units of g_max.
+
+    Attributes
+    ----------
+    net : (R, C) float32
+        Net relative conductance that a positive input sees.
+    net_negative : (R, C) float32 or None
+        The same for a negative input, where it differs (1-phase reads).
+    variance : (R, C) float32 or None
+        Variance of the relative conductance that is drawn anew in every MVM.
+    """
+
+    net: np.ndarray
+    net_negative: np.ndarray | None
+    variance: np.ndarray | None
+
+
+def _address(core: CoreSpec) -> pcm.Address:
+    return core.cols, core.rows * core.cols
+
+
+def program(weight: np.ndarray, core: CoreSpec, key: Key) -> TileState:
+    """Program a block of weights, (R, C) with R <= core.rows and C <= core.cols.
+
+    Cells outside the block hold no devices that are read: they draw no current.
+    """
+    if weight.shape[0] > core.rows or weight.shape[1] > core.cols:
+        raise ValueError(
+            f"a block of {weight.shape[0]} x {weight.shape[1]} weights does not fit a crossbar of "
+            f"{core.rows} x {core.cols} cells; split it first (aimc_sim.mapping.split)"
+        )
+    targets = weights.to_targets(weight, core)
+    state = pcm.program(targets.g, targets.programmed, core.pcm, _address(core), key)
+    return TileState(state, targets.siemens_per_weight)
+
+
+def elements_at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> pcm.PcmNow:
+    """Return the elements, in siemens, at a time after programming."""
+    return pcm.evaluate(state.pcm, core.pcm, t_seconds, _address(core), key)
+
+
+def at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> TileNow:
+    """Return the crossbar as inputs see it at a time after programming.
+
+    In 1-phase mode an input drives the two polarities of a cell with opposite read voltages,
+    and an element conducts ``g (1 + delta)`` under the second one: a positive input sees
+    ``G+ - (1 + delta) G-``, a negative one ``(1 + delta) G+ - G-``.
+    """
+    now = elements_at(state, core, t_seconds, key)
+    unit = np.float32(1 / core.pcm.g_max_siemens)
+    relative = now.g * unit
+    variance = None
+    if now.fresh is not None:
+        variance = ((now.fresh * unit) ** 2).sum(axis=0)
+    net_negative = None
+    polarity = core.read.polarity
+    if polarity is None:
+        return TileNow(weights.net(relative), None, variance)
+    other = relative * (1 + pcm.polarity_delta(relative.shape, polarity, _address(core), key))
+    half = relative.shape[0] // 2
+    net = relative[:half].sum(axis=0) - other[half:].sum(axis=0)
+    net_negative = other[:half].sum(axis=0) - relative[half:].sum(axis=0)
+    return TileNow(net, net_negative, variance)
+
+
+def charge(now: TileNow, codes: np.ndarray) -> np.ndarray:
+    """Return the noiseless charge, (N, C) float64, of input codes (N, R)."""
+    codes = np.asarray(codes, np.float64)
+    if now.net_negative is None:
+        return codes @ now.net.astype(np.float64)
+    positive, negative = np.maximum(codes, 0), np.minimum(codes, 0)
+    return positive @ now.net.astype(np.float64) + negative @ now.net_negative.astype(np.float64)
+
+
+def read(
+    now: TileNow, codes: np.ndarray, core: CoreSpec, generator: np.random.Generator
+) -> np.ndarray:
+    """Return the ADC codes, (N, C) float64, of N input vectors.
+
+    Parameters
+    ----------
+    now : TileNow
+    codes : (N, R) float, input codes, within +-core.dac.max_code
+    core : CoreSpec
+    generator : numpy Generator
+        Source of the fresh read noise.
+
+    Notes
+    -----
+    Independent Gaussian noise of the devices adds up to one Gaussian per column, with variance
+    ``codes^2 @ variance``: exact, not an approximation.
+    """
+    z = charge(now, codes)
+    if now.variance is not None:
+        sigma = np.sqrt(np.asarray(codes, np.float64) ** 2 @ now.variance.astype(np.float64))
+        z = z + sigma * generator.standard_normal(z.shape)
+    return adc(core).codes(z)

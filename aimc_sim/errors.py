@@ -1,0 +1,15 @@
+"""The errors of this package that are not plain ValueError or TypeError."""
+
+from __future__ import annotations
+
+
+class CapacityError(ValueError):
+    """The network needs more cores than the chip has."""
+
+
+class UnsupportedLayerError(ValueError):
+    """A layer or operation of the network has no counterpart on the chip."""
+
+
+class NotProgrammedError(RuntimeError):
+    """The chip was asked to compute before its devices were written."""

@@ -1,0 +1,111 @@
+"""Splitting: cut each layer's weights into the fewest near-equal blocks that fit one core.
+
+Row cuts of a convolution fall between input channels, so that every block is itself a smaller
+convolution over a range of channels (no unfolding of feature maps is needed), and the sizes of
+blocks differ by at most one channel. The chip paper splits in the same way: 2016 x 224 into
+8 blocks of 252 x 224 (arXiv:2212.02872, weight mapping).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from aimc_sim.chip.image import AnalogLayer, Block
+from aimc_sim.errors import CapacityError
+from aimc_sim.mapping.lower import Step
+from aimc_sim.spec import ChipSpec
+
+UNPLACED = -1
+"""Core number of a block before placement."""
+
+
+def split(steps: Sequence[Step], spec: ChipSpec) -> tuple[Step, ...]:
+    """Give every analog layer its blocks, not placed yet.
+
+    Parameters
+    ----------
+    steps : sequence of AnalogLayer or DigitalStep
+        As returned by :func:`aimc_sim.mapping.lower.lower`.
+    spec : ChipSpec
+        Size and number of the cores.
+
+    Returns
+    -------
+    tuple of AnalogLayer or DigitalStep
+        The same steps; the layers' blocks have ``core = UNPLACED``.
+
+    Raises
+    ------
+    CapacityError
+        If there are more blocks than cores, which hold one block each.
+    """
+    done = tuple(
+        replace(step, blocks=split_layer(step, spec.core.rows, spec.core.cols))
+        if isinstance(step, AnalogLayer)
+        else step
+        for step in steps
+    )
+    _check_capacity([step for step in done if isinstance(step, AnalogLayer)], spec)
+    return done
+
+
+def split_layer(layer: AnalogLayer, rows: int, cols: int) -> tuple[Block, ...]:
+    """Cut one layer into blocks.
+
+    Parameters
+    ----------
+    layer : AnalogLayer
+        With weight (weight rows, weight columns).
+    rows, cols : int
+        Largest block: inputs and outputs of one crossbar.
+
+    Returns
+    -------
+    tuple of Block
+        Column block by column block, each from head to tail, with ``core = UNPLACED``.
+    """
+    weight_rows, weight_cols = layer.weight.shape
+    area = layer.kernel_size[0] * layer.kernel_size[1]
+    # A kernel larger than the crossbar has to be cut inside the channel.
+    unit = area if area <= rows else 1
+    row_cuts = [unit * cut for cut in equal_cuts(weight_rows // unit, rows // unit)]
+    col_cuts = equal_cuts(weight_cols, cols)
+    return tuple(
+        Block(layer.name, UNPLACED, row_index, col_index, *row_range, *col_range)
+        for col_index, col_range in enumerate(pairwise(col_cuts))
+        for row_index, row_range in enumerate(pairwise(row_cuts))
+    )
+
+
+def equal_cuts(total: int, largest: int) -> list[int]:
+    """Return the cut positions 0, ..., total of the fewest parts of at most `largest` items.
+
+    The sizes of the parts differ by at most one, the larger parts come first.
+
+    Examples
+    --------
+    >>> equal_cuts(64, 28)
+    [0, 22, 43, 64]
+    """
+    parts = -(-total // largest)
+    size, larger = divmod(total, parts)
+    return [i * size + min(i, larger) for i in range(parts + 1)]
+
+
+def _check_capacity(layers: Sequence[AnalogLayer], spec: ChipSpec) -> None:
+    needed = sum(len(layer.blocks) for layer in layers)
+    available = spec.fabric.cores
+    if needed <= available:
+        return
+    biggest = sorted(layers, key=lambda layer: -len(layer.blocks))[:3]
+    named = ", ".join(
+        f"'{layer.name}' {len(layer.blocks)} ({layer.weight.shape[0]}x{layer.weight.shape[1]})"
+        for layer in biggest
+    )
+    raise CapacityError(
+        f"the network needs {needed} cores of {spec.core.rows}x{spec.core.cols}, the chip "
+        f"'{spec.name}' has {available}; biggest layers (cores, weights): {named}; use a "
+        f"narrower network, or set fabric.rows and fabric.cols to a larger chip"
+    )

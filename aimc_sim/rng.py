@@ -1,0 +1,59 @@
+"""Addressed randomness: a draw is a function of where it belongs, not of what was drawn before.
+
+A :class:`Key` is a seed and a path of integers. Its two words drive the Philox generator of
+:mod:`aimc_sim.kernels.philox`, whose counter is the index of the element inside the thing the
+path names. Nothing here has a state.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What a draw is for. Append only, never renumber: old results must not move."""
+
+    PROGRAM = 1
+    DRIFT_EXPONENT = 2
+    FROZEN_NOISE = 3
+    MVM_NOISE = 4
+    COMPENSATION_VECTORS = 5
+    POLARITY = 6
+    COMPENSATION_READ = 7
+
+
+@dataclass(frozen=True)
+class Key:
+    """A node in the tree of random streams."""
+
+    seed: int
+    path: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
+            raise ValueError(f"seed = {self.seed!r} must be an integer >= 0")
+
+    def child(self, *parts: int) -> Key:
+        """Return the key below this one, at the given path of integers >= 0."""
+        return Key(self.seed, self.path + tuple(int(part) for part in parts))
+
+    def at_time(self, t_seconds: float) -> Key:
+        """Return the key of one moment: the same time gives the same draws, bit for bit."""
+        low, high = struct.unpack("<II", struct.pack("<d", float(t_seconds) + 0.0))
+        return self.child(low, high)
+
+    def words(self) -> tuple[np.uint32, np.uint32]:
+        """Return the two 32-bit key words for the kernels."""
+        sequence = np.random.SeedSequence(self.seed, spawn_key=self.path)
+        first, second = sequence.generate_state(2, np.uint32)
+        return first, second
+
+    def generator(self) -> np.random.Generator:
+        """Return a numpy generator for host code."""
+        return np.random.Generator(
+            np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=self.path))
+        )

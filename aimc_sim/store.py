@@ -1,0 +1,182 @@
+"""A chip in an HDF5 file: specification, image, ranges, programmed devices, clock.
+
+Layout (format "aimc_sim chip", version 1): ``spec`` and ``clock`` (attributes of the
+root), ``/image`` and ``/ranges`` are JSON; ``/layers/<n>`` the arrays of the n-th analog layer
+(dimensionless); ``/tiles/<core>`` the devices (``target``, ``g`` in siemens, ``nu``
+dimensionless, ``programmed``) and ``siemens_per_weight``. Every array carries a checksum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .chip.image import AnalogLayer, Block, ChipImage, DigitalStep, Transfer
+from .chip.state import ChipState, Ranges
+from .core.tile import TileState
+from .device.pcm import PcmState
+from .spec import ChipSpec
+
+FORMAT = "aimc_sim chip"
+VERSION = 1
+_LAYER_ARRAYS = ("weight", "scale", "offset")
+_TILE_ARRAYS = {"target": "S", "g": "S", "nu": "1", "programmed": "1"}
+
+
+def save(
+    path: str | Path,
+    spec: ChipSpec,
+    image: ChipImage,
+    ranges: Ranges | None,
+    state: ChipState | None,
+    clock: dict[str, Any],
+) -> None:
+    """Write a chip; the file appears complete or not at all.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing or cannot be written.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot save to {path}: the folder {path.parent} does not exist")
+    handle, temporary = tempfile.mkstemp(suffix=".part", dir=path.parent, prefix=path.name)
+    os.close(handle)
+    try:
+        with h5py.File(temporary, "w") as file:
+            _write(file, spec, image, ranges, state, clock)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(
+    path: str | Path,
+) -> tuple[ChipSpec, ChipImage, Ranges | None, ChipState | None, dict[str, Any]]:
+    """Read what :func:`save` wrote, in the order of its arguments.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not one of ours, damaged, or of a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no chip file {path}")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT:
+                raise ValueError(
+                    f"{path} is an HDF5 file but not a chip saved by aimc_sim; use a file "
+                    "written by Chip.save"
+                )
+            version = int(file.attrs["version"])
+            if version > VERSION:
+                raise ValueError(
+                    f"{path} has format version {version}, this aimc_sim reads up to {VERSION}; "
+                    "update aimc_sim"
+                )
+            return _read(file)
+    except (OSError, KeyError) as error:
+        raise ValueError(
+            f"{path} is damaged or not an HDF5 file ({error}); save the chip again"
+        ) from None
+
+
+def _array(group: h5py.Group, name: str, value: np.ndarray, unit: str) -> None:
+    dataset = group.create_dataset(
+        name, data=value, compression="gzip", compression_opts=1, shuffle=True, fletcher32=True
+    )
+    dataset.attrs["unit"] = unit
+
+
+def _write(file, spec, image, ranges, state, clock) -> None:
+    file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+    file.attrs["spec"], file.attrs["spec_id"] = spec.model_dump_json(), spec.id()
+    file.attrs["clock"] = json.dumps(clock)
+    layers = file.create_group("layers")
+    steps = []
+    for step in image.steps:
+        fields = {
+            f.name: getattr(step, f.name)
+            for f in dataclasses.fields(step)
+            if f.name not in _LAYER_ARRAYS
+        }
+        if isinstance(step, AnalogLayer):
+            fields["blocks"] = [dataclasses.asdict(block) for block in step.blocks]
+            fields["arrays"] = str(len(layers))
+            group = layers.create_group(fields["arrays"])
+            group.attrs["name"] = step.name
+            for name in _LAYER_ARRAYS:
+                _array(group, name, getattr(step, name), "1")
+        steps.append(fields)
+    head = {
+        "input": image.input,
+        "output": image.output,
+        "cores_available": image.cores_available,
+        "transfers": [dataclasses.asdict(transfer) for transfer in image.transfers],
+        "steps": steps,
+    }
+    # Text datasets, not attributes: those end at 64 KiB.
+    file.create_dataset("image", data=json.dumps(head))
+    file.create_dataset(
+        "ranges", data=json.dumps(None if ranges is None else dataclasses.asdict(ranges))
+    )
+    if state is None:
+        return
+    tiles = file.create_group("tiles")
+    tiles.attrs["seed"] = state.seed
+    for core, tile in state.tiles.items():
+        group = tiles.create_group(str(core))
+        for name, unit in _TILE_ARRAYS.items():
+            _array(group, name, getattr(tile.pcm, name), unit)
+        _array(group, "siemens_per_weight", tile.siemens_per_weight, "S")
+
+
+def _read(file: h5py.File):
+    spec = ChipSpec.model_validate_json(file.attrs["spec"])
+    head = json.loads(file["image"][()])
+    steps = tuple(_step(file, fields) for fields in head["steps"])
+    transfers = tuple(Transfer(**{**t, "route": tuple(t["route"])}) for t in head["transfers"])
+    image = ChipImage(head["input"], head["output"], steps, transfers, head["cores_available"])
+    ranges = json.loads(file["ranges"][()])
+    state = None
+    if "tiles" in file:
+        tiles = {}
+        for core in sorted(file["tiles"], key=int):
+            group = file["tiles"][core]
+            pcm = PcmState(**{name: group[name][()] for name in _TILE_ARRAYS})
+            tiles[int(core)] = TileState(pcm, group["siemens_per_weight"][()])
+        state = ChipState(int(file["tiles"].attrs["seed"]), tiles)
+    return (
+        spec,
+        image,
+        None if ranges is None else Ranges(**ranges),
+        state,
+        json.loads(file.attrs["clock"]),
+    )
+
+
+def _step(file: h5py.File, fields: dict[str, Any]) -> AnalogLayer | DigitalStep:
+    def frozen(value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    if "arrays" not in fields:
+        return DigitalStep(**{k: v if k == "attrs" else frozen(v) for k, v in fields.items()})
+    group = file["layers"][fields.pop("arrays")]
+    blocks = tuple(Block(**block) for block in fields.pop("blocks"))
+    arrays = {name: group[name][()] for name in _LAYER_ARRAYS}
+    return AnalogLayer(
+        **{name: frozen(value) for name, value in fields.items()}, **arrays, blocks=blocks
+    )

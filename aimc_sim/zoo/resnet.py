@@ -1,0 +1,181 @@
+"""ResNet-32 for 32 x 32 images, with the parameter names that published CIFAR weights use.
+
+Architecture: K. He et al., *Deep residual learning for image recognition*, CVPR 2016,
+arXiv:1512.03385, section 4.2 (n = 5, so 6 n + 2 = 32 weight layers; option A shortcuts, which
+hold no parameters: every analog weight of the network is in a convolution or in ``linear``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WEIGHTS_DIR = Path(__file__).parent / "weights"
+"""Folder of the weight files that are installed with the package."""
+
+SHIPPED = {"digits": "resnet32_digits.pt"}
+"""Name of each shipped set of weights and its file in :data:`WEIGHTS_DIR`."""
+
+_INIT_SEED = 32
+_PREFIX = "module."
+
+
+class PadShortcut(nn.Module):
+    """Option A shortcut: every second pixel, new channels filled with zeros on both sides."""
+
+    def __init__(self, new_channels: int) -> None:
+        super().__init__()
+        self.before = new_channels // 2
+        self.after = new_channels - self.before
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C + new_channels, ceil(H / 2), ceil(W / 2))."""
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.before, self.after))
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions, each with batch normalisation, and a shortcut around them."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.shortcut = nn.Identity() if stride == 1 else PadShortcut(channels - in_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return F.relu(y + self.shortcut(x))
+
+
+class ResNet32(nn.Module):
+    """Images (N, 3, 32, 32) to class scores (N, num_classes); traceable by ``torch.fx``."""
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = _stage(16, 16, stride=1)
+        self.layer2 = _stage(16, 32, stride=2)
+        self.layer3 = _stage(32, 64, stride=2)
+        self.linear = nn.Linear(64, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the class scores (before any softmax)."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.layer3(self.layer2(self.layer1(y)))
+        y = torch.flatten(F.adaptive_avg_pool2d(y, 1), 1)
+        return self.linear(y)
+
+
+def resnet32(num_classes: int = 10, weights: str | Path | None = None) -> ResNet32:
+    """Build a ResNet-32 in evaluation mode.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of outputs of the last layer, at least 1.
+    weights : None, "digits" or path
+        None: random (He normal, always the same draw; the global generator is left as it was).
+        "digits": the shipped weights, trained on :func:`aimc_sim.zoo.digits`.
+        Else the path of a state dict, or of a dict that holds one under ``state_dict``, saved
+        by ``torch.save``; a ``module.`` prefix of its keys is dropped.
+
+    Returns
+    -------
+    ResNet32
+        A float32 network on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file at ``weights``.
+    ValueError
+        If the file cannot be read as weights, or they belong to another network.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes = {num_classes}: a classifier needs at least 1 output")
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(_INIT_SEED)
+        network = ResNet32(num_classes)
+        for part in network.modules():
+            if isinstance(part, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+    if weights is not None:
+        path = WEIGHTS_DIR / SHIPPED[weights] if weights in SHIPPED else Path(weights)
+        state = _read_state(path)
+        _check_fit(state, network, path)
+        # Old files carry no step counters; the network's own (zero) stand in for them.
+        network.load_state_dict({**network.state_dict(), **state})
+    return network.eval()
+
+
+def _stage(in_channels: int, channels: int, stride: int) -> nn.Sequential:
+    first = BasicBlock(in_channels, channels, stride)
+    return nn.Sequential(first, *(BasicBlock(channels, channels, 1) for _ in range(4)))
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        names = ", ".join(f"'{name}'" for name in SHIPPED)
+        raise FileNotFoundError(
+            f"no weight file at '{path}': give the path of a saved state dict, or one of the "
+            f"shipped names ({names})"
+        )
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # torch.load answers a foreign file with many kinds of error
+        raise ValueError(
+            f"'{path}' cannot be read as weights ({type(error).__name__}): wanted a state dict of "
+            "tensors written by torch.save; download or save the file again"
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    named_tensors = isinstance(content, Mapping) and all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    )
+    if not named_tensors:
+        raise ValueError(
+            f"'{path}' holds no state dict: got a {type(content).__name__}, wanted a dict from "
+            "parameter name to tensor; save network.state_dict() instead"
+        )
+    return {key.removeprefix(_PREFIX): value for key, value in content.items()}
+
+
+def _check_fit(state: Mapping[str, Tensor], network: nn.Module, path: Path) -> None:
+    wanted = network.state_dict()
+    optional = {key for key in wanted if key.endswith("num_batches_tracked")}
+    missing = [key for key in wanted if key not in state and key not in optional]
+    extra = [key for key in state if key not in wanted]
+    if missing or extra:
+        parts = [
+            f"{len(keys)} {what} (first '{keys[0]}')"
+            for what, keys in (("missing", missing), ("unexpected", extra))
+            if keys
+        ]
+        raise ValueError(
+            f"'{path}' is not a ResNet-32 with option A shortcuts: of its parameter names "
+            f"{' and '.join(parts)}; wanted conv1, bn1, layer1.0.conv1 ... layer3.4.bn2, linear; "
+            "rename the keys or give the weights of this architecture"
+        )
+    for key, value in state.items():
+        got, want = tuple(value.shape), tuple(wanted[key].shape)
+        if got != want:
+            cure = (
+                f"pass num_classes={got[0]}"
+                if key.startswith("linear.") and got[:1] != want[:1] and got[1:] == want[1:]
+                else "give the weights of this architecture"
+            )
+            raise ValueError(f"'{key}' in '{path}' has shape {got}, wanted {want}; {cure}")
+        if not torch.isfinite(value).all():
+            raise ValueError(
+                f"'{key}' in '{path}' holds values that are not finite; give weights of a "
+                "training that converged"
+            )

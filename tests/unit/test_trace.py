@@ -1,0 +1,306 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from interpreter import run_network
+from torch import nn
+
+from aimc_sim.bridge.trace import trace
+from aimc_sim.errors import UnsupportedLayerError
+
+
+class Call(nn.Module):
+    """A convolution, then any function of its output."""
+
+    def __init__(self, function, channels=6):
+        super().__init__()
+        self.conv = nn.Conv2d(3, channels, 3, padding=1)
+        self.function = function
+
+    def forward(self, x):
+        return self.function(self.conv(x))
+
+
+def settle(model, seed=0):
+    """Give every parameter and running statistic a value that is not its default."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            if tensor.is_floating_point():
+                value = torch.randn(tensor.shape, generator=generator) / 2
+                tensor.copy_(value.abs() + 0.5 if name.endswith("running_var") else value)
+    return model
+
+
+def images(*shape, seed=1):
+    return torch.randn(*(shape or (2, 3, 8, 8)), generator=torch.Generator().manual_seed(seed))
+
+
+def check(model, x=None):
+    """The graph computes what the model computes in evaluation mode, and return it."""
+    x = images() if x is None else x
+    network = trace(settle(model))
+    with torch.no_grad():
+        expected = copy.deepcopy(model).eval()(x.clone())
+    torch.testing.assert_close(run_network(network, x), expected, rtol=1e-5, atol=1e-5)
+    return network
+
+
+def ops(network):
+    return [node.op for node in network.nodes][1:]
+
+
+FUNCTIONS = {
+    "relu": (F.relu, ["relu"]),
+    "relu in place": (lambda x: F.relu(x, inplace=True), ["relu"]),
+    "torch.relu_": (torch.relu_, ["relu"]),
+    "method relu": (lambda x: x.relu(), ["relu"]),
+    "add": (lambda x: x + F.relu(x), ["relu", "add"]),
+    "torch.add": (lambda x: torch.add(x, x), ["add"]),
+    "method add": (lambda x: x.add(x), ["add"]),
+    "max pool": (lambda x: F.max_pool2d(x, 3, 2, padding=1), ["max_pool2d"]),
+    "max pool, odd": (lambda x: F.max_pool2d(x, (2, 3), ceil_mode=True), ["max_pool2d"]),
+    "average pool": (lambda x: F.avg_pool2d(x, 3, 2, 1, True, False), ["avg_pool2d"]),
+    "pool over size()[3]": (lambda x: F.avg_pool2d(x, x.size()[3]), ["global_avg_pool"]),
+    "pool over size(-1)": (lambda x: F.avg_pool2d(x, x.size(-1)), ["global_avg_pool"]),
+    "pool over shape[2:]": (lambda x: F.avg_pool2d(x, x.shape[2:]), ["global_avg_pool"]),
+    "pool over shape[-2:]": (
+        lambda x: F.avg_pool2d(F.relu(x), x.shape[-2:]),
+        ["relu", "global_avg_pool"],
+    ),
+    "adaptive pool": (lambda x: F.adaptive_avg_pool2d(x, (1, 1)), ["global_avg_pool"]),
+    "mean": (lambda x: x.mean((2, 3)), ["global_avg_pool", "flatten"]),
+    "mean, negative": (lambda x: torch.mean(x, dim=[-1, -2], keepdim=True), ["global_avg_pool"]),
+    "flatten": (lambda x: torch.flatten(x, 1), ["flatten"]),
+    "flatten twice": (lambda x: x.flatten(1).flatten(1), ["flatten"]),
+    "view": (lambda x: x.view(x.size(0), -1), ["flatten"]),
+    "view with known features": (lambda x: x.view(-1, 384), ["flatten"]),
+    "reshape": (lambda x: x.reshape((x.shape[0], -1)), ["flatten"]),
+    "torch.reshape": (lambda x: torch.reshape(x, (x.shape[0], -1)), ["flatten"]),
+    "slices": (lambda x: x[:, 1:5, ::2, ::2], ["subsample"]),
+    "slices behind an ellipsis": (lambda x: x[..., ::2], ["subsample"]),
+    "pad": (lambda x: F.pad(x, (0, 1, 2, 0, 3, 1), "constant", 0), ["pad"]),
+    "dropout": (lambda x: F.dropout(x, 0.5, training=False), []),
+    "dropout 0": (lambda x: F.dropout(x, 0.0).contiguous(), []),
+}
+
+
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_function_keeps_its_meaning(case):
+    function, expected = FUNCTIONS[case]
+    assert ops(check(Call(function), images(2, 3, 8, 8))) == ["conv2d", *expected]
+
+
+def test_view_by_product_of_sizes():
+    def product_view(x):
+        n, c, h, w = x.shape
+        return x.view(n, c * h * w)
+
+    assert ops(check(Call(product_view))) == ["conv2d", "flatten"]
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 4), (1, 5)])
+def test_padding_same(kernel):
+    network = check(nn.Conv2d(3, 4, kernel, padding="same", dilation=(1, 2)))
+    assert ("pad" in ops(network)) == (kernel == (2, 4))
+
+
+def test_modules_give_their_paths_and_vanish_where_they_do_nothing():
+    model = nn.Sequential(
+        nn.ZeroPad2d((1, 2, 0, 1)),
+        nn.Sequential(nn.Conv2d(3, 5, (2, 3), stride=(1, 2), padding="valid"), nn.BatchNorm2d(5)),
+        nn.Identity(),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2, stride=1, padding=1),
+        nn.AvgPool2d(2, ceil_mode=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(5, 7, bias=False),
+        nn.BatchNorm1d(7, affine=False),
+    )
+    network = check(model)
+    names = [node.name for node in network.nodes]
+    assert names == ["input", "0", "1.0", "1.1", "3", "4", "5", "6", "7", "9", "10"]
+    assert all(node.modules == (node.name,) for node in network.nodes[1:])
+    assert network.output == "10"
+
+
+def test_single_layer_is_a_model():
+    network = check(nn.Linear(4, 3), images(2, 4))
+    assert [node.name for node in network.nodes] == ["input", "Linear"]
+
+
+def test_in_place_addition_is_seen_by_earlier_names():
+    def shared(x):
+        same = x
+        x += F.relu(x)
+        return x + same  # same is x: the sum counts twice
+
+    check(Call(shared))
+
+
+def test_reading_a_view_of_overwritten_memory_is_refused():
+    def stale(x):
+        part = x[:, :, ::2, ::2]
+        F.relu(x, inplace=True)
+        return part
+
+    with pytest.raises(UnsupportedLayerError, match=r"'getitem' is read after an in-place"):
+        trace(Call(stale))
+
+
+def test_one_module_called_twice_gets_two_names():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.relu, self.bn = nn.Conv2d(3, 3, 1), nn.ReLU(True), nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            return self.relu(self.bn(self.relu(self.bn(self.conv(x)))))
+
+    names = [node.name for node in check(Twice()).nodes]
+    assert names == ["input", "conv", "bn", "relu", "bn#2", "relu#2"]
+
+
+def test_weights_called_twice_are_refused():
+    conv = nn.Conv2d(3, 3, 1)
+    with pytest.raises(UnsupportedLayerError, match=r"layer '0' is called twice: .*copy"):
+        trace(nn.Sequential(conv, nn.ReLU(), conv))
+
+
+def test_rewritten_forward_is_traced_into():
+    class Rectified(nn.Conv2d):
+        def forward(self, x):
+            y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+            return F.relu(y)
+
+    network = check(nn.Sequential(Rectified(3, 4, 3, stride=2, padding=1)))
+    assert [(node.name, node.op) for node in network.nodes[1:]] == [
+        ("0", "conv2d"),
+        ("relu", "relu"),
+    ]
+
+
+def test_optional_arguments_keep_their_defaults():
+    class Optional(Call):
+        def forward(self, x, features=False, *, scale=None):
+            return self.conv(x) if features or scale else F.relu(self.conv(x))
+
+    assert ops(check(Optional(None))) == ["conv2d", "relu"]
+
+
+def test_training_mode_is_traced_as_evaluation_and_left_alone():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5)).train()
+    before = copy.deepcopy(model.state_dict())
+    network = check(model)
+    assert model.training
+    assert all(module.training for module in model.modules())
+    assert "forward" not in vars(model[0])
+    settled = {k: v for k, v in model.state_dict().items() if k.startswith("1.num")}
+    assert settled == {k: before[k] for k in settled}  # no batch was counted
+    weight = network.nodes[1].arrays["weight"].copy()
+    with torch.no_grad():
+        model[0].weight.zero_()
+    np.testing.assert_array_equal(network.nodes[1].arrays["weight"], weight)
+
+
+def test_double_precision_becomes_single():
+    network = trace(nn.Linear(3, 2).double())
+    assert network.nodes[1].arrays["weight"].dtype == np.float32
+
+
+def with_nan():
+    layer = nn.Conv2d(3, 4, 1)
+    layer.weight.data[1, 2] = float("nan")
+    return nn.Sequential(nn.ReLU(), layer)
+
+
+def with_hook():
+    model = nn.Sequential(nn.Linear(3, 4))
+    model[0].register_forward_hook(lambda *_: None)
+    return model
+
+
+class TwoInputs(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+def dynamic(x):
+    return F.relu(x) if x.sum() > 0 else x
+
+
+def unreadable(x):
+    return x + torch.from_numpy(np.asarray(x))
+
+
+REFUSED = {
+    "groups": (nn.Conv2d(4, 4, 3, groups=2), r"'Conv2d' \(Conv2d\).*groups = 2, supported now: 1"),
+    "padding mode": (nn.Conv2d(3, 4, 3, padding_mode="circular"), "padding_mode = 'circular'"),
+    "lstm": (nn.Sequential(nn.LSTM(3, 4)), r"layer '0' \(LSTM\).*sequences.*Supported now: Conv2d"),
+    "layer norm": (Call(nn.LayerNorm(8)), r"layer 'function' \(LayerNorm\).*BatchNorm2d"),
+    "sigmoid layer": (Call(nn.Sigmoid()), r"layer 'function' \(Sigmoid\).*ReLU and retrain"),
+    "sigmoid": (Call(torch.sigmoid), r"operation 'sigmoid' \(sigmoid\).*ReLU and retrain"),
+    "softmax": (Call(lambda x: x.softmax(1)), r"\(softmax\).*output on the host"),
+    "cat": (Call(lambda x: torch.cat([x, x], 1)), r"\(cat\).*concatenation is not supported"),
+    "conv1d": (nn.Sequential(nn.Conv1d(3, 4, 3)), "kernel of height 1"),
+    "transposed": (nn.Sequential(nn.ConvTranspose2d(3, 4, 3)), r"\(ConvTranspose2d\)"),
+    "upsampling": (Call(nn.Upsample(scale_factor=2)), r"\(Upsample\).*run this part on the host"),
+    "control flow": (Call(dynamic), r"Call: its forward method takes decisions"),
+    "numpy": (Call(unreadable), r"cannot be recorded by torch.fx"),
+    "two inputs": (TwoInputs(), r"needs 2 arguments \(x, y\), expected one tensor"),
+    "two outputs": (
+        Call(lambda x: (x, x)),
+        r"returns \(tensor 'conv', tensor 'conv'\), expected one tensor",
+    ),
+    "dict": (Call(lambda x: {"y": x}), r"returns \{'y': tensor 'conv'\}"),
+    "half": (nn.Linear(3, 4).half(), r"float16, supported now: float32.*model.float\(\)"),
+    "meta": (nn.Linear(3, 4, device="meta"), r"'Linear' \(weight\).*meta device"),
+    "lazy": (nn.Sequential(nn.LazyLinear(4)), r"'0' \(LazyLinear\).*run one batch first"),
+    "hook": (with_hook(), r"'0' \(Linear\).*forward hooks"),
+    "batch statistics": (
+        Call(nn.BatchNorm2d(6, track_running_stats=False)),
+        r"'function' \(BatchNorm2d\).*running statistics",
+    ),
+    "unflattened": (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(4, 2)), r"'1' \(Linear\).*flatten"),
+    "vectors": (nn.Sequential(nn.Linear(3, 4), nn.Conv2d(4, 2, 1)), r"'1' \(Conv2d\).*2 dimen"),
+    "part of batch": (Call(lambda x: x[1:]), "part of the batch"),
+    "index": (Call(lambda x: x[:, 0]), r"\[0\] is not a slice"),
+    "size as end": (Call(lambda x: x[:, :, : x.size(2) // 2]), r"\(floordiv\)"),
+    "pad value": (Call(lambda x: F.pad(x, (1, 1), value=1.0)), "supported now: 'constant' with 0"),
+    "pad batch": (Call(lambda x: F.pad(x, (0, 0, 0, 0, 0, 0, 1, 0))), "pads the batch"),
+    "constant": (Call(lambda x: x + 1), "its operand 1 is not a value"),
+    "scaling": (Call(lambda x: x * 2), "products of tensors"),
+    "alpha": (Call(lambda x: torch.add(x, x, alpha=2)), "alpha = 2, supported now: 1"),
+    "live dropout": (Call(lambda x: F.dropout(x)), "also acts in evaluation"),
+    "adaptive": (Call(nn.AdaptiveAvgPool2d(2)), "output size 2, supported now: 1"),
+    "indices": (Call(lambda x: F.max_pool2d(x, 2, return_indices=True)), r"\(max_pool2d_with_ind"),
+    "view": (Call(lambda x: x.view(x.size(0), 2, -1)), "not a flattening"),
+    "mean": (Call(lambda x: x.mean(1)), r"dimensions 1, supported now: \(2, 3\)"),
+    "unknown argument": (Call(lambda x: x.relu().mean((2, 3), dtype=None)), "not supported"),
+    "attribute": (Call(lambda x: x.T), r"supported now: \.shape"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_the_reason(case):
+    model, message = REFUSED[case]
+    with pytest.raises(UnsupportedLayerError, match=message):
+        trace(model)
+
+
+def test_not_a_number_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"layer '1': weight holds 1 values of 12"):
+        trace(with_nan())
+
+
+def test_nothing_to_map():
+    with pytest.raises(ValueError, match="no Conv2d and no Linear"):
+        trace(nn.Sequential(nn.ReLU()))
+    with pytest.raises(TypeError, match=r"got a function, expected a torch.nn.Module"):
+        trace(F.relu)
