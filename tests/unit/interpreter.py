@@ -76,3 +76,15 @@ def analog(layer, x, residual=None):
     y = digital("affine", {"scale": scale, "offset": offset}, product)
     y = y if residual is None else y + residual
     return y.clamp(min=0) if layer.relu else y
+
+
+def settle(model, seed=0):
+    """Give every parameter and running statistic a value that is not its default."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            if tensor.is_floating_point():
+                fan = max(1, tensor[0].numel()) if tensor.ndim > 1 else 4
+                value = torch.randn(tensor.shape, generator=generator) / fan**0.5
+                tensor.copy_(value.abs() + 0.5 if name.endswith("running_var") else value)
+    return model

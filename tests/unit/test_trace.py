@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from interpreter import run_network
+from interpreter import run_network, settle
 from torch import nn
 
 from aimc_sim.bridge.trace import trace
@@ -21,17 +21,6 @@ class Call(nn.Module):
 
     def forward(self, x):
         return self.function(self.conv(x))
-
-
-def settle(model, seed=0):
-    """Give every parameter and running statistic a value that is not its default."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if tensor.is_floating_point():
-                value = torch.randn(tensor.shape, generator=generator) / 2
-                tensor.copy_(value.abs() + 0.5 if name.endswith("running_var") else value)
-    return model
 
 
 def images(*shape, seed=1):

@@ -1,0 +1,93 @@
+"""Shared fixtures. Every test has its own random key, from its name: order changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from aimc_sim.rng import Key
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def key(request) -> Key:
+    """A key of the test's own."""
+    return Key(int.from_bytes(hashlib.sha256(request.node.nodeid.encode()).digest()[:4], "big"))
+
+
+@pytest.fixture
+def rng(key) -> np.random.Generator:
+    """A numpy generator of the test's own."""
+    return key.generator()
+
+
+@pytest.fixture
+def two_threads():
+    """Give torch and numba two threads, and back what they had."""
+    import numba
+
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before[0])
+    numba.set_num_threads(before[1])
+
+
+class OddConv(nn.Module):
+    """Odd sizes, stride 2, a 1x1 kernel, a residual, pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 7, 5, stride=2, padding=1)
+        self.bn = nn.BatchNorm2d(7)
+        self.b = nn.Conv2d(7, 7, 1, bias=False)
+        self.c = nn.Conv2d(7, 33, 3, padding=2, dilation=2)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.fc = nn.Linear(33, 5)
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        x = self.relu(self.bn(self.a(x)))
+        x = self.relu(self.b(x) + x)
+        x = self.pool(self.c(x))
+        return self.fc(x.mean((2, 3)))
+
+
+def small_nets() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
+    """Three hand-made networks with an input shape each; random weights from fixed seeds."""
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        odd = OddConv()
+        with torch.no_grad():
+            odd.bn.running_mean.uniform_(-1, 1)
+            odd.bn.running_var.uniform_(0.5, 2)
+        odd(torch.randn(4, 3, 19, 23))
+        asymmetric = nn.Sequential(nn.Linear(300, 40), nn.ReLU(), nn.Linear(40, 3))
+        linear = nn.Linear(520, 270)
+    return {
+        "odd_conv": (odd.eval(), (3, 19, 23)),
+        "asymmetric_300x40": (asymmetric.eval(), (300,)),
+        "linear_only": (linear.eval(), (520,)),
+    }
+
+
+@pytest.fixture(scope="session")
+def digits_model() -> nn.Module:
+    """The shipped ResNet-32."""
+    from aimc_sim.zoo import resnet32
+
+    return resnet32(10, "digits")
+
+
+@pytest.fixture(scope="session")
+def digits_test():
+    """The digits nobody trained on."""
+    from aimc_sim.zoo import digits
+
+    return digits("test")

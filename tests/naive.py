@@ -1,0 +1,90 @@
+"""Slow twins: plain Python and numpy, no numba, nothing clever. Obviously right, or bust."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+MASK = 0xFFFFFFFF
+
+
+def philox(counter, key, rounds=10):
+    """Philox4x32 on Python integers (Salmon et al. 2011)."""
+    c, (k0, k1) = list(counter), key
+    for _ in range(rounds):
+        p0, p1 = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [(p1 >> 32) ^ c[1] ^ k0, p1 & MASK, (p0 >> 32) ^ c[3] ^ k1, p0 & MASK]
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return c
+
+
+def pair(w0, w1):
+    """Box-Muller from two 32-bit words."""
+    r = math.sqrt(-2 * math.log((w0 + 0.5) / 2**32))
+    angle = 2 * math.pi * (w1 + 0.5) / 2**32
+    return r * math.cos(angle), r * math.sin(angle)
+
+
+def mvm_normals(n, event, key, lanes=64):
+    """The normals of one image at one core, in address order."""
+    out = np.zeros(-(-n // (8 * lanes)) * 8 * lanes)
+    for block in range(len(out) // 8):
+        tile, lane = divmod(block, lanes)
+        words = philox((block, event & MASK, event >> 32, 0), key, rounds=7)
+        for j, word in enumerate(words):
+            r = math.sqrt(-2 * math.log(((word >> 12) + 0.5) / 2**20))
+            angle = 2 * math.pi * ((word & 4095) - 2047.5) / 4096
+            out[tile * 8 * lanes + 2 * j * lanes + lane] = r * math.cos(angle)
+            out[tile * 8 * lanes + (2 * j + 1) * lanes + lane] = r * math.sin(angle)
+    return out[:n]
+
+
+def curve(x, spec):
+    """A StateCurve, straight from its definition."""
+    x = max(x, 1e-7)
+    if spec.knee is not None and x >= spec.knee:
+        return sum(c * x**i for i, c in enumerate(spec.polynomial))
+    raw = spec.a * math.log(x) + spec.b if spec.form == "log" else spec.a * x**spec.b
+    return min(max(raw, spec.low), spec.high)
+
+
+def sigma_programming(x, pcm):
+    """Spread of the programmed conductance in siemens."""
+    c = pcm.programming.polynomial_siemens
+    return sum(ci * x**i for i, ci in enumerate(c)) * pcm.g_max_siemens / pcm.g_reference_siemens
+
+
+def read_one_tile(conductance, spread, codes, rng, adc_step, adc_limit, g_max):
+    """One MVM per input vector, device by device: fresh noise on each element, then the ADC.
+
+    conductance, spread : (E, R, C) siemens, first half positive; codes : (N, R).
+    Returns the ADC codes, (N, C).
+    """
+    n, rows = codes.shape
+    elements, _, cols = conductance.shape
+    out = np.zeros((n, cols))
+    for i in range(n):
+        for c in range(cols):
+            charge = 0.0
+            for r in range(rows):
+                for e in range(elements):
+                    g = conductance[e, r, c] + spread[e, r, c] * rng.standard_normal()
+                    charge += (1 if e < elements // 2 else -1) * codes[i, r] * g / g_max
+            out[i, c] = min(max(round(charge / adc_step), -adc_limit), adc_limit)
+    return out
+
+
+def epilogue(charge, gain, offset, link, link_gain, relu, adc, out):
+    """One output of a core, scalar by scalar; adc and out are (step, limit, rounds)."""
+    result = np.zeros_like(charge)
+    for index in np.ndindex(charge.shape):
+        z = charge[index] / adc[0]
+        z = np.rint(z) if adc[2] else z
+        z = min(max(z, -adc[1]), adc[1])
+        y = z * gain[index[-1]] + offset[index[-1]] + link_gain * link[index]
+        y = max(y, 0.0) if relu else y
+        y = y / out[0]
+        y = np.rint(y) if out[2] else y
+        result[index] = min(max(y, -out[1]), out[1])
+    return result

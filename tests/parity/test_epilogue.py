@@ -1,0 +1,105 @@
+"""The fused pass against its scalar twin."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import naive
+from aimc_sim.kernels.epilogue import epilogue
+
+NO_BITS = np.zeros((1, 1, 1), np.uint16)
+NO_LINK = np.zeros((1, 1, 1), np.float32)
+KEY = np.array([4, 5], np.uint32)
+
+
+def bfloat16(x):
+    """Round towards zero to bfloat16; return its bits."""
+    return (np.ascontiguousarray(x, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def run(charge, gain, offset, link, link_gain, relu, adc, out, variance=NO_BITS, squares=NO_BITS,
+        first_event=0):  # fmt: skip
+    result = np.full_like(charge, np.nan)
+    counts = np.zeros((len(charge), 2), np.int64)
+    rows = [np.array([1 / q[0], q[1], q[2]], np.float32) for q in (adc, out)]
+    epilogue(
+        charge, variance, link, gain, offset, rows[0], np.float32(link_gain), relu, rows[1],
+        KEY, first_event, 0, 0, result, squares, counts,
+    )  # fmt: skip
+    return result, counts
+
+
+CASES = list(
+    itertools.product(
+        [True, False],  # relu
+        [0.0, 0.05],  # link gain
+        [(0.25, 20.0, True), (1.0, np.inf, False), (2.0, 3.0, False)],  # adc
+        [(0.125, 127.0, True), (1.0, np.inf, False)],  # out
+    )
+)
+
+
+@pytest.mark.parametrize(("relu", "link_gain", "adc", "out"), CASES)
+def test_against_the_twin(relu, link_gain, adc, out, rng):
+    shape = (3, 5, 7)
+    charge = rng.normal(0, 4, shape).astype(np.float32)
+    gain, offset = rng.normal(0, 1, (2, 7)).astype(np.float32)
+    link = rng.integers(-127, 128, shape).astype(np.float32)
+    found, counts = run(charge, gain, offset, link, link_gain, relu, adc, out)
+    expected = naive.epilogue(
+        charge.astype(float), gain, offset, link, link_gain, relu, adc, out
+    )
+    # a tie of rint may fall the other way in float32, by one code
+    wrong = np.abs(found - expected) > 1e-5 * np.maximum(1, np.abs(expected))
+    assert wrong.mean() <= 0.02
+    assert np.abs(found - expected)[wrong].max(initial=0) <= 1
+    z = charge / adc[0]
+    z = np.rint(z) if adc[2] else z
+    assert counts[:, 0].sum() == (np.abs(z) > adc[1]).sum()
+
+
+def test_squares_and_slices(rng):
+    charge = rng.normal(0, 50, (2, 3, 4)).astype(np.float32)
+    ones, zeros = np.ones(4, np.float32), np.zeros(4, np.float32)
+    out = np.full((2, 3, 9), 7, np.float32)
+    squares = np.zeros((2, 3, 9), np.uint16)
+    link = np.arange(2 * 3 * 6, dtype=np.float32).reshape(2, 3, 6)
+    ideal = np.array([1, np.inf, 0], np.float32)
+    epilogue(
+        charge, NO_BITS, link, ones, zeros, ideal, np.float32(2), False, ideal, KEY, 0, 1, 3,
+        out, squares, np.zeros((2, 2), np.int64),
+    )  # fmt: skip
+    np.testing.assert_allclose(out[:, :, 3:7], charge + 2 * link[:, :, 1:5], rtol=1e-6)
+    assert (out[:, :, :3] == 7).all()
+    assert (out[:, :, 7:] == 7).all()
+    np.testing.assert_array_equal(squares[:, :, 3:7], bfloat16(out[:, :, 3:7] ** 2))
+
+
+def test_noise_is_addressed(rng):
+    """Image i of a call has event first_event + i: splitting a batch changes nothing."""
+    shape = (6, 11, 17)
+    charge = np.zeros(shape, np.float32)
+    variance = bfloat16(np.full(shape, 4.0))
+    ones, zeros = np.ones(17, np.float32), np.zeros(17, np.float32)
+    ideal = (1.0, np.inf, False)
+    args = (ones, zeros, NO_LINK, 0.0, False, ideal, ideal)
+    whole, _ = run(charge, *args, variance=variance, first_event=40)
+    part, _ = run(charge[2:5], *args, variance=variance[2:5], first_event=42)
+    np.testing.assert_array_equal(whole[2:5], part)
+    expected = 2 * naive.mvm_normals(11 * 17, 43, (4, 5)).reshape(11, 17)
+    np.testing.assert_allclose(whole[3], expected, rtol=0, atol=1e-4)
+
+
+def test_threads_do_not_matter(rng, two_threads):
+    import numba
+
+    charge = rng.normal(0, 4, (5, 30, 20)).astype(np.float32)
+    variance = bfloat16(rng.random(charge.shape))
+    ones, zeros = np.ones(20, np.float32), np.zeros(20, np.float32)
+    results = []
+    for threads in (1, 2):
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        args = (ones, zeros, NO_LINK, 0.0, True, (0.1, 30.0, True), (1.0, 127.0, True))
+        results.append(run(charge, *args, variance=variance)[0])
+    np.testing.assert_array_equal(*results)
