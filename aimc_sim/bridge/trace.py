@@ -197,7 +197,6 @@ class Walk:
 
     def overwrite(self, old: Value, new: Value) -> Value:
         """Let all readers of `old` see `new`, which was computed in the same memory."""
-        new.memory = old.memory
         for item, value in self.known.items():
             if value is old:
                 self.known[item] = new

@@ -134,8 +134,7 @@ def _weights(where: str, **parameters: Any) -> dict[str, np.ndarray]:
                 where, key, f"its type is {tensor.dtype}, supported now: float32 and float64; "
                 f"convert the model with model.float()",
             )  # fmt: skip
-        # A copy: later training of the user's model must not reach into the graph.
-        arrays[key] = tensor.detach().cpu().to(torch.float32, copy=True).numpy()
+        arrays[key] = tensor.detach().cpu().to(torch.float32).numpy()
     return arrays
 
 

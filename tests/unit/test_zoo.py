@@ -88,7 +88,9 @@ def test_random_weights_repeat_and_leave_the_global_generator_alone():
     assert torch.equal(torch.get_rng_state(), before)
     assert not first.training
     assert torch.equal(first.layer3[4].conv2.weight, second.layer3[4].conv2.weight)
-    assert first.layer3[4].conv2.weight.std().item() == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
+    assert first.layer3[4].conv2.weight.std().item() == pytest.approx(
+        (2 / (9 * 64)) ** 0.5, rel=0.02
+    )
 
 
 # ------------------------------------------------------------------------------ weights
