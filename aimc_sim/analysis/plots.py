@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,7 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from .. import units
 from ..chip.image import Block, ChipImage
-from ..spec import ChipSpec
+from ..spec import ChipSpec, CoreSpec
 from . import drift
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#8C6D31")
@@ -31,9 +30,13 @@ STYLES = {"none": ("--", "o"), "gdc": ("-", "s"), "column": ("-.", "^")}
 STYLE_NAMES = {"none": "no compensation", "gdc": "gdc: a factor per core",
                "column": "column: a factor per column"}  # fmt: skip
 
-_DECADE_TICKS = (1.0, 60.0, 3600.0, 86400.0, 30 * 86400.0, 365 * 86400.0, 3650 * 86400.0)
+_COMMON_TICKS = (1.0, 60.0, 3600.0, 86400.0, 30 * 86400.0, 365 * 86400.0, 3650 * 86400.0)
 _MOST_TICKS = 8
 _NOW_GAP = 1.2  # decades between "now" and the first later time
+_GAP = 0.04  # between a core and its cell of the grid, in cells
+_FILL = 0.6  # opacity of the part in use: text on it stays readable
+_LANES = (0.13, 0.24)  # heights in a core where arrows of alternate layers run
+_NAME_WIDTH = 15  # letters that fit into a core
 _DPI = 160
 
 
@@ -72,8 +75,13 @@ def drift_accuracy(
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(table["preset"].unique())}
     moments = sorted(table["time_seconds"].unique())
     place = _time_axis(ax, moments)
-    for (preset, method), line in table.groupby(["preset", "compensation"], sort=False):
-        _curve(ax, line, place, colours[preset], STYLES.get(method, (":", "d")))
+    curves = list(table.groupby(["preset", "compensation"], sort=False))
+    for i, ((preset, method), line) in enumerate(curves):
+        aside = i - (len(curves) - 1) / 2 if len(moments) == 1 else 0.0  # else points would hide
+        x = [place(moment) + aside for moment in line["time_seconds"]]
+        _curve(ax, line, x, colours[preset], STYLES.get(method, (":", "d")))
+    if len(moments) == 1:
+        ax.set_xlim(place(moments[0]) - len(curves), place(moments[0]) + len(curves))
     lowest = _reference_lines(ax, references or {}, colours, table["low"].min())
     if chance is not None and lowest < chance + 0.15:
         ax.axhline(100 * chance, color="0.6", lw=1, ls=(0, (1, 3)))
@@ -122,18 +130,20 @@ def floorplan(
     """
     grid = spec.fabric
     figure, ax = _figure(ax, (1.25 * grid.cols + 0.6, 1.25 * grid.rows + 1.3))
-    blocks: dict[int, list[Block]] = {}
-    for block in image.blocks:
-        blocks.setdefault(block.core, []).append(block)
-    counts = {layer.name: len(layer.blocks) for layer in image.layers}
-    stages = list(dict.fromkeys(_stage(layer.name) for layer in image.layers))
-    colours = {stage: PALETTE[i % len(PALETTE)] for i, stage in enumerate(stages)}
+    of, colours = {}, {}
+    for layer in image.layers:
+        colours.setdefault(_stage(layer.name), PALETTE[len(colours) % len(PALETTE)])
+        for number, block in enumerate(layer.blocks, 1):
+            of[block.core] = block, f"{number} of {len(layer.blocks)}" * (len(layer.blocks) > 1)
     for core in range(grid.cores):
         row, col = divmod(core, grid.cols)
-        _draw_core(ax, (col, row), core, blocks.get(core, []), counts, spec, colours)
+        block, text = of.get(core, (None, ""))
+        colour = colours[_stage(block.layer)] if block else ""
+        _draw_core(ax, (col, row), core, block, text, spec.core, colour)
+    lanes = {layer.name: _LANES[i % len(_LANES)] for i, layer in enumerate(image.layers)}
     for transfer in image.transfers:
         if transfer.kind == "partial_sum":
-            _arrow(ax, transfer.producer, transfer.consumer, grid.cols)
+            _arrow(ax, transfer.producer, transfer.consumer, grid.cols, lanes[transfer.value])
     ax.set_xlim(-0.05, grid.cols + 0.05)
     ax.set_ylim(grid.rows + 0.05, -0.05)
     ax.set_aspect("equal")
@@ -143,11 +153,11 @@ def floorplan(
     ax.set_title(
         title
         or f"{spec.name}: {image.cores_used} of {image.cores_available} cores in use; "
-        f"weights fill {share:.0%} of their cells",
+        f"weights fill {100 * share:.0f} % of their cells",
         fontsize=12,
         loc="left",
     )
-    _floorplan_legend(ax, stages, colours, spec)
+    _floorplan_legend(ax, colours, spec.core)
     return _written(figure, path)
 
 
@@ -163,13 +173,17 @@ def _time_axis(ax: Axes, moments: Sequence[float]) -> Any:
     def place(seconds: float) -> float:
         return math.log10(seconds) if seconds > 0 else now
 
-    if len(moments) <= _MOST_TICKS:
-        ticks = list(moments)
-    else:
-        ticks = [t for t in _DECADE_TICKS if later[0] <= t <= later[-1]]
-        ticks += [0.0] if moments[0] == 0 else []
-    ax.set_xticks([place(t) for t in ticks], [units.show_time(t) if t else "now" for t in ticks])
-    ax.set_xlabel("time after programming (logarithmic)")
+    ticks = list(moments)
+    if len(ticks) > _MOST_TICKS:
+        common = [t for t in _COMMON_TICKS if later[0] <= t <= later[-1]]
+        ticks = [t for t in moments if t == 0]
+        ticks += common if len(common) > 1 else [later[0], later[-1]]
+    span, shown = place(moments[-1]) - place(moments[0]), []
+    for tick in sorted(ticks):  # labels need room: leave out what comes too close
+        if not shown or place(tick) - place(shown[-1]) > 0.06 * span:
+            shown.append(tick)
+    ax.set_xticks([place(t) for t in shown], [units.show_time(t) if t else "now" for t in shown])
+    ax.set_xlabel("time after programming" + (" (logarithmic)" if len(later) > 1 else ""))
     if later and moments[0] == 0:  # the axis is broken between "now" and the first later time
         middle = (now + first) / 2
         ax.plot(
@@ -180,12 +194,11 @@ def _time_axis(ax: Axes, moments: Sequence[float]) -> Any:
 
 
 def _curve(
-    ax: Axes, line: pd.DataFrame, place: Any, colour: str, style: tuple[str, str]
+    ax: Axes, line: pd.DataFrame, x: Sequence[float], colour: str, style: tuple[str, str]
 ) -> None:
-    x = [place(moment) for moment in line["time_seconds"]]
     mean, low, high = (100 * line[name].to_numpy() for name in ("mean", "low", "high"))
     if len(x) > 1:
-        ax.fill_between(x, low, high, color=colour, alpha=0.16, lw=0)
+        ax.fill_between(x, low, high, color=colour, alpha=0.14, lw=0)
     else:
         ax.errorbar(x, mean, [mean - low, high - mean], color=colour, capsize=4, lw=1)
     ax.plot(x, mean, color=colour, ls=style[0], marker=style[1], ms=5, lw=1.8)
@@ -213,12 +226,14 @@ def _drift_legend(
         line, marker = STYLES.get(method, (":", "d"))
         name = STYLE_NAMES.get(method, method)
         handles.append(Line2D([], [], color="0.3", ls=line, marker=marker, ms=5, label=name))
-    handles.append(Patch(color="0.5", alpha=0.25, lw=0, label="95 % interval"))
+    over = "programmings" if (table["interval"] == "student-t").all() else "images"
+    handles.append(Patch(color="0.5", alpha=0.25, lw=0, label=f"95 % interval over {over}"))
     for name, value in references.items():
         style = {"color": "0.3", "ls": ":"} if isinstance(value, Mapping) else {"color": "black"}
         handles.append(Line2D([], [], lw=1, label=name, **style))
     ax.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8.5
+        handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8.5,
+        handlelength=3.6, labelspacing=0.7,
     )
 
 
@@ -236,29 +251,79 @@ def _stage(layer: str) -> str:
 
 
 def _draw_core(
-    ax: Axes, corner: tuple[int, int], core: int, blocks: Sequence[Block],
-    counts: Mapping[str, int], spec: ChipSpec, colours: Mapping[str, str],
+    ax: Axes, corner: tuple[int, int], core: int, block: Block | None, of: str,
+    spec: CoreSpec, colour: str,
 ) -> None:  # fmt: skip
-    """Draw one core: frame, the rectangle in use to scale, and what it is."""
-    x, y, side = corner[0] + 0.04, corner[1] + 0.04, 0.92
-    frame = {"fc": "white", "ec": "0.35", "lw": 0.8} if blocks else {
-        "fc": "0.96", "ec": "0.75", "lw": 0.8, "ls": "--"}  # fmt: skip
-    ax.add_patch(Rectangle((x, y), side, side, **frame))
-    ax.text(x + side - 0.03, y + side - 0.02, str(core), fontsize=6, color="0.5", ha="right",
-            va="bottom")  # fmt: skip
-    if not blocks:
-        ax.text(x + side / 2, y + side / 2, "empty", fontsize=7, color="0.55", ha="center",
-                va="center")  # fmt: skip
-    for block in blocks:
+    """Draw one core: its frame, the part in use to scale, and what it holds."""
+    x, y, side = corner[0] + _GAP, corner[1] + _GAP, 1 - 2 * _GAP
+    centre = {"ha": "center", "va": "center"}
+    if block is None:
+        ax.add_patch(Rectangle((x, y), side, side, fc="0.95", ec="0.7", lw=0.8, ls="--"))
+        ax.text(x + side / 2, y + side / 2, "empty", fontsize=7.5, color="0.5", **centre)
+    else:
         rows, cols = block.shape
-        size = side * cols / spec.core.cols, side * rows / spec.core.rows
-        ax.add_patch(Rectangle((x, y), *size, fc=colours[_stage(block.layer)], ec="none"))
-        number = 1 + _number_in_layer(block, blocks)
-        del number
-    if blocks:
-        ax.text(x + side / 2, y + side / 2, _core_text(blocks, counts), fontsize=6.5,
-                ha="center", va="center")  # fmt: skip
+        used = side * cols / spec.cols, side * rows / spec.rows
+        ax.add_patch(Rectangle((x, y), side, side, fc="white", ec="none"))
+        ax.add_patch(Rectangle((x, y), *used, fc=colour, alpha=_FILL, ec="none"))
+        ax.add_patch(Rectangle((x, y), side, side, fc="none", ec="0.35", lw=0.8))
+        lines = [*_wrapped(block.layer), *([of] if of else []), f"{rows}×{cols}"]
+        ax.text(x + side / 2, y + 0.6 * side, "\n".join(lines), fontsize=7, linespacing=1.25,
+                **centre)  # fmt: skip
+    ax.text(x + side - 0.03, y + side - 0.02, str(core), fontsize=6, color="0.45", ha="right",
+            va="bottom")  # fmt: skip
 
 
-def _arrow(ax: Axes, producer: int, consumer: int, cols: int) -> None:
-    pass
+def _wrapped(name: str) -> list[str]:
+    """Break a layer name at dots so that it fits into a core."""
+    lines = [""]
+    for part in name.split("."):
+        joined = f"{lines[-1]}.{part}" if lines[-1] else part
+        if len(joined) <= _NAME_WIDTH:
+            lines[-1] = joined
+        else:
+            lines.append(part)
+    lines = [line for line in lines if line][-2:]
+    return [line if len(line) <= _NAME_WIDTH else f"…{line[1 - _NAME_WIDTH:]}" for line in lines]
+
+
+def _arrow(ax: Axes, producer: int, consumer: int, cols: int, lane: float) -> None:
+    """Draw a partial sum that crosses from one core to another, above the text of the cores."""
+    (y0, x0), (y1, x1) = divmod(producer, cols), divmod(consumer, cols)
+    right, down = (x1 > x0) - (x1 < x0), (y1 > y0) - (y1 < y0)
+    # Along a row: in a lane of its own. Else: out at one edge of the core, in at the other.
+    dx, dy = (0.25 * right, lane - 0.5) if not down else (0.4 * right, 0.36 * down)
+    aside = 0.0 if right else 0.28
+    start = x0 + 0.5 + dx + aside, y0 + 0.5 + dy
+    end = x1 + 0.5 - dx + aside, y1 + 0.5 - (dy if down else -dy)
+    ax.annotate(
+        "", end, start,
+        arrowprops={"arrowstyle": "-|>", "color": "0.2", "lw": 0.9, "shrinkA": 0, "shrinkB": 0},
+    )  # fmt: skip
+
+
+def _floorplan_legend(ax: Axes, colours: Mapping[str, str], spec: CoreSpec) -> None:
+    handles = [Patch(fc=colour, alpha=_FILL, label=stage) for stage, colour in colours.items()]
+    handles.append(Line2D([], [], color="0.2", marker=">", ms=4, lw=0.9, label="partial sums"))
+    ax.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=min(len(handles), 7),
+        frameon=False, fontsize=9,
+        title=f"a square is a crossbar of {spec.rows} rows (down) × {spec.cols} columns (across); "
+        "the filled part holds weights",
+        title_fontsize=9,
+    )  # fmt: skip
+
+
+# -------------------------------------------------------------------------------- both
+
+
+def _figure(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
+    if ax is not None:
+        return ax.figure, ax
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots()
+
+
+def _written(figure: Figure, path: str | Path | None) -> Figure:
+    if path is not None:
+        figure.savefig(path, dpi=_DPI)
+    return figure

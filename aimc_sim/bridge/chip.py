@@ -38,6 +38,7 @@ class Chip:
         self.time_seconds = 0.0
         self.compensation: compensation.Method = "none"
         self.images_seen = 0
+        self.device = torch.device("cpu")
         self.counts = executor.new_counts()
         self._plan: plan.Plan | None = None
         self._references: dict[int, np.ndarray] | None = None
@@ -146,6 +147,15 @@ class Chip:
         self.compensation, self.images_seen, self._plan = method, 0, None
         return self
 
+    def to(self, device: torch.device | str) -> Chip:
+        """Choose where images are run ("cpu", "cuda", ...); returns the chip.
+
+        Devices, drift and calibration stay on the CPU. The noise is the same everywhere;
+        outputs agree to the rounding of float32, which may move single ADC codes.
+        """
+        self.device, self._plan = torch.device(device), None
+        return self
+
     # ------------------------------------------------------------------ running
 
     def __call__(
@@ -195,7 +205,7 @@ class Chip:
             self._references = plan.drift_references(self.image, self.spec, self.state)
         return plan.build(
             self.image, self.spec, self.ranges, self.state, self.time_seconds,
-            self.compensation, self._references,
+            self.compensation, self._references, self.device,
         )  # fmt: skip
 
     def _images(self, images: Tensor | np.ndarray) -> Tensor:

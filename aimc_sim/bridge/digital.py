@@ -22,8 +22,8 @@ def _max_pool2d(x: Tensor, **attrs) -> Tensor:
 
 
 def _affine(x: Tensor, scale: list[float], offset: list[float]) -> Tensor:
-    shape = (1, -1) + (1,) * (x.ndim - 2)
-    return x * torch.tensor(scale).view(shape) + torch.tensor(offset).view(shape)
+    factors = torch.tensor([scale, offset], device=x.device).view(2, 1, -1, *(1,) * (x.ndim - 2))
+    return x * factors[0] + factors[1]
 
 
 def _subsample(x: Tensor, slices: list[list[int | None]]) -> Tensor:

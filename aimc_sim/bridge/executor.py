@@ -12,17 +12,17 @@ the number of its image, chunks and threads do not change a result.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..chip.image import AnalogLayer
 from ..core.converters import Quantiser
-from ..kernels.epilogue import epilogue
 from . import digital
 from .blocks import as_maps, convolve
+from .convert import Link, Value, convert_compiled, convert_plain
 from .plan import CoreCall, DigitalCall, LayerCall, Plan
 
 SMALLEST_BATCH = 4
@@ -35,27 +35,33 @@ LINEAR_BATCH = 16
 CHUNK_BYTES = 8 * 2**20
 """Aim for the activations of one layer of a chunk: what a processor's cache holds."""
 
-_NO_LINK = np.zeros((1, 1, 1), np.float32)
-_NO_BITS = np.zeros((1, 1, 1), np.uint16)
-
-
-@dataclass
-class Value:
-    """Codes of a value, (B, C, H, W) or (B, C) float32, and their squares where needed."""
-
-    codes: Tensor
-    squares: Tensor | None = None
-
 
 @dataclass
 class Counts:
-    """What was converted and what did not fit, per analog layer."""
+    """What was converted and what did not fit, per analog layer.
+
+    ``misses`` holds ADC saturations and output clippings, a (2,) tensor per call: left on the
+    device until somebody asks, so that counting does not stop a GPU.
+    """
 
     images: int = 0
     mvms: int = 0
     conversions: int = 0
-    adc_saturated: int = 0
-    output_clipped: int = 0
+    misses: list[Tensor] = field(default_factory=list)
+
+    def _total(self, column: int) -> int:
+        self.misses[:] = [torch.stack(self.misses).sum(0)] if self.misses else []
+        return int(self.misses[0][column]) if self.misses else 0
+
+    @property
+    def adc_saturated(self) -> int:
+        """Conversions whose current was out of range."""
+        return self._total(0)
+
+    @property
+    def output_clipped(self) -> int:
+        """Outputs that did not fit their integer range."""
+        return self._total(1)
 
 
 def run(
@@ -82,12 +88,12 @@ def run(
     with torch.inference_mode():
         size = chunk or chunk_size(plan, images)
         for start in range(0, len(images), size):
-            part = images[start : start + size]
+            part = images[start : start + size].to(plan.device)
             n = len(part)
             if n < SMALLEST_BATCH:
                 padding = part.new_zeros((SMALLEST_BATCH - n, *part.shape[1:]))
                 part = torch.cat([part, padding])
-            outputs.append(_Run(plan, n, first_event + start, counts)(part)[:n])
+            outputs.append(_Run(plan, n, first_event + start, counts)(part)[:n].cpu())
     return torch.cat(outputs)
 
 
@@ -104,7 +110,8 @@ class _Run:
 
     def __init__(self, plan: Plan, n: int, first_event: int, counts: dict[str, Counts]) -> None:
         self.plan, self.n, self.first_event, self.counts = plan, n, first_event, counts
-        self.adc_row = plan.adc.kernel_row()
+        on_cpu = plan.device.type == "cpu"
+        self.convert = convert_compiled if on_cpu else convert_plain
 
     def __call__(self, images: Tensor) -> Tensor:
         plan, self.batch = self.plan, len(images)
@@ -149,34 +156,40 @@ class _Run:
             squares = _pad_linear(layer, as_maps(layer, squares))
         out = Value(torch.empty(0))
         for chain in call.chains:
-            link = None if residual is None else _pixels(as_maps(layer, residual))
-            link_column = chain[0].block.col_start
+            link = None
+            if residual is not None:
+                link = Link(as_maps(layer, residual), chain[0].block.col_start)
             for core in chain:
                 charge, variance = self._charge(layer, core, x, squares)
                 is_tail = core is chain[-1]
                 if is_tail and out.codes.numel() == 0:
                     out = self._allocate(layer, charge)
                 target = out if is_tail else Value(torch.empty_like(charge))
-                self._convert(
-                    layer, core, charge, variance, link, link_column, target,
-                    relu=layer.relu and is_tail, column=core.block.col_start if is_tail else 0,
+                column = core.block.col_start if is_tail else 0
+                counts = self.convert(
+                    charge, variance, link, core, self.plan.adc, self.first_event,
+                    layer.relu and is_tail, target, column,
                 )  # fmt: skip
-                link, link_column = _pixels(target.codes), 0
+                self._count(layer, charge, counts)
+                link = Link(target.codes, 0)
         if layer.kind == "linear":
             out.codes = out.codes[:, :, 0, 0]
             out.squares = None if out.squares is None else out.squares[:, :, 0, 0]
         return out
 
-    def _allocate(self, layer, charge: Tensor) -> Value:
+    def _allocate(self, layer: AnalogLayer, charge: Tensor) -> Value:
         shape = (len(charge), layer.weight.shape[1], *charge.shape[2:])
         squares = None
         if layer.name in self.plan.squared:
             squares = torch.empty(
-                shape, dtype=torch.bfloat16, memory_format=torch.channels_last
+                shape, dtype=torch.bfloat16, memory_format=torch.channels_last, device=charge.device
             )
-        return Value(torch.empty(shape, memory_format=torch.channels_last), squares)
+        codes = torch.empty(shape, memory_format=torch.channels_last, device=charge.device)
+        return Value(codes, squares)
 
-    def _charge(self, layer, core: CoreCall, x: Tensor, squares: Tensor | None):
+    def _charge(
+        self, layer: AnalogLayer, core: CoreCall, x: Tensor, squares: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         part = x[:, core.channels]
         charge = convolve(layer, part, core.kernel)
         if core.negative is not None and part.amin() < 0:
@@ -187,27 +200,11 @@ class _Run:
         variance = convolve(layer, squares[:, core.channels], core.variance)
         return charge, _channels_last(variance[: self.batch])
 
-    def _convert(
-        self, layer, core: CoreCall, charge: Tensor, variance: Tensor | None,
-        link: np.ndarray | None, link_column: int, target: Value, *, relu: bool, column: int,
-    ) -> None:  # fmt: skip
-        counts = np.zeros((len(charge), 2), np.int64)
-        epilogue(
-            _pixels(charge),
-            _NO_BITS if variance is None else _bits(variance),
-            _NO_LINK if link is None else link,
-            core.gain, core.offset, self.adc_row,
-            np.float32(0.0 if link is None else core.link_gain),
-            relu, core.output.kernel_row(), core.noise_key,
-            self.first_event, link_column, column, _pixels(target.codes),
-            _NO_BITS if target.squares is None else _bits(target.squares),
-            counts,
-        )  # fmt: skip
+    def _count(self, layer: AnalogLayer, charge: Tensor, counts: Tensor) -> None:
         total = self.counts[layer.name]
         total.mvms += self.n * charge.shape[2] * charge.shape[3]
         total.conversions += charge[: self.n].numel()
-        total.adc_saturated += int(counts[: self.n, 0].sum())
-        total.output_clipped += int(counts[: self.n, 1].sum())
+        total.misses.append(counts[: self.n].sum(0))
 
 
 def new_counts() -> dict[str, Counts]:
@@ -226,18 +223,7 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.contiguous()
 
 
-def _pad_linear(layer, x: Tensor) -> Tensor:
+def _pad_linear(layer: AnalogLayer, x: Tensor) -> Tensor:
     """Pad the batch of a linear layer, see :data:`LINEAR_BATCH`."""
     missing = -len(x) % LINEAR_BATCH if layer.kind == "linear" else 0
     return F.pad(x, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else x
-
-
-def _pixels(maps: Tensor) -> np.ndarray:
-    """Return channels-last maps as a (B, H W, C) array that shares their memory."""
-    batch, channels, height, width = maps.shape
-    return maps.permute(0, 2, 3, 1).view(batch, height * width, channels).numpy()
-
-
-def _bits(maps: Tensor) -> np.ndarray:
-    """Return channels-last bfloat16 maps as (B, H W, C) uint16 that shares their memory."""
-    return _pixels(maps.view(torch.int16)).view(np.uint16)

@@ -52,8 +52,8 @@ class CoreCall:
     kernel: Tensor
     negative: Tensor | None
     variance: Tensor | None
-    gain: np.ndarray
-    offset: np.ndarray
+    gain: Tensor
+    offset: Tensor
     link_gain: float
     output: Quantiser
     noise_key: np.ndarray
@@ -87,6 +87,7 @@ class Plan:
     last_use : by value name, index of the last call that reads it.
     squared : names of values whose squares are needed for the read noise.
     adc : Quantiser of every ADC, in units of charge.
+    device : where the tensors are.
     """
 
     image: ChipImage
@@ -95,6 +96,7 @@ class Plan:
     last_use: Mapping[str, int]
     squared: frozenset[str]
     adc: Quantiser
+    device: torch.device
 
 
 def drift_references(image: ChipImage, spec: ChipSpec, state: ChipState) -> dict[int, np.ndarray]:
@@ -127,6 +129,7 @@ def build(
     t_seconds: float,
     method: compensation.Method = "none",
     references: Mapping[int, np.ndarray] | None = None,
+    device: torch.device | str = "cpu",
 ) -> Plan:
     """Return the plan of a programmed chip at a time after programming.
 
@@ -138,11 +141,14 @@ def build(
         Drift compensation, measured now.
     references : mapping from core to (C,) float64
         What :func:`drift_references` measured; needed unless method is "none".
+    device : torch.device
+        Where images will be run.
     """
     quantisers = value_quantisers(image, spec, ranges)
     builder = _Builder(
-        image, spec, ranges, state, t_seconds, method, references or {}, quantisers
-    )
+        image, spec, ranges, state, t_seconds, method, references or {}, quantisers,
+        torch.device(device),
+    )  # fmt: skip
     calls: list[LayerCall | DigitalCall] = []
     last_use: dict[str, int] = {image.output: len(image.steps)}
     for index, step in enumerate(image.steps):
@@ -159,7 +165,9 @@ def build(
         if isinstance(call, LayerCall) and call.dac is None and _is_noisy(call)
     }
     adc = converters.adc(spec.core)
-    return Plan(image, tuple(calls), quantisers, last_use, frozenset(squared), adc)
+    return Plan(
+        image, tuple(calls), quantisers, last_use, frozenset(squared), adc, builder.device
+    )
 
 
 def _is_noisy(call: LayerCall) -> bool:
@@ -176,6 +184,7 @@ class _Builder:
     method: compensation.Method
     references: Mapping[int, np.ndarray]
     quantisers: Mapping[str, Quantiser]
+    device: torch.device
 
     def layer(self, layer: AnalogLayer) -> LayerCall:
         core = self.spec.core
@@ -232,7 +241,8 @@ class _Builder:
         offset = layer.offset[cols] if is_tail else np.zeros_like(layer.offset[cols])
 
         def kernel(matrix: np.ndarray) -> Tensor:
-            return block_kernel(layer, block, torch.from_numpy(np.ascontiguousarray(matrix)))[0]
+            tensor = torch.from_numpy(np.ascontiguousarray(matrix))
+            return block_kernel(layer, block, tensor)[0].to(self.device)
 
         return CoreCall(
             block=block,
@@ -242,8 +252,8 @@ class _Builder:
             if now.net_negative is None
             else kernel(now.net_negative - now.net),
             variance=None if now.variance is None else kernel(now.variance).to(torch.bfloat16),
-            gain=gain.astype(np.float32),
-            offset=offset.astype(np.float32),
+            gain=torch.from_numpy(gain.astype(np.float32)).to(self.device),
+            offset=torch.from_numpy(offset.astype(np.float32)).to(self.device),
             link_gain=link_gain,
             output=output,
             noise_key=np.array(

@@ -33,10 +33,6 @@ class Quantiser:
             codes = np.rint(codes)
         return np.clip(codes, -self.limit, self.limit)
 
-    def kernel_row(self) -> np.ndarray:
-        """Return (1 / step, limit, rounds) as float32 for the kernels."""
-        return np.array([1.0 / self.step, self.limit, float(self.rounds)], np.float32)
-
 
 def integer_range(bits: int | None, largest: float) -> Quantiser:
     """Return the symmetric quantiser that just holds ``largest``; ideal if bits is None."""
