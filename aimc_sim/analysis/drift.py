@@ -210,7 +210,9 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
                 "interval": found.method,
             }
         )
-    table.sort(key=lambda r: (order["preset"][r["preset"]], order["compensation"][r["compensation"]]))
+    table.sort(
+        key=lambda r: (order["preset"][r["preset"]], order["compensation"][r["compensation"]])
+    )
     return pd.DataFrame(table)
 
 
@@ -234,9 +236,7 @@ def float_accuracy(model: nn.Module, images: Labelled, progress: Progress | None
     return correct / len(images.labels)
 
 
-def ideal_devices_accuracy(
-    chip: Chip, images: Labelled, progress: Progress | None = None
-) -> float:
+def ideal_devices_accuracy(chip: Chip, images: Labelled, progress: Progress | None = None) -> float:
     """Return the accuracy of a calibrated chip if its devices were perfect.
 
     Placement and integer ranges do not depend on the devices: those of ``chip`` are used.

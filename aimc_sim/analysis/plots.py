@@ -232,8 +232,13 @@ def _drift_legend(
         style = {"color": "0.3", "ls": ":"} if isinstance(value, Mapping) else {"color": "black"}
         handles.append(Line2D([], [], lw=1, label=name, **style))
     ax.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8.5,
-        handlelength=3.6, labelspacing=0.7,
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1),
+        frameon=False,
+        fontsize=8.5,
+        handlelength=3.6,
+        labelspacing=0.7,
     )
 
 
@@ -283,7 +288,7 @@ def _wrapped(name: str) -> list[str]:
         else:
             lines.append(part)
     lines = [line for line in lines if line][-2:]
-    return [line if len(line) <= _NAME_WIDTH else f"…{line[1 - _NAME_WIDTH:]}" for line in lines]
+    return [line if len(line) <= _NAME_WIDTH else f"…{line[1 - _NAME_WIDTH :]}" for line in lines]
 
 
 def _arrow(ax: Axes, producer: int, consumer: int, cols: int, lane: float) -> None:

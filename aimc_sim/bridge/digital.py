@@ -26,6 +26,15 @@ def _affine(x: Tensor, scale: list[float], offset: list[float]) -> Tensor:
     return x * factors[0] + factors[1]
 
 
+def _global_avg_pool(x: Tensor, square: bool = False) -> Tensor:
+    if square and x.shape[2] != x.shape[3]:
+        raise ValueError(
+            f"avg_pool2d with the window x.size(3) got maps of {x.shape[2]} x {x.shape[3]}, where "
+            "it is not the whole map; use F.adaptive_avg_pool2d(x, 1), or square images"
+        )
+    return x.mean(dim=(2, 3), keepdim=True)
+
+
 def _subsample(x: Tensor, slices: list[list[int | None]]) -> Tensor:
     return x[tuple(slice(*part) for part in slices)]
 
@@ -36,7 +45,7 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "affine": _affine,
     "max_pool2d": _max_pool2d,
     "avg_pool2d": F.avg_pool2d,
-    "global_avg_pool": lambda x: x.mean(dim=(2, 3), keepdim=True),
+    "global_avg_pool": _global_avg_pool,
     "flatten": lambda x, start_dim=1: x.flatten(start_dim),
     "subsample": _subsample,
     "pad": lambda x, pad: F.pad(x, pad),

@@ -32,8 +32,9 @@ kernels that sum in another order, and the last bit of a charge would depend on 
 LINEAR_BATCH = 16
 """The same for linear layers: their batch is padded to a multiple of this."""
 
-CHUNK_BYTES = 8 * 2**20
-"""Aim for the activations of one layer of a chunk: what a processor's cache holds."""
+CHUNK_BYTES = {"cpu": 8 * 2**20, "other": 64 * 2**20}
+"""Aim for the activations of one layer of a chunk: what a processor's cache holds, and on other
+devices what keeps them busy."""
 
 
 @dataclass
@@ -85,7 +86,8 @@ def run(
     (B, outputs) float32 tensor
     """
     outputs = []
-    with torch.inference_mode():
+    exact = torch.backends.cudnn.flags(allow_tf32=False)  # ten bits are not enough for a charge
+    with torch.inference_mode(), exact:
         size = chunk or chunk_size(plan, images)
         for start in range(0, len(images), size):
             part = images[start : start + size].to(plan.device)
@@ -102,7 +104,8 @@ def chunk_size(plan: Plan, images: Tensor) -> int:
     pixels = images[0, 0].numel() if images.ndim == 4 else 1
     widest = max(call.layer.weight.shape[1] for call in plan.calls if isinstance(call, LayerCall))
     channels = min(widest, 16) if images.ndim == 4 else widest
-    return int(max(SMALLEST_BATCH, min(1024, CHUNK_BYTES // (4 * pixels * channels))))
+    budget = CHUNK_BYTES.get(plan.device.type, CHUNK_BYTES["other"])
+    return int(max(SMALLEST_BATCH, min(1024, budget // (4 * pixels * channels))))
 
 
 class _Run:

@@ -116,8 +116,8 @@ def avg_pool2d(
                 where, "avg_pool2d", "its window is a size of another value, or padded; use "
                 "F.adaptive_avg_pool2d(x, 1)",
             )  # fmt: skip
-        # One size for both sides ("x.size(3)") can only mean the whole map if that is square.
-        return _global(walk, name, value, modules)
+        # One size for both sides ("x.size(3)") only means the whole map if that is square.
+        return _global(walk, name, value, modules, square=dims != [(2,), (3,)])
     attrs = {
         "kernel_size": as_pair(where, kernel_size),
         "stride": as_pair(where, stride or kernel_size),
@@ -153,8 +153,11 @@ def mean(walk: Walk, name: str, input: Any, dim: Any = None, keepdim: bool = Fal
     return pooled if keepdim else flatten(walk, f"{name}.flatten", pooled, 1)
 
 
-def _global(walk: Walk, name: str, value: Value, modules: Any = ()) -> Value:
-    return walk.emit(name, "global_avg_pool", (value,), ndim=4, modules=modules)
+def _global(
+    walk: Walk, name: str, value: Value, modules: Any = (), square: bool = False
+) -> Value:
+    attrs = {"square": True} if square else {}
+    return walk.emit(name, "global_avg_pool", (value,), ndim=4, attrs=attrs, modules=modules)
 
 
 # ------------------------------------------------------------------------------ shape

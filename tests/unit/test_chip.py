@@ -209,3 +209,19 @@ def test_bad_times():
         units.seconds("soon")
     with pytest.raises(ValueError, match="finite"):
         units.seconds("nan" if False else float("inf"))
+
+
+def test_a_window_of_one_side_needs_square_maps():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return torch.nn.functional.avg_pool2d(x, x.size(3)).flatten(1)
+
+    chip = aimc_sim.Chip.from_model(Net(), presets.ideal()).program(0)
+    assert chip(torch.zeros(1, 1, 9, 9)).shape == (1, 2)
+    with pytest.raises(ValueError, match=r"maps of 7 x 8, .*adaptive_avg_pool2d"):
+        chip(torch.zeros(1, 1, 9, 10))

@@ -1,0 +1,90 @@
+"""The command ``aimc-sim``.
+
+===========  ================================================================================
+file         what is in it
+===========  ================================================================================
+``errors``   bad input: one line on stderr, exit code 2
+``inputs``   from the texts of the options to specifications, times, networks and images
+``run``      ``aimc-sim run``: the options, the table that is printed
+``study``    what ``run`` computes, and the files it makes of it
+``results``  a folder of results that is written completely or not at all
+``info``     ``aimc-sim info``: every parameter with unit and source
+===========  ================================================================================
+
+torch, pandas and matplotlib load inside the functions that need them: ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from .. import __version__
+from . import info, run
+from .errors import BadInput
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+# The base of typer's own complaints (unknown option, missing value) has no public name that is
+# the same in all versions.
+_UsageError = next(c for c in reversed(typer.BadParameter.__mro__) if hasattr(c, "format_message"))
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="What a trained torch network does on a 64-core phase-change-memory computing chip.",
+    epilog="Example: `aimc-sim run`: ResNet-32 on handwritten digits, from now to "
+    "a year after programming.",
+)
+app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("info", epilog=info.EXAMPLES)(info.info)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aimc-sim {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 2 bad input, 130 interrupted.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of this process.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    code = 0
+    try:
+        # `obj` carries the command to the report.
+        code = app(given or ["--help"], prog_name="aimc-sim", standalone_mode=False, obj=given)
+    except BadInput as error:
+        code = _complain(str(error))
+    except _UsageError as error:
+        code = _complain(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        print("interrupted: no results were written", file=sys.stderr)
+    sys.exit(code or 0)
+
+
+def _complain(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2

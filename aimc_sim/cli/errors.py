@@ -1,0 +1,30 @@
+"""Bad input is answered with one clear line; anything else is a defect and keeps its traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class BadInput(Exception):
+    """What the user gave cannot be used; the text says what, where and what to do."""
+
+
+@contextmanager
+def refusing(*kinds: type[Exception], prefix: str = "") -> Iterator[None]:
+    """Turn errors that are about the user's input into :class:`BadInput`.
+
+    Parameters
+    ----------
+    *kinds : exception classes
+        Default ValueError, KeyError, TypeError and OSError. Wrap only calls that raise them
+        about input: elsewhere they would hide a defect.
+    prefix : str
+        Put before the message.
+    """
+    try:
+        yield
+    except kinds or (ValueError, KeyError, TypeError, OSError) as error:
+        # str(KeyError) is the quoted form of its message.
+        plain = error.args[0] if isinstance(error, KeyError) and error.args else error
+        raise BadInput(f"{prefix}{plain}") from error

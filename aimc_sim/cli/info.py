@@ -1,0 +1,161 @@
+"""``aimc-sim info``: every parameter of a preset, with value, unit, meaning and source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from .. import presets
+from ..spec import ChipSpec, Spec
+from .errors import refusing
+
+EXAMPLES = """
+Examples:
+
+  aimc-sim info
+
+  aimc-sim info --preset hermes
+"""
+
+WIDTH = 100
+"""Columns of the output where there is no terminal."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One number or choice of a specification.
+
+    Attributes
+    ----------
+    key : str
+        Dotted path, as ``--set`` takes it.
+    value : number, text, tuple or None
+        None: the effect is absent.
+    unit, about, source : str
+        ``source`` is that of the nearest part of the machine that states one.
+    """
+
+    key: str
+    value: Any
+    unit: str
+    about: str
+    source: str
+
+
+def parameters(spec: Spec, path: str = "", source: str = "") -> Iterator[Parameter]:
+    """Yield all parameters of a specification: its own first, then those of its parts."""
+    source = getattr(spec, "source", "") or source
+    parts: list[tuple[str, Spec]] = []
+    for name, field in type(spec).model_fields.items():
+        value = getattr(spec, name)
+        if isinstance(value, Spec):
+            parts.append((name, value))
+        elif name not in ("name", "source"):
+            unit = (field.json_schema_extra or {}).get("unit", "-")
+            yield Parameter(f"{path}{name}", value, unit, field.description or "", source)
+    for name, part in parts:
+        yield from parameters(part, f"{path}{name}.", source)
+
+
+def info(
+    preset: Annotated[
+        str | None, typer.Option(help="Name of a preset; without it, they are listed.")
+    ] = None,
+) -> None:
+    """Print every parameter of a preset with its value, unit and source, or list the presets."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    if preset is None:
+        _list(console)
+        return
+    with refusing():
+        spec = presets.by_name(preset)
+    _describe(console, preset, spec)
+
+
+def _list(console: Any) -> None:
+    table = _table("preset", "cores", "devices per polarity", "read", "DAC", "ADC", "spec id")
+    for name, build in presets.PRESETS.items():
+        spec = build()
+        core, pcm = spec.core, spec.core.pcm
+        laws = [law for law in (pcm.programming, pcm.drift, pcm.read_noise) if law is not None]
+        devices = f"{pcm.devices_per_element}, to {pcm.g_max_siemens * 1e6:g} µS"
+        table.add_row(
+            name, str(spec.fabric.cores), devices if laws else "ideal", core.read.mode,
+            _bits(core.dac.bits), _bits(core.adc.bits), spec.id(),
+        )  # fmt: skip
+    console.print(table)
+    console.print("All parameters of one: aimc-sim info --preset NAME")
+
+
+def _describe(console: Any, preset: str, spec: ChipSpec) -> None:
+    console.print(f"[bold]{preset}[/bold]  (spec id {spec.id()})")
+    rows = list(parameters(spec))
+    sections: list[tuple[str, list[Parameter]]] = []
+    for row in rows:
+        if not sections or sections[-1][0] != row.source:
+            sections.append((row.source, []))
+        sections[-1][1].append(row)
+    # One width for all sections, so that the columns stand below each other.
+    widths = [max(len(text) for text in column) for column in zip(*map(_texts, rows), strict=True)]
+    widths[1] = min(widths[1], 22)
+    for number, (source, members) in enumerate(sections):
+        console.print(f"\n[bold]source:[/bold] {_plain(source or '-')}")
+        table = _table("parameter", "value", "unit", "meaning", widths=widths)
+        table.show_header = number == 0
+        for row in members:
+            table.add_row(*(_plain(text) for text in _texts(row)), _plain(row.about))
+        console.print(table)
+    console.print()
+    _bibliography(console, rows)
+    console.print(
+        "Values are in SI units; none = the effect is absent. Change one with, for example, "
+        "aimc-sim run --set core.adc.bits=9"
+    )
+
+
+def _texts(row: Parameter) -> tuple[str, str, str]:
+    return row.key, _shown(row.value), "" if row.unit == "-" else row.unit
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return ", ".join(_shown(part) for part in value)
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _bits(bits: int | None) -> str:
+    return "ideal" if bits is None else f"{bits} bit"
+
+
+def _table(*columns: str, widths: list[int] | None = None) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for i, name in enumerate(columns):
+        fixed = widths is not None and i < len(widths)
+        table.add_column(name, width=max(widths[i], len(name)) if fixed else None)
+    return table
+
+
+def _bibliography(console: Any, rows: list[Parameter]) -> None:
+    """Print the full references of the short ones in use, as the presets' module gives them."""
+    cited = {mark for row in rows for mark in re.findall(r"\[[\w-]+\]", row.source)}
+    entries = re.findall(r"^(\[[\w-]+\])\s+(.*?)(?=^\[|\Z)", presets.__doc__ or "", re.M | re.S)
+    for mark, text in entries:
+        if mark in cited:
+            console.print(f"[bold]{_plain(mark)}[/bold] {_plain(' '.join(text.split()))}")
+
+
+def _plain(text: str) -> str:
+    """Keep brackets from being read as markup."""
+    return text.replace("[", r"\[")

@@ -1,0 +1,184 @@
+"""From the texts of the options to specifications, times, networks and images."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import presets, units
+from ..spec import ChipSpec
+from .errors import BadInput, refusing
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ..zoo import ImageSet
+
+RESNET32 = "resnet32"
+CALIBRATION_IMAGES = 256
+METHODS = ("none", "gdc", "column")
+
+
+def settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the changes of ``--set key=value``: JSON values, else text; "none" is None."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise BadInput(f"--set {text}: wanted key=value, for example --set core.adc.bits=9")
+        if key in found:
+            raise BadInput(f"--set gives '{key}' twice; leave one out")
+        found[key] = _value(value.strip())
+    return found
+
+
+def specs(names: Sequence[str], changes: dict[str, Any]) -> dict[str, ChipSpec]:
+    """Return the presets of ``--preset``, by name, with the changes of ``--set``."""
+    found = {}
+    for name in _listed(names, "--preset"):
+        with refusing():
+            found[name] = presets.by_name(name)
+        with refusing(prefix="--set "):
+            found[name] = found[name].with_(changes)
+    return found
+
+
+def times(text: str) -> list[float]:
+    """Return the seconds of ``--times``, ascending."""
+    with refusing(prefix="--times: "):
+        return sorted(units.seconds(part) for part in _listed([text], "--times"))
+
+
+def methods(text: str) -> list[str]:
+    """Return the drift compensations of ``--compensation``."""
+    found = _listed([text], "--compensation")
+    for name in found:
+        if name not in METHODS:
+            raise BadInput(
+                f"no compensation named '{name}'; {_nearest(name, METHODS)}"
+                f"there are: {', '.join(METHODS)}"
+            )
+    return found
+
+
+def network(name: str, weights: str | None, data_dir: Path | None) -> nn.Module:
+    """Return the torch network of ``--model`` and ``--weights``."""
+    if name == RESNET32:
+        from ..zoo import resnet32
+
+        if weights is None and data_dir is not None:
+            raise BadInput(
+                "--data-dir puts CIFAR-10 in place of the digits, and the shipped weights are for "
+                "digits: give --weights PATH of a ResNet-32 that was trained on CIFAR-10"
+            )
+        with refusing():
+            return resnet32(num_classes=10, weights=weights or "digits")
+    model = _call(_callable(name), name)
+    if weights is not None:
+        _load(model, Path(weights), name)
+    return model.eval()
+
+
+def images(data_dir: Path | None, wanted: int | None) -> tuple[ImageSet, Tensor]:
+    """Return the test images of ``--data-dir`` and ``--images``, and the calibration images.
+
+    The first :data:`CALIBRATION_IMAGES` of the training images calibrate: none is ever counted.
+    """
+    from ..zoo import cifar10, digits
+
+    with refusing():
+        if data_dir is None:
+            test, train = digits("test"), digits("train")
+        else:
+            test, train = cifar10(data_dir, "test"), cifar10(data_dir, "train")
+    if wanted is not None and wanted > len(test):
+        raise BadInput(
+            f"--images {wanted}: {test.name} has {len(test)} test images; leave the option out "
+            "to use them all"
+        )
+    calibration = train.images[:CALIBRATION_IMAGES].clone()  # lets the other images go
+    return test.take(wanted or len(test)), calibration
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("none", "null"):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _listed(texts: Iterable[str], option: str) -> list[str]:
+    """Return the parts of comma lists, each once."""
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    if not all(parts) or not parts:
+        raise BadInput(f"{option} has an empty entry; separate the entries by single commas")
+    return list(dict.fromkeys(parts))
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean '{near[0]}'? " if near else ""
+
+
+def _callable(name: str) -> Callable[[], Any]:
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise BadInput(
+            f"no model named '{name}'; {_nearest(name, [RESNET32])}give {RESNET32}, or "
+            "package.module:callable for a function that returns a torch.nn.Module"
+        )
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # the user's own file beside them, as with python -m
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:  # whatever the user's file does when it is read
+        raise BadInput(
+            f"--model {name}: '{module}' cannot be imported ({type(error).__name__}: {error}); "
+            "it is looked for in the present folder and among the installed packages"
+        ) from error
+    if not callable(getattr(found, attribute, None)):
+        near = _nearest(attribute, [n for n in dir(found) if callable(getattr(found, n))])
+        raise BadInput(
+            f"--model {name}: '{module}' has no callable '{attribute}'; {near}".rstrip("; ")
+        )
+    return getattr(found, attribute)
+
+
+def _call(build: Callable[[], Any], name: str) -> nn.Module:
+    from torch import nn
+
+    try:
+        model = build()
+    except Exception as error:  # the user's own code
+        raise BadInput(
+            f"--model {name} failed when called without arguments: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise BadInput(f"--model {name} returns a {type(model).__name__}; wanted a torch.nn.Module")
+    return model
+
+
+def _load(model: nn.Module, path: Path, name: str) -> None:
+    import torch
+
+    if not path.is_file():
+        raise BadInput(
+            f"--weights: there is no file '{path}'; give the path of a state dict for {name}, or "
+            "leave the option out if the callable loads its own"
+        )
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        model.load_state_dict(state)
+    except Exception as error:  # torch answers a foreign file with many kinds of error
+        raise BadInput(
+            f"--weights: '{path}' does not fit {name} ({type(error).__name__}: {error}); wanted "
+            "a state dict of this network, written by torch.save"
+        ) from error

@@ -1,0 +1,157 @@
+"""What ``aimc-sim run`` computes, and the files it makes of it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor, nn
+
+from .. import __version__
+from ..analysis import drift, plots
+from ..bridge.chip import Chip
+from ..bridge.report import Report
+from ..spec import ChipSpec
+from ..zoo import ImageSet
+from .errors import refusing
+
+FLOAT = "torch float"
+_PACKAGES = ("numpy", "numba", "scipy", "torch")
+
+Step = Callable[[str, int], Any]
+"""Called with the name of a part of the work and the images done since the last call."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished study.
+
+    Attributes
+    ----------
+    rows, summary : DataFrame
+        As in :mod:`aimc_sim.analysis.drift`.
+    float_accuracy : float
+        Of the torch network, 0..1.
+    ideal_name : str
+        How to call the chip with perfect devices.
+    ideal_accuracy : mapping
+        Its accuracy, by preset, 0..1.
+    reports : mapping
+        By preset; after the last setting of its last programming.
+    chip : Chip
+        The last one, at its last setting.
+    """
+
+    rows: pd.DataFrame
+    summary: pd.DataFrame
+    float_accuracy: float
+    ideal_name: str
+    ideal_accuracy: Mapping[str, float]
+    reports: Mapping[str, Report]
+    chip: Chip
+
+
+def work(specs: Mapping[str, ChipSpec], images: int, settings: int) -> dict[str, int]:
+    """Return the images of each part of the work; ``settings`` per preset."""
+    return {"references": images * (1 + len(specs)), **{n: images * settings for n in specs}}
+
+
+def compute(
+    model: nn.Module,
+    specs: Mapping[str, ChipSpec],
+    images: ImageSet,
+    calibration: Tensor,
+    *,
+    times: Sequence[float],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    step: Step,
+) -> Outcome:
+    """Run the study.
+
+    Raises
+    ------
+    BadInput
+        If the network or the images cannot be used.
+    """
+    with refusing(ValueError, TypeError, RuntimeError):
+        chips = {name: Chip.from_model(model, spec) for name, spec in specs.items()}
+        for chip in chips.values():
+            chip.calibrate(calibration)
+        float_accuracy = drift.float_accuracy(model, images, lambda n: step("references", n))
+    ideal, reports, rows = {}, {}, []
+    for name, chip in chips.items():
+        ideal[name] = drift.ideal_devices_accuracy(chip, images, lambda n: step("references", n))
+    for name, chip in chips.items():
+        rows += drift.drift_rows(
+            chip,
+            images,
+            times=times,
+            methods=methods,
+            seeds=seeds,
+            preset=name,
+            progress=lambda n, name=name: step(name, n),
+        )
+        reports[name] = chip.report()
+        last, chip.state = chip.state, None  # of all chips but the last, only the report is needed
+    chip.state = last
+    frame = pd.DataFrame(rows, columns=drift.COLUMNS)
+    return Outcome(
+        frame, drift.summarise(frame), float_accuracy, _ideal_name(specs), ideal, reports, chip
+    )
+
+
+def write(folder: Path, outcome: Outcome, images: ImageSet, request: Mapping[str, Any]) -> None:
+    """Write all files of a study; ``request`` (JSON values) goes into the report."""
+    chip = outcome.chip
+    outcome.rows.to_csv(folder / "results.csv", index=False)
+    plots.drift_accuracy(
+        outcome.rows,
+        {FLOAT: outcome.float_accuracy, outcome.ideal_name: outcome.ideal_accuracy},
+        chance=1 / len(images.classes),
+        title=f"{request['model']}, {len(images):,} test images of {images.name}, "
+        f"{request['seeds']} programming{'s' * (request['seeds'] > 1)}",
+        path=folder / "drift_accuracy.png",
+    )
+    plots.floorplan(chip.image, chip.spec, path=folder / "floorplan.png")
+    chip.save(folder / "chip.h5")
+    report = {
+        **request,
+        "versions": {
+            "aimc_sim": __version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in _PACKAGES},
+        },
+        "data": {"name": images.name, "split": images.split, "images": len(images)},
+        "references": {
+            "float_accuracy": outcome.float_accuracy,
+            "ideal_devices_accuracy": dict(outcome.ideal_accuracy),
+        },
+        "summary": outcome.summary.to_dict("records"),
+        "chip_h5": held(outcome),
+        "chips": {name: report.to_dict() for name, report in outcome.reports.items()},
+    }
+    text = json.dumps(report, indent=2, allow_nan=False)
+    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+
+
+def held(outcome: Outcome) -> dict[str, Any]:
+    """Return what the saved chip is: preset, seed, time and compensation."""
+    last = outcome.rows.iloc[-1]
+    return {
+        "preset": str(last["preset"]),
+        "seed": int(last["seed"]),
+        "time_seconds": float(last["time_seconds"]),
+        "compensation": str(last["compensation"]),
+    }
+
+
+def _ideal_name(specs: Mapping[str, ChipSpec]) -> str:
+    bits = {spec.core.dac.bits for spec in specs.values()}
+    return "ideal devices" if len(bits) > 1 or None in bits else f"{bits.pop()}-bit ideal"

@@ -1,0 +1,211 @@
+"""ResNet-32 on CIFAR-10: accuracy against time on the simulated chip, with float-trained weights.
+
+    python validation/resnet32_cifar10.py --data-dir DIR --weights FILE [--device cuda]
+
+DIR holds ``cifar-10-batches-py``; FILE is a state dict of the standard ResNet-32 with option A
+shortcuts, trained for inputs normalised with mean .485/.456/.406 and std .229/.224/.225. Writes
+``resnet32_cifar10/`` beside this script: ``rows.csv`` (one row per programming, time and
+setting), ``checks.json``, ``table.md`` and ``drift_accuracy.png``. A run that was stopped goes on
+where it was when started again; ``--fresh`` begins anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+import aimc_sim
+from aimc_sim import presets, units, zoo
+from aimc_sim.analysis import drift, plots
+
+SPECS = {
+    "hermes-odp": presets.hermes("odp"),
+    "hermes-tdp": presets.hermes("tdp"),
+    "generic-pcm": presets.generic_pcm(),
+}
+TIMES = ("0", "1 h", "1 d", "30 d", "1 y")
+ALL_IMAGES_AT = ("0", "1 d")
+METHODS = ("none", "gdc", "column")
+CALIBRATION_IMAGES = 512
+EXPECTED_FLOAT = 9263
+CONVERTER_TOLERANCE = 0.5  # points
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Images and labels to count."""
+
+    images: Tensor
+    labels: Tensor
+
+
+def reference_checks(model, test: Subset, calibration: Tensor, device: str) -> dict:
+    """Return the counts that need no random device: float, ideal chip, converters only."""
+    n = len(test.labels)
+    with torch.inference_mode():
+        logits = [model(part) for part in test.images.split(500)]
+    predicted = torch.cat(logits).argmax(1)
+    checks = {
+        "images": n,
+        "float_correct": int((predicted == test.labels).sum()),
+    }
+    chip = aimc_sim.Chip.from_model(model, presets.ideal()).to(device).program(0)
+    chip.calibrate(calibration)
+    ideal = chip(test.images).argmax(1)
+    checks["ideal_correct"] = int((ideal == test.labels).sum())
+    checks["ideal_predictions_that_differ"] = int((ideal != predicted).sum())
+    for name, spec in SPECS.items():
+        chip = aimc_sim.Chip.from_model(model, presets.ideal_devices(spec)).to(device)
+        found = chip.calibrate(calibration).program(0)(test.images).argmax(1)
+        checks[f"converters_only_correct {name}"] = int((found == test.labels).sum())
+    return checks
+
+
+def study(model, test: Subset, calibration: Tensor, args) -> pd.DataFrame:
+    """Return all rows, computing those that the file does not hold yet."""
+    path = args.out / "rows.csv"
+    rows = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=drift.COLUMNS)
+    few = Subset(test.images[: args.images], test.labels[: args.images])
+    for name, spec in SPECS.items():
+        chip = aimc_sim.Chip.from_model(model, spec).calibrate(calibration).to(args.device)
+        for seed in range(args.seeds):
+            for moment in TIMES:
+                # At time 0 every factor is exactly 1 (tests/unit/test_chip.py): one row serves.
+                methods = METHODS if units.seconds(moment) else ("none",)
+                images = test if moment in ALL_IMAGES_AT else few
+                done = rows[
+                    (rows["preset"] == name) & (rows["seed"] == seed)
+                    & (rows["time_seconds"] == units.seconds(moment))
+                    & (rows["spec_id"] == spec.id()) & (rows["images"] == len(images.labels))
+                ]["compensation"].tolist()  # fmt: skip
+                todo = [method for method in methods if method not in done]
+                if not todo:
+                    continue
+                new = pd.DataFrame(
+                    drift.drift_rows(
+                        chip, images, times=[moment], methods=todo, seeds=[seed], preset=name
+                    ),
+                    columns=drift.COLUMNS,
+                )
+                rows = new if rows.empty else pd.concat([rows, new], ignore_index=True)
+                rows.to_csv(path.with_suffix(".part"), index=False)
+                path.with_suffix(".part").replace(path)
+                print(new[["preset", "seed", "time_seconds", "compensation", "accuracy"]]
+                      .to_string(index=False, header=False), flush=True)  # fmt: skip
+    return rows
+
+
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with the common start of the curves repeated for every method."""
+    start = rows[rows["time_seconds"] == 0]
+    copies = [start.assign(compensation=method) for method in METHODS[1:]]
+    return pd.concat([rows, *copies], ignore_index=True)
+
+
+def table(rows: pd.DataFrame, checks: dict, args) -> str:
+    """Return the Markdown table of the study."""
+    summary = drift.summarise(shown(rows))
+    moments = sorted(summary["time_seconds"].unique())
+    n = checks["images"]
+    lines = [
+        "# ResNet-32, CIFAR-10, float-trained weights",
+        "",
+        "Made by `python validation/resnet32_cifar10.py --data-dir DIR --weights FILE "
+        f"--seeds {args.seeds} --images {args.images}`.",
+        "",
+        "| check | expected | ours | pass |",
+        "|---|---|---|---|",
+    ]
+    for row in check_rows(checks):
+        lines.append(
+            f"| {row['quantity']} | {row['expected']} | {row['ours']} | "
+            f"{'yes' if row['pass'] else 'NO'} |"
+        )
+    lines += [
+        "",
+        f"Accuracy in %, mean over {args.seeds} programmings and 95 % interval (Student t). "
+        f"Columns 'now' and '1 d' count all {n:,} test images, the others the first "
+        f"{args.images:,}. Right after programming every compensation factor is exactly 1.",
+        "",
+        "| devices | compensation | " + " | ".join(
+            "now" if t == 0 else units.show_time(t) for t in moments) + " |",
+        "|---|---|" + "---|" * len(moments),
+    ]  # fmt: skip
+    for (preset, method), group in summary.groupby(["preset", "compensation"], sort=False):
+        cells = [
+            f"{100 * r['mean']:.2f} [{100 * r['low']:.2f}, {100 * r['high']:.2f}]"
+            for _, r in group.sort_values("time_seconds").iterrows()
+        ]
+        lines.append(f"| {preset} | {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def check_rows(checks: dict) -> list[dict]:
+    """Return the checks as expected / ours / tolerance / pass."""
+    n, correct = checks["images"], checks["float_correct"]
+    full = n == 10_000
+    rows = [
+        {"quantity": "float, correct images", "expected": EXPECTED_FLOAT if full else "-",
+         "ours": correct, "tolerance": 0, "pass": correct == EXPECTED_FLOAT or not full},
+        {"quantity": "ideal chip, correct images", "expected": correct,
+         "ours": checks["ideal_correct"], "tolerance": 0,
+         "pass": checks["ideal_correct"] == correct},
+    ]  # fmt: skip
+    for name in SPECS:
+        ours = checks[f"converters_only_correct {name}"]
+        points = 100 * (ours - correct) / n
+        rows.append(
+            {"quantity": f"converters and INT8 only, {name}, points from float",
+             "expected": f"within {CONVERTER_TOLERANCE}", "ours": round(points, 2),
+             "tolerance": CONVERTER_TOLERANCE, "pass": abs(points) <= CONVERTER_TOLERANCE}
+        )  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seeds", type=int, default=5, help="programmings per machine")
+    parser.add_argument("--images", type=int, default=2000, help="at 1 h, 30 d and 1 y")
+    parser.add_argument("--all-images", type=int, default=10_000, help="at 0 and 1 d")
+    parser.add_argument("--fresh", action="store_true", help="do not continue an earlier run")
+    default = Path(__file__).with_suffix("")
+    parser.add_argument("--out", type=Path, default=default)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.fresh:
+        (args.out / "rows.csv").unlink(missing_ok=True)
+
+    began = time.time()
+    if args.device != "cpu":
+        drift.BATCH = 2000  # fewer, larger calls keep a GPU busy; changes no result
+    model = zoo.resnet32(10, args.weights)
+    data = zoo.cifar10(args.data_dir, "test")
+    test = Subset(data.images[: args.all_images], data.labels[: args.all_images])
+    calibration = zoo.cifar10(args.data_dir, "train").images[:CALIBRATION_IMAGES]
+    checks = reference_checks(model, test, calibration, args.device)
+    (args.out / "checks.json").write_text(json.dumps(check_rows(checks), indent=1) + "\n")
+    print(json.dumps(checks, indent=1), flush=True)
+    rows = study(model, test, calibration, args)
+    (args.out / "table.md").write_text(table(rows, checks, args))
+    plots.drift_accuracy(
+        shown(rows),
+        {"float": checks["float_correct"] / checks["images"]},
+        chance=0.1,
+        path=args.out / "drift_accuracy.png",
+    )
+    print(table(rows, checks, args))
+    print(f"{time.time() - began:.0f} s on {args.device}")
+
+
+if __name__ == "__main__":
+    main()
