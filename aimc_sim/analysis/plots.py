@@ -33,6 +33,7 @@ STYLE_NAMES = {"none": "no compensation", "gdc": "gdc: a factor per core",
 _COMMON_TICKS = (1.0, 60.0, 3600.0, 86400.0, 30 * 86400.0, 365 * 86400.0, 3650 * 86400.0)
 _MOST_TICKS = 8
 _NOW_GAP = 1.2  # decades between "now" and the first later time
+_CLOSE = 0.15  # accuracies this close (0..1) are drawn in one panel
 _GAP = 0.04  # between a core and its cell of the grid, in cells
 _FILL = 0.6  # opacity of the part in use: text on it stays readable
 _LANES = (0.13, 0.24)  # heights in a core where arrows of alternate layers run
@@ -62,7 +63,7 @@ def drift_accuracy(
     title : str, optional
         Default: the number of images and programmings.
     ax : Axes, optional
-        Draw here; default a new figure.
+        Draw here; default a new figure, with the good curves enlarged where others fall far.
     path : path, optional
         Also write the picture to this file.
 
@@ -71,33 +72,30 @@ def drift_accuracy(
     Figure
     """
     table = drift.summarise(rows)
-    figure, ax = _figure(ax, (9.0, 4.8))
+    references = references or {}
+    levels = [
+        x for v in references.values() for x in (v.values() if isinstance(v, Mapping) else [v])
+    ]
+    lowest = min([table["low"].min(), *levels])
+    near_chance = chance is not None and lowest < chance + 0.15
+    bounds = [(min(lowest, chance) if near_chance else lowest, 1.0)]
+    close = _close_up(table, levels) if ax is None else None
+    if close is not None:
+        bounds.insert(0, close)
+    figure, panels = _figure(ax, (9.0, 4.8 if close is None else 6.6), rows=len(bounds))
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(table["preset"].unique())}
-    moments = sorted(table["time_seconds"].unique())
-    place = _time_axis(ax, moments)
-    curves = list(table.groupby(["preset", "compensation"], sort=False))
-    for i, ((preset, method), line) in enumerate(curves):
-        aside = i - (len(curves) - 1) / 2 if len(moments) == 1 else 0.0  # else points would hide
-        x = [place(moment) + aside for moment in line["time_seconds"]]
-        _curve(ax, line, x, colours[preset], STYLES.get(method, (":", "d")))
-    if len(moments) == 1:
-        ax.set_xlim(place(moments[0]) - len(curves), place(moments[0]) + len(curves))
-    lowest = _reference_lines(ax, references or {}, colours, table["low"].min())
-    if chance is not None and lowest < chance + 0.15:
-        ax.axhline(100 * chance, color="0.6", lw=1, ls=(0, (1, 3)))
-        lowest = min(lowest, chance)
-        ax.annotate(
-            "chance", (1, 100 * chance), xycoords=("axes fraction", "data"), color="0.4",
-            fontsize=8, ha="right", va="bottom", xytext=(-3, 1), textcoords="offset points",
-        )  # fmt: skip
-    top = 100.0
-    bottom = max(0.0, 100 * lowest - 0.05 * (top - 100 * lowest))
-    ax.set_ylim(bottom, top + 0.02 * (top - bottom))
-    ax.set_ylabel("images classified correctly (%)")
-    ax.grid(axis="y", color="0.92")
-    ax.set_axisbelow(True)
-    ax.set_title(title or _default_title(table), fontsize=10, loc="left")
-    _drift_legend(ax, table, references or {}, colours)
+    for panel, (low, high) in zip(panels, bounds, strict=True):
+        _panel(panel, table, references, colours)
+        panel.set_ylim(100 * max(0.0, low - 0.05 * (high - low)), 100 * high + 2 * (high - low))
+        panel.set_ylabel("classified correctly (%)")
+    if near_chance:
+        _chance_line(panels[-1], chance)
+    if close is not None:
+        panels[0].set_xlabel("")
+        panels[0].text(0.01, 0.03, "upper part, enlarged", fontsize=8.5, color="0.4",
+                       transform=panels[0].transAxes)  # fmt: skip
+    panels[0].set_title(title or _default_title(table), fontsize=10, loc="left")
+    _drift_legend(panels[0], table, references, colours)
     return _written(figure, path)
 
 
@@ -129,7 +127,7 @@ def floorplan(
     Figure
     """
     grid = spec.fabric
-    figure, ax = _figure(ax, (1.25 * grid.cols + 0.6, 1.25 * grid.rows + 1.3))
+    figure, (ax,) = _figure(ax, (1.25 * grid.cols + 0.6, 1.25 * grid.rows + 1.3))
     of, colours = {}, {}
     for layer in image.layers:
         colours.setdefault(_stage(layer.name), PALETTE[len(colours) % len(PALETTE)])
@@ -162,6 +160,39 @@ def floorplan(
 
 
 # ------------------------------------------------------------------------ drift_accuracy
+
+
+def _close_up(table: pd.DataFrame, levels: Sequence[float]) -> tuple[float, float] | None:
+    """Return bounds that enlarge the good curves, where others fall far below them."""
+    lows = table.groupby(["preset", "compensation"])["low"].min()
+    good = lows[lows > lows.max() - _CLOSE]
+    if lows.min() > lows.max() - 2 * _CLOSE:
+        return None
+    highs = table.groupby(["preset", "compensation"])["high"].max()[good.index]
+    near = [level for level in levels if level > good.min() - _CLOSE]
+    return min([good.min(), *near]), max([highs.max(), *near])
+
+
+def _panel(
+    ax: Axes, table: pd.DataFrame, references: Mapping[str, Any], colours: Mapping[str, str]
+) -> None:
+    """Draw all curves and level lines."""
+    moments = sorted(table["time_seconds"].unique())
+    place = _time_axis(ax, moments)
+    curves = list(table.groupby(["preset", "compensation"], sort=False))
+    for i, ((preset, method), line) in enumerate(curves):
+        aside = i - (len(curves) - 1) / 2 if len(moments) == 1 else 0.0  # else points would hide
+        x = [place(moment) + aside for moment in line["time_seconds"]]
+        _curve(ax, line, x, colours[preset], STYLES.get(method, (":", "d")))
+    if len(moments) == 1:
+        ax.set_xlim(place(moments[0]) - len(curves), place(moments[0]) + len(curves))
+    for value in references.values():
+        each = value if isinstance(value, Mapping) else {None: value}
+        for preset, level in each.items():
+            colour = "black" if preset is None else colours.get(preset, "black")
+            ax.axhline(100 * level, color=colour, lw=1, ls="-" if preset is None else ":")
+    ax.grid(axis="y", color="0.92")
+    ax.set_axisbelow(True)
 
 
 def _time_axis(ax: Axes, moments: Sequence[float]) -> Any:
@@ -204,17 +235,12 @@ def _curve(
     ax.plot(x, mean, color=colour, ls=style[0], marker=style[1], ms=5, lw=1.8)
 
 
-def _reference_lines(
-    ax: Axes, references: Mapping[str, Any], colours: Mapping[str, str], lowest: float
-) -> float:
-    """Draw the level lines; return the lowest value of the picture, 0..1."""
-    for value in references.values():
-        each = value if isinstance(value, Mapping) else {None: value}
-        for preset, level in each.items():
-            colour = "black" if preset is None else colours.get(preset, "black")
-            ax.axhline(100 * level, color=colour, lw=1, ls="-" if preset is None else ":")
-            lowest = min(lowest, level)
-    return float(lowest)
+def _chance_line(ax: Axes, chance: float) -> None:
+    ax.axhline(100 * chance, color="0.6", lw=1, ls=(0, (1, 3)))
+    ax.annotate(
+        "chance", (1, 100 * chance), xycoords=("axes fraction", "data"), color="0.4", fontsize=8,
+        ha="right", va="bottom", xytext=(-3, 2), textcoords="offset points",
+    )  # fmt: skip
 
 
 def _drift_legend(
@@ -321,11 +347,13 @@ def _floorplan_legend(ax: Axes, colours: Mapping[str, str], spec: CoreSpec) -> N
 # -------------------------------------------------------------------------------- both
 
 
-def _figure(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
+def _figure(
+    ax: Axes | None, size: tuple[float, float], rows: int = 1
+) -> tuple[Figure, Sequence[Axes]]:
     if ax is not None:
-        return ax.figure, ax
+        return ax.figure, [ax]
     figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots()
+    return figure, figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
 
 
 def _written(figure: Figure, path: str | Path | None) -> Figure:

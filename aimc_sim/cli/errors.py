@@ -22,9 +22,10 @@ def refusing(*kinds: type[Exception], prefix: str = "") -> Iterator[None]:
     prefix : str
         Put before the message.
     """
+    caught = kinds or (ValueError, KeyError, TypeError, OSError)
     try:
         yield
-    except kinds or (ValueError, KeyError, TypeError, OSError) as error:
+    except caught as error:
         # str(KeyError) is the quoted form of its message.
         plain = error.args[0] if isinstance(error, KeyError) and error.args else error
         raise BadInput(f"{prefix}{plain}") from error

@@ -88,10 +88,18 @@ def run(
             from . import study
         parts = study.work(specs, len(test), len(moments) * len(methods) * seeds)
         with _progress(errors) as progress:
-            tasks = {name: progress.add_task(name, total=total) for name, total in parts.items()}
+            tasks = {
+                name: progress.add_task(name, total=total, start=False)
+                for name, total in parts.items()
+            }
+
+            def step(name: str, n: int) -> None:
+                progress.start_task(tasks[name])  # its clock runs from the first step
+                progress.advance(tasks[name], n)
+
             outcome = study.compute(
                 network, specs, test, calibration, times=moments, methods=methods,
-                seeds=range(seeds), step=lambda name, n: progress.advance(tasks[name], n),
+                seeds=range(seeds), step=step,
             )  # fmt: skip
         request = {
             "command": shlex.join(["aimc-sim", *(context.obj or [])]),
@@ -136,7 +144,8 @@ def _print(console: Console, outcome: Outcome, held: dict[str, Any], data: str, 
         if n > 1
         else "one programming; the 95 % interval is over images (Wilson)"
     )
-    table = Table(title=f"Accuracy in %, {data}: {what}", title_justify="left")
+    console.print(f"Accuracy in %, {data}: {what}", highlight=False, soft_wrap=True)
+    table = Table()
     methods = list(summary["compensation"].unique())
     for column in ("preset", "time"):
         table.add_column(column, no_wrap=True)

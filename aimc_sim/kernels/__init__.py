@@ -16,7 +16,7 @@ epilogue.epilogue         rint(z / step) clipped; affine; requantise  chip paper
 ========================  ==========================================  =========================
 
 Two decorators decide all compiler flags: :func:`point` for scalar formulae that are inlined
-into loops, :func:`loop` for array loops.
+into loops, :func:`loop` and :func:`serial` for array loops, parallel or not.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def loop(function: Callable) -> Callable:
 
 
 def serial(function: Callable) -> Callable:
-    """Compile an array loop that runs inside one thread of a :func:`loop`."""
+    """Compile an array loop for one thread, which lets other Python threads run meanwhile."""
     return numba.njit(
-        cache=True, fastmath=CONTRACT, boundscheck=False, error_model="numpy"
+        cache=True, nogil=True, fastmath=CONTRACT, boundscheck=False, error_model="numpy"
     )(function)

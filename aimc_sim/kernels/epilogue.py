@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from . import loop
+from . import point, serial
 from .normal import bits_float, f32, fill, float_bits, padded
 
+BLOCK = 2048
+"""Elements worked on at a time: 8 kB."""
 
-@loop
+
+@serial
 def epilogue(
     charge, variance, link, gain, offset, adc, link_gain, relu, requantise,
     noise_key, first_event, link_column, column, out, squares, counts,
@@ -41,42 +43,112 @@ def epilogue(
     counts : (B, 2) int64, ADC saturations and output clippings, added to.
     """
     images, pixels, columns = charge.shape
-    noisy = variance.size > 1
-    linked = link_gain != f32(0.0)
-    square = squares.size > 1
-    per_step, adc_limit, adc_rounds = adc[0], adc[1], adc[2] != f32(0.0)
-    per_scale, out_limit, out_rounds = requantise[0], requantise[1], requantise[2] != f32(0.0)
-    k0, k1 = noise_key[0], noise_key[1]
-    # Images outside, so that a thread owns whole images: one image, one stream of noise.
-    for i in numba.prange(images):
-        xi = np.empty(padded(pixels * columns) if noisy else 1, np.float32)
+    noisy, square, linked = variance.size > 1, squares.size > 1, link_gain != f32(0.0)
+    noise = np.empty(padded(pixels * columns) if noisy else 1, np.float32)
+    # A block of pixels stays in the first-level cache while one simple loop after the other
+    # goes over it. Flat arrays, plain indices: a computed index might be negative for all the
+    # compiler knows, and short rows leave its SIMD loops unused.
+    block = min(pixels, max(1, BLOCK // columns))
+    work = np.empty(block * columns, np.float32)
+    gains, offsets = _tiled(gain, block), _tiled(offset, block)
+    for i in range(images):
         if noisy:
-            fill(xi, first_event + i, k0, k1)
-        saturated = 0
-        clipped = 0
-        for p in range(pixels):
-            for c in range(columns):
-                z = charge[i, p, c]
-                if noisy:
-                    sigma = np.sqrt(bits_float(np.uint32(variance[i, p, c]) << np.uint32(16)))
-                    z = z + sigma * xi[p * columns + c]
-                z = z * per_step
-                if adc_rounds:
-                    z = np.rint(z)
-                saturated += abs(z) > adc_limit
-                z = min(max(z, -adc_limit), adc_limit)
-                y = z * gain[c] + offset[c]
-                if linked:
-                    y = y + link_gain * link[i, p, link_column + c]
-                if relu:
-                    y = max(y, f32(0.0))
-                y = y * per_scale
-                if out_rounds:
-                    y = np.rint(y)
-                clipped += abs(y) > out_limit
-                y = min(max(y, -out_limit), out_limit)
-                out[i, p, column + c] = y
-                if square:
-                    squares[i, p, column + c] = np.uint16(float_bits(y * y) >> np.uint32(16))
-        counts[i, 0] += saturated
-        counts[i, 1] += clipped
+            fill(noise, first_event + i, noise_key[0], noise_key[1])
+        charges = charge[i].reshape(pixels * columns)
+        for start in range(0, pixels, block):
+            stop = min(start + block, pixels)
+            first, last = start * columns, stop * columns
+            z = work[: last - first]
+            z[:] = charges[first:last]
+            if noisy:
+                _add_noise(z, variance[i].reshape(pixels * columns)[first:last], noise[first:last])
+            counts[i, 0] += _quantise(z, adc[0], adc[1], adc[2] != f32(0.0))
+            _scale(z, gains, offsets)
+            if linked:
+                _add_link(z, _part(link[i, start:stop], link_column, columns), link_gain)
+            if relu:
+                _rectify(z)
+            counts[i, 1] += _quantise(z, requantise[0], requantise[1], requantise[2] != f32(0.0))
+            _store(z, out[i, start:stop], column, columns)
+            if square:
+                _store_squares(z, squares[i, start:stop], column, columns)
+
+
+@point
+def _tiled(row, times):
+    tiled = np.empty((times, row.size), np.float32)
+    for t in range(times):
+        tiled[t, :] = row
+    return tiled.reshape(times * row.size)
+
+
+@point
+def _add_noise(z, variance, xi):
+    for j in range(z.size):
+        z[j] += np.sqrt(bits_float(np.uint32(variance[j]) << np.uint32(16))) * xi[j]
+
+
+@point
+def _quantise(z, per_step, limit, rounds):
+    """Turn values into codes in place; return how many lie beyond the limit."""
+    if rounds:
+        for j in range(z.size):
+            z[j] = np.rint(z[j] * per_step)
+    else:
+        for j in range(z.size):
+            z[j] = z[j] * per_step
+    beyond = np.int32(0)
+    for j in range(z.size):
+        beyond += np.int32(abs(z[j]) > limit)
+    if beyond > 0:
+        for j in range(z.size):
+            z[j] = min(max(z[j], -limit), limit)
+    return np.int64(beyond)
+
+
+@point
+def _scale(z, gains, offsets):
+    for j in range(z.size):
+        z[j] = z[j] * gains[j] + offsets[j]
+
+
+@point
+def _part(maps, column, columns):
+    """Return some columns of (P, K) maps as a flat vector, without a copy if it is all."""
+    if maps.shape[1] == columns:
+        return maps.reshape(maps.size)
+    part = np.empty((maps.shape[0], columns), maps.dtype)
+    for p in range(maps.shape[0]):
+        part[p, :] = maps[p, column : column + columns]
+    return part.reshape(part.size)
+
+
+@point
+def _add_link(z, link, link_gain):
+    for j in range(z.size):
+        z[j] += link_gain * link[j]
+
+
+@point
+def _rectify(z):
+    for j in range(z.size):
+        z[j] = max(z[j], f32(0.0))
+
+
+@point
+def _store(z, out, column, columns):
+    if out.shape[1] == columns:
+        out.reshape(out.size)[:] = z
+    else:
+        out[:, column : column + columns] = z.reshape(out.shape[0], columns)
+
+
+@point
+def _store_squares(z, squares, column, columns):
+    bits = np.empty(z.size, np.uint16)
+    for j in range(z.size):
+        bits[j] = np.uint16(float_bits(z[j] * z[j]) >> np.uint32(16))
+    if squares.shape[1] == columns:
+        squares.reshape(squares.size)[:] = bits
+    else:
+        squares[:, column : column + columns] = bits.reshape(squares.shape[0], columns)

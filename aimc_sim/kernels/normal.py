@@ -96,8 +96,9 @@ def fill(out, event, k0, k1):
     (``tile * LANES + lane``, low and high word of ``event``, 0) and key (k0, k1).
     """
     low, high = np.uint32(event), np.uint32(np.uint64(event) >> np.uint64(32))
-    for tile in range(out.size // (8 * LANES)):
-        base = tile * 8 * LANES
+    tiles = out.size // (8 * LANES)
+    normals = out[: tiles * 8 * LANES].reshape(tiles, 8, LANES)
+    for tile in range(tiles):
         for lane in range(LANES):
             w0, w1, w2, w3 = philox7(
                 np.uint32(tile * LANES + lane), low, high, np.uint32(0), k0, k1
@@ -106,14 +107,14 @@ def fill(out, event, k0, k1):
             c, d = _pair32(w1)
             e, f = _pair32(w2)
             g, h = _pair32(w3)
-            out[base + lane] = a
-            out[base + LANES + lane] = b
-            out[base + 2 * LANES + lane] = c
-            out[base + 3 * LANES + lane] = d
-            out[base + 4 * LANES + lane] = e
-            out[base + 5 * LANES + lane] = f
-            out[base + 6 * LANES + lane] = g
-            out[base + 7 * LANES + lane] = h
+            normals[tile, 0, lane] = a
+            normals[tile, 1, lane] = b
+            normals[tile, 2, lane] = c
+            normals[tile, 3, lane] = d
+            normals[tile, 4, lane] = e
+            normals[tile, 5, lane] = f
+            normals[tile, 6, lane] = g
+            normals[tile, 7, lane] = h
 
 
 @numba.njit(inline="always", fastmath=CONTRACT)
