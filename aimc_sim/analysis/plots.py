@@ -92,8 +92,10 @@ def drift_accuracy(
         _chance_line(panels[-1], chance)
     if close is not None:
         panels[0].set_xlabel("")
-        panels[0].text(0.01, 0.03, "upper part, enlarged", fontsize=8.5, color="0.4",
-                       transform=panels[0].transAxes)  # fmt: skip
+        panels[0].text(
+            0.99, 0.03, "upper part, enlarged", fontsize=8.5, color="0.4", ha="right",
+            transform=panels[0].transAxes,
+        )  # fmt: skip
     panels[0].set_title(title or _default_title(table), fontsize=10, loc="left")
     _drift_legend(panels[0], table, references, colours)
     return _written(figure, path)

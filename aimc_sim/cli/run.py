@@ -59,7 +59,10 @@ def run(
         int, typer.Option(min=1, help="Number of programmings; they use the seeds 0, 1, ...")
     ] = 3,
     images: Annotated[
-        int | None, typer.Option(min=1, help="Use the first N test images.  [default: all]")
+        int | None,
+        typer.Option(
+            min=1, help="First test images to use.  [default: 300 digits, or all of CIFAR-10]"
+        ),
     ] = None,
     compensation: Annotated[
         str, typer.Option(help="Drift compensations: none, gdc (per core), column.")
