@@ -178,9 +178,14 @@ def _load(model: nn.Module, path: Path, name: str) -> None:
         )
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
-        model.load_state_dict(state)
     except Exception as error:  # torch answers a foreign file with many kinds of error
         raise BadInput(
-            f"--weights: '{path}' does not fit {name} ({type(error).__name__}: {error}); wanted "
-            "a state dict of this network, written by torch.save"
+            f"--weights: '{path}' cannot be read ({type(error).__name__}); wanted a state dict, "
+            "written by torch.save"
         ) from error
+    try:
+        model.load_state_dict(state)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        reason = reason if len(reason) <= 300 else reason[:300] + " ..."
+        raise BadInput(f"--weights: '{path}' does not fit {name}: {reason}") from error

@@ -10,7 +10,7 @@ import typer
 
 from .. import units
 from . import inputs
-from .errors import refusing
+from .errors import BadInput, refusing
 from .results import results_folder
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def run(
     ] = None,
     times: Annotated[str, typer.Option(help="Times after programming.")] = "0,1h,1d,30d,1y",
     seeds: Annotated[
-        int, typer.Option(min=1, help="Number of programmings; they use the seeds 0, 1, ...")
+        int, typer.Option(help="Number of programmings; they use the seeds 0, 1, ...")
     ] = 3,
     images: Annotated[
         int | None,
@@ -76,6 +76,9 @@ def run(
     without drift compensation. Writes results.csv, drift_accuracy.png, floorplan.png,
     report.json and chip.h5.
     """
+    for name, number in (("seeds", seeds), ("images", images)):
+        if number is not None and number < 1:
+            raise BadInput(f"--{name} {number}: wanted at least 1")
     changes = inputs.settings(set_ or [])
     specs = inputs.specs(preset or ["hermes-odp", "hermes-tdp"], changes)
     moments, methods = inputs.times(times), inputs.methods(compensation)
@@ -88,8 +91,11 @@ def run(
         with errors.status("loading network and images"):
             network = inputs.network(model, weights, data_dir)
             test, calibration = inputs.images(data_dir, images)
+        with errors.status("placing the network on the chip, calibrating"):
             from . import study
-        parts = study.work(specs, len(test), len(moments) * len(methods) * seeds)
+
+            ready = study.prepare(network, specs, test, calibration)
+        parts = ready.work(len(moments) * len(methods) * seeds)
         with _progress(errors) as progress:
             tasks = {
                 name: progress.add_task(name, total=total, start=False)
@@ -101,8 +107,7 @@ def run(
                 progress.advance(tasks[name], n)
 
             outcome = study.compute(
-                network, specs, test, calibration, times=moments, methods=methods,
-                seeds=range(seeds), step=step,
+                ready, times=moments, methods=methods, seeds=range(seeds), step=step
             )  # fmt: skip
         request = {
             "command": shlex.join(["aimc-sim", *(context.obj or [])]),

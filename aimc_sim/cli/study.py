@@ -57,34 +57,49 @@ class Outcome:
     chip: Chip
 
 
-def work(specs: Mapping[str, ChipSpec], images: int, settings: int) -> dict[str, int]:
-    """Return the images of each part of the work; ``settings`` per preset."""
-    return {"references": images * (1 + len(specs)), **{n: images * settings for n in specs}}
+@dataclass(frozen=True)
+class Prepared:
+    """Calibrated chips by preset, and what torch gives on the same images."""
+
+    chips: Mapping[str, Chip]
+    images: ImageSet
+    float_accuracy: float
+
+    def work(self, settings: int) -> dict[str, int]:
+        """Return the images of each part of the work; ``settings`` per preset."""
+        n = len(self.images)
+        return {"references": n * len(self.chips), **{name: n * settings for name in self.chips}}
 
 
-def compute(
-    model: nn.Module,
-    specs: Mapping[str, ChipSpec],
-    images: ImageSet,
-    calibration: Tensor,
-    *,
-    times: Sequence[float],
-    methods: Sequence[str],
-    seeds: Sequence[int],
-    step: Step,
-) -> Outcome:
-    """Run the study.
+def prepare(
+    model: nn.Module, specs: Mapping[str, ChipSpec], images: ImageSet, calibration: Tensor
+) -> Prepared:
+    """Map and calibrate; everything that can be wrong with the user's network shows here.
 
     Raises
     ------
     BadInput
         If the network or the images cannot be used.
     """
-    with refusing(ValueError, TypeError, RuntimeError):
+    with refusing(ValueError, TypeError):
         chips = {name: Chip.from_model(model, spec) for name, spec in specs.items()}
-        for chip in chips.values():
-            chip.calibrate(calibration)
-        float_accuracy = drift.float_accuracy(model, images, lambda n: step("references", n))
+        with refusing(RuntimeError, prefix=f"the network cannot run {images.name}: "):
+            accuracy = drift.float_accuracy(model, images)
+            for chip in chips.values():
+                chip.calibrate(calibration)
+    return Prepared(chips, images, accuracy)
+
+
+def compute(
+    ready: Prepared,
+    *,
+    times: Sequence[float],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    step: Step,
+) -> Outcome:
+    """Run the study."""
+    chips, images = ready.chips, ready.images
     ideal, reports, rows = {}, {}, []
     for name, chip in chips.items():
         ideal[name] = drift.ideal_devices_accuracy(chip, images, lambda n: step("references", n))
@@ -99,12 +114,11 @@ def compute(
             progress=lambda n, name=name: step(name, n),
         )
         reports[name] = chip.report()
-        last, chip.state = chip.state, None  # of all chips but the last, only the report is needed
-    chip.state = last
-    frame = pd.DataFrame(rows, columns=drift.COLUMNS)
+    table = pd.DataFrame(rows, columns=drift.COLUMNS)
     return Outcome(
-        frame, drift.summarise(frame), float_accuracy, _ideal_name(specs), ideal, reports, chip
-    )
+        table, drift.summarise(table), ready.float_accuracy, _ideal_name(chips), ideal, reports,
+        chip,
+    )  # fmt: skip
 
 
 def write(folder: Path, outcome: Outcome, images: ImageSet, request: Mapping[str, Any]) -> None:
@@ -152,6 +166,6 @@ def held(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _ideal_name(specs: Mapping[str, ChipSpec]) -> str:
-    bits = {spec.core.dac.bits for spec in specs.values()}
+def _ideal_name(chips: Mapping[str, Chip]) -> str:
+    bits = {chip.spec.core.dac.bits for chip in chips.values()}
     return "ideal devices" if len(bits) > 1 or None in bits else f"{bits.pop()}-bit ideal"

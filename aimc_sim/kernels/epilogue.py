@@ -59,7 +59,7 @@ def epilogue(
             stop = min(start + block, pixels)
             first, last = start * columns, stop * columns
             z = work[: last - first]
-            z[:] = charges[first:last]
+            _load(charges[first:last], z)
             if noisy:
                 _add_noise(z, variance[i].reshape(pixels * columns)[first:last], noise[first:last])
             counts[i, 0] += _quantise(z, adc[0], adc[1], adc[2] != f32(0.0))
@@ -80,6 +80,12 @@ def _tiled(row, times):
     for t in range(times):
         tiled[t, :] = row
     return tiled.reshape(times * row.size)
+
+
+@point
+def _load(charges, z):
+    for j in range(z.size):
+        z[j] = charges[j]
 
 
 @point
@@ -138,17 +144,29 @@ def _rectify(z):
 @point
 def _store(z, out, column, columns):
     if out.shape[1] == columns:
-        out.reshape(out.size)[:] = z
+        flat = out.reshape(out.size)
+        for j in range(z.size):
+            flat[j] = z[j]
     else:
-        out[:, column : column + columns] = z.reshape(out.shape[0], columns)
+        rows = z.reshape(out.shape[0], columns)
+        for p in range(out.shape[0]):
+            for c in range(columns):
+                out[p, column + c] = rows[p, c]
+
+
+@point
+def _square_bits(y):
+    return np.uint16(float_bits(y * y) >> np.uint32(16))
 
 
 @point
 def _store_squares(z, squares, column, columns):
-    bits = np.empty(z.size, np.uint16)
-    for j in range(z.size):
-        bits[j] = np.uint16(float_bits(z[j] * z[j]) >> np.uint32(16))
     if squares.shape[1] == columns:
-        squares.reshape(squares.size)[:] = bits
+        flat = squares.reshape(squares.size)
+        for j in range(z.size):
+            flat[j] = _square_bits(z[j])
     else:
-        squares[:, column : column + columns] = bits.reshape(squares.shape[0], columns)
+        rows = z.reshape(squares.shape[0], columns)
+        for p in range(squares.shape[0]):
+            for c in range(columns):
+                squares[p, column + c] = _square_bits(rows[p, c])
