@@ -12,6 +12,7 @@ where it was when started again; ``--fresh`` begins anew.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from dataclasses import dataclass
@@ -73,32 +74,35 @@ def study(model, test: Subset, calibration: Tensor, args) -> pd.DataFrame:
     path = args.out / "rows.csv"
     rows = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=drift.COLUMNS)
     few = Subset(test.images[: args.images], test.labels[: args.images])
-    for name, spec in SPECS.items():
-        chip = aimc_sim.Chip.from_model(model, spec).calibrate(calibration).to(args.device)
-        for seed in range(args.seeds):
-            for moment in TIMES:
-                # At time 0 every factor is exactly 1 (tests/unit/test_chip.py): one row serves.
-                methods = METHODS if units.seconds(moment) else ("none",)
-                images = test if moment in ALL_IMAGES_AT else few
-                done = rows[
-                    (rows["preset"] == name) & (rows["seed"] == seed)
-                    & (rows["time_seconds"] == units.seconds(moment))
-                    & (rows["spec_id"] == spec.id()) & (rows["images"] == len(images.labels))
-                ]["compensation"].tolist()  # fmt: skip
-                todo = [method for method in methods if method not in done]
-                if not todo:
-                    continue
-                new = pd.DataFrame(
-                    drift.drift_rows(
-                        chip, images, times=[moment], methods=todo, seeds=[seed], preset=name
-                    ),
-                    columns=drift.COLUMNS,
-                )
-                rows = new if rows.empty else pd.concat([rows, new], ignore_index=True)
-                rows.to_csv(path.with_suffix(".part"), index=False)
-                path.with_suffix(".part").replace(path)
-                print(new[["preset", "seed", "time_seconds", "compensation", "accuracy"]]
-                      .to_string(index=False, header=False), flush=True)  # fmt: skip
+    chips = {
+        name: aimc_sim.Chip.from_model(model, spec).calibrate(calibration).to(args.device)
+        for name, spec in SPECS.items()
+    }
+    for seed, (name, spec), moment in itertools.product(range(args.seeds), SPECS.items(), TIMES):
+        # At time 0 every factor is exactly 1 (tests/unit/test_chip.py): one row serves.
+        methods = METHODS if units.seconds(moment) else ("none",)
+        images = test if moment in ALL_IMAGES_AT else few
+        done = rows[
+            (rows["preset"] == name) & (rows["seed"] == seed)
+            & (rows["time_seconds"] == units.seconds(moment))
+            & (rows["spec_id"] == spec.id()) & (rows["images"] == len(images.labels))
+        ]["compensation"].tolist()  # fmt: skip
+        todo = [method for method in methods if method not in done]
+        if not todo:
+            continue
+        found = drift.drift_rows(
+            chips[name], images, times=[moment], methods=todo, seeds=[seed], preset=name
+        )
+        new = pd.DataFrame(found, columns=drift.COLUMNS)
+        rows = new if rows.empty else pd.concat([rows, new], ignore_index=True)
+        rows.to_csv(path.with_suffix(".part"), index=False)
+        path.with_suffix(".part").replace(path)
+        print(
+            new[["preset", "seed", "time_seconds", "compensation", "accuracy"]].to_string(
+                index=False, header=False
+            ),
+            flush=True,
+        )
     return rows
 
 

@@ -60,9 +60,7 @@ def run(
     ] = 3,
     images: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="First test images to use.  [default: 300 digits, or all of CIFAR-10]"
-        ),
+        typer.Option(help="First test images to use.  [default: 300 digits, or all of CIFAR-10]"),
     ] = None,
     compensation: Annotated[
         str, typer.Option(help="Drift compensations: none, gdc (per core), column.")
@@ -108,7 +106,7 @@ def run(
 
             outcome = study.compute(
                 ready, times=moments, methods=methods, seeds=range(seeds), step=step
-            )  # fmt: skip
+            )
         request = {
             "command": shlex.join(["aimc-sim", *(context.obj or [])]),
             "model": model,
@@ -174,7 +172,9 @@ def _print(console: Console, outcome: Outcome, held: dict[str, Any], data: str, 
             )
         table.add_section()
     console.print(table)
-    console.print(_closing(outcome.ideal_name, held, out), highlight=False, soft_wrap=True)
+    console.print(
+        _closing(outcome.ideal_name, held, out), highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def _cell(row: Any, digits: int) -> str:

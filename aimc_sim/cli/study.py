@@ -84,9 +84,9 @@ def prepare(
     with refusing(ValueError, TypeError):
         chips = {name: Chip.from_model(model, spec) for name, spec in specs.items()}
         with refusing(RuntimeError, prefix=f"the network cannot run {images.name}: "):
-            accuracy = drift.float_accuracy(model, images)
             for chip in chips.values():
                 chip.calibrate(calibration)
+            accuracy = drift.float_accuracy(model, images)
     return Prepared(chips, images, accuracy)
 
 
