@@ -64,9 +64,9 @@ class Spec(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "specification"
-            raise ValueError(
-                f"{where} = {first['input']!r} is not allowed: {first['msg']}"
-            ) from None
+            value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+            reason = first["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{where}{value} is not allowed: {reason}") from None
 
     def _set(self, data: dict[str, Any], path: str, value: Any) -> None:
         *parents, last = path.split(".")

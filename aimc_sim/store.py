@@ -48,15 +48,11 @@ def save(
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot save to {path}: the folder {path.parent} does not exist")
-    handle, temporary = tempfile.mkstemp(suffix=".part", dir=path.parent, prefix=path.name)
-    os.close(handle)
-    try:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        temporary = Path(folder) / path.name
         with h5py.File(temporary, "w") as file:
             _write(file, spec, image, ranges, state, clock)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def load(

@@ -49,9 +49,8 @@ def seconds(time: float | str) -> float:
         if unit in _DURATION or unit == "":
             value = float(number) * _DURATION.get(unit, 1.0)
         elif unit[-1] == "s" and unit[:-1] in _PREFIX:
-            value = float(f"{float(number)!r}e{_PREFIX[unit[:-1]]}") if "e" not in repr(
-                float(number)
-            ) else float(number) * 10.0 ** _PREFIX[unit[:-1]]
+            mantissa, _, exponent = number.lower().partition("e")
+            value = float(f"{mantissa}e{int(exponent or 0) + _PREFIX[unit[:-1]]}")
         else:
             raise ValueError(
                 f"time = {time!r} has the unknown unit '{unit}'; known: ns, us, ms, s, min, h, "
@@ -66,11 +65,14 @@ def seconds(time: float | str) -> float:
 
 def show_time(t_seconds: float) -> str:
     """Return a duration as short text: "0 s", "1 h", "30 d", "1 y"."""
-    for name, size in (("y", 365 * 86400.0), ("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+    if 0 < t_seconds < 1:
+        return show(t_seconds, "s")
+    sizes = (("y", 365 * 86400.0), ("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
+    for name, size in sizes:
         if t_seconds >= size and math.isclose(t_seconds / size, round(t_seconds / size)):
             return f"{round(t_seconds / size)} {name}"
-    if t_seconds and t_seconds < 1:
-        return show(t_seconds, "s")
+        if t_seconds >= 100 * size:  # no smaller unit would be easier to read
+            return f"{t_seconds / size:.4g} {name}"
     return f"{t_seconds:.4g} s"
 
 

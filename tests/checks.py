@@ -20,7 +20,9 @@ def assert_mean(sample, mean, std=None):
     sample = np.asarray(sample, float).ravel()
     error = (sample.std(ddof=1) if std is None else std) / math.sqrt(sample.size)
     off = (sample.mean() - mean) / error
-    assert abs(off) < SIGMAS, f"mean {sample.mean():.6g} is {off:.1f} standard errors off {mean:.6g}"
+    assert abs(off) < SIGMAS, (
+        f"mean {sample.mean():.6g} is {off:.1f} standard errors off {mean:.6g}"
+    )
 
 
 def assert_std(sample, std):

@@ -195,7 +195,7 @@ def main() -> None:
     model = zoo.resnet32(10, args.weights)
     data = zoo.cifar10(args.data_dir, "test")
     test = Subset(data.images[: args.all_images], data.labels[: args.all_images])
-    calibration = zoo.cifar10(args.data_dir, "train").images[:CALIBRATION_IMAGES]
+    calibration = zoo.cifar10(args.data_dir, "train", CALIBRATION_IMAGES).images
     checks = reference_checks(model, test, calibration, args.device)
     (args.out / "checks.json").write_text(json.dumps(check_rows(checks), indent=1) + "\n")
     print(json.dumps(checks, indent=1), flush=True)

@@ -34,9 +34,7 @@ def block_kernel(layer: AnalogLayer, block: Block, matrix: Tensor) -> tuple[Tens
 
 def convolve(layer: AnalogLayer, x: Tensor, kernel: Tensor) -> Tensor:
     """Return the layer's convolution of (B, channels, H, W) with a block kernel."""
-    return F.conv2d(
-        x, kernel, stride=layer.stride, padding=layer.padding, dilation=layer.dilation
-    )
+    return F.conv2d(x, kernel, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
 
 
 def as_maps(layer: AnalogLayer, x: Tensor) -> Tensor:

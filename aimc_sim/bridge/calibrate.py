@@ -84,18 +84,21 @@ def measure(image: ChipImage, batches: Iterable[Tensor], percentile: float) -> R
     images = 0
 
     def see(name: str, value: Tensor) -> None:
-        size = value.abs().flatten()
         if percentile < 100:
+            size = value.abs().flatten()
             rank = max(1, round(percentile / 100 * size.numel()))
             largest = size.kthvalue(rank).values.item()
         else:
-            largest = size.max().item()
+            low, high = value.aminmax()
+            largest = max(-low.item(), high.item())
         seen[name] = max(seen.get(name, 0.0), largest)
 
     links = {link_name(block) for block in image.blocks}
     with torch.inference_mode():
         for batch in batches:
             images += len(batch)
+            if batch.ndim == 4:
+                batch = batch.contiguous(memory_format=torch.channels_last)
             float_walk(image, batch, see)
     return Ranges(
         values={name: size for name, size in seen.items() if name not in links},

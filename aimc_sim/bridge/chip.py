@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +40,10 @@ class Chip:
         self.images_seen = 0
         self.device = torch.device("cpu")
         self.counts = executor.new_counts()
+        # What follows from the above, kept while it stays true.
         self._plan: plan.Plan | None = None
-        self._references: dict[int, np.ndarray] | None = None
+        self._tiles: tuple[float, Mapping[int, tile.TileNow]] | None = None
+        self._references: Mapping[int, np.ndarray] | None = None
 
     # ---------------------------------------------------------------- preparing
 
@@ -115,7 +117,7 @@ class Chip:
         """
         self.state = chip_state.program(self.image, self.spec, int(seed))
         self.time_seconds, self.images_seen = 0.0, 0
-        self._plan = self._references = None
+        self._plan = self._references = self._tiles = None
         return self
 
     def at(self, time: float | str) -> Chip:
@@ -201,12 +203,31 @@ class Chip:
         return any(b is not None for b in bits)
 
     def _build_plan(self) -> plan.Plan:
-        if self.compensation != "none" and self._references is None:
-            self._references = plan.drift_references(self.image, self.spec, self.state)
-        return plan.build(
-            self.image, self.spec, self.ranges, self.state, self.time_seconds,
-            self.compensation, self._references, self.device,
-        )  # fmt: skip
+        moment = plan.Moment(self.time_seconds, self._look(), self._factors())
+        return plan.build(self.image, self.spec, self.ranges, self.state, moment, self.device)
+
+    def _look(self) -> Mapping[int, tile.TileNow]:
+        """Return the crossbars at the chip's time, by core."""
+        if self.state is None:
+            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        if self._tiles is None or self._tiles[0] != self.time_seconds:
+            tiles = chip_state.look(self.state, self.spec, self.time_seconds)
+            self._tiles = self.time_seconds, tiles
+        return self._tiles[1]
+
+    def _factors(self) -> Mapping[int, np.ndarray]:
+        """Return the factors of the drift compensation at the chip's time, by core."""
+        if self.compensation == "none":
+            return {}
+        state, spec = self.state, self.spec
+        if self._references is None:
+            start = chip_state.look(state, spec, 0.0)
+            self._references = chip_state.compensation_reads(state, spec, start, 0.0)
+        later = chip_state.compensation_reads(state, spec, self._look(), self.time_seconds)
+        return {
+            core: compensation.factors(self._references[core], later[core], self.compensation)
+            for core in later
+        }
 
     def _images(self, images: Tensor | np.ndarray) -> Tensor:
         x = torch.as_tensor(images)
@@ -270,20 +291,12 @@ class Chip:
             Drift compensation included; batch norm (which is digital) not.
         """
         step = self.image.layer(layer)
-        if self.state is None:
-            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        tiles, factors = self._look(), self._factors()
         matrix = np.zeros_like(step.weight)
         for block in step.blocks:
-            key, tile_state = self.state.key(block.core), self.state.tiles[block.core]
-            now = tile.at(tile_state, self.spec.core, self.time_seconds, key)
-            net = now.net * self.spec.core.pcm.g_max_siemens / tile_state.siemens_per_weight
-            if self.compensation != "none":
-                if self._references is None:
-                    self._references = plan.drift_references(self.image, self.spec, self.state)
-                later = compensation.mean_magnitude(now, self.spec, self.time_seconds, key)
-                net = net * compensation.factors(
-                    self._references[block.core], later, self.compensation
-                )
+            net = tiles[block.core].net * self.spec.core.pcm.g_max_siemens
+            net = net / self.state.tiles[block.core].siemens_per_weight
+            net = net * factors.get(block.core, 1.0)
             matrix[block.row_start : block.row_stop, block.col_start : block.col_stop] = net
         if step.kind == "linear":
             return matrix.T

@@ -107,9 +107,7 @@ def convert_plain(
     return torch.stack([saturated, clipped], dim=1)
 
 
-def normals(
-    images: int, n: int, first_event: int, key: np.ndarray, device: torch.device
-) -> Tensor:
+def normals(images: int, n: int, first_event: int, key: np.ndarray, device: torch.device) -> Tensor:
     """Return (images, n) float32 normals: the draws of :func:`aimc_sim.kernels.normal.fill`.
 
     Notes

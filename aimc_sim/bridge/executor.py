@@ -76,9 +76,7 @@ class Counts:
 Tally = dict[str, Counts]
 
 
-def run(
-    plan: Plan, images: Tensor, first_event: int, counts: Tally, chunk: int | None
-) -> Tensor:
+def run(plan: Plan, images: Tensor, first_event: int, counts: Tally, chunk: int | None) -> Tensor:
     """Return the network's outputs, in its own numbers.
 
     Parameters
@@ -110,7 +108,9 @@ def run(
         # A thread per chunk, each with single-threaded operations: nothing waits for anybody
         # between two layers, which beats threads inside operations.
         try:
-            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            with ThreadPoolExecutor(
+                threads, initializer=torch.set_num_threads, initargs=(1,)
+            ) as pool:
                 results = list(pool.map(one, starts))
         finally:
             torch.set_num_threads(threads)

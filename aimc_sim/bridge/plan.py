@@ -16,12 +16,28 @@ from torch import Tensor
 
 from ..chip.image import AnalogLayer, Block, ChipImage, DigitalStep
 from ..chip.state import ChipState, Ranges, link_name
-from ..core import compensation, converters, tile
+from ..core import converters, tile
 from ..core.converters import Quantiser
 from ..rng import Purpose
 from ..spec import ChipSpec
 from .blocks import block_kernel
 from .digital import KEEPS_CODES
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A programmed chip at a time.
+
+    Attributes
+    ----------
+    t_seconds : time after programming.
+    tiles : crossbars in use, by core.
+    factors : (C,) factors of the drift compensation, by core; none means 1.
+    """
+
+    t_seconds: float
+    tiles: Mapping[int, tile.TileNow]
+    factors: Mapping[int, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -99,16 +115,6 @@ class Plan:
     device: torch.device
 
 
-def drift_references(image: ChipImage, spec: ChipSpec, state: ChipState) -> dict[int, np.ndarray]:
-    """Return what the compensation reads of every core give right after programming."""
-    found = {}
-    for block in image.blocks:
-        key = state.key(block.core)
-        now = tile.at(state.tiles[block.core], spec.core, 0.0, key)
-        found[block.core] = compensation.mean_magnitude(now, spec, 0.0, key)
-    return found
-
-
 def value_quantisers(image: ChipImage, spec: ChipSpec, ranges: Ranges) -> dict[str, Quantiser]:
     """Return the quantiser of every value of the network."""
     bits = spec.core.ldpu.output_bits
@@ -126,29 +132,22 @@ def build(
     spec: ChipSpec,
     ranges: Ranges,
     state: ChipState,
-    t_seconds: float,
-    method: compensation.Method = "none",
-    references: Mapping[int, np.ndarray] | None = None,
+    moment: Moment,
     device: torch.device | str = "cpu",
 ) -> Plan:
-    """Return the plan of a programmed chip at a time after programming.
+    """Return the plan of a programmed chip at a moment.
 
     Parameters
     ----------
     image, spec, ranges, state
-    t_seconds : float
-    method : "none", "gdc" or "column"
-        Drift compensation, measured now.
-    references : mapping from core to (C,) float64
-        What :func:`drift_references` measured; needed unless method is "none".
+    moment : Moment
+        The crossbars and the drift compensation at a time.
     device : torch.device
         Where images will be run.
     """
     quantisers = value_quantisers(image, spec, ranges)
-    builder = _Builder(
-        image, spec, ranges, state, t_seconds, method, references or {}, quantisers,
-        torch.device(device),
-    )  # fmt: skip
+    device = torch.device(device)
+    builder = _Builder(image, spec, ranges, state, moment, quantisers, device)
     calls: list[LayerCall | DigitalCall] = []
     last_use: dict[str, int] = {image.output: len(image.steps)}
     for index, step in enumerate(image.steps):
@@ -165,9 +164,7 @@ def build(
         if isinstance(call, LayerCall) and call.dac is None and _is_noisy(call)
     }
     adc = converters.adc(spec.core)
-    return Plan(
-        image, tuple(calls), quantisers, last_use, frozenset(squared), adc, builder.device
-    )
+    return Plan(image, tuple(calls), quantisers, last_use, frozenset(squared), adc, device)
 
 
 def _is_noisy(call: LayerCall) -> bool:
@@ -180,9 +177,7 @@ class _Builder:
     spec: ChipSpec
     ranges: Ranges
     state: ChipState
-    t_seconds: float
-    method: compensation.Method
-    references: Mapping[int, np.ndarray]
+    moment: Moment
     quantisers: Mapping[str, Quantiser]
     device: torch.device
 
@@ -231,12 +226,12 @@ class _Builder:
     ) -> CoreCall:
         core, key = self.spec.core, self.state.key(block.core)
         programmed = self.state.tiles[block.core]
-        now = tile.at(programmed, core, self.t_seconds, key)
+        now = self.moment.tiles[block.core]
         cols = slice(block.col_start, block.col_stop)
         # One ADC code -> charge -> weight x input -> the layer's own numbers.
         gain = converters.adc(core).step * core.pcm.g_max_siemens * input_step
         gain = gain / programmed.siemens_per_weight * layer.scale[cols]
-        gain = gain * self._compensation(block, now)
+        gain = gain * self.moment.factors.get(block.core, 1.0)
         is_tail = block.row_stop == layer.weight.shape[0]
         offset = layer.offset[cols] if is_tail else np.zeros_like(layer.offset[cols])
 
@@ -248,23 +243,13 @@ class _Builder:
             block=block,
             channels=block_kernel(layer, block, torch.from_numpy(now.net))[1],
             kernel=kernel(now.net),
-            negative=None
-            if now.net_negative is None
-            else kernel(now.net_negative - now.net),
+            negative=None if now.net_negative is None else kernel(now.net_negative - now.net),
             variance=None if now.variance is None else kernel(now.variance).to(torch.bfloat16),
             gain=torch.from_numpy(gain.astype(np.float32)).to(self.device),
             offset=torch.from_numpy(offset.astype(np.float32)).to(self.device),
             link_gain=link_gain,
             output=output,
             noise_key=np.array(
-                key.child(Purpose.MVM_NOISE).at_time(self.t_seconds).words(), np.uint32
+                key.child(Purpose.MVM_NOISE).at_time(self.moment.t_seconds).words(), np.uint32
             ),
         )
-
-    def _compensation(self, block: Block, now: tile.TileNow) -> np.ndarray | float:
-        if self.method == "none":
-            return 1.0
-        later = compensation.mean_magnitude(
-            now, self.spec, self.t_seconds, self.state.key(block.core)
-        )
-        return compensation.factors(self.references[block.core], later, self.method)

@@ -161,8 +161,7 @@ class Report:
 
     def _table(self) -> str:
         width = max([5, *(len(row.name) for row in self.layers)])
-        head = f"{'layer':<{width}}  {'matrix':>10}  {'use':>5}  {'ADC sat.':>8}  {'clipped':>8}  cores"
-        lines = [head]
+        lines = [f"{'layer':<{width}}      matrix    use  ADC sat.   clipped  cores"]
         for row in self.layers:
             lines.append(
                 f"{row.name:<{width}}  {f'{row.rows}x{row.cols}':>10}  {row.utilisation:5.0%}  "

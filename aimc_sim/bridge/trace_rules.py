@@ -153,9 +153,7 @@ def mean(walk: Walk, name: str, input: Any, dim: Any = None, keepdim: bool = Fal
     return pooled if keepdim else flatten(walk, f"{name}.flatten", pooled, 1)
 
 
-def _global(
-    walk: Walk, name: str, value: Value, modules: Any = (), square: bool = False
-) -> Value:
+def _global(walk: Walk, name: str, value: Value, modules: Any = (), square: bool = False) -> Value:
     attrs = {"square": True} if square else {}
     return walk.emit(name, "global_avg_pool", (value,), ndim=4, attrs=attrs, modules=modules)
 

@@ -1,0 +1,7 @@
+"""The chip: cores, links, and the program they run.
+
+- :mod:`fabric`: which cores are linked
+- :mod:`image`: the program format: layers, blocks, transfers
+- :mod:`state`: what the chip holds when it is calibrated and programmed
+- :mod:`ledger`: what an image costs
+"""

@@ -70,9 +70,7 @@ class AnalogLayer:
         groups: dict[int, list[Block]] = {}
         for block in self.blocks:
             groups.setdefault(block.col_index, []).append(block)
-        return tuple(
-            tuple(sorted(groups[i], key=lambda b: b.row_index)) for i in sorted(groups)
-        )
+        return tuple(tuple(sorted(groups[i], key=lambda b: b.row_index)) for i in sorted(groups))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..core import tile
+import numpy as np
+
+from ..core import compensation, tile
 from ..rng import Key
 from ..spec import ChipSpec
 from .image import Block, ChipImage
@@ -69,6 +71,26 @@ def program(image: ChipImage, spec: ChipSpec, seed: int) -> ChipState:
     tiles = {}
     for layer in image.layers:
         for block in layer.blocks:
-            weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
+            weight = layer.weight[
+                block.row_start : block.row_stop, block.col_start : block.col_stop
+            ]
             tiles[block.core] = tile.program(weight, spec.core, core_key(seed, block.core))
     return ChipState(seed, tiles)
+
+
+def look(state: ChipState, spec: ChipSpec, t_seconds: float) -> dict[int, tile.TileNow]:
+    """Return every crossbar in use, by core, at a time after programming."""
+    return {
+        core: tile.at(programmed, spec.core, t_seconds, state.key(core))
+        for core, programmed in state.tiles.items()
+    }
+
+
+def compensation_reads(
+    state: ChipState, spec: ChipSpec, now: Mapping[int, tile.TileNow], t_seconds: float
+) -> dict[int, np.ndarray]:
+    """Return what the drift-compensation reads of every core give, (C,) float64 by core."""
+    return {
+        core: compensation.mean_magnitude(crossbar, spec, t_seconds, state.key(core))
+        for core, crossbar in now.items()
+    }

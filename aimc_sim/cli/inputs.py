@@ -99,7 +99,7 @@ def images(data_dir: Path | None, wanted: int | None) -> tuple[ImageSet, Tensor]
         if data_dir is None:
             test, train = digits("test"), digits("train")
         else:
-            test, train = cifar10(data_dir, "test"), cifar10(data_dir, "train")
+            test, train = cifar10(data_dir, "test"), cifar10(data_dir, "train", CALIBRATION_IMAGES)
     if wanted is None:
         wanted = DIGITS_IMAGES if data_dir is None else len(test)
     if wanted > len(test):

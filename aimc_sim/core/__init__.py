@@ -1,0 +1,7 @@
+"""One compute core, along the signal path.
+
+- :mod:`weights`: a block of weights becomes target conductances of four-device cells
+- :mod:`converters`: pulse-width input, ADC, integer ranges
+- :mod:`tile`: a crossbar: program it, look at it at a time, read it (the reference path)
+- :mod:`compensation`: drift compensation from such reads
+"""

@@ -28,9 +28,7 @@ def calibration_inputs(rows: int, core: CoreSpec, vectors: int, key: Key) -> np.
     return core.dac.max_code * (2.0 * generator.integers(0, 2, (vectors, rows)) - 1.0)
 
 
-def mean_magnitude(
-    now: tile.TileNow, spec: ChipSpec, t_seconds: float, key: Key
-) -> np.ndarray:
+def mean_magnitude(now: tile.TileNow, spec: ChipSpec, t_seconds: float, key: Key) -> np.ndarray:
     """Return the (C,) mean magnitude of the ADC codes over the calibration inputs."""
     vectors = spec.calibration.compensation_vectors
     inputs = calibration_inputs(now.net.shape[0], spec.core, vectors, key)

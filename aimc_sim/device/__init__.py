@@ -1,0 +1,1 @@
+"""The device: PCM elements under a statistical law, :mod:`~aimc_sim.device.pcm`."""

@@ -19,6 +19,7 @@ from .philox import philox10
 LOG, POWER = 0.0, 1.0
 """First entry of a curve: ``a ln x + b`` or ``a x**b`` below the knee."""
 
+
 @point
 def curve(x, table):
     """Return the value of a curve at state x.

@@ -160,7 +160,7 @@ def digits_indices(labels: np.ndarray, split: Split) -> np.ndarray:
     return np.flatnonzero(in_test if split == "test" else ~in_test)
 
 
-def cifar10(data_dir: str | Path, split: Split = "test") -> ImageSet:
+def cifar10(data_dir: str | Path, split: Split = "test", take: int | None = None) -> ImageSet:
     """Read CIFAR-10 from its official python files (nothing in them is executed).
 
     Parameters
@@ -168,6 +168,8 @@ def cifar10(data_dir: str | Path, split: Split = "test") -> ImageSet:
     data_dir : path
         The folder ``cifar-10-batches-py`` or the folder that contains it.
     split : "train" or "test"
+    take : int, optional
+        Only the first images: files that are not needed are not read.
 
     Returns
     -------
@@ -193,16 +195,19 @@ def cifar10(data_dir: str | Path, split: Split = "test") -> ImageSet:
         if not path.is_file():
             what = f"'{path.name}' of CIFAR-10" if _is_cifar10(folder) else "CIFAR-10"
             raise FileNotFoundError(f"no {what} in '{data_dir}': {_BOTH_WAYS}")
+    if take is not None:
+        paths = paths[: max(1, -(-take // _CIFAR10_ROWS))]
     batches = [_read_batch(path) for path in paths]
     images = torch.from_numpy(np.concatenate([data for data, _ in batches])).float().div_(255)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (CIFAR10_MEAN, CIFAR10_STD))
-    return ImageSet(
+    found = ImageSet(
         name="cifar10",
         split=split,
         images=images.sub_(mean).div_(std),
         labels=torch.from_numpy(np.concatenate([labels for _, labels in batches])),
         classes=CIFAR10_CLASSES,
     )
+    return found if take is None else found.take(take)
 
 
 def download_cifar10(folder: str | Path) -> Path:

@@ -2,13 +2,13 @@
 
 import math
 
+import naive
 import numba
 import numpy as np
 import pytest
 from checks import assert_independent, assert_law, assert_mean, assert_std
 from scipy import stats
 
-import naive
 from aimc_sim.kernels.normal import fill, pair64
 
 N = 1 << 22

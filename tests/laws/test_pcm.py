@@ -8,12 +8,12 @@ elements per level; means are held to 5/sqrt(n) = 1.1 % of a standard deviation,
 
 import math
 
+import naive
 import numpy as np
 import pytest
 from checks import assert_independent, assert_law, assert_mean, assert_std
 from scipy import stats
 
-import naive
 from aimc_sim import presets
 from aimc_sim.device import pcm
 
@@ -267,9 +267,7 @@ def test_a_part_has_the_draws_of_the_whole(key):
     spec = presets.pcm_25_microsiemens()
     target = np.full((4, 16, 16), 5 * US, np.float32)
     whole = pcm.program(target, np.ones(target.shape, bool), spec, (256, 65536), key)
-    part = pcm.program(
-        target[:, :7, :5], np.ones((4, 7, 5), bool), spec, (256, 65536), key
-    )
+    part = pcm.program(target[:, :7, :5], np.ones((4, 7, 5), bool), spec, (256, 65536), key)
     np.testing.assert_array_equal(part.g, whole.g[:, :7, :5])
 
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+import naive
 import numpy as np
 import pandas as pd
 import pytest
 
-import naive
 from aimc_sim import presets
 
 POINTS = Path(__file__).resolve().parents[2] / "device_data" / "pcm_25us_digitised.csv"

@@ -1,12 +1,12 @@
 """The plain-tensor path against the compiled one: same addresses, same numbers."""
 
+import naive
 import numpy as np
 import pytest
 import torch
 from conftest import small_nets
 
 import aimc_sim
-import naive
 from aimc_sim import presets
 from aimc_sim.bridge import convert, executor
 

@@ -2,10 +2,10 @@
 
 import itertools
 
+import naive
 import numpy as np
 import pytest
 
-import naive
 from aimc_sim.kernels.epilogue import epilogue
 
 NO_BITS = np.zeros((1, 1, 1), np.uint16)
@@ -47,9 +47,7 @@ def test_against_the_twin(relu, link_gain, adc, out, rng):
     gain, offset = rng.normal(0, 1, (2, 7)).astype(np.float32)
     link = rng.integers(-127, 128, shape).astype(np.float32)
     found, counts = run(charge, gain, offset, link, link_gain, relu, adc, out)
-    expected = naive.epilogue(
-        charge.astype(float), gain, offset, link, link_gain, relu, adc, out
-    )
+    expected = naive.epilogue(charge.astype(float), gain, offset, link, link_gain, relu, adc, out)
     # a tie of rint may fall the other way in float32, by one code
     wrong = np.abs(found - expected) > 1e-5 * np.maximum(1, np.abs(expected))
     assert wrong.mean() <= 0.02

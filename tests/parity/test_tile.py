@@ -1,5 +1,6 @@
 """One tile: the executor and the reference read against a device-by-device twin."""
 
+import naive
 import numpy as np
 import pytest
 import torch
@@ -8,7 +9,6 @@ from scipy import stats
 from torch import nn
 
 import aimc_sim
-import naive
 from aimc_sim import presets
 from aimc_sim.core import converters, tile
 

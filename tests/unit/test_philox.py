@@ -1,10 +1,10 @@
 """Random words: published answers, and the slow twin."""
 
-import numpy as np
+import naive
 import numba
+import numpy as np
 import pytest
 
-import naive
 from aimc_sim.kernels.philox import philox7, philox10
 from aimc_sim.rng import Key, Purpose
 
