@@ -20,7 +20,7 @@ from . import metrics
 TIMES = ("0", "1 h", "1 d", "30 d", "1 y")
 """Times after programming that a study looks at unless told otherwise."""
 
-BATCH = 256
+BATCH = 512
 """Images between two reports of progress; changes no result."""
 
 COLUMNS = (

@@ -32,7 +32,7 @@ reorders sums or assumes away NaN and infinity."""
 
 def point(function: Callable) -> Callable:
     """Compile a scalar formula that is inlined where it is used."""
-    return numba.njit(inline="always", fastmath=CONTRACT)(function)
+    return numba.njit(fastmath=CONTRACT, error_model="numpy", forceinline=True)(function)
 
 
 def loop(function: Callable) -> Callable:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from . import CONTRACT, point, serial
+from . import point, serial
 from .philox import philox7
 
 f32 = np.float32
@@ -117,7 +116,7 @@ def fill(out, event, k0, k1):
             normals[tile, 7, lane] = h
 
 
-@numba.njit(inline="always", fastmath=CONTRACT)
+@point
 def padded(n):
     """Return the length that :func:`fill` needs to give n normals."""
     return (n + 8 * LANES - 1) // (8 * LANES) * (8 * LANES)
