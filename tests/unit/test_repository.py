@@ -1,0 +1,85 @@
+"""What must stay true of the project as a whole."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import aimc_sim
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted((ROOT / "aimc_sim").rglob("*.py"))
+
+
+def test_files_are_short():
+    sizes = {path.name: len(path.read_text().splitlines()) for path in SOURCES}
+    assert max(sizes.values()) <= 400, sizes
+    assert sorted(sizes.values())[len(sizes) // 2] <= 150
+
+
+def test_import_is_lean():
+    code = "import sys, aimc_sim, aimc_sim.presets; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "matplotlib", "h5py", "pandas", "scipy", "sklearn", "numba"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_public_names_resolve():
+    for name in aimc_sim.__all__:
+        assert getattr(aimc_sim, name) is not None
+    assert len(aimc_sim.__all__) <= 40
+
+
+def test_no_draw_without_an_address():
+    """No global random generators; torch's own only in training, with a generator."""
+    for path in SOURCES:
+        text = path.read_text()
+        legacy = r"np\.random\.(?!SeedSequence|Generator|Philox|PCG64)"
+        assert not re.search(legacy, text), path
+        if path.name not in ("train_digits.py", "resnet.py"):
+            assert not re.search(r"torch\.(rand|randn|randint|normal|bernoulli)\(", text), path
+        assert "model_copy(" not in text, path
+
+
+def test_versions_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == aimc_sim.__version__
+    assert f"version: {aimc_sim.__version__}" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_every_requirement_is_pinned():
+    """The constraints file names what the project asks for; torch exactly."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    pinned = (ROOT / "constraints.txt").read_text().lower()
+    for requirement in wanted:
+        assert f"\n{re.split('[><=]', requirement)[0]}==" in pinned, requirement
+    assert "\ntorch==2.13.0\n" in pinned
+
+
+def test_every_example_is_run():
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for path in (ROOT / "examples").glob("*.py"):
+        assert path.name in tests, path
+
+
+def test_readme_script_runs():
+    """The README's script works as printed, warnings included."""
+    readme = (ROOT / "README.md").read_text()
+    script = re.search(r"```python\n(.*?)```", readme, re.S).group(1)
+    script = script.replace('digits("test")', 'digits("test").take(25)')  # quick
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    shape = r"(0|1 h|1 day|1 year) +(none|gdc) +\d+\.\d %"
+    assert len(re.findall(shape, done.stdout)) == 8
+    assert "cores           60 of 64" in done.stdout
+
+
+def test_readme_pictures_and_links_exist():
+    for name in ("README.md", "validation/README.md", "device_data/README.md"):
+        path = ROOT / name
+        for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / link).exists(), f"{name}: {link}"
