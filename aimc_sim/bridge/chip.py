@@ -96,14 +96,14 @@ class Chip:
         """
         if isinstance(batches, (Tensor, np.ndarray)):
             batches = [batches]
-        tensors = [
+        tensors = (
             self._images(batch[0] if isinstance(batch, (tuple, list)) else batch)
             for batch in batches
-        ]
-        if not tensors:
+        )
+        ranges = calibrate.measure(self.image, tensors, self.spec.calibration.percentile)
+        if ranges.images == 0:
             raise ValueError("calibrate got no images; give at least one batch")
-        percentile = self.spec.calibration.percentile
-        self.ranges = calibrate.measure(self.image, tensors, percentile)
+        self.ranges = ranges
         self._plan = None
         return self
 

@@ -56,11 +56,10 @@ class Counts:
         self.images += other.images
         self.mvms += other.mvms
         self.conversions += other.conversions
-        self.misses += other.misses
+        self.misses = [torch.stack(self.misses + other.misses).sum(0)]
 
     def _total(self, column: int) -> int:
-        self.misses[:] = [torch.stack(self.misses).sum(0)] if self.misses else []
-        return int(self.misses[0][column]) if self.misses else 0
+        return sum(int(misses[column]) for misses in self.misses)
 
     @property
     def adc_saturated(self) -> int:
@@ -103,7 +102,8 @@ def run(plan: Plan, images: Tensor, first_event: int, counts: Tally, chunk: int 
         return _run_chunk(plan, part, first_event + start)
 
     if plan.device.type != "cpu" or min(threads, len(starts)) < 2:
-        results = [one(start) for start in starts]
+        with torch.backends.cudnn.flags(allow_tf32=False):  # ten bits are too few for a charge
+            results = [one(start) for start in starts]
     else:
         # A thread per chunk, each with single-threaded operations: nothing waits for anybody
         # between two layers, which beats threads inside operations.
@@ -125,9 +125,8 @@ def _run_chunk(plan: Plan, part: Tensor, first_event: int) -> tuple[Tensor, Tall
     part = part.to(plan.device)
     if n < SMALLEST_BATCH:
         part = torch.cat([part, part.new_zeros((SMALLEST_BATCH - n, *part.shape[1:]))])
-    exact = torch.backends.cudnn.flags(allow_tf32=False)  # ten bits are not enough for a charge
     tally = new_counts()
-    with torch.inference_mode(), exact:
+    with torch.inference_mode():
         output = _Run(plan, n, first_event, tally)(part)
     return output[:n].cpu(), tally
 

@@ -184,13 +184,16 @@ class _Builder:
     def layer(self, layer: AnalogLayer) -> LayerCall:
         core = self.spec.core
         held = self.quantisers[layer.source]
+        largest = held.step * held.limit if held.rounds else self._range(layer.source)
         dac = None
-        if core.dac.bits is not None and core.dac.bits != core.ldpu.output_bits:
-            largest = held.step * held.limit if held.rounds else self._range(layer.source)
+        if core.dac.bits is None:
+            # An ideal modulator rounds nothing; full amplitude is still the calibrated range,
+            # which matters as soon as the ADC saturates somewhere.
+            full = held.rounds and held.limit == core.dac.max_code
+            if core.adc.full_scale_amperes is not None and not full:
+                dac = Quantiser(largest / core.dac.max_code, math.inf, False)
+        elif core.dac.bits != core.ldpu.output_bits:
             dac = converters.integer_range(core.dac.bits, largest)
-        elif core.dac.bits is None and not held.rounds and core.adc.full_scale_amperes is not None:
-            # Real-valued inputs to a real converter: full amplitude is the calibrated range.
-            dac = Quantiser(self._range(layer.source) / core.dac.max_code, math.inf, False)
         step = (dac or held).step
         chains = tuple(self._chain(layer, chain, step) for chain in layer.chains)
         return LayerCall(layer, dac, chains)
