@@ -139,6 +139,29 @@ def test_folded_and_clipped_at_low_conductance(key):
     assert abs(share - expected) < 5 * math.sqrt(expected / state.g.size)
 
 
+def rectified_normal(mean, sd):
+    """Mean and spread of max(0, N(mean, sd))."""
+    z = mean / sd
+    first = mean * stats.norm.cdf(z) + sd * stats.norm.pdf(z)
+    second = (mean**2 + sd**2) * stats.norm.cdf(z) + mean * sd * stats.norm.pdf(z)
+    return first, math.sqrt(second - first**2)
+
+
+LOW = [r for r in ROWS if r[1] * US / r[0].g_max_siemens < 0.2]
+
+
+@pytest.mark.parametrize(("spec", "g", "row"), LOW)
+def test_programming_of_low_targets(spec, g, row, key):
+    """Below 0.2 g_max the clip at zero counts: moments of the rectified normal, and teeth."""
+    _, state = sample(spec, g, key)
+    mean, sd = rectified_normal(g, row[0])
+    assert_mean(state.g / US, mean)
+    assert_std(state.g / US, sd)
+    _, state = sample(spec, g, key, **{"programming.scale": 1.05})
+    with pytest.raises(AssertionError):
+        assert_std(state.g / US, sd)
+
+
 def test_zero_target_trap(key):
     """Programmed to zero by the law: half are 0, mean 0.10511, spread 0.15382 uS. In RESET: not."""
     spec = presets.pcm_25_microsiemens()
@@ -172,6 +195,58 @@ def test_drift_over_time(g, t, key):
     off, state = sample(noiseless(presets.pcm_25_microsiemens()), g, key, **{"drift.scale": 1.05})
     wrong = pcm.evaluate(state, off, t, ADDRESS, key).g / US
     assert abs(wrong.mean() - mean) > 5 * sd / math.sqrt(now.size) + 2e-5
+
+
+def wider(curve, factor):
+    """A curve whose values are all larger by a factor."""
+    return curve.with_(
+        a=curve.a * factor, b=curve.b * factor, low=curve.low * factor, high=curve.high * factor,
+        polynomial=tuple(c * factor for c in curve.polynomial),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("t", [1.0, HOUR, DAY, YEAR])
+@pytest.mark.parametrize("x", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        presets.pcm_hermes_one_device(),
+        presets.pcm_hermes_two_devices(),
+        presets.pcm_25_microsiemens(),
+    ],
+    ids=["one device", "two devices", "25 uS"],
+)
+def test_drift_closed_form(spec, x, t, key):
+    """Both models: G(t) is log-normal, mean G exp(-mu L + s^2 / 2) and its spread, s = sigma L.
+
+    n = 200,000; mean to 5 standard errors, spread to 0.8 %. A sigma_nu that is 5 % too large is
+    rejected by the spread, a mu_nu that is 5 % too large by the mean.
+    """
+    g = x * spec.g_max_siemens / US
+    length = math.log((t + spec.t0_seconds) / spec.t0_seconds)
+    mu = naive.curve(x, spec.drift.exponent_mean)
+    s = naive.curve(x, spec.drift.exponent_std) * length
+    mean = g * math.exp(-mu * length + s**2 / 2)
+    sd = mean * math.sqrt(math.expm1(s**2))
+
+    def found(law):
+        law, state = sample(noiseless(law), g, key)
+        return pcm.evaluate(state, law, t, ADDRESS, key).g / US
+
+    def mean_fits(now):
+        return abs(now.mean() - mean) < 5 * sd / math.sqrt(now.size) + 2e-7 * g
+
+    def spread_fits(now):
+        return abs(now.std() / sd - 1) < 5 / math.sqrt(2 * now.size) + 2e-7 * g / sd
+
+    now = found(spec).astype(float)
+    assert mean_fits(now)
+    if t > 1:  # at 1 s the spread is a few 1e-5 of g: single precision
+        assert spread_fits(now)
+        std = wider(spec.drift.exponent_std, 1.05)
+        assert not spread_fits(found(spec.with_({"drift.exponent_std": std})).astype(float))
+        law = spec.with_({"drift.exponent_mean": wider(spec.drift.exponent_mean, 1.05)})
+        assert not mean_fits(found(law).astype(float))
 
 
 def total_read_noise(spec, g, t, key):
