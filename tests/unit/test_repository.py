@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import aimc_sim
@@ -51,7 +52,7 @@ def test_versions_agree():
 def test_every_requirement_is_pinned():
     """The constraints file names what the project asks for; torch exactly."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    wanted = chain(project["dependencies"], *project["optional-dependencies"].values())
     pinned = (ROOT / "constraints.txt").read_text().lower()
     for requirement in wanted:
         assert f"\n{re.split('[><=]', requirement)[0]}==" in pinned, requirement
