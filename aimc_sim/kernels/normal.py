@@ -96,24 +96,23 @@ def fill(out, event, k0, k1):
     """
     low, high = np.uint32(event), np.uint32(np.uint64(event) >> np.uint64(32))
     tiles = out.size // (8 * LANES)
-    normals = out[: tiles * 8 * LANES].reshape(tiles, 8, LANES)
+    normals = out[: tiles * 8 * LANES].reshape(tiles, 4, 2, LANES)
+    # Words first, then normals: two short loops keep their values in registers, one does not.
+    words = np.empty((4, LANES), np.uint32)
     for tile in range(tiles):
         for lane in range(LANES):
             w0, w1, w2, w3 = philox7(
                 np.uint32(tile * LANES + lane), low, high, np.uint32(0), k0, k1
             )
-            a, b = _pair32(w0)
-            c, d = _pair32(w1)
-            e, f = _pair32(w2)
-            g, h = _pair32(w3)
-            normals[tile, 0, lane] = a
-            normals[tile, 1, lane] = b
-            normals[tile, 2, lane] = c
-            normals[tile, 3, lane] = d
-            normals[tile, 4, lane] = e
-            normals[tile, 5, lane] = f
-            normals[tile, 6, lane] = g
-            normals[tile, 7, lane] = h
+            words[0, lane] = w0
+            words[1, lane] = w1
+            words[2, lane] = w2
+            words[3, lane] = w3
+        for word in range(4):
+            for lane in range(LANES):
+                a, b = _pair32(words[word, lane])
+                normals[tile, word, 0, lane] = a
+                normals[tile, word, 1, lane] = b
 
 
 @point
