@@ -44,9 +44,17 @@ class Cost:
         return 2 * self.macs / self.mvm_joules * 1e-12
 
 
+def mvm_seconds(spec: ChipSpec) -> float:
+    """Return the time of one MVM: the published one, or the pulses' window if that is longer."""
+    core = spec.core
+    phases = 4 if core.read.mode == "4-phase" else 1
+    window = phases * (core.dac.max_code + 1) * core.dac.lsb_seconds
+    return max(core.read.mvm_seconds, window)
+
+
 def step_seconds(columns: int, spec: ChipSpec) -> float:
     """Return the time a core needs per input: its MVM, or one output per clock if longer."""
-    return max(spec.core.read.mvm_seconds, columns / spec.core.ldpu.clock_hertz)
+    return max(mvm_seconds(spec), columns / spec.core.ldpu.clock_hertz)
 
 
 def estimate(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int]) -> Cost:

@@ -41,12 +41,6 @@ def elements_per_polarity(spec: PcmSpec) -> int:
     return DEVICES_PER_CELL // 2 // spec.devices_per_element
 
 
-def signs(spec: PcmSpec) -> np.ndarray:
-    """Return (E,) float32: +1 for elements that add to the column current, -1 for others."""
-    n = elements_per_polarity(spec)
-    return np.repeat(np.array([1.0, -1.0], np.float32), n)
-
-
 def to_targets(weight: np.ndarray, core: CoreSpec) -> Targets:
     """Map a block of weights to target conductances.
 

@@ -85,3 +85,10 @@ def test_resnet32_costs(digits_model):
     assert cost.core_mvms == 17_985
     assert cost.mvm_joules == pytest.approx(951e-6, rel=2e-3)
     assert cost.interval_seconds == pytest.approx(1024 * 520e-9)
+    for change, step in (
+        ({"core.dac.lsb_seconds": 2e-9}, 1024e-9),  # four windows of 128 steps
+        ({"core.dac.bits": 10}, 2048e-9),
+        ({"core.ldpu.clock_hertz": 16e6}, 1e-6),  # 16 columns, one per clock
+    ):
+        cost = ledger.estimate(chip.image, chip.spec.with_(change), pixels)
+        assert cost.interval_seconds == pytest.approx(1024 * step)
