@@ -152,8 +152,8 @@ def pcm_25_microsiemens() -> PcmSpec:
         reset=ResetState(
             mean_siemens=0.1 * _uS,
             std_siemens=0.01 * _uS,
-            source="RESET state of the pulse model of Nandakumar et al., J. Appl. Phys. 124, "
-            "152135 (2018), doi:10.1063/1.5042408, as implemented in YigitDemirag/srnn-pcm",
+            source="RESET state of the pulse model of Nandakumar et al., J. Appl. Phys. 2018, as "
+            "read in its re-implementation YigitDemirag/srnn-pcm",
         ),
         source="[25uS]",
     )

@@ -67,9 +67,8 @@ def estimate(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int]) -> Cos
 
     Notes
     -----
-    One output pixel is one MVM on every core of a layer; the pipeline's interval is the
-    largest ``pixels x step`` over the layers (facts of DOI 10.1109/TC.2021.3073255 as
-    reconstructed, see the fabric).
+    One output pixel is one MVM on every core of a layer; the slowest layer, by
+    ``pixels x step``, sets the interval of a pipeline without stalls. Derived here, not measured.
     """
     mvms, macs, slowest, busiest = 0, 0, 0.0, ""
     for layer in image.layers:

@@ -6,7 +6,7 @@ Read in this order: ``philox`` (addressed random words), ``normal`` (words to no
 ========================  ==========================================  =========================
 kernel                    formula                                     source
 ========================  ==========================================  =========================
-philox.philox             Philox4x32, 10 or 7 rounds                  Salmon et al., SC 2011
+philox.philox10, philox7  Philox4x32, 10 or 7 rounds                  Salmon et al., SC 2011
 normal.pair64             Box-Muller, float64                         Box and Muller 1958
 normal.fill               Box-Muller, float32, SIMD                   polynomials fitted here
 pcm.curve                 clip(a ln x + b) or clip(a x^b); cubic      specs in ``presets``

@@ -39,6 +39,14 @@ def programming_sigma(x, c):
     return c[0] + x * (c[1] + x * (c[2] + x * c[3]))
 
 
+@point
+def _normals(address, key):
+    """Return the two normals that belong to an element of a core."""
+    zero = np.uint32(0)
+    w0, w1, _, _ = philox10(np.uint32(address), zero, zero, zero, key[0], key[1])
+    return pair64(w0, w1)
+
+
 @loop
 def program(
     target, programmed, g_max, sigma_table, sigma_scale, reset, nu_mean, nu_std, nu_scale,
@@ -62,11 +70,8 @@ def program(
     for er in numba.prange(elements * rows):
         e, r = er // rows, er % rows
         for c in range(cols):
-            address = np.uint32(e * core_cells + r * core_cols + c)
-            w0, w1, _, _ = philox10(
-                address, np.uint32(0), np.uint32(0), np.uint32(0), key[0], key[1]
-            )
-            xi_g, xi_nu = pair64(w0, w1)
+            address = e * core_cells + r * core_cols + c
+            xi_g, xi_nu = _normals(address, key)
             aim = np.float64(target[e, r, c])
             x = aim / g_max
             if programmed[e, r, c]:
@@ -111,11 +116,8 @@ def evaluate(
             if frozen > 0.0 or wants_fresh:
                 amplitude = drifted * curve(np.float64(target[e, r, c]) / g_max, q_table)
                 if frozen > 0.0:
-                    address = np.uint32(e * core_cells + r * core_cols + c)
-                    w0, w1, _, _ = philox10(
-                        address, np.uint32(0), np.uint32(0), np.uint32(0), key[0], key[1]
-                    )
-                    xi, _ = pair64(w0, w1)
+                    address = e * core_cells + r * core_cols + c
+                    xi, _ = _normals(address, key)
                     value = max(0.0, drifted + frozen * amplitude * xi)
                 if wants_fresh:
                     fresh[e, r, c] = amplitude
@@ -132,9 +134,6 @@ def polarity_delta(mean, std, core_cols, core_cells, key, out):
     for er in numba.prange(elements * rows):
         e, r = er // rows, er % rows
         for c in range(cols):
-            address = np.uint32(e * core_cells + r * core_cols + c)
-            w0, w1, _, _ = philox10(
-                address, np.uint32(0), np.uint32(0), np.uint32(0), key[0], key[1]
-            )
-            xi, _ = pair64(w0, w1)
+            address = e * core_cells + r * core_cols + c
+            xi, _ = _normals(address, key)
             out[e, r, c] = mean + std * xi

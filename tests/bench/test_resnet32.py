@@ -82,7 +82,7 @@ def test_forward(benchmark, figure, model, images, setting, threads):
         f"{ratio:.2f}x torch float32 (pairs {min(pairs):.2f} to {max(pairs):.2f}); "
         f"{BATCH / statistics.median(own_times[2:]):.0f} images/s",
     )
-    assert ratio <= 4 or setting == "1-phase"
+    assert ratio <= 4
 
 
 @pytest.mark.benchmark(group="preparing, ResNet-32")

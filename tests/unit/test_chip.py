@@ -95,6 +95,23 @@ def test_compensation_helps_and_is_measured(method):
         assert ratio == pytest.approx(factor, rel=0.02)
 
 
+def test_compensation_vectors_are_a_knob():
+    """More reads, another estimate of the factor: close to the first, not the same."""
+    few, many = (
+        aimc_sim.Chip.from_model(
+            MODEL, presets.hermes().with_({"calibration.compensation_vectors": n})
+        )
+        .calibrate(IMAGES)
+        .program(0)
+        .at("1 d")
+        .compensate("gdc")
+        .effective_weights("0")
+        for n in (1, 64)
+    )
+    ratio = np.median(few[many != 0] / many[many != 0])
+    assert 1e-4 < abs(ratio - 1) < 0.3
+
+
 def test_gdc_at_time_zero_changes_nothing():
     chip = aimc_sim.Chip.from_model(MODEL, presets.hermes()).calibrate(IMAGES).program(0)
     plain = chip(IMAGES)
