@@ -1,0 +1,64 @@
+"""What the machine is: frozen, validated specifications, one file per level of the chip.
+
+Every physical field is an SI number and carries its unit in its name; ``None`` means *ideal*
+(the effect is absent), never zero bits or zero amperes. The numbers themselves, each with its
+source, live in :mod:`aimc_sim.presets`; this room only says which numbers there are. Read
+``base``, then upward: ``device`` (laws), ``writing`` (pulses and programming schemes), ``pcm``
+(the whole device), ``core``, ``chip``.
+"""
+
+from .base import Spec, quantity
+from .chip import CalibrationSpec, ChipSpec, FabricSpec
+from .core import AdcSpec, CoreSpec, DacSpec, LdpuSpec, PolaritySpec, ReadSpec
+from .device import (
+    DriftLaw,
+    FaultSpec,
+    ProgrammingLaw,
+    ReadNoiseLaw,
+    ResetState,
+    StateCurve,
+    TemperatureLaw,
+)
+from .pcm import PcmSpec
+from .writing import (
+    AccumulationLaw,
+    GradientProgramming,
+    ProgrammingCurve,
+    ProgramVerify,
+    PulseSpec,
+    Replay,
+    ResetPulse,
+    SetState,
+    VerifyRead,
+)
+
+__all__ = [
+    "AccumulationLaw",
+    "AdcSpec",
+    "CalibrationSpec",
+    "ChipSpec",
+    "CoreSpec",
+    "DacSpec",
+    "DriftLaw",
+    "FabricSpec",
+    "FaultSpec",
+    "GradientProgramming",
+    "LdpuSpec",
+    "PcmSpec",
+    "PolaritySpec",
+    "ProgramVerify",
+    "ProgrammingCurve",
+    "ProgrammingLaw",
+    "PulseSpec",
+    "ReadNoiseLaw",
+    "ReadSpec",
+    "Replay",
+    "ResetPulse",
+    "ResetState",
+    "SetState",
+    "Spec",
+    "StateCurve",
+    "TemperatureLaw",
+    "VerifyRead",
+    "quantity",
+]

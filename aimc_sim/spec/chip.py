@@ -1,0 +1,44 @@
+"""The whole machine: cores, fabric, calibration."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .base import Spec, quantity
+from .core import CoreSpec
+
+
+class FabricSpec(Spec):
+    """Cores on a grid and the links between them."""
+
+    topology: Literal["prism_grid", "mesh"] = quantity("-", "link predicate", "prism_grid")
+    rows: int = quantity("-", "rows of cores", 8, ge=1)
+    cols: int = quantity("-", "columns of cores", 8, ge=1)
+    source: str = ""
+
+    @property
+    def cores(self) -> int:
+        """Number of cores."""
+        return self.rows * self.cols
+
+
+class CalibrationSpec(Spec):
+    """How integer ranges and drift compensation are measured."""
+
+    percentile: float = quantity(
+        "%", "share of calibration values inside an activation range", 100.0, gt=50, le=100
+    )
+    compensation_vectors: int = quantity(
+        "-", "random +-full-scale inputs per core and drift-compensation read", 64, ge=1
+    )
+    source: str = ""
+
+
+class ChipSpec(Spec):
+    """The whole machine."""
+
+    name: str = "chip"
+    core: CoreSpec = quantity("-", "every core")
+    fabric: FabricSpec = quantity("-", "cores and links")
+    calibration: CalibrationSpec = quantity("-", "calibration procedures")
+    source: str = ""

@@ -1,0 +1,96 @@
+"""One compute core: crossbar, converters, local digital unit."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from .base import Spec, quantity
+from .pcm import PcmSpec
+
+
+class DacSpec(Spec):
+    """Input: sign and magnitude, as the duration of a read pulse."""
+
+    bits: int | None = quantity("bit", "sign + magnitude; None = ideal", 8, ge=2, le=16)
+    lsb_seconds: float = quantity("s", "pulse length of one step", 1e-9, gt=0)
+    source: str = ""
+
+    @property
+    def max_code(self) -> int:
+        """Largest magnitude that the modulator can send (127 for 8 bits)."""
+        return 2 ** ((self.bits or 8) - 1) - 1
+
+
+class AdcSpec(Spec):
+    """Output: one converter per column, symmetric about zero."""
+
+    bits: int | None = quantity("bit", "sign + magnitude; None = ideal", 10, ge=2, le=24)
+    full_scale_amperes: float | None = quantity(
+        "A", "largest mean column current; above it the code saturates; None = no limit", gt=0
+    )
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _has_range(self) -> Self:
+        if self.bits is not None and self.full_scale_amperes is None:
+            raise ValueError("an ADC with finite bits needs full_scale_amperes")
+        return self
+
+    @property
+    def max_code(self) -> int | None:
+        """Largest magnitude of the output code, or None for an ideal converter."""
+        return None if self.bits is None else 2 ** (self.bits - 1) - 1
+
+
+class PolaritySpec(Spec):
+    """A device conducts g under one read polarity and g (1 + delta) under the other."""
+
+    mean_fraction: float = quantity("-", "mean of delta", 0.0, gt=-1, lt=1)
+    std_fraction: float = quantity("-", "spread of delta between elements", 0.0, ge=0, lt=1)
+    source: str = ""
+
+
+class ReadSpec(Spec):
+    """How the four sign combinations of input and weight are read."""
+
+    mode: Literal["4-phase", "1-phase"] = quantity("-", "four modulations of one polarity, or one")
+    mvm_seconds: float = quantity("s", "duration of one MVM", gt=0)
+    mvm_joules: float = quantity("J", "energy of one full-core MVM: array, ADC, modulators", gt=0)
+    v_read_volts: float = quantity("V", "read voltage", gt=0)
+    polarity: PolaritySpec | None = quantity(
+        "-", "polarity-dependent conduction; acts in 1-phase mode only", None
+    )
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _one_polarity(self) -> Self:
+        if self.mode == "4-phase" and self.polarity is not None:
+            raise ValueError("4-phase reads use one polarity only; set polarity to None")
+        return self
+
+
+class LdpuSpec(Spec):
+    """Local digital unit: affine, ReLU, addition of the link input, requantisation."""
+
+    output_bits: int | None = quantity("bit", "activations between layers; None = float", 8, ge=2)
+    link_bits: int | None = quantity("bit", "partial sums on links; None = float", 8, ge=2)
+    clock_hertz: float = quantity("Hz", "one output per clock", 400e6, gt=0)
+    source: str = ""
+
+
+class CoreSpec(Spec):
+    """One compute core: crossbar, converters, local digital unit."""
+
+    rows: int = quantity("-", "inputs of the crossbar", 256, ge=1)
+    cols: int = quantity("-", "outputs of the crossbar", 256, ge=1)
+    pcm: PcmSpec = quantity("-", "device")
+    weight_scaling: Literal["core", "column"] = quantity(
+        "-", "largest weight of the core, or of each column, is mapped to g_max", "core"
+    )
+    dac: DacSpec = quantity("-", "input converter")
+    adc: AdcSpec = quantity("-", "output converter")
+    read: ReadSpec = quantity("-", "read mode")
+    ldpu: LdpuSpec = quantity("-", "local digital unit")
+    source: str = ""
