@@ -1,0 +1,34 @@
+"""Named machines, with the source of every number.
+
+[chip]  M. Le Gallo et al., "A 64-core mixed-signal in-memory compute chip based on phase-change
+        memory for deep neural network inference", Nature Electronics 6, 680 (2023),
+        doi:10.1038/s41928-023-01010-1, read as arXiv:2212.02872v1.
+[core]  R. Khaddam-Aljameh et al., "HERMES-Core ...", IEEE JSSC 57, 1027 (2022),
+        doi:10.1109/JSSC.2022.3140414.
+[fits]  The chip's device statistics as fitted in IBM's AIHWKit, ``inference/noise/hermes.py``
+        at commit 4545f11.
+[25uS]  S. R. Nandakumar et al., ICECS 2019, and V. Joshi et al., Nature Communications 11, 2473
+        (2020), doi:10.1038/s41467-020-16108-9, coefficients as in AIHWKit
+        ``inference/noise/pcm.py`` at commit 4545f11.
+"""
+
+from .chips import PRESETS, by_name, generic_pcm, hermes, ideal, ideal_devices
+from .devices import (
+    pcm_25_microsiemens,
+    pcm_hermes_one_device,
+    pcm_hermes_two_devices,
+    pcm_ideal,
+)
+
+__all__ = [
+    "PRESETS",
+    "by_name",
+    "generic_pcm",
+    "hermes",
+    "ideal",
+    "ideal_devices",
+    "pcm_25_microsiemens",
+    "pcm_hermes_one_device",
+    "pcm_hermes_two_devices",
+    "pcm_ideal",
+]

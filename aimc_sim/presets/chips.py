@@ -1,0 +1,147 @@
+"""Whole machines; the keys [..] of the sources stand in the room's docstring."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Literal
+
+from ..spec import (
+    AdcSpec,
+    CalibrationSpec,
+    ChipSpec,
+    CoreSpec,
+    DacSpec,
+    FabricSpec,
+    LdpuSpec,
+    PcmSpec,
+    PolaritySpec,
+    ReadSpec,
+)
+from .devices import pcm_25_microsiemens, pcm_hermes_one_device, pcm_hermes_two_devices, pcm_ideal
+
+_FABRIC = FabricSpec(
+    topology="prism_grid",
+    rows=8,
+    cols=8,
+    source="[chip] 8 x 8 cores; links: 5PP (reconstructed) from the core labels of Extended "
+    "Data Fig. 1",
+)
+
+
+def _read(mode: str) -> ReadSpec:
+    if mode == "4-phase":
+        return ReadSpec(
+            mode="4-phase", mvm_seconds=520e-9, mvm_joules=3.38e-6 / 64, v_read_volts=0.2,
+            source="[chip] Extended Data Table I: 520 ns, 3.38 uJ for 64 cores; 0.2 V is the "
+            "verify-read voltage, assumed for MVMs too",
+        )  # fmt: skip
+    if mode == "1-phase":
+        return ReadSpec(
+            mode="1-phase", mvm_seconds=133e-9, mvm_joules=0.86e-6 / 64, v_read_volts=0.2,
+            polarity=PolaritySpec(
+                mean_fraction=0.05,
+                std_fraction=0.02,
+                source="assumption, not measured: [chip] names polarity-dependent conduction "
+                "and gives no magnitude",
+            ),
+            source="[chip] Extended Data Table I: 133 ns, 0.86 uJ for 64 cores; 0.2 V is the "
+            "verify-read voltage, assumed for MVMs too",
+        )  # fmt: skip
+    raise ValueError(f"read = {mode!r} is unknown; choose '4-phase' or '1-phase'")
+
+
+def _hermes_core(pcm: PcmSpec, read: str) -> CoreSpec:
+    return CoreSpec(
+        pcm=pcm,
+        dac=DacSpec(bits=8, lsb_seconds=1e-9, source="[core] sign + 7-bit PWM, 1 ns per step"),
+        adc=AdcSpec(
+            bits=11, full_scale_amperes=100e-6,
+            source="[chip] saturation near 100 uA; 80 counts at 10.35 uS in the 512 ns, 0.2 V "
+            "verify read make 966 counts per polarity at 100 uA in 128 ns: the nearest sign + "
+            "magnitude width is 11 bits ([core] alone gives 420 to 448 counts, 10 bits)",
+        ),
+        read=_read(read),
+        ldpu=LdpuSpec(source="[chip] INT8 links and outputs, 400 MHz, one output per clock"),
+        source="[chip] 256 x 256 unit cells of four devices",
+    )  # fmt: skip
+
+
+def hermes(
+    mode: Literal["tdp", "odp"] = "tdp", read: Literal["4-phase", "1-phase"] = "4-phase"
+) -> ChipSpec:
+    """Return the 64-core 14-nm PCM chip.
+
+    Parameters
+    ----------
+    mode : "tdp" or "odp"
+        Two or one programmed device per polarity of a cell.
+    read : "4-phase" or "1-phase"
+        All accuracies in the chip paper are 4-phase. In 1-phase mode the size of the
+        polarity-dependent conduction is an assumption: the paper gives none.
+    """
+    devices = {"tdp": pcm_hermes_two_devices, "odp": pcm_hermes_one_device}
+    if mode not in devices:
+        raise ValueError(f"mode = {mode!r} is unknown; choose 'tdp' or 'odp'")
+    return ChipSpec(
+        name=f"hermes-{mode}" + ("" if read == "4-phase" else "-1-phase"),
+        core=_hermes_core(devices[mode](), read),
+        fabric=_FABRIC,
+        calibration=CalibrationSpec(source="procedure of this simulator"),
+        source="[chip]",
+    )
+
+
+def generic_pcm() -> ChipSpec:
+    """Return the same machine with the 25 uS devices, one per polarity.
+
+    The model comes with no chip; converters, cores and fabric are those of :func:`hermes`.
+    """
+    chip = hermes("odp")
+    return chip.with_({"core.pcm": pcm_25_microsiemens(), "name": "generic-pcm"})
+
+
+def ideal() -> ChipSpec:
+    """Return the same cores and fabric with every non-ideality off: equals torch."""
+    core = CoreSpec(
+        pcm=pcm_ideal(),
+        dac=DacSpec(bits=None),
+        adc=AdcSpec(bits=None, full_scale_amperes=None),
+        read=_read("4-phase"),
+        ldpu=LdpuSpec(output_bits=None, link_bits=None),
+    )
+    return ChipSpec(
+        name="ideal", core=core, fabric=_FABRIC, calibration=CalibrationSpec(), source="-"
+    )
+
+
+def ideal_devices(spec: ChipSpec) -> ChipSpec:
+    """Return ``spec`` with perfect devices: what is left are converters and integers."""
+    return spec.with_(
+        {
+            "core.pcm": pcm_ideal(spec.core.pcm.g_max_siemens),
+            "core.read.polarity": None,
+            "name": f"{spec.name}, ideal devices",
+        }
+    )
+
+
+PRESETS: dict[str, Callable[[], ChipSpec]] = {
+    "hermes": hermes,
+    "hermes-tdp": lambda: hermes("tdp"),
+    "hermes-odp": lambda: hermes("odp"),
+    "hermes-tdp-1-phase": lambda: hermes("tdp", "1-phase"),
+    "hermes-odp-1-phase": lambda: hermes("odp", "1-phase"),
+    "generic-pcm": generic_pcm,
+    "ideal": ideal,
+}
+"""Presets by the name the command line uses."""
+
+
+def by_name(name: str) -> ChipSpec:
+    """Return a preset by name; KeyError gives the nearest name and all there are."""
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise KeyError(f"no preset named '{name}'; {hint}There are: {', '.join(PRESETS)}")
+    return PRESETS[name]()
