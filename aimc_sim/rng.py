@@ -18,11 +18,14 @@ class Purpose(IntEnum):
     """What a draw is for. Append only, never renumber: old results must not move."""
 
     PROGRAM = 1  # programming error and drift exponent
-    FROZEN_NOISE = 2
+    SLOW_NOISE = 2  # the part of the 1/f noise that stands still while the clock does
     MVM_NOISE = 3
     COMPENSATION_VECTORS = 4
     COMPENSATION_READ = 5
     POLARITY = 6
+    PULSE_DEVICE = 7  # what a pulsed device keeps: step factor, SET level, half current, drift
+    PULSE_CYCLE = 8  # what is fresh in every pulse
+    PULSE_READ = 9
 
 
 @dataclass(frozen=True)

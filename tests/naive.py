@@ -45,8 +45,24 @@ def curve(x, spec):
     x = max(x, 1e-7)
     if spec.knee is not None and x >= spec.knee:
         return sum(c * x**i for i, c in enumerate(spec.polynomial))
-    raw = spec.a * math.log(x) + spec.b if spec.form == "log" else spec.a * x**spec.b
+    raw = {
+        "log": lambda: spec.a * math.log(x) + spec.b,
+        "power": lambda: spec.a * x**spec.b,
+        "inverse": lambda: spec.a / x + spec.b,
+    }[spec.form]()
     return min(max(raw, spec.low), spec.high)
+
+
+def flicker(address, age, weights, rates, key):
+    """The slow 1/f noise of one device at an age: the value each component holds just then."""
+    total = 0.0
+    for k, (weight, rate) in enumerate(zip(weights, rates, strict=True)):
+        fixed = philox((address, 0, 0, 0x80000000 | k // 4), key, rounds=7)[k % 4]
+        u, phase = ((fixed & 0xFF) + 0.5) / 256, (fixed >> 8) / 2**24
+        n = math.floor(age * rate / 10**u + phase)
+        w0, w1, _, _ = philox((address, n & MASK, n >> 32, k), key, rounds=7)
+        total += float(weight) * pair(w0, w1)[0]
+    return total
 
 
 def sigma_programming(x, pcm):

@@ -14,19 +14,27 @@ import numpy as np
 
 from ..kernels import pcm as kernels
 from ..rng import Key, Purpose
-from ..spec import PcmSpec, PolaritySpec, ReadNoiseLaw, StateCurve
+from ..spec import PcmSpec, PolaritySpec, ReadNoiseLaw, StateCurve, TemperatureLaw
 
 Address = tuple[int, int]
 """(columns, cells) of the core: turns (element, row, column) into the index of a draw."""
 
-_NO_CURVE = np.zeros(10)
+BOLTZMANN_EV = 8.617333262e-5
+"""Boltzmann constant in eV/K (CODATA 2018)."""
+
+Curve = tuple[float, float, float, float, float, float, float, float, float, float]
+
+_FORMS = {"log": kernels.LOG, "power": kernels.POWER, "inverse": kernels.INVERSE}
+_NO_CURVE: Curve = (kernels.LOG, *9 * (0.0,))
 
 
-def curve_table(curve: StateCurve) -> np.ndarray:
-    """Return a curve as the (10,) float64 vector that the kernels interpret."""
-    form = kernels.LOG if curve.form == "log" else kernels.POWER
+def curve_table(curve: StateCurve | None) -> Curve:
+    """Return a curve as the ten numbers that the kernels interpret; None is zero everywhere."""
+    if curve is None:
+        return _NO_CURVE
     knee = math.inf if curve.knee is None else curve.knee
-    return np.array([form, curve.a, curve.b, curve.low, curve.high, knee, *curve.polynomial])
+    form = _FORMS[curve.form]
+    return form, curve.a, curve.b, curve.low, curve.high, knee, *curve.polynomial
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class PcmNow:
     Attributes
     ----------
     g : (E, R, C) float32, siemens
-        Conductance while the clock stands still (drift and frozen noise).
+        Conductance while the clock stands still (drift and slow noise).
     fresh : (E, R, C) float32, siemens, or None
         Standard deviation of the noise that is drawn anew in every MVM.
     """
@@ -119,12 +127,11 @@ def program(
         target,
         np.ascontiguousarray(programmed),
         spec.g_max_siemens,
-        np.zeros(4) if error is None else np.array(error.polynomial_siemens),
+        4 * (0.0,) if error is None else error.polynomial_siemens,
         0.0 if error is None else error.scale * spec.g_max_siemens / spec.g_reference_siemens,
-        np.array([size, math.sqrt(size)])
-        * np.array([spec.reset.mean_siemens, spec.reset.std_siemens]),
-        _NO_CURVE if drift is None else curve_table(drift.exponent_mean),
-        _NO_CURVE if drift is None else curve_table(drift.exponent_std),
+        (size * spec.reset.mean_siemens, math.sqrt(size) * spec.reset.std_siemens),
+        curve_table(None if drift is None else drift.exponent_mean),
+        curve_table(None if drift is None else drift.exponent_std),
         0.0 if drift is None else drift.scale,
         *address,
         np.array(key.child(Purpose.PROGRAM).words()),
@@ -135,7 +142,7 @@ def program(
 
 
 def noise_bands(law: ReadNoiseLaw, age_seconds: float) -> tuple[float, float]:
-    """Split the published variance factor into its frozen and its fresh part.
+    """Split the published variance factor into its slow and its fresh part.
 
     Parameters
     ----------
@@ -145,7 +152,7 @@ def noise_bands(law: ReadNoiseLaw, age_seconds: float) -> tuple[float, float]:
 
     Returns
     -------
-    frozen, fresh : float
+    slow, fresh : float
         Their sum is ``ln((age + t_read) / (2 t_read))``, the integral of 1/f from
         ``1 / (age + t_read)`` to ``1 / (2 t_read)``; the edge is ``1 / inference_seconds``.
     """
@@ -160,6 +167,45 @@ def noise_bands(law: ReadNoiseLaw, age_seconds: float) -> tuple[float, float]:
         fresh = min(max(0.0, fresh), total)
     scale = law.scale**2
     return scale * (total - fresh), scale * fresh
+
+
+def slow_components(law: ReadNoiseLaw | None, age_seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the components of the slow noise at an age, see :mod:`aimc_sim.kernels.flicker`.
+
+    Parameters
+    ----------
+    law : ReadNoiseLaw or None
+    age_seconds : float
+        Time since the law's clock started (t + t0).
+
+    Returns
+    -------
+    weights : (K,) float32, dimensionless
+        Component k stands for the periods of the k-th decade, as far as it lies below the age
+        of the device: the squares add up to the slow part of :func:`noise_bands`.
+    rates : (K,) float64, 1/s
+        Inverse of the shortest period of each component. Periods do not depend on the age, so a
+        component goes on from one moment to another.
+    """
+    slow = 0.0 if law is None else noise_bands(law, age_seconds)[0]
+    if law is None or slow <= 0:
+        return np.empty(0, np.float32), np.empty(0)
+    shortest = 2 * law.t_read_seconds
+    if law.band == "split":
+        shortest = max(shortest, law.inference_seconds)
+    decade, length = math.log(10), slow / law.scale**2
+    starts = decade * np.arange(math.ceil(length / decade))
+    weights = law.scale * np.sqrt(np.minimum(length - starts, decade))
+    return weights.astype(np.float32), np.exp(-starts) / shortest
+
+
+def thermal(law: TemperatureLaw | None) -> tuple[tuple[float, float], float]:
+    """Return the exponents of conduction, (at x = 0, per x), and the factor on the drift clock."""
+    if law is None:
+        return (0.0, 0.0), 1.0
+    beta = (1 / law.kelvin - 1 / law.reference_kelvin) / BOLTZMANN_EV
+    slope = law.activation_set_ev - law.activation_reset_ev
+    return (law.activation_reset_ev * beta, slope * beta), math.exp(-law.relaxation_ev * beta)
 
 
 def evaluate(
@@ -179,21 +225,24 @@ def evaluate(
     Returns
     -------
     PcmNow
+
+    Notes
+    -----
+    The slow noise is correlated between two times as a 1/f spectrum demands, and has the
+    published variance at each; it is a pure function of the time, so nothing is stored.
     """
     age = t_seconds + spec.t0_seconds
-    log_age = 0.0 if spec.drift is None else math.log(age / spec.t0_seconds)
-    frozen = fresh = 0.0
-    if spec.read_noise is not None:
-        frozen, fresh = noise_bands(spec.read_noise, age)
+    heat, haste = thermal(spec.temperature)
+    log_age = 0.0 if spec.drift is None else math.log1p(t_seconds * haste / spec.t0_seconds)
+    law = spec.read_noise
+    fresh = 0.0 if law is None else noise_bands(law, age)[1]
+    weights, rates = slow_components(law, age)
     now = np.empty_like(state.g)
     amplitude = np.empty_like(state.g) if fresh > 0 else np.empty((0, 0, 0), np.float32)
     kernels.evaluate(
-        state.target, state.g, state.nu, spec.g_max_siemens, log_age,
-        _NO_CURVE if spec.read_noise is None else curve_table(spec.read_noise.amplitude),
-        math.sqrt(frozen),
-        *address,
-        np.array(key.child(Purpose.FROZEN_NOISE).at_time(t_seconds).words()),
-        now, amplitude,
+        state.target, state.g, state.nu, spec.g_max_siemens, log_age, heat,
+        curve_table(None if law is None else law.amplitude), weights, rates, age,
+        *address, np.array(key.child(Purpose.SLOW_NOISE).words()), now, amplitude,
     )  # fmt: skip
     if fresh <= 0:
         return PcmNow(now, None)

@@ -1,17 +1,22 @@
 """Numba on bare arrays: the inner loops. No specs, no classes, no hidden randomness.
 
-Read in this order: ``philox`` (addressed random words), ``normal`` (words to normals),
-``pcm`` (the device laws), ``epilogue`` (read noise, ADC, affine, ReLU, requantisation).
+Read in this order: ``philox`` (addressed random words), ``math32`` (functions that become SIMD),
+``normal`` (words to normals), ``flicker`` (1/f noise as a process), ``pcm`` (the statistical
+laws), ``pulses`` and ``verify`` (devices written pulse by pulse), ``replay`` (measured traces),
+``epilogue`` (read noise, ADC, affine, ReLU, requantisation).
 
 ========================  ==========================================  =========================
 kernel                    formula                                     source
 ========================  ==========================================  =========================
 philox.philox10, philox7  Philox4x32, 10 or 7 rounds                  Salmon et al., SC 2011
+math32                    ln, exp, cos and sin in float32             series, derived here
 normal.pair64             Box-Muller, float64                         Box and Muller 1958
+normal.wide_pair          the same in float32, SIMD                   series of ``math32``
 normal.fill               Box-Muller, float32, SIMD                   polynomials fitted here
-pcm.curve                 clip(a ln x + b) or clip(a x^b); cubic      specs in ``presets``
+flicker.add               sum of held normals, log-uniform periods    derived here
+pcm.curve                 clip(a ln x + b), a x^b or a/x + b; cubic   specs in ``presets``
 pcm.program               G_T + sigma(x) xi; nu = |mu + sigma xi|     specs in ``presets``
-pcm.evaluate              G ((t + t0) / t0)^-nu + 1/f noise           specs in ``presets``
+pcm.evaluate              G ((t + t0) / t0)^-nu (1 + Q_s noise(t))    specs in ``presets``
 epilogue.epilogue         rint(z / step) clipped; affine; requantise  chip paper, LDPU
 ========================  ==========================================  =========================
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from . import point, serial
-from .normal import bits_float, f32, fill, float_bits, padded
+from .math32 import bits_float, f32, float_bits
+from .normal import fill, padded
 
 BLOCK = 2048
 """Elements worked on at a time: 8 kB."""

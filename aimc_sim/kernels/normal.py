@@ -11,36 +11,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
 from . import point, serial
+from .math32 import f32, log_negated, turn
 from .philox import philox7
 
-f32 = np.float32
 LANES = 64
 """Counters per tile of :func:`fill`; a tile holds ``8 * LANES`` normals."""
-
-
-@intrinsic
-def float_bits(_, x):
-    """Return the 32 bits of a float32 as uint32."""
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.IntType(32))
-
-    return types.uint32(types.float32), codegen
-
-
-@intrinsic
-def bits_float(_, x):
-    """Return the float32 with the 32 bits of a uint32."""
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.uint32), codegen
 
 
 @point
@@ -53,38 +30,27 @@ def pair64(w0, w1):
 
 
 @point
-def _log_negated(u):
-    """Return -ln(u) for u in (0, 1): exponent from the bits, mantissa in [0.707, 1.414).
+def wide_pair(w0, w1):
+    """Return two normals (float32) from two words: for draws that stay with a device, in SIMD.
 
-    The series of ln(1 + t) is carried by s = t / (2 + t): ln(1 + t) = 2 (s + s^3/3 + s^5/5 ...),
-    |s| < 0.172, so the first term left out is below 2e-8.
+    All 32 bits of the radius count: the largest value is 6.7 sigma.
     """
-    bits = float_bits(u)
-    exponent = np.int32(bits - np.uint32(0x3F3504F3)) >> np.int32(23)
-    mantissa = bits_float(np.uint32(bits - np.uint32(np.int32(exponent << np.int32(23)))))
-    s = (mantissa - f32(1.0)) / (mantissa + f32(1.0))
-    s2 = s * s
-    series = f32(2.0) + s2 * (f32(2 / 3) + s2 * (f32(2 / 5) + s2 * f32(2 / 7)))
-    return -(f32(exponent) * f32(math.log(2.0)) + s * series)
+    u = (f32(w0) + f32(0.5)) * f32(2.0**-32)
+    radius = np.sqrt(f32(2.0) * log_negated(u))
+    cosine, sine = turn(f32(np.int32(w1)) * f32(math.pi * 2.0**-32))
+    return radius * cosine, radius * sine
 
 
 @point
 def _pair32(word):
     """Return two normals (float32) from one word, see the module's docstring."""
     u = (f32(np.int32(word >> np.uint32(12))) + f32(0.5)) * f32(2.0**-20)
-    radius = np.sqrt(f32(2.0) * _log_negated(u))
-    # Half the angle, in (-pi/2, pi/2), where short Taylor series suffice; then doubling.
-    h = (f32(np.int32(word & np.uint32(4095))) - f32(2047.5)) * f32(math.pi / 4096)
-    h2 = h * h
-    sine = h * (
-        f32(1.0)
-        + h2 * (f32(-1 / 6) + h2 * (f32(1 / 120) + h2 * (f32(-1 / 5040) + h2 * f32(1 / 362880))))
+    radius = np.sqrt(f32(2.0) * log_negated(u))
+    # Half the angle, in (-pi/2, pi/2).
+    cosine, sine = turn(
+        (f32(np.int32(word & np.uint32(4095))) - f32(2047.5)) * f32(math.pi / 4096)
     )
-    cosine = f32(1.0) + h2 * (
-        f32(-1 / 2)
-        + h2 * (f32(1 / 24) + h2 * (f32(-1 / 720) + h2 * (f32(1 / 40320) - h2 * f32(1 / 3628800))))
-    )
-    return radius * (f32(1.0) - f32(2.0) * sine * sine), radius * (f32(2.0) * sine * cosine)
+    return radius * cosine, radius * sine
 
 
 @serial

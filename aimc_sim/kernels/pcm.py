@@ -1,8 +1,13 @@
 """The statistical laws of PCM devices, per element. The coefficients are data, not code.
 
-A curve is a vector of 10 numbers, see :func:`curve`; ``programming`` is (c0, c1, c2, c3) in
-siemens. ``x`` is the *target* conductance over ``g_max``: drift and noise belong to the state
-that was asked for, not to the value that was hit.
+A curve is ten numbers, see :func:`curve`; ``programming`` is (c0, c1, c2, c3) in siemens.
+``x`` is the *target* conductance over ``g_max``: drift and noise belong to the state that was
+asked for, not to the value that was hit.
+
+The array loops work on runs of ``LANES`` elements in single precision without branches, so that
+they become SIMD code; a run at the end of a row is computed in full and stored in part, so that
+an element gets the same bits wherever it stands. ``tests/naive.py`` has the same laws in plain
+float64, as oracle.
 """
 
 from __future__ import annotations
@@ -12,25 +17,51 @@ import math
 import numba
 import numpy as np
 
-from . import loop, point
-from .normal import pair64
+from . import flicker, loop, point
+from .math32 import exp32, f32, log_negated
+from .normal import pair64, wide_pair
 from .philox import philox10
 
-LOG, POWER = 0.0, 1.0
-"""First entry of a curve: ``a ln x + b`` or ``a x**b`` below the knee."""
+LOG, POWER, INVERSE = 0.0, 1.0, 2.0
+"""First entry of a curve: ``a ln x + b``, ``a x**b`` or ``a / x + b`` below the knee."""
+
+LANES = 64
+"""Elements of a run."""
+
+SMALLEST = 1e-7
+"""Smallest state: a bound before the logarithm, as in the published code."""
 
 
 @point
 def curve(x, table):
-    """Return the value of a curve at state x.
+    """Return the value of a curve at state x, in float64.
 
     ``table`` = (form, a, b, low, high, knee, c0, c1, c2, c3).
     """
-    x = max(x, 1e-7)  # before the logarithm, as in the published code
+    x = max(x, SMALLEST)
     if x >= table[5]:
         return table[6] + x * (table[7] + x * (table[8] + x * table[9]))
-    raw = table[1] * math.log(x) + table[2] if table[0] == 0.0 else table[1] * x ** table[2]
+    if table[0] == LOG:
+        raw = table[1] * math.log(x) + table[2]
+    elif table[0] == POWER:
+        raw = table[1] * x ** table[2]
+    else:
+        raw = table[1] / x + table[2]
     return min(max(raw, table[3]), table[4])
+
+
+@point
+def _curve32(x, ln_x, table):
+    """Return the same in float32 without branches; ``ln_x`` is the logarithm of x."""
+    if table[0] == LOG:
+        raw = f32(table[1]) * ln_x + f32(table[2])
+    elif table[0] == POWER:
+        raw = f32(table[1]) * exp32(f32(table[2]) * ln_x)
+    else:
+        raw = f32(table[1]) * exp32(-ln_x) + f32(table[2])
+    low = min(max(raw, f32(table[3])), f32(table[4]))
+    high = f32(table[6]) + x * (f32(table[7]) + x * (f32(table[8]) + x * f32(table[9])))
+    return high if x >= f32(table[5]) else low
 
 
 @point
@@ -40,11 +71,36 @@ def programming_sigma(x, c):
 
 
 @point
-def _normals(address, key):
-    """Return the two normals that belong to an element of a core."""
+def normals64(address, key):
+    """Return the two normals (float64) that belong to an element of a core."""
     zero = np.uint32(0)
     w0, w1, _, _ = philox10(np.uint32(address), zero, zero, zero, key[0], key[1])
     return pair64(w0, w1)
+
+
+@point
+def _normals(first, k0, k1, words, xi):
+    """Write the two normals of a run of elements, (2, LANES); words is scratch of that shape."""
+    zero = np.uint32(0)
+    # Words first, then normals: two short loops keep their values in registers, one does not.
+    for lane in range(LANES):
+        w0, w1, _, _ = philox10(np.uint32(first + np.uint32(lane)), zero, zero, zero, k0, k1)
+        words[0, lane] = w0
+        words[1, lane] = w1
+    for lane in range(LANES):
+        xi[0, lane], xi[1, lane] = wide_pair(words[0, lane], words[1, lane])
+
+
+@point
+def _load(source, e, r, start, columns, lane_values):
+    for lane in range(columns):
+        lane_values[lane] = source[e, r, start + lane]
+
+
+@point
+def _store(lane_values, columns, out, e, r, start):
+    for lane in range(columns):
+        out[e, r, start + lane] = lane_values[lane]
 
 
 @loop
@@ -59,69 +115,94 @@ def program(
     target : (E, R, C) float32, siemens.
     programmed : (E, R, C) bool, False for elements left in RESET.
     g_max : float, siemens.
-    sigma_table : (4,) float64, siemens; sigma_scale : float, 0 switches the error off.
-    reset : (2,) float64, mean and spread of a RESET element, siemens.
-    nu_mean, nu_std : (10,) float64, curves; nu_scale : float, 0 switches drift off.
+    sigma_table : 4 floats, siemens; sigma_scale : float, 0 switches the error off.
+    reset : 2 floats, mean and spread of a RESET element, siemens.
+    nu_mean, nu_std : 10 floats, curves; nu_scale : float, 0 switches drift off.
     core_cols, core_cells : int, address of an element: ``e core_cells + r core_cols + c``.
     key : (2,) uint32.
     g, nu : (E, R, C) float32, written.
     """
     elements, rows, cols = target.shape
+    per_siemens = f32(1.0 / g_max)
+    s0, s1 = f32(sigma_scale * sigma_table[0]), f32(sigma_scale * sigma_table[1])
+    s2, s3 = f32(sigma_scale * sigma_table[2]), f32(sigma_scale * sigma_table[3])
+    level, spread, scale = f32(reset[0]), f32(reset[1]), f32(nu_scale)
     for er in numba.prange(elements * rows):
         e, r = er // rows, er % rows
-        for c in range(cols):
-            address = e * core_cells + r * core_cols + c
-            xi_g, xi_nu = _normals(address, key)
-            aim = np.float64(target[e, r, c])
-            x = aim / g_max
-            if programmed[e, r, c]:
-                sigma = sigma_scale * programming_sigma(x, sigma_table)
-                g[e, r, c] = max(0.0, aim + sigma * xi_g)
-            else:
-                g[e, r, c] = max(0.0, reset[0] + reset[1] * xi_g)
-            if nu_scale > 0.0:
-                nu[e, r, c] = nu_scale * abs(curve(x, nu_mean) + curve(x, nu_std) * xi_nu)
-            else:
-                nu[e, r, c] = 0.0
+        words, xi = np.empty((2, LANES), np.uint32), np.empty((2, LANES), np.float32)
+        aim, exponent = np.zeros(LANES, np.float32), np.empty(LANES, np.float32)
+        tuned, hit = np.zeros(LANES, np.bool_), np.empty(LANES, np.float32)
+        for start in range(0, cols, LANES):
+            columns = min(LANES, cols - start)
+            _load(target, e, r, start, columns, aim)
+            _load(programmed, e, r, start, columns, tuned)
+            first = np.uint32(e * core_cells + r * core_cols + start)
+            _normals(first, key[0], key[1], words, xi)
+            for lane in range(LANES):
+                x = max(aim[lane] * per_siemens, f32(SMALLEST))
+                ln_x = -log_negated(x)
+                y = aim[lane] * per_siemens
+                sigma = s0 + y * (s1 + y * (s2 + y * s3))
+                written = aim[lane] + sigma * xi[0, lane]
+                left = level + spread * xi[0, lane]
+                hit[lane] = max(f32(0.0), written if tuned[lane] else left)
+                mean, std = _curve32(x, ln_x, nu_mean), _curve32(x, ln_x, nu_std)
+                exponent[lane] = scale * abs(mean + std * xi[1, lane])
+            _store(hit, columns, g, e, r, start)
+            _store(exponent, columns, nu, e, r, start)
 
 
 @loop
 def evaluate(
-    target, g, nu, g_max, log_age, q_table, frozen, core_cols, core_cells, key, now, fresh,
+    target, g, nu, g_max, log_age, heat, q_table, weights, rates, age,
+    core_cols, core_cells, key, now, fresh,
 ):  # fmt: skip
-    """Move elements to a moment: drift, frozen 1/f noise, and the spread of the fresh part.
+    """Move elements to a moment: drift, slow 1/f noise, and the spread of the fresh part.
 
-    ``now = max(0, g exp(-nu log_age) (1 + Q_s(x) frozen xi))`` and, if ``fresh`` is not
-    empty, ``fresh = g exp(-nu log_age) Q_s(x)``, the fresh noise per unit of its band factor.
+    ``now = max(0, d (1 + Q_s(x) noise))`` with ``d = g exp(-nu log_age - heat[0] - heat[1] x)``
+    and, if ``fresh`` is not empty, ``fresh = d Q_s(x)``, the fresh noise per unit of its band
+    factor.
 
     Parameters
     ----------
     target, g, nu : (E, R, C) float32; siemens, siemens, dimensionless.
     g_max : float, siemens.
     log_age : float, ln((t + t0) / t0), dimensionless.
-    q_table : (10,) float64, curve of Q_s.
-    frozen : float, square root of the frozen band integral; 0 for none.
+    heat : 2 floats, thermal activation of conduction, dimensionless; (0, 0) for none.
+    q_table : 10 floats, curve of Q_s.
+    weights, rates : (K,) float32 and float64, see :func:`flicker.add`; K = 0 for no slow noise.
+    age : float, s, on the clock of the noise.
     core_cols, core_cells, key : as in :func:`program`.
     now, fresh : (E, R, C) float32, siemens, written.
     """
     elements, rows, cols = target.shape
     wants_fresh = fresh.size > 0
+    per_siemens, length = f32(1.0 / g_max), f32(log_age)
+    heat0, heat1 = f32(heat[0]), f32(heat[1])
     for er in numba.prange(elements * rows):
         e, r = er // rows, er % rows
-        for c in range(cols):
-            drifted = np.float64(g[e, r, c])
-            if log_age > 0.0:
-                drifted *= math.exp(-np.float64(nu[e, r, c]) * log_age)
-            value = drifted
-            if frozen > 0.0 or wants_fresh:
-                amplitude = drifted * curve(np.float64(target[e, r, c]) / g_max, q_table)
-                if frozen > 0.0:
-                    address = e * core_cells + r * core_cols + c
-                    xi, _ = _normals(address, key)
-                    value = max(0.0, drifted + frozen * amplitude * xi)
-                if wants_fresh:
-                    fresh[e, r, c] = amplitude
-            now[e, r, c] = value
+        words, noise = np.empty((4, LANES), np.uint32), np.empty(LANES, np.float32)
+        period = np.empty((2, LANES), np.uint32)
+        aim, value = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
+        exponent, amplitude = np.zeros(LANES, np.float32), np.empty(LANES, np.float32)
+        for start in range(0, cols, LANES):
+            columns = min(LANES, cols - start)
+            _load(target, e, r, start, columns, aim)
+            _load(g, e, r, start, columns, value)
+            _load(nu, e, r, start, columns, exponent)
+            for lane in range(LANES):
+                noise[lane] = f32(0.0)
+            first = np.uint32(e * core_cells + r * core_cols + start)
+            flicker.add(noise, words, period, first, LANES, weights, rates, age, key[0], key[1])
+            for lane in range(LANES):
+                x = max(aim[lane] * per_siemens, f32(SMALLEST))
+                q = _curve32(x, -log_negated(x), q_table)
+                drifted = value[lane] * exp32(-(exponent[lane] * length + heat0 + heat1 * x))
+                amplitude[lane] = drifted * q
+                value[lane] = max(f32(0.0), drifted + amplitude[lane] * noise[lane])
+            _store(value, columns, now, e, r, start)
+            if wants_fresh:
+                _store(amplitude, columns, fresh, e, r, start)
 
 
 @loop
@@ -134,6 +215,5 @@ def polarity_delta(mean, std, core_cols, core_cells, key, out):
     for er in numba.prange(elements * rows):
         e, r = er // rows, er % rows
         for c in range(cols):
-            address = e * core_cells + r * core_cols + c
-            xi, _ = _normals(address, key)
+            xi, _ = normals64(e * core_cells + r * core_cols + c, key)
             out[e, r, c] = mean + std * xi

@@ -58,8 +58,9 @@ def test_keys_are_addresses():
 
 def test_purposes_never_move():
     assert {p.name: int(p) for p in Purpose} == {
-        "PROGRAM": 1, "FROZEN_NOISE": 2, "MVM_NOISE": 3,
+        "PROGRAM": 1, "SLOW_NOISE": 2, "MVM_NOISE": 3,
         "COMPENSATION_VECTORS": 4, "COMPENSATION_READ": 5, "POLARITY": 6,
+        "PULSE_DEVICE": 7, "PULSE_CYCLE": 8, "PULSE_READ": 9,
     }  # fmt: skip
 
 

@@ -1,0 +1,78 @@
+"""1/f noise as a process: components that each hold a value for a period and then take a new one.
+
+The periods of a device are spread evenly over the logarithm of time, one per decade: component
+k has the period ``10^(k + u)`` times the shortest, with u uniform (256 steps) and fixed for the
+device, and a fixed random phase. Its value in the n-th period is a normal that is addressed by (device, k, n):
+the noise at a time is a pure function of the time, nothing is stored, and two times share exactly
+the components whose period has not ended between them.
+
+A component of unit variance and period P has the covariance ``max(0, 1 - |dt| / P)``. Its
+spectrum ``2 P sinc^2(f P)``, integrated over ln P, is exactly 1/f: the population of devices has
+the spectrum 1/f between the shortest and the longest period, while a single device shows the few
+steps per decade that measured traces have.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import point
+from .math32 import f32
+from .normal import wide_pair
+from .philox import philox7
+
+_FIXED = np.uint32(0x80000000)
+"""Marks the counters of draws that stay with a device (period, phase)."""
+
+_SLOWER = 10.0 ** -((np.arange(256) + 0.5) / 256)
+"""Rates of the 256 periods inside a decade, relative to the shortest. In double precision: after
+many periods the smallest error of a rate would pick another draw."""
+
+
+@point
+def add(noise, words, period, first, lanes, weights, rates, age, k0, k1):
+    """Add the noise of a run of devices to ``noise``.
+
+    Parameters
+    ----------
+    noise : (lanes,) float32, unit variance per unit of squared weight; added to.
+    words, period : (4, lanes) and (2, lanes) uint32, scratch.
+    first : uint32, address of the first device; the others follow.
+    lanes : int, devices.
+    weights : (K,) float32; components of weight 0 are skipped.
+    rates : (K,) float64, 1/s, inverse of the shortest period of a component.
+    age : float64, s.
+    k0, k1 : uint32, key.
+    """
+    for k in range(weights.size):
+        if k % 4 == 0:
+            for lane in range(lanes):
+                w0, w1, w2, w3 = philox7(
+                    np.uint32(first + np.uint32(lane)), np.uint32(0), np.uint32(0),
+                    _FIXED | np.uint32(k // 4), k0, k1,
+                )  # fmt: skip
+                words[0, lane] = w0
+                words[1, lane] = w1
+                words[2, lane] = w2
+                words[3, lane] = w3
+        weight = weights[k]
+        if weight == f32(0.0):
+            continue
+        cycles = age * rates[k]
+        own = words[k % 4]
+        # Three short loops: one long one does not keep its values in registers.
+        for lane in range(lanes):
+            phase = np.float64(np.int32(own[lane] >> np.uint32(8))) * 2.0**-24
+            n = np.int64(cycles * _SLOWER[own[lane] & np.uint32(0xFF)] + phase)
+            period[0, lane] = np.uint32(n)
+            period[1, lane] = np.uint32(n >> np.int64(32))
+        for lane in range(lanes):
+            w0, w1, _, _ = philox7(
+                np.uint32(first + np.uint32(lane)), period[0, lane], period[1, lane],
+                np.uint32(k), k0, k1,
+            )  # fmt: skip
+            period[0, lane] = w0
+            period[1, lane] = w1
+        for lane in range(lanes):
+            xi, _ = wide_pair(period[0, lane], period[1, lane])
+            noise[lane] += weight * xi
