@@ -26,6 +26,10 @@ class Purpose(IntEnum):
     PULSE_DEVICE = 7  # what a pulsed device keeps: step factor, SET level, half current, drift
     PULSE_CYCLE = 8  # what is fresh in every pulse
     PULSE_READ = 9
+    STUCK = 10  # faulty cells: the same in every programming
+    REPROGRAM = 11  # below it, the number of the programming
+    REPLAY = 12  # which measured trace a device follows
+    GRADIENT = 13  # random inputs and read noise of gradient-descent programming
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A chip in an HDF5 file: specification, image, ranges, programmed devices, clock.
 
-Layout (format "aimc_sim chip", version 1): ``spec`` and ``clock`` (attributes of the
+Layout (format "aimc_sim chip", version 2): ``spec`` and ``clock`` (attributes of the
 root), ``/image`` and ``/ranges`` are JSON; ``/layers/<n>`` the arrays of the n-th analog layer
 (dimensionless); ``/tiles/<core>`` the devices (``target``, ``g`` in siemens, ``nu``
 dimensionless, ``programmed``) and ``siemens_per_weight``. Every array carries a checksum.
@@ -22,10 +22,11 @@ from .chip.image import AnalogLayer, Block, ChipImage, DigitalStep, Transfer
 from .chip.state import ChipState, Ranges
 from .core.tile import TileState
 from .device.pcm import PcmState
+from .device.programming import ProgrammingReport
 from .spec import ChipSpec
 
 FORMAT = "aimc_sim chip"
-VERSION = 1
+VERSION = 2
 _LAYER_ARRAYS = ("weight", "scale", "offset")
 _TILE_ARRAYS = {"target": "S", "g": "S", "nu": "1", "programmed": "1"}
 
@@ -83,6 +84,11 @@ def load(
                     f"{path} has format version {version}, this aimc_sim reads up to {VERSION}; "
                     "update aimc_sim"
                 )
+            if version < VERSION:
+                raise ValueError(
+                    f"{path} has format version {version}, written before devices kept a report "
+                    "of their programming; make the chip again from its model and save it"
+                )
             return _read(file)
     except (OSError, KeyError) as error:
         raise ValueError(
@@ -132,12 +138,14 @@ def _write(file, spec, image, ranges, state, clock) -> None:
     if state is None:
         return
     tiles = file.create_group("tiles")
-    tiles.attrs["seed"] = state.seed
+    tiles.attrs["seed"], tiles.attrs["cycle"] = state.seed, state.cycle
+    tiles.attrs["programmed_at_seconds"] = state.programmed_at_seconds
     for core, tile in state.tiles.items():
         group = tiles.create_group(str(core))
         for name, unit in _TILE_ARRAYS.items():
             _array(group, name, getattr(tile.pcm, name), unit)
         _array(group, "siemens_per_weight", tile.siemens_per_weight, "S")
+        group.attrs["report"] = json.dumps(dataclasses.asdict(tile.report))
 
 
 def _read(file: h5py.File):
@@ -149,12 +157,14 @@ def _read(file: h5py.File):
     ranges = json.loads(file["ranges"][()])
     state = None
     if "tiles" in file:
-        tiles = {}
+        tiles, head = {}, file["tiles"].attrs
+        cycle = int(head["cycle"])
         for core in sorted(file["tiles"], key=int):
             group = file["tiles"][core]
             pcm = PcmState(**{name: group[name][()] for name in _TILE_ARRAYS})
-            tiles[int(core)] = TileState(pcm, group["siemens_per_weight"][()])
-        state = ChipState(int(file["tiles"].attrs["seed"]), tiles)
+            report = ProgrammingReport(**json.loads(group.attrs["report"]))
+            tiles[int(core)] = TileState(pcm, group["siemens_per_weight"][()], report, cycle)
+        state = ChipState(int(head["seed"]), tiles, float(head["programmed_at_seconds"]), cycle)
     return (
         spec,
         image,

@@ -126,12 +126,30 @@ class Chip:
         Parameters
         ----------
         time : float (seconds) or str ("1 h", "1 day", "1 year")
-            Since the end of programming. Any order: the same time gives the same
+            Since the end of the first programming. Any order: the same time gives the same
             conductances. Image numbers, which address the noise of single MVMs, start at 0
-            again.
+            again. After a :meth:`refresh` the clock cannot go back behind it.
         """
-        self.time_seconds = units.seconds(time)
+        t_seconds = units.seconds(time)
+        if self.state is not None:
+            self.state.age(t_seconds)  # raises if it lies before the last programming
+        self.time_seconds = t_seconds
         self.images_seen, self._plan = 0, None
+        return self
+
+    def refresh(self) -> Chip:
+        """Write the same weights again at the chip's time; drift starts anew; returns the chip.
+
+        Devices keep what is theirs (faults, the spread of their pulses); errors that belong to a
+        programming are drawn again. Drift compensation is measured afresh against now.
+        """
+        if self.state is None:
+            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        self.state = chip_state.program(
+            self.image, self.spec, self.state.seed, self.time_seconds, self.state.cycle + 1
+        )
+        self.images_seen = 0
+        self._plan = self._references = self._tiles = None
         return self
 
     def compensate(self, method: compensation.Method) -> Chip:
@@ -221,8 +239,9 @@ class Chip:
             return {}
         state, spec = self.state, self.spec
         if self._references is None:
-            start = chip_state.look(state, spec, 0.0)
-            self._references = chip_state.compensation_reads(state, spec, start, 0.0)
+            begin = state.programmed_at_seconds
+            start = chip_state.look(state, spec, begin)
+            self._references = chip_state.compensation_reads(state, spec, start, begin)
         later = chip_state.compensation_reads(state, spec, self._look(), self.time_seconds)
         return {
             core: compensation.factors(self._references[core], later[core], self.compensation)
@@ -274,7 +293,8 @@ class Chip:
             used = sorted(self.state.tiles)
             raise KeyError(f"core {core} holds no weights; cores in use: {used}")
         key = self.state.key(core)
-        now = tile.elements_at(self.state.tiles[core], self.spec.core, self.time_seconds, key)
+        age = self.state.age(self.time_seconds)
+        now = tile.elements_at(self.state.tiles[core], self.spec.core, age, key)
         return weights.devices(now.g, self.spec.core.pcm)
 
     def effective_weights(self, layer: str) -> np.ndarray:

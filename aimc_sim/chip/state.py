@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import compensation, tile
+from ..core import compensation, programming, tile
+from ..device.programming import ProgrammingReport
 from ..rng import Key
 from ..spec import ChipSpec
 from .image import Block, ChipImage
@@ -34,10 +35,31 @@ class Ranges:
 
 @dataclass(frozen=True)
 class ChipState:
-    """A programmed chip: one :class:`~aimc_sim.core.tile.TileState` per core in use."""
+    """A programmed chip: one :class:`~aimc_sim.core.tile.TileState` per core in use.
+
+    ``programmed_at_seconds`` is the moment of the last programming on the chip's clock, which
+    starts with the first one; ``cycle`` counts programmings from 0.
+    """
 
     seed: int
     tiles: Mapping[int, tile.TileState]
+    programmed_at_seconds: float = 0.0
+    cycle: int = 0
+
+    def report(self) -> ProgrammingReport:
+        """Return what programming all cores took, one after the other."""
+        first, *others = (crossbar.report for crossbar in self.tiles.values())
+        return sum(others, first)
+
+    def age(self, t_seconds: float) -> float:
+        """Return the time since the last programming, in seconds, at a moment of the clock."""
+        if t_seconds < self.programmed_at_seconds:
+            raise ValueError(
+                f"time = {t_seconds:g} s lies before the last programming at "
+                f"{self.programmed_at_seconds:g} s; the states before it are gone: go forward, "
+                "or program again"
+            )
+        return t_seconds - self.programmed_at_seconds
 
     def key(self, core: int) -> Key:
         """Return the key of one core's draws."""
@@ -54,7 +76,9 @@ def link_name(block: Block) -> str:
     return f"{block.layer}[{block.row_index},{block.col_index}]"
 
 
-def program(image: ChipImage, spec: ChipSpec, seed: int) -> ChipState:
+def program(
+    image: ChipImage, spec: ChipSpec, seed: int, at_seconds: float = 0.0, cycle: int = 0
+) -> ChipState:
     """Program every core of an image; the same seed gives the same devices.
 
     Parameters
@@ -63,6 +87,10 @@ def program(image: ChipImage, spec: ChipSpec, seed: int) -> ChipState:
     spec : ChipSpec
     seed : int
         >= 0.
+    at_seconds : float
+        Moment of the programming on the chip's clock.
+    cycle : int
+        Number of the programming: later ones write the same devices with new pulses.
 
     Returns
     -------
@@ -74,14 +102,17 @@ def program(image: ChipImage, spec: ChipSpec, seed: int) -> ChipState:
             weight = layer.weight[
                 block.row_start : block.row_stop, block.col_start : block.col_stop
             ]
-            tiles[block.core] = tile.program(weight, spec.core, core_key(seed, block.core))
-    return ChipState(seed, tiles)
+            tiles[block.core] = programming.program(
+                weight, spec.core, core_key(seed, block.core), cycle
+            )
+    return ChipState(seed, tiles, at_seconds, cycle)
 
 
 def look(state: ChipState, spec: ChipSpec, t_seconds: float) -> dict[int, tile.TileNow]:
-    """Return every crossbar in use, by core, at a time after programming."""
+    """Return every crossbar in use, by core, at a moment of the chip's clock."""
+    age = state.age(t_seconds)
     return {
-        core: tile.at(programmed, spec.core, t_seconds, state.key(core))
+        core: tile.at(programmed, spec.core, age, state.key(core))
         for core, programmed in state.tiles.items()
     }
 

@@ -1,4 +1,4 @@
-"""One crossbar: program a block of weights, look at it at a time, read it.
+"""One crossbar: look at it at a time, read it.
 
 ``read`` is the reference path: float64, one core, plain matrix products. The executor
 (:mod:`aimc_sim.bridge.executor`) runs whole networks on the same :class:`TileNow`.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..device import pcm
+from ..device.programming import ProgrammingReport
 from ..rng import Key
 from ..spec import CoreSpec
 from . import weights
@@ -27,10 +28,16 @@ class TileState:
         Its elements, (E, R, C).
     siemens_per_weight : (C,) float64
         Scale of the mapping; the digital unit divides by it.
+    report : ProgrammingReport
+        What programming took and reached.
+    cycle : int
+        How often the crossbar had been programmed before.
     """
 
     pcm: pcm.PcmState
     siemens_per_weight: np.ndarray
+    report: ProgrammingReport
+    cycle: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,28 +59,15 @@ class TileNow:
     variance: np.ndarray | None
 
 
-def _address(core: CoreSpec) -> pcm.Address:
+def address(core: CoreSpec) -> pcm.Address:
+    """Return (columns, cells) of a core: what turns a device into the index of its draws."""
     return core.cols, core.rows * core.cols
-
-
-def program(weight: np.ndarray, core: CoreSpec, key: Key) -> TileState:
-    """Program a block of weights, (R, C) with R <= core.rows and C <= core.cols.
-
-    Cells outside the block hold no devices that are read: they draw no current.
-    """
-    if weight.shape[0] > core.rows or weight.shape[1] > core.cols:
-        raise ValueError(
-            f"a block of {weight.shape[0]} x {weight.shape[1]} weights does not fit a crossbar of "
-            f"{core.rows} x {core.cols} cells; split it first (aimc_sim.mapping.split)"
-        )
-    targets = weights.to_targets(weight, core)
-    state = pcm.program(targets.g, targets.programmed, core.pcm, _address(core), key)
-    return TileState(state, targets.siemens_per_weight)
 
 
 def elements_at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> pcm.PcmNow:
     """Return the elements, in siemens, at a time after programming."""
-    return pcm.evaluate(state.pcm, core.pcm, t_seconds, _address(core), key)
+    own = pcm.cycle_key(key, state.cycle)
+    return pcm.evaluate(state.pcm, core.pcm, t_seconds, address(core), own)
 
 
 def at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> TileNow:
@@ -93,7 +87,7 @@ def at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> TileNow:
     polarity = core.read.polarity
     if polarity is None:
         return TileNow(weights.net(relative), None, variance)
-    other = relative * (1 + pcm.polarity_delta(relative.shape, polarity, _address(core), key))
+    other = relative * (1 + pcm.polarity_delta(relative.shape, polarity, address(core), key))
     half = relative.shape[0] // 2
     net = relative[:half].sum(axis=0) - other[half:].sum(axis=0)
     net_negative = other[:half].sum(axis=0) - relative[half:].sum(axis=0)

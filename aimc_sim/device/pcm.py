@@ -75,6 +75,11 @@ class PcmNow:
     fresh: np.ndarray | None
 
 
+def cycle_key(key: Key, cycle: int) -> Key:
+    """Return the key of the n-th programming of a core; the first one is the core's own."""
+    return key if cycle == 0 else key.child(Purpose.REPROGRAM, cycle)
+
+
 def reset_level(spec: PcmSpec) -> float:
     """Return the mean conductance of one element left in RESET, in siemens."""
     return spec.reset.mean_siemens * spec.devices_per_element

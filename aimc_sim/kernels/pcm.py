@@ -217,3 +217,21 @@ def polarity_delta(mean, std, core_cols, core_cells, key, out):
         for c in range(cols):
             xi, _ = normals64(e * core_cells + r * core_cols + c, key)
             out[e, r, c] = mean + std * xi
+
+
+@loop
+def stuck(in_set, in_reset, core_cols, core_cells, key, out):
+    """Draw which devices are stuck: 1 in SET, 2 in RESET, 0 good.
+
+    in_set, in_reset : float, fractions; ``out`` : (E, R, C) uint8, written; other arguments as
+    in :func:`program`.
+    """
+    elements, rows, cols = out.shape
+    zero = np.uint32(0)
+    for er in numba.prange(elements * rows):
+        e, r = er // rows, er % rows
+        for c in range(cols):
+            address = np.uint32(e * core_cells + r * core_cols + c)
+            word, _, _, _ = philox10(address, zero, zero, zero, key[0], key[1])
+            u = (np.float64(word) + 0.5) * 2.0**-32
+            out[e, r, c] = 1 if u < in_set else 2 if u < in_set + in_reset else 0

@@ -13,12 +13,14 @@
 """
 
 from .chips import PRESETS, by_name, generic_pcm, hermes, ideal, ideal_devices
+from .closed_loop import pcm_hermes_closed_loop, program_and_verify
 from .devices import (
     pcm_25_microsiemens,
     pcm_hermes_one_device,
     pcm_hermes_two_devices,
     pcm_ideal,
 )
+from .pulsed import pcm_nandakumar_2018, pulses_hermes
 
 __all__ = [
     "PRESETS",
@@ -28,7 +30,11 @@ __all__ = [
     "ideal",
     "ideal_devices",
     "pcm_25_microsiemens",
+    "pcm_hermes_closed_loop",
     "pcm_hermes_one_device",
     "pcm_hermes_two_devices",
     "pcm_ideal",
+    "pcm_nandakumar_2018",
+    "program_and_verify",
+    "pulses_hermes",
 ]

@@ -18,6 +18,7 @@ from ..spec import (
     PolaritySpec,
     ReadSpec,
 )
+from .closed_loop import pcm_hermes_closed_loop
 from .devices import pcm_25_microsiemens, pcm_hermes_one_device, pcm_hermes_two_devices, pcm_ideal
 
 _FABRIC = FabricSpec(
@@ -68,7 +69,9 @@ def _hermes_core(pcm: PcmSpec, read: str) -> CoreSpec:
 
 
 def hermes(
-    mode: Literal["tdp", "odp"] = "tdp", read: Literal["4-phase", "1-phase"] = "4-phase"
+    mode: Literal["tdp", "odp"] = "tdp",
+    read: Literal["4-phase", "1-phase"] = "4-phase",
+    programming: Literal["statistical", "program-and-verify", "gradient"] = "statistical",
 ) -> ChipSpec:
     """Return the 64-core 14-nm PCM chip.
 
@@ -79,13 +82,23 @@ def hermes(
     read : "4-phase" or "1-phase"
         All accuracies in the chip paper are 4-phase. In 1-phase mode the size of the
         polarity-dependent conduction is an assumption: the paper gives none.
+    programming : "statistical", "program-and-verify" or "gradient"
+        Draw the error from the published fit, or write every device pulse by pulse.
     """
-    devices = {"tdp": pcm_hermes_two_devices, "odp": pcm_hermes_one_device}
-    if mode not in devices:
+    laws = {"tdp": pcm_hermes_two_devices, "odp": pcm_hermes_one_device}
+    if mode not in laws:
         raise ValueError(f"mode = {mode!r} is unknown; choose 'tdp' or 'odp'")
+    if programming == "statistical":
+        device = laws[mode]()
+    else:
+        fill = {"tdp": "max-set-fill", "odp": "one-device"}[mode]
+        device = pcm_hermes_closed_loop(fill, programming)
+    parts = [f"hermes-{mode}"]
+    parts += ["1-phase"] if read == "1-phase" else []
+    parts += {"program-and-verify": ["verify"], "gradient": ["gradient"]}.get(programming, [])
     return ChipSpec(
-        name=f"hermes-{mode}" + ("" if read == "4-phase" else "-1-phase"),
-        core=_hermes_core(devices[mode](), read),
+        name="-".join(parts),
+        core=_hermes_core(device, read),
         fabric=_FABRIC,
         calibration=CalibrationSpec(source="procedure of this simulator"),
         source="[chip]",
@@ -132,6 +145,10 @@ PRESETS: dict[str, Callable[[], ChipSpec]] = {
     "hermes-odp": lambda: hermes("odp"),
     "hermes-tdp-1-phase": lambda: hermes("tdp", "1-phase"),
     "hermes-odp-1-phase": lambda: hermes("odp", "1-phase"),
+    "hermes-tdp-verify": lambda: hermes("tdp", programming="program-and-verify"),
+    "hermes-odp-verify": lambda: hermes("odp", programming="program-and-verify"),
+    "hermes-tdp-gradient": lambda: hermes("tdp", programming="gradient"),
+    "hermes-odp-gradient": lambda: hermes("odp", programming="gradient"),
     "generic-pcm": generic_pcm,
     "ideal": ideal,
 }

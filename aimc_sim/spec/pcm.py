@@ -52,7 +52,7 @@ class PcmSpec(Spec):
             if self.pulses is None or self.pulses.curve is None or self.pulses.set is None:
                 raise ValueError(
                     f"programming by {scheme} writes with pulses; give pulses with a curve and a "
-                    "set state, for example those of presets.pcm_hermes_pulses()"
+                    "set state, for example those of presets.pcm_hermes_closed_loop()"
                 )
             if self.devices_per_element != 1:
                 raise ValueError(
@@ -63,3 +63,16 @@ class PcmSpec(Spec):
                 "replayed traces hold drift and noise already; set drift and read_noise to None"
             )
         return self
+
+    @property
+    def loop(self) -> ProgramVerify | None:
+        """The program-and-verify loop of the scheme (or of its starting point), if it has one."""
+        scheme = self.programming
+        if isinstance(scheme, GradientProgramming):
+            scheme = scheme.start
+        return scheme if isinstance(scheme, ProgramVerify) else None
+
+    @property
+    def filled_devices(self) -> int:
+        """Elements of one polarity that share a weight: 2 for max-SET-fill, else 1."""
+        return 2 if self.loop is not None and self.loop.fill == "max-set-fill" else 1

@@ -7,7 +7,7 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.core import tile
+from aimc_sim.core import programming, tile
 from aimc_sim.rng import Key
 
 
@@ -19,7 +19,7 @@ def mvm_error(core, t_seconds=0.0, seeds=3):
         w, x = rng.uniform(-1, 1, (256, 256)), rng.uniform(-1, 1, (512, 256))
         w[rng.random(w.shape) < 0.3] = 0
         x[rng.random(x.shape) < 0.3] = 0
-        now = tile.at(tile.program(w, core, Key(seed)), core, t_seconds, Key(seed))
+        now = tile.at(programming.program(w, core, Key(seed)), core, t_seconds, Key(seed))
         codes = np.rint(127 * x / np.abs(x).max())
         weights = now.net * core.pcm.g_max_siemens
         scale = (weights * w).sum() / (w * w).sum() / core.pcm.g_max_siemens

@@ -10,7 +10,7 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.core import converters, tile
+from aimc_sim.core import converters, programming, tile
 
 ROWS, COLS = 9, 4
 
@@ -23,7 +23,7 @@ def noisy_spec(bits=11):
 def small(rng, key):
     """A small tile a day after programming, and its elements."""
     core = noisy_spec().core
-    state = tile.program(rng.normal(0, 1, (ROWS, COLS)), core, key)
+    state = programming.program(rng.normal(0, 1, (ROWS, COLS)), core, key)
     return core, tile.at(state, core, 86400.0, key), tile.elements_at(state, core, 86400.0, key)
 
 

@@ -32,7 +32,7 @@ def test_foreign(tmp_path):
 def test_newer(saved):
     with h5py.File(saved, "r+") as file:
         file.attrs["version"] = 99
-    with pytest.raises(ValueError, match="format version 99, this aimc_sim reads up to 1"):
+    with pytest.raises(ValueError, match="format version 99, this aimc_sim reads up to 2"):
         aimc_sim.Chip.load(saved)
 
 

@@ -6,6 +6,14 @@ import pytest
 from aimc_sim import presets
 from aimc_sim.core import weights
 from aimc_sim.device.pcm import reset_level
+from aimc_sim.device.programming import statistical
+
+
+def allocated(block, core):
+    """Targets and tuned flags of the elements, (E, R, C), and the scale of the mapping."""
+    targets = weights.to_targets(block, core)
+    g, programmed = statistical.allocate(targets.request, core.pcm)
+    return g, programmed, targets.siemens_per_weight
 
 
 @pytest.fixture
@@ -20,10 +28,10 @@ def block(rng):
 @pytest.mark.parametrize("scaling", ["core", "column"])
 def test_round_trip(spec, scaling, block):
     core = spec.with_({"core.weight_scaling": scaling}).core
-    targets = weights.to_targets(block, core)
-    back = weights.net(targets.g.astype(float)) / targets.siemens_per_weight
+    g, _, per_weight = allocated(block, core)
+    back = weights.net(g.astype(float)) / per_weight
     np.testing.assert_allclose(back, block, atol=3e-7 * np.abs(block).max())
-    largest = targets.g.max(axis=(0, 1) if scaling == "column" else None)
+    largest = g.max(axis=(0, 1) if scaling == "column" else None)
     np.testing.assert_allclose(largest, core.pcm.g_max_siemens, rtol=1e-6)
 
 
@@ -31,8 +39,8 @@ def test_round_trip(spec, scaling, block):
 def test_devices_of_a_cell(mode, programmed, block):
     """ODP tunes one device of the weight's polarity, TDP both; the others stay in RESET."""
     core = presets.hermes(mode).core
-    targets = weights.to_targets(block, core)
-    devices = weights.devices(targets.g, core.pcm)
+    g, programmed_elements, _ = allocated(block, core)
+    devices = weights.devices(g, core.pcm)
     assert devices.shape == (4, 40, 13)
     tuned = np.abs(devices - core.pcm.reset.mean_siemens) > 1e-9
     assert set(tuned.sum(axis=0)[block != 0]) == {programmed}
@@ -40,27 +48,38 @@ def test_devices_of_a_cell(mode, programmed, block):
     assert not tuned[2:, block > 0].any()
     assert not tuned[:2, block < 0].any()
     level = reset_level(core.pcm)
-    assert (targets.g[~targets.programmed] == np.float32(level)).all()
+    assert (g[~programmed_elements] == np.float32(level)).all()
 
 
 def test_zero_target_may_be_programmed(block):
     core = presets.generic_pcm().with_({"core.pcm.zero_target": "programmed"}).core
-    targets = weights.to_targets(block, core)
-    assert targets.programmed[[0, 2]].all()
-    assert not targets.programmed[[1, 3]].any()
-    back = weights.net(targets.g.astype(float)) / targets.siemens_per_weight
+    g, programmed, per_weight = allocated(block, core)
+    assert programmed[[0, 2]].all()
+    assert not programmed[[1, 3]].any()
+    back = weights.net(g.astype(float)) / per_weight
     np.testing.assert_allclose(back, block, atol=3e-7 * np.abs(block).max())
-    assert (targets.g[2][block > 0] == 0).all()
+    assert (g[2][block > 0] == 0).all()
 
 
 def test_swapping_signs_swaps_polarities(block):
     core = presets.hermes("tdp").core
-    plus, minus = weights.to_targets(block, core), weights.to_targets(-block, core)
+    plus, minus = (weights.to_targets(w, core).request for w in (block, -block))
     np.testing.assert_array_equal(plus.g, minus.g[::-1])
+    np.testing.assert_array_equal(plus.net(), -minus.net())
+
+
+def test_max_set_fill_asks_for_both_devices(block):
+    """Two devices of one polarity share the largest weight; a weight is 2 g_max at most."""
+    core = presets.hermes("tdp", programming="program-and-verify").core
+    targets = weights.to_targets(block, core)
+    level = core.pcm.reset.mean_siemens
+    np.testing.assert_allclose(targets.request.g.max(), 2 * core.pcm.g_max_siemens)
+    np.testing.assert_allclose(targets.request.net() / targets.siemens_per_weight, block)
+    assert targets.request.g.min() == 2 * level
 
 
 def test_all_zero_block():
     core = presets.hermes("tdp").core
     targets = weights.to_targets(np.zeros((3, 2)), core)
-    assert not targets.programmed.any()
+    assert not targets.request.programmed.any()
     assert np.isfinite(targets.siemens_per_weight).all()

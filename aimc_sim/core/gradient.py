@@ -1,0 +1,133 @@
+"""Gradient-descent programming: write a crossbar by the error of its own matrix-vector products.
+
+After J. Büchel et al., "Gradient descent-based programming of analog in-memory computing cores",
+IEDM 2022 (arXiv:2305.16647), of which the abstract was read: stochastic gradient descent on the
+error of products with random inputs, no high-resolution read of single devices. Pulse policy
+(one square pulse per step to cells whose estimated error exceeds a threshold, current changed in
+proportion to it, starting from program-and-verify) and all step sizes are this simulator's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..device import faults, pcm
+from ..device.programming import ProgrammingReport, Request, verify
+from ..kernels import verify as kernels
+from ..rng import Key, Purpose
+from ..spec import CoreSpec
+from . import tile
+from .converters import adc
+from .weights import net
+
+
+def write(
+    request: Request, core: CoreSpec, key: Key, cycle: int = 0
+) -> tuple[pcm.PcmState, ProgrammingReport]:
+    """Program a block, then refine it by products with random inputs.
+
+    Parameters
+    ----------
+    request : Request
+    core : CoreSpec
+        Its device has a :class:`~aimc_sim.spec.GradientProgramming` scheme.
+    key : Key
+        Of the core.
+    cycle : int
+        Number of the programming.
+
+    Returns
+    -------
+    PcmState, ProgrammingReport
+
+    Notes
+    -----
+    A cell's error is estimated by the mean gradient since its last pulse. Read noise slower than
+    one product is taken as fresh in each: over many inputs it averages out.
+    """
+    spec, address = core.pcm, tile.address(core)
+    scheme = spec.programming
+    written = verify.pulse_all(request, spec, address, key, cycle)
+    stuck = faults.stuck(written.g.shape, spec, address, key)
+    later = pcm.cycle_key(key, cycle)
+    key_words = verify.words(key.child(Purpose.PULSE_DEVICE))
+    pulse_words = verify.words(later.child(Purpose.PULSE_CYCLE))
+    count = scheme.start.verify.count_siemens
+    wanted = (request.net() / spec.g_max_siemens).astype(np.float32)
+    tuned = written.iterations > 0
+    sign = np.array([1, 1, -1, -1], np.float32)[:, None, None]
+    total = np.zeros(wanted.shape, np.float32)
+    looks = np.zeros(wanted.shape, np.float32)
+    pulses = np.zeros(written.g.shape, np.uint16)
+    for step in range(scheme.steps):
+        generator = later.child(Purpose.GRADIENT, step).generator()
+        total += _error(written, wanted, core, key, generator)
+        looks += 1
+        counts = total / looks * np.float32(spec.g_max_siemens / count)
+        chosen = tuned & (np.abs(counts) > scheme.threshold_counts)
+        change = np.float32(scheme.step_amperes_per_count) * sign * counts
+        low, high = np.float32(scheme.start.low_amperes), np.float32(scheme.start.high_amperes)
+        written.amperes[chosen] = np.clip(written.amperes + change, low, high)[chosen]
+        event = scheme.start.max_iterations + 1 + step
+        kernels.pulse(
+            chosen, written.amperes, event, stuck, verify.laws(spec), verify.stuck_levels(spec),
+            *address, key_words, pulse_words, written.g,
+        )  # fmt: skip
+        pulses += chosen
+        again = chosen.any(axis=0)
+        total[again] = looks[again] = 0
+    state = verify.to_state(written, spec, address, key, spec.loop.settled_seconds)
+    report = verify.report(request, written, state, spec, "gradient")
+    return state, _with_steps(report, pulses, written, core)
+
+
+def _error(
+    written: verify.Written, wanted: np.ndarray, core: CoreSpec, key: Key,
+    generator: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """Return the (R, C) gradient, scaled to the error of the net relative conductance."""
+    spec, scheme = core.pcm, core.pcm.programming
+    g, nu = verify.settled(
+        written.g, written.aim, spec, tile.address(core), key, spec.loop.settled_seconds,
+        scheme.measured_seconds,
+    )  # fmt: skip
+    target = np.minimum(written.aim, np.float32(spec.g_max_siemens))
+    white = spec
+    if spec.read_noise is not None:
+        white = spec.with_({"read_noise.band": "per_mvm"})
+    now = pcm.evaluate(
+        pcm.PcmState(target, written.reached, g, nu), white, 0.0, tile.address(core), key
+    )
+    unit = np.float32(1 / spec.g_max_siemens)
+    variance = None if now.fresh is None else ((now.fresh * unit) ** 2).sum(axis=0)
+    crossbar = tile.TileNow(net(now.g * unit), None, variance)
+    limit = core.dac.max_code
+    codes = generator.integers(-limit, limit + 1, (scheme.inputs, len(wanted)))
+    codes = codes.astype(np.float64)
+    output = tile.read(crossbar, codes, core, generator) * adc(core).step
+    error = output - codes @ wanted.astype(np.float64)
+    return (codes.T @ error / (codes**2).sum(axis=0)[:, None]).astype(np.float32)
+
+
+def _with_steps(
+    report: ProgrammingReport, pulses: np.ndarray, written: verify.Written, core: CoreSpec
+) -> ProgrammingReport:
+    """Add pulses, time and heat of the gradient steps to the report of the starting point."""
+    scheme, law = core.pcm.programming, core.pcm.pulses
+    n = int(pulses.sum(dtype=np.int64))
+    charge = float((written.amperes * pulses).sum(dtype=np.float64)) * law.curve.seconds
+    reads = scheme.steps * scheme.inputs
+    heat = core.read.v_read_volts**2 * float(written.g.sum(dtype=np.float64))
+    mean_pulse = core.dac.max_code * core.dac.lsb_seconds / 2  # inputs are uniform
+    return dataclasses.replace(
+        report,
+        converged=None,
+        iterations=report.iterations + n,
+        pulses=report.pulses + n,
+        seconds=report.seconds
+        + reads * core.read.mvm_seconds
+        + -(-n // scheme.start.write_channels) * law.curve.seconds,
+        joules=report.joules + law.write_volts * charge + reads * heat * mean_pulse,
+    )

@@ -1,0 +1,44 @@
+"""Write a block of weights into a crossbar."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..device import programming
+from ..rng import Key
+from ..spec import CoreSpec
+from . import gradient, weights
+from .tile import TileState, address
+
+
+def program(weight: np.ndarray, core: CoreSpec, key: Key, cycle: int = 0) -> TileState:
+    """Program a block of weights, (R, C) with R <= core.rows and C <= core.cols.
+
+    Cells outside the block hold no devices that are read: they draw no current.
+
+    Parameters
+    ----------
+    weight : (R, C) float, dimensionless
+    core : CoreSpec
+    key : Key
+        Of the core.
+    cycle : int
+        Number of the programming, 0 the first; what belongs to the devices stays, what belongs
+        to a pulse is drawn anew.
+
+    Returns
+    -------
+    TileState
+    """
+    if weight.shape[0] > core.rows or weight.shape[1] > core.cols:
+        raise ValueError(
+            f"a block of {weight.shape[0]} x {weight.shape[1]} weights does not fit a crossbar of "
+            f"{core.rows} x {core.cols} cells; split it first (aimc_sim.mapping.split)"
+        )
+    targets = weights.to_targets(weight, core)
+    scheme = core.pcm.programming
+    if scheme is not None and scheme.scheme == "gradient":
+        state, report = gradient.write(targets.request, core, key, cycle)
+    else:
+        state, report = programming.write(targets.request, core.pcm, address(core), key, cycle)
+    return TileState(state, targets.siemens_per_weight, report, cycle)

@@ -1,0 +1,55 @@
+"""How targets become conductances, with a report of what that took.
+
+- :mod:`request`: what is asked for, per polarity of a cell; :mod:`report`: what it took
+- :mod:`statistical`: the error is drawn from a fitted law
+- :mod:`verify`: program-and-verify with pulses, one device per weight or max-SET-fill;
+  :mod:`cost`: its time and energy
+- gradient-descent programming needs the matrix-vector product and lives in
+  :mod:`aimc_sim.core.gradient`
+"""
+
+from __future__ import annotations
+
+from ...rng import Key
+from ...spec import PcmSpec
+from .. import pcm
+from . import statistical, verify
+from .report import ProgrammingReport
+from .request import DEVICES_PER_CELL, Request, elements_per_polarity
+
+__all__ = [
+    "DEVICES_PER_CELL",
+    "ProgrammingReport",
+    "Request",
+    "elements_per_polarity",
+    "write",
+]
+
+
+def write(
+    request: Request, spec: PcmSpec, address: pcm.Address, key: Key, cycle: int = 0
+) -> tuple[pcm.PcmState, ProgrammingReport]:
+    """Write a block with the scheme of its device.
+
+    Parameters
+    ----------
+    request : Request
+    spec : PcmSpec
+    address : (int, int)
+        Columns and cells of the core.
+    key : Key
+        Of the core.
+    cycle : int
+        Number of the programming (0 the first): later ones draw anew, on the same devices.
+
+    Returns
+    -------
+    PcmState, ProgrammingReport
+    """
+    scheme = "statistical" if spec.programming is None else spec.programming.scheme
+    if scheme == "gradient":
+        raise ValueError(
+            "gradient programming works on whole crossbars; use aimc_sim.core.programming.program"
+        )
+    how = {"statistical": statistical.write, "program-and-verify": verify.write}
+    return how[scheme](request, spec, address, key, cycle)

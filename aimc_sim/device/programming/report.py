@@ -1,0 +1,90 @@
+"""What programming took and what it reached."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ... import units
+
+
+@dataclass(frozen=True)
+class ProgrammingReport:
+    """Cost and result of writing one block, or several: reports add up.
+
+    Attributes
+    ----------
+    scheme : str
+    tuned : int
+        Devices (or elements of a statistical law) that were brought to a target.
+    converged : int or None
+        Those whose last verify read was within the margin; None: the scheme does not check.
+    iterations : int or None
+        Pulse-and-read iterations, summed over the tuned devices.
+    pulses : int or None
+        Write pulses in all, those that SET and RESET devices included.
+    seconds : float or None
+        Pulses and reads of one core after the other; the control logic is not modelled.
+    joules : float or None
+        Heat of the write pulses and of the verify reads in the devices; drivers and converters
+        are not modelled.
+    cells, squared_error : int, float (siemens squared)
+        Programmed cells and the summed squares of their error, ``net - target``, at t0.
+    """
+
+    scheme: str
+    tuned: int
+    converged: int | None
+    iterations: int | None
+    pulses: int | None
+    seconds: float | None
+    joules: float | None
+    cells: int
+    squared_error: float
+
+    @property
+    def rms_error_siemens(self) -> float:
+        """Root mean square of the error of the programmed cells, in siemens."""
+        return math.sqrt(self.squared_error / self.cells) if self.cells else 0.0
+
+    def __add__(self, other: ProgrammingReport) -> ProgrammingReport:
+        """Return the report of both, one after the other."""
+        mine, others = asdict(self), asdict(other)
+        scheme = mine.pop("scheme")
+        if others.pop("scheme") != scheme:
+            scheme = f"{self.scheme}, {other.scheme}"
+        return ProgrammingReport(
+            scheme,
+            **{
+                name: None if value is None or others[name] is None else value + others[name]
+                for name, value in mine.items()
+            },
+        )
+
+    def __str__(self) -> str:
+        """Return one line."""
+        parts = [f"{self.scheme}: {self.tuned:,} tuned"]
+        if self.converged is not None and self.tuned:
+            parts.append(f"{100 * self.converged / self.tuned:.2f} % converged")
+        if self.iterations is not None and self.tuned:
+            parts.append(f"{self.iterations / self.tuned:.1f} iterations each")
+        parts.append(f"error {units.show(self.rms_error_siemens, 'S')} rms")
+        if self.seconds is not None:
+            parts.append(units.show(self.seconds, "s"))
+        if self.joules is not None:
+            parts.append(units.show(self.joules, "J"))
+        return ", ".join(parts)
+
+
+def error_sum(error: np.ndarray, programmed: np.ndarray) -> tuple[int, float]:
+    """Return cells and summed squared error of the cells with a programmed polarity.
+
+    Parameters
+    ----------
+    error : (R, C) float, siemens
+    programmed : (2, R, C) bool
+    """
+    chosen = programmed.any(axis=0)
+    return int(chosen.sum()), float((error[chosen].astype(np.float64) ** 2).sum())
