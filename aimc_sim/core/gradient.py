@@ -17,7 +17,7 @@ from ..device import faults, pcm
 from ..device.programming import ProgrammingReport, Request, verify
 from ..kernels import verify as kernels
 from ..rng import Key, Purpose
-from ..spec import CoreSpec
+from ..spec import CoreSpec, PcmSpec
 from . import tile
 from .converters import adc
 from .weights import net
@@ -47,68 +47,84 @@ def write(
     A cell's error is estimated by the mean gradient since its last pulse. Read noise slower than
     one product is taken as fresh in each: over many inputs it averages out.
     """
-    spec, address = core.pcm, tile.address(core)
-    scheme = spec.programming
+    spec, address, scheme = core.pcm, tile.address(core), core.pcm.programming
     written = verify.pulse_all(request, spec, address, key, cycle)
     stuck = faults.stuck(written.g.shape, spec, address, key)
     later = pcm.cycle_key(key, cycle)
-    key_words = verify.words(key.child(Purpose.PULSE_DEVICE))
+    device_words = verify.words(key.child(Purpose.PULSE_DEVICE))
     pulse_words = verify.words(later.child(Purpose.PULSE_CYCLE))
-    count = scheme.start.verify.count_siemens
+    look = _Look.at(written, core, key)
+    counts_per_unit = np.float32(spec.g_max_siemens / scheme.start.verify.count_siemens)
     wanted = (request.net() / spec.g_max_siemens).astype(np.float32)
     tuned = written.iterations > 0
     sign = np.array([1, 1, -1, -1], np.float32)[:, None, None]
-    total = np.zeros(wanted.shape, np.float32)
-    looks = np.zeros(wanted.shape, np.float32)
+    low, high = np.float32(scheme.start.low_amperes), np.float32(scheme.start.high_amperes)
+    total, looks = np.zeros(wanted.shape, np.float32), np.zeros(wanted.shape, np.float32)
     pulses = np.zeros(written.g.shape, np.uint16)
     for step in range(scheme.steps):
-        generator = later.child(Purpose.GRADIENT, step).generator()
-        total += _error(written, wanted, core, key, generator)
+        crossbar = look.crossbar(written.g, spec)
+        total += _gradient(crossbar, wanted, core, later.child(Purpose.GRADIENT, step).generator())
         looks += 1
-        counts = total / looks * np.float32(spec.g_max_siemens / count)
+        counts = total / looks * counts_per_unit
         chosen = tuned & (np.abs(counts) > scheme.threshold_counts)
         change = np.float32(scheme.step_amperes_per_count) * sign * counts
-        low, high = np.float32(scheme.start.low_amperes), np.float32(scheme.start.high_amperes)
         written.amperes[chosen] = np.clip(written.amperes + change, low, high)[chosen]
-        event = scheme.start.max_iterations + 1 + step
         kernels.pulse(
-            chosen, written.amperes, event, stuck, verify.laws(spec), verify.stuck_levels(spec),
-            *address, key_words, pulse_words, written.g,
+            chosen, written.amperes, scheme.start.max_iterations + 1 + step, stuck,
+            verify.laws(spec), verify.stuck_levels(spec), *address, device_words, pulse_words,
+            written.g,
         )  # fmt: skip
         pulses += chosen
         again = chosen.any(axis=0)
         total[again] = looks[again] = 0
-    state = verify.to_state(written, spec, address, key, spec.loop.settled_seconds)
+    state = verify.to_state(written, spec, address, key)
     report = verify.report(request, written, state, spec, "gradient")
     return state, _with_steps(report, pulses, written, core)
 
 
-def _error(
-    written: verify.Written, wanted: np.ndarray, core: CoreSpec, key: Key,
-    generator: np.random.Generator,
-) -> np.ndarray:  # fmt: skip
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    """How the products see devices, (4, R, C) float32 each, dimensionless.
+
+    ``drift`` multiplies the conductance of the last pulse; ``noise`` is the spread of the read
+    noise in one product, per conductance.
+    """
+
+    drift: np.ndarray
+    noise: np.ndarray
+
+    @classmethod
+    def at(cls, written: verify.Written, core: CoreSpec, key: Key) -> _Look:
+        spec, address = core.pcm, tile.address(core)
+        one = np.ones_like(written.g)
+        drift, _ = verify.settled(
+            one, written.aim, spec, address, key, spec.loop.settled_seconds,
+            spec.programming.measured_seconds,
+        )  # fmt: skip
+        noise = np.zeros_like(one)
+        if spec.read_noise is not None:
+            white = spec.with_({"read_noise.band": "per_mvm", "drift": None})
+            target = np.minimum(written.aim, np.float32(spec.g_max_siemens))
+            state = pcm.PcmState(target, written.reached, one, noise)
+            noise = pcm.evaluate(state, white, 0.0, address, key).fresh
+        return cls(drift, noise)
+
+    def crossbar(self, g: np.ndarray, spec: PcmSpec) -> tile.TileNow:
+        """Return the crossbar of conductances, in siemens, as products see it."""
+        relative = g * self.drift * np.float32(1 / spec.g_max_siemens)
+        return tile.TileNow(net(relative), None, ((relative * self.noise) ** 2).sum(axis=0))
+
+
+def _gradient(
+    crossbar: tile.TileNow, wanted: np.ndarray, core: CoreSpec, generator: np.random.Generator
+) -> np.ndarray:
     """Return the (R, C) gradient, scaled to the error of the net relative conductance."""
-    spec, scheme = core.pcm, core.pcm.programming
-    g, nu = verify.settled(
-        written.g, written.aim, spec, tile.address(core), key, spec.loop.settled_seconds,
-        scheme.measured_seconds,
-    )  # fmt: skip
-    target = np.minimum(written.aim, np.float32(spec.g_max_siemens))
-    white = spec
-    if spec.read_noise is not None:
-        white = spec.with_({"read_noise.band": "per_mvm"})
-    now = pcm.evaluate(
-        pcm.PcmState(target, written.reached, g, nu), white, 0.0, tile.address(core), key
-    )
-    unit = np.float32(1 / spec.g_max_siemens)
-    variance = None if now.fresh is None else ((now.fresh * unit) ** 2).sum(axis=0)
-    crossbar = tile.TileNow(net(now.g * unit), None, variance)
     limit = core.dac.max_code
-    codes = generator.integers(-limit, limit + 1, (scheme.inputs, len(wanted)))
-    codes = codes.astype(np.float64)
+    shape = (core.pcm.programming.inputs, len(wanted))
+    codes = generator.integers(-limit, limit + 1, shape).astype(np.float32)
     output = tile.read(crossbar, codes, core, generator) * adc(core).step
-    error = output - codes @ wanted.astype(np.float64)
-    return (codes.T @ error / (codes**2).sum(axis=0)[:, None]).astype(np.float32)
+    error = output.astype(np.float32) - codes @ wanted
+    return codes.T @ error / (codes**2).sum(axis=0)[:, None]
 
 
 def _with_steps(

@@ -2,9 +2,9 @@
 
 The periods of a device are spread evenly over the logarithm of time, one per decade: component
 k has the period ``10^(k + u)`` times the shortest, with u uniform (256 steps) and fixed for the
-device, and a fixed random phase. Its value in the n-th period is a normal that is addressed by (device, k, n):
-the noise at a time is a pure function of the time, nothing is stored, and two times share exactly
-the components whose period has not ended between them.
+device, and a fixed random phase. Its value in the n-th period is a normal that is addressed by
+(device, k, n): the noise at a time is a pure function of the time, nothing is stored, and two
+times share exactly the components whose period has not ended between them.
 
 A component of unit variance and period P has the covariance ``max(0, 1 - |dt| / P)``. Its
 spectrum ``2 P sinc^2(f P)``, integrated over ln P, is exactly 1/f: the population of devices has

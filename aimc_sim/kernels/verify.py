@@ -18,7 +18,7 @@ from .pulses import (
     core_normal,
     cycle_normals,
     device_normals,
-    drift_exponent,
+    drift_normal,
     full_set,
     square,
 )  # fmt: skip
@@ -224,8 +224,8 @@ def settle(
         e, r = er // rows, er % rows
         for c in range(cols):
             x = min(np.float64(aim[e, r, c]) / g_max, 1.0)
-            _, _, _, z = device_normals(e * core_cells + r * core_cols + c, device_key)
-            exponent = drift_exponent(x, z, nu_mean, nu_std, nu_scale)
+            z = drift_normal(e * core_cells + r * core_cols + c, device_key)
+            mean = curve(x, nu_mean)
+            exponent = nu_scale * abs(mean + curve(x, nu_std) * z)
             nu[e, r, c] = exponent
-            spread = exponent - nu_scale * curve(x, nu_mean)
-            g[e, r, c] = g[e, r, c] * math.exp(-spread * elapsed)
+            g[e, r, c] = g[e, r, c] * math.exp((nu_scale * mean - exponent) * elapsed)

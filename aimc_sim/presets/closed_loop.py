@@ -51,7 +51,7 @@ def pcm_hermes_closed_loop(
     loop = program_and_verify(fill)
     if scheme == "gradient":
         loop = GradientProgramming(
-            start=loop, steps=30, inputs=1024, threshold_counts=4, measured_seconds=1.0,
+            start=loop, steps=30, inputs=512, threshold_counts=4, measured_seconds=1.0,
             step_amperes_per_count=1 * _uA,
             source="idea: gradient-descent programming (arXiv:2305.16647, abstract read); every "
             "number here is an assumption",
