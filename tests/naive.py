@@ -53,14 +53,14 @@ def curve(x, spec):
     return min(max(raw, spec.low), spec.high)
 
 
-def flicker(address, age, weights, rates, key):
+def flicker(address, age, weights, rates, key, life=0):
     """The slow 1/f noise of one device at an age: the value each component holds just then."""
     total = 0.0
     for k, (weight, rate) in enumerate(zip(weights, rates, strict=True)):
         fixed = philox((address, 0, 0, 0x80000000 | k // 4), key, rounds=7)[k % 4]
         u, phase = ((fixed & 0xFF) + 0.5) / 256, (fixed >> 8) / 2**24
         n = math.floor(age * rate / 10**u + phase)
-        w0, w1, _, _ = philox((address, n & MASK, n >> 32, k), key, rounds=7)
+        w0, w1, _, _ = philox((address, n & MASK, n >> 32, k | life << 5), key, rounds=7)
         total += float(weight) * pair(w0, w1)[0]
     return total
 

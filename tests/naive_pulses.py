@@ -82,14 +82,26 @@ class Device:
         return self.g * (self.age(t) / self.spec.t0_seconds) ** -nu
 
     def read(self, t, number):
-        """The same with read noise."""
+        """The same with read noise: a slow process of this life, and what is fresh per read."""
         law, g = self.spec.read_noise, self.conductance(t)
+        late = self.age(t) + law.t_read_seconds
+        edge = {
+            "frozen": 2 * law.t_read_seconds,
+            "split": max(law.inference_seconds, 2 * law.t_read_seconds),
+            "per_mvm": math.inf,
+        }[law.band]
+        band = max(0.0, math.log(late / (2 * law.t_read_seconds)))
+        slow = min(band, max(0.0, math.log(late / edge)) if edge < math.inf else 0.0)
         k = [int(w) for w in self.key.child(Purpose.PULSE_READ).at_time(t).words()]
         w = naive.philox((self.address, number, 0, READ), k)
-        band = math.log((self.age(t) + law.t_read_seconds) / (2 * law.t_read_seconds))
+        noise = math.sqrt(band - slow) * naive.pair(w[0], w[1])[0]
+        decades = math.ceil(slow / math.log(10))
+        weights = [math.sqrt(min(slow - i * math.log(10), math.log(10))) for i in range(decades)]
+        rates = [10.0**-i / edge for i in range(decades)]
+        k = [int(w) for w in self.key.child(Purpose.SLOW_NOISE).words()]
+        noise += naive.flicker(self.address, self.age(t), weights, rates, k, self.events)
         x = g / self.spec.g_max_siemens
-        sigma = law.scale * g * naive.curve(x, law.amplitude) * math.sqrt(max(0.0, band))
-        return max(0.0, g + sigma * naive.pair(w[0], w[1])[0])
+        return max(0.0, g * (1 + law.scale * naive.curve(x, law.amplitude) * noise))
 
 
 def unclipped_moments(law, pulses, mean, variance):

@@ -243,7 +243,9 @@ def read(
     state, spec, t_seconds, key
         As in :func:`conductance`.
     read_number : int
-        Tells reads at the same moment apart; the same number gives the same noise.
+        Tells reads at the same moment apart: it addresses the part of the noise that is fresh
+        in every read. The law's ``band`` says which part that is; the rest is one process, which
+        starts again with every pulse.
 
     Returns
     -------
@@ -258,20 +260,24 @@ def read(
 def _add_noise(
     now: np.ndarray, state: PulseState, spec: PcmSpec, t_seconds: float, key: Key, read_number: int
 ) -> None:
-    """Add noise that is white from read to read (the law's ``band`` is not looked at)."""
+    """Add 1/f noise; its slow part is one process from pulse to pulse, the rest fresh per read."""
     law = spec.read_noise
-    kernels.add_white_noise(
+    edges = {"frozen": 0.0, "split": law.inference_seconds, "per_mvm": math.inf}
+    kernels.add_noise(
         _flat(now),
         _flat(state.last_seconds),
+        _flat(state.events),
         float(t_seconds),
         shortest_age_seconds(spec),
         law.t_read_seconds,
+        max(2 * law.t_read_seconds, edges[law.band]),
         spec.g_max_siemens,
         np.array(curve_table(law.amplitude)),
         law.scale,
         state.first,
         int(read_number),
         np.array(key.child(Purpose.PULSE_READ).at_time(t_seconds).words()),
+        np.array(key.child(Purpose.SLOW_NOISE).words()),
     )
 
 

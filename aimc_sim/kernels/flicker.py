@@ -14,6 +14,8 @@ steps per decade that measured traces have.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from . import point
@@ -24,6 +26,7 @@ from .philox import philox7
 _FIXED = np.uint32(0x80000000)
 """Marks the counters of draws that stay with a device (period, phase)."""
 
+_DECADE = math.log(10.0)
 _SLOWER = 10.0 ** -((np.arange(256) + 0.5) / 256)
 """Rates of the 256 periods inside a decade, relative to the shortest. In double precision: after
 many periods the smallest error of a rate would pick another draw."""
@@ -76,3 +79,38 @@ def add(noise, words, period, first, lanes, weights, rates, age, k0, k1):
         for lane in range(lanes):
             xi, _ = wide_pair(period[0, lane], period[1, lane])
             noise[lane] += weight * xi
+
+
+@point
+def value(address, life, age, shortest, length, k0, k1):
+    """Return the noise of one device, per unit of Q: the same process, device by device.
+
+    Parameters
+    ----------
+    address : uint32.
+    life : int < 2^26, number of lives before this one: a pulse ends one process and starts
+        another. Life 0 is that of :func:`add`.
+    age : float, s; shortest : float, s, shortest period.
+    length : float, variance at this age: the logarithm of the longest over the shortest period.
+    """
+    total, k, rest = 0.0, 0, length
+    own = (np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0))
+    rate = 1.0 / shortest
+    while rest > 0.0:
+        if k % 4 == 0:
+            own = philox7(
+                np.uint32(address), np.uint32(0), np.uint32(0), _FIXED | np.uint32(k // 4), k0, k1
+            )
+        word = own[0] if k % 4 == 0 else own[1] if k % 4 == 1 else own[2] if k % 4 == 2 else own[3]
+        phase = np.float64(np.int64(word >> np.uint32(8))) * 2.0**-24
+        n = np.int64(age * rate * _SLOWER[word & np.uint32(0xFF)] + phase)
+        w0, w1, _, _ = philox7(
+            np.uint32(address), np.uint32(n), np.uint32(n >> np.int64(32)),
+            np.uint32(k) | np.uint32(np.uint32(life) << np.uint32(5)), k0, k1,
+        )  # fmt: skip
+        xi, _ = wide_pair(w0, w1)
+        total += math.sqrt(min(rest, _DECADE)) * np.float64(xi)
+        rest -= _DECADE
+        rate *= 0.1
+        k += 1
+    return total

@@ -47,9 +47,7 @@ def _pair32(word):
     u = (f32(np.int32(word >> np.uint32(12))) + f32(0.5)) * f32(2.0**-20)
     radius = np.sqrt(f32(2.0) * log_negated(u))
     # Half the angle, in (-pi/2, pi/2).
-    cosine, sine = turn(
-        (f32(np.int32(word & np.uint32(4095))) - f32(2047.5)) * f32(math.pi / 4096)
-    )
+    cosine, sine = turn((f32(np.int32(word & np.uint32(4095))) - f32(2047.5)) * f32(math.pi / 4096))
     return radius * cosine, radius * sine
 
 

@@ -12,7 +12,7 @@ import math
 import numba
 import numpy as np
 
-from . import loop, point
+from . import flicker, loop, point
 from .normal import pair64, wide_pair
 from .pcm import curve
 from .philox import philox10
@@ -272,28 +272,38 @@ def conductance(g, last, t, t0, shortest, g_max, mean, std, scale, first, device
 
 
 @loop
-def add_white_noise(now, last, t, shortest, t_read, g_max, amplitude, scale, first, number, key):
-    """Add read noise, drawn anew in every read, to conductances, in place; never below zero.
+def add_noise(
+    now, last, events, t, shortest, t_read, edge, g_max, amplitude, scale, first, number,
+    fresh_key, slow_key,
+):  # fmt: skip
+    """Add 1/f read noise to conductances, in place; never below zero.
 
-    ``sigma = scale G Q(G / g_max) sqrt(ln((age + t_read) / (2 t_read)))``.
+    ``sigma = scale G Q(G / g_max) sqrt(ln((age + t_read) / (2 t_read)))``; of the band, what has
+    periods above ``edge`` goes on from read to read, the rest is drawn anew in each.
 
     Parameters
     ----------
-    now, last : (n,) float32 (siemens, updated), float64 (seconds).
+    now, last, events : (n,) float32 (siemens, updated), float64 (seconds), uint32.
     t, shortest, t_read : float, seconds; g_max : float, siemens.
+    edge : float, seconds, at least 2 t_read; infinite if all noise is fresh.
     amplitude : (10,) float64, curve of Q.
     first : int, address of the first device; number : int, number of the read at this time.
-    key : (2,) uint32, of this purpose and time.
+    fresh_key, slow_key : (2,) uint32, of this purpose and time, and of the slow process.
     """
     for run in numba.prange((now.size + LANES - 1) // LANES):
         start = run * LANES
         words, xi = np.empty((2, LANES), np.uint32), np.empty(LANES, np.float32)
         numbers = np.full(LANES, np.uint32(number))
-        _fresh(np.uint32(first + start), numbers, np.uint32(0), _READ, key, words, xi)
+        _fresh(np.uint32(first + start), numbers, np.uint32(0), _READ, fresh_key, words, xi)
         for lane in range(min(LANES, now.size - start)):
             i = start + lane
             g = np.float64(now[i])
             age = max(t - last[i], shortest)
             band = max(0.0, math.log((age + t_read) / (2.0 * t_read)))
-            sigma = scale * g * curve(g / g_max, amplitude) * math.sqrt(band)
-            now[i] = max(0.0, g + sigma * np.float64(xi[lane]))
+            slow = min(band, max(0.0, math.log((age + t_read) / edge)))
+            noise = math.sqrt(band - slow) * np.float64(xi[lane])
+            if slow > 0.0:
+                noise += flicker.value(
+                    first + i, events[i], age, edge, slow, slow_key[0], slow_key[1]
+                )
+            now[i] = max(0.0, g * (1.0 + scale * curve(g / g_max, amplitude) * noise))

@@ -73,9 +73,7 @@ def _tune(aim, stuck, address, normals, ln_core, laws, control, reading, faults,
         # Event 0 was the full SET or RESET before.
         xi, xi_read = cycle_normals(address, tries, cycle_key)
         g = _state(stuck, faults, square_pulse(used, xi, normals, ln_core, laws))
-        counts = read_counts(
-            g, xi_read, control[_COUNT], control[_BAND], control[_G_MAX], reading
-        )
+        counts = read_counts(g, xi_read, control[_COUNT], control[_BAND], control[_G_MAX], reading)
         error = counts - aim / control[_COUNT]
         reached = abs(error) < control[_MARGIN]
         amperes = clip(used + control[_STEP] * error, control[_LEAST], control[_MOST])

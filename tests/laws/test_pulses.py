@@ -11,14 +11,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import naive
 import naive_pulses
+import numba
 import numpy as np
 import pytest
+from flicker_process import covariance, traces
 from scipy import stats
 
 from aimc_sim import presets
+from aimc_sim.device import pcm as statistical
 from aimc_sim.device import pulses, synapse
 from aimc_sim.device.pulses import Pulse, _law_vectors
+from aimc_sim.kernels import flicker
 from aimc_sim.kernels import pulses as kernels
 
 US = 1e-6
@@ -283,3 +288,47 @@ def test_validation_script_runs(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {"rows.csv", "table.md", "pulses.png"}
+
+
+def test_slow_read_noise_goes_on_from_read_to_read(key):
+    """Band "split": two reads a second apart share the slow part; a pulse starts a new process.
+
+    n = 100,000; the variance is the law's to 5 standard errors, the covariance of two reads the
+    closed form of the process to the same, and zero across a pulse.
+    """
+    n, t = 100_000, 1000.0
+    spec = presets.pcm_nandakumar_2018()
+    spec = spec.with_({"read_noise.band": "split", "drift": None})
+    state = pulses.fresh(n, spec, key)
+    state = pulses.apply(state, spec, Pulse.ACCUMULATE, 0.0, key, repeats=10)
+    q = np.array([naive.curve(x, spec.read_noise.amplitude) for x in state.g[:1] / 12e-6])
+    same = pulses.PulseState(np.full(n, state.g[0]), state.pulses, state.events, state.last_seconds)
+
+    def noise(devices, at, number=0):
+        return (pulses.read(devices, spec, at, key, number) / devices.g[0] - 1.0) / q[0]
+
+    first, second, third = noise(same, t), noise(same, t + 1.0), noise(same, t, 1)
+    slow, fresh = statistical.noise_bands(spec.read_noise, t)
+    for sample in (first, second, third):
+        assert abs(sample.var() / (slow + fresh) - 1) < 5 * math.sqrt(2 / n)
+    weights, rates = statistical.slow_components(spec.read_noise, t)
+    bound = 5 * (slow + fresh) * math.sqrt(2 / n)
+    assert abs((first * third).mean() - slow) < bound
+    assert abs((first * second).mean() - covariance(1.0, weights, rates)) < bound
+    assert abs((first * second).mean() - 0.9 * covariance(1.0, weights, rates)) > bound
+    pulsed = pulses.PulseState(same.g, same.pulses, same.events + np.uint32(1), same.last_seconds)
+    assert abs((first * noise(pulsed, t, 2)).mean()) < bound
+
+
+def test_one_device_at_a_time_equals_the_run(key):
+    """The process device by device is the process of the SIMD loop."""
+    from aimc_sim.device import pcm as statistical
+
+    value = numba.njit(lambda *a: flicker.value(*a))
+    law = presets.pcm_hermes_one_device().read_noise
+    weights, rates = statistical.slow_components(law, 1234.5)
+    k0, k1 = key.words()
+    run = traces(np.array([1234.5]), 16, weights, rates, k0, k1)[0]
+    length = statistical.noise_bands(law, 1234.5)[0]
+    one = [value(np.uint32(d), 0, 1234.5, 1e-3, length, k0, k1) for d in range(16)]
+    np.testing.assert_allclose(one, run, rtol=1e-5, atol=1e-5)

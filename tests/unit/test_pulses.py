@@ -41,8 +41,10 @@ def same(a, b):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), name)
 
 
-def test_equals_the_slow_twin(spec, key, rng):
+@pytest.mark.parametrize("band", ["split", "frozen", "per_mvm"])
+def test_equals_the_slow_twin(spec, key, rng, band):
     """A random life of 50 devices, every kind of pulse, amplitudes, drift and reads."""
+    spec = spec.with_({"read_noise.band": band})
     n, first = 50, 1234
     state = pulses.fresh(n, spec, key, first=first)
     twins = [naive_pulses.Device(spec, key, first + i) for i in range(n)]
@@ -142,6 +144,7 @@ def test_apply_is_pure_and_its_twin_is_not(spec, key):
 
 
 def test_keys_and_reads_differ(spec, key):
+    spec = spec.with_({"read_noise.band": "per_mvm"})
     a, b = (pulses.fresh(1000, spec, k) for k in (key, key.child(1)))
     assert (a.g != b.g).all()
     reads = [pulses.read(a, spec, t, key, k) for t, k in ((9.0, 0), (9.0, 1), (10.0, 0))]

@@ -114,11 +114,10 @@ def settled(
     return g, nu
 
 
-def to_state(
-    written: Written, spec: PcmSpec, address: pcm.Address, key: Key, age_seconds: float
-) -> pcm.PcmState:
-    """Return written devices, whose age is given, as a state at t0."""
-    g, nu = settled(written.g, written.aim, spec, address, key, age_seconds, spec.t0_seconds)
+def to_state(written: Written, spec: PcmSpec, address: pcm.Address, key: Key) -> pcm.PcmState:
+    """Return written devices as a state at t0."""
+    from_seconds = spec.loop.settled_seconds
+    g, nu = settled(written.g, written.aim, spec, address, key, from_seconds, spec.t0_seconds)
     target = np.minimum(written.aim, np.float32(spec.g_max_siemens))
     return pcm.PcmState(target, written.iterations > 0, g, nu)
 
@@ -146,7 +145,7 @@ def write(
         ``state.programmed`` marks the devices that were tuned.
     """
     written = pulse_all(request, spec, address, key, cycle)
-    state = to_state(written, spec, address, key, spec.loop.settled_seconds)
+    state = to_state(written, spec, address, key)
     return state, report(request, written, state, spec, "program-and-verify")
 
 
