@@ -66,7 +66,9 @@ def write(
         total += _gradient(crossbar, wanted, core, later.child(Purpose.GRADIENT, step).generator())
         looks += 1
         counts = total / looks * counts_per_unit
-        chosen = tuned & (np.abs(counts) > scheme.threshold_counts)
+        # A pulse draws a new state whose spread grows with the conductance: it must be worth it.
+        worth = scheme.threshold_fraction * written.g * counts_per_unit / spec.g_max_siemens
+        chosen = tuned & (np.abs(counts) > np.maximum(scheme.threshold_counts, worth))
         change = np.float32(scheme.step_amperes_per_count) * sign * counts
         written.amperes[chosen] = np.clip(written.amperes + change, low, high)[chosen]
         kernels.pulse(
@@ -104,8 +106,7 @@ class _Look:
         noise = np.zeros_like(one)
         if spec.read_noise is not None:
             white = spec.with_({"read_noise.band": "per_mvm", "drift": None})
-            target = np.minimum(written.aim, np.float32(spec.g_max_siemens))
-            state = pcm.PcmState(target, written.reached, one, noise)
+            state = pcm.PcmState(written.aim, written.reached, one, noise)
             noise = pcm.evaluate(state, white, 0.0, address, key).fresh
         return cls(drift, noise)
 

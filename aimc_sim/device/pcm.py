@@ -44,7 +44,8 @@ class PcmState:
     Attributes
     ----------
     target : (E, R, C) float32, siemens
-        Conductance that was asked for; the RESET level for elements left in RESET.
+        Conductance that was asked for; the RESET level for elements left in RESET, the SET
+        conductance, which may exceed g_max, for devices left in SET.
     programmed : (E, R, C) bool
         False for elements left in RESET.
     g : (E, R, C) float32, siemens

@@ -2,7 +2,9 @@
 
 A curve is ten numbers, see :func:`curve`; ``programming`` is (c0, c1, c2, c3) in siemens.
 ``x`` is the *target* conductance over ``g_max``: drift and noise belong to the state that was
-asked for, not to the value that was hit.
+asked for, not to the value that was hit. The laws were fitted up to ``g_max``; a device in SET
+conducts more, and there drift and noise keep the size in siemens that they have at ``g_max``: what
+fluctuates and relaxes is amorphous material, and there is no more of it (assumption).
 
 The array loops work on runs of ``LANES`` elements in single precision without branches, so that
 they become SIMD code; a run at the end of a row is computed in full and stored in part, so that
@@ -195,8 +197,10 @@ def evaluate(
             first = np.uint32(e * core_cells + r * core_cols + start)
             flicker.add(noise, words, period, first, LANES, weights, rates, age, key[0], key[1])
             for lane in range(LANES):
-                x = max(aim[lane] * per_siemens, f32(SMALLEST))
-                q = _curve32(x, -log_negated(x), q_table)
+                state = aim[lane] * per_siemens
+                x = min(max(state, f32(SMALLEST)), f32(1.0))
+                # Beyond g_max the noise keeps its size in siemens, see the module's docstring.
+                q = _curve32(x, -log_negated(x), q_table) / max(state, f32(1.0))
                 drifted = value[lane] * exp32(-(exponent[lane] * length + heat0 + heat1 * x))
                 amplitude[lane] = drifted * q
                 value[lane] = max(f32(0.0), drifted + amplitude[lane] * noise[lane])

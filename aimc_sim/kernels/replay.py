@@ -12,13 +12,12 @@ from .philox import philox10
 @point
 def nearest(value, levels):
     """Return the index of the entry of an ascending vector that is nearest to a value."""
-    low, high = 0, levels.size
-    while low < high:  # first entry that is not below the value
-        middle = (low + high) // 2
-        if levels[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
+    low, left = 0, levels.size
+    while left > 1:  # no branch inside: the comparison is a coin toss for the processor
+        half = left >> 1
+        low += half * (levels[low + half - 1] < value)
+        left -= half
+    low += levels[low] < value  # now the first entry that is not below the value
     if low == levels.size:
         return low - 1
     if low > 0 and value - levels[low - 1] <= levels[low] - value:

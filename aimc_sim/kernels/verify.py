@@ -48,8 +48,8 @@ def read_counts(g, xi, count, band, g_max, q_table):
 
     ``band`` is the square root of the band integral of the 1/f noise at the age of the read.
     """
-    noise = curve(min(g / g_max, 1.0), q_table) * band * xi
-    return np.rint(max(0.0, g * (1.0 + noise)) / count)
+    noise = min(g, g_max) * curve(min(g / g_max, 1.0), q_table) * band * xi
+    return np.rint(max(0.0, g + noise) / count)
 
 
 @point
@@ -214,16 +214,17 @@ def settle(
     Parameters
     ----------
     g, aim : (4, R, C) float32, siemens; nu : the same, dimensionless, written.
-    nu_mean, nu_std : 10 floats, curves against ``min(aim / g_max, 1)``; nu_scale : float.
+    nu_mean, nu_std : 10 floats, curves; beyond g_max they fall as g_max / aim; nu_scale : float.
     core_cols, core_cells, device_key : as in :func:`program`.
     """
     elements, rows, cols = g.shape
     for er in numba.prange(elements * rows):
         e, r = er // rows, er % rows
         for c in range(cols):
-            x = min(np.float64(aim[e, r, c]) / g_max, 1.0)
+            state = np.float64(aim[e, r, c]) / g_max
+            x, scale = min(state, 1.0), nu_scale / max(state, 1.0)
             z = drift_normal(e * core_cells + r * core_cols + c, device_key)
             mean = curve(x, nu_mean)
-            exponent = nu_scale * abs(mean + curve(x, nu_std) * z)
+            exponent = scale * abs(mean + curve(x, nu_std) * z)
             nu[e, r, c] = exponent
-            g[e, r, c] = g[e, r, c] * math.exp((nu_scale * mean - exponent) * elapsed)
+            g[e, r, c] = g[e, r, c] * math.exp((scale * mean - exponent) * elapsed)

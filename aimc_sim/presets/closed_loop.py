@@ -10,6 +10,9 @@ from .pulsed import pulses_hermes
 
 _uS, _uA, _ns = 1e-6, 1e-6, 1e-9
 
+SETTLED_SECONDS = 5e-4
+"""Age from which the devices' own drift counts in the error at t0; the only fitted number."""
+
 Fill = Literal["one-device", "max-set-fill"]
 
 
@@ -33,10 +36,6 @@ def program_and_verify(fill: Fill = "one-device") -> ProgramVerify:
     )  # fmt: skip
 
 
-SETTLED_SECONDS = 1e-4
-"""Age from which the devices' own drift counts in the error at t0; the only fitted number."""
-
-
 def pcm_hermes_closed_loop(
     fill: Fill = "one-device",
     scheme: Literal["program-and-verify", "gradient"] = "program-and-verify",
@@ -51,7 +50,8 @@ def pcm_hermes_closed_loop(
     loop = program_and_verify(fill)
     if scheme == "gradient":
         loop = GradientProgramming(
-            start=loop, steps=30, inputs=512, threshold_counts=4, measured_seconds=1.0,
+            start=loop, steps=30, inputs=512, threshold_counts=4, threshold_fraction=0.07,
+            measured_seconds=1.0,
             step_amperes_per_count=1 * _uA,
             source="idea: gradient-descent programming (arXiv:2305.16647, abstract read); every "
             "number here is an assumption",

@@ -157,6 +157,9 @@ class GradientProgramming(Spec):
     steps: int = quantity("-", "gradient steps", ge=1, le=10_000)
     inputs: int = quantity("-", "random input vectors per step", ge=1)
     threshold_counts: float = quantity("count", "cells with a smaller error are left alone", ge=0)
+    threshold_fraction: float = quantity(
+        "-", "the same, relative to the conductance of the device", ge=0
+    )
     measured_seconds: float = quantity("s", "age of the devices during the products", gt=0)
     step_amperes_per_count: float = quantity("A", "change of amplitude per count of error", gt=0)
     source: str = ""

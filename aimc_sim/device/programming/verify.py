@@ -118,8 +118,7 @@ def to_state(written: Written, spec: PcmSpec, address: pcm.Address, key: Key) ->
     """Return written devices as a state at t0."""
     from_seconds = spec.loop.settled_seconds
     g, nu = settled(written.g, written.aim, spec, address, key, from_seconds, spec.t0_seconds)
-    target = np.minimum(written.aim, np.float32(spec.g_max_siemens))
-    return pcm.PcmState(target, written.iterations > 0, g, nu)
+    return pcm.PcmState(written.aim, written.iterations > 0, g, nu)
 
 
 def write(
