@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 NOT_MODELLED = (
     "IR drop along wires and leakage of the array",
     "nonlinearity, gain spread and per-phase rounding of the ADCs",
-    "faulty cells, temperature, and g_max lowered per core to keep currents in range",
-    "drift between the programming of the first and the last device",
-    "correlation in time of the frozen 1/f noise: drawn anew for every clock setting",
+    "faulty cells and other temperatures, unless the device's specification has them",
+    "g_max lowered per core to keep currents in range",
+    "control logic of programming; drift between the first and the last device written",
     "half-precision rounding inside the digital units",
     "energy and delay of links and digital units, static power, pipeline stalls",
 )
@@ -45,6 +45,9 @@ class Report:
     cores_available: int
     weights: int
     programmed_seed: int | None
+    programming: dict[str, Any] | None
+    programming_text: str
+    programmed_at_seconds: float
     time_seconds: float
     compensation: str
     calibration_images: int | None
@@ -81,6 +84,7 @@ class Report:
             )
             if seen:
                 pixels[layer.name] = round(counts.mvms / blocks / counts.images)
+        written = None if chip.state is None else chip.state.report()
         hops = [transfer.hops for transfer in image.transfers]
         kinds = [transfer.kind for transfer in image.transfers]
         cost = None
@@ -98,6 +102,9 @@ class Report:
             cores_available=image.cores_available,
             weights=sum(layer.weight.size for layer in image.layers),
             programmed_seed=None if chip.state is None else chip.state.seed,
+            programming=None if written is None else asdict(written),
+            programming_text=str(written or ""),
+            programmed_at_seconds=0.0 if chip.state is None else chip.state.programmed_at_seconds,
             time_seconds=chip.time_seconds,
             compensation=chip.compensation,
             calibration_images=None if chip.ranges is None else chip.ranges.images,
@@ -137,10 +144,15 @@ class Report:
         return "\n".join(lines)
 
     def _devices(self) -> str:
+        age = self.time_seconds - self.programmed_at_seconds
+        refreshed = ""
+        if self.programmed_at_seconds > 0:
+            refreshed = f" (refreshed at {units.show_time(self.programmed_at_seconds)})"
         return (
             f"programmed with seed {self.programmed_seed}, "
-            f"{units.show_time(self.time_seconds)} after programming, "
-            f"drift compensation: {self.compensation}"
+            f"{units.show_time(age)} after programming{refreshed}, "
+            f"drift compensation: {self.compensation}\n"
+            f"programming     {self.programming_text}"
         )
 
     def _ranges(self) -> str:
