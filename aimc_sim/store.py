@@ -3,7 +3,8 @@
 Layout (format "aimc_sim chip", version 2): ``spec`` and ``clock`` (attributes of the
 root), ``/image`` and ``/ranges`` are JSON; ``/layers/<n>`` the arrays of the n-th analog layer
 (dimensionless); ``/tiles/<core>`` the devices (``target``, ``g`` in siemens, ``nu``
-dimensionless, ``programmed``) and ``siemens_per_weight``. Every array carries a checksum.
+dimensionless, ``programmed``, and ``trace`` where measured traces are replayed) and
+``siemens_per_weight``. Every array carries a checksum.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from .spec import ChipSpec
 FORMAT = "aimc_sim chip"
 VERSION = 2
 _LAYER_ARRAYS = ("weight", "scale", "offset")
-_TILE_ARRAYS = {"target": "S", "g": "S", "nu": "1", "programmed": "1"}
+_TILE_ARRAYS = {"target": "S", "g": "S", "nu": "1", "programmed": "1", "trace": "1"}
 
 
 def save(
@@ -143,7 +144,8 @@ def _write(file, spec, image, ranges, state, clock) -> None:
     for core, tile in state.tiles.items():
         group = tiles.create_group(str(core))
         for name, unit in _TILE_ARRAYS.items():
-            _array(group, name, getattr(tile.pcm, name), unit)
+            if getattr(tile.pcm, name) is not None:
+                _array(group, name, getattr(tile.pcm, name), unit)
         _array(group, "siemens_per_weight", tile.siemens_per_weight, "S")
         group.attrs["report"] = json.dumps(dataclasses.asdict(tile.report))
 
@@ -161,7 +163,8 @@ def _read(file: h5py.File):
         cycle = int(head["cycle"])
         for core in sorted(file["tiles"], key=int):
             group = file["tiles"][core]
-            pcm = PcmState(**{name: group[name][()] for name in _TILE_ARRAYS})
+            arrays = {name: group[name][()] for name in _TILE_ARRAYS if name in group}
+            pcm = PcmState(**arrays)
             report = ProgrammingReport(**json.loads(group.attrs["report"]))
             tiles[int(core)] = TileState(pcm, group["siemens_per_weight"][()], report, cycle)
         state = ChipState(int(head["seed"]), tiles, float(head["programmed_at_seconds"]), cycle)

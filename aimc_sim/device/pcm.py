@@ -8,6 +8,7 @@ twice to the same time gives the same conductances.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from ..kernels import pcm as kernels
 from ..rng import Key, Purpose
 from ..spec import PcmSpec, PolaritySpec, ReadNoiseLaw, StateCurve, TemperatureLaw
+from .measured import replay
 
 Address = tuple[int, int]
 """(columns, cells) of the core: turns (element, row, column) into the index of a draw."""
@@ -52,12 +54,15 @@ class PcmState:
         Conductance read ``t0`` after programming.
     nu : (E, R, C) float32, dimensionless
         Drift exponent.
+    trace : (E, R, C) int32 or None
+        Measured trace that an element follows, where devices are replayed; -1 for none.
     """
 
     target: np.ndarray
     programmed: np.ndarray
     g: np.ndarray
     nu: np.ndarray
+    trace: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -238,6 +243,8 @@ def evaluate(
     published variance at each; it is a pure function of the time, so nothing is stored.
     """
     age = t_seconds + spec.t0_seconds
+    if state.trace is not None:
+        return _replayed(state, spec, age)
     heat, haste = thermal(spec.temperature)
     log_age = 0.0 if spec.drift is None else math.log1p(t_seconds * haste / spec.t0_seconds)
     law = spec.read_noise
@@ -254,6 +261,20 @@ def evaluate(
         return PcmNow(now, None)
     amplitude *= np.float32(math.sqrt(fresh))
     return PcmNow(now, amplitude)
+
+
+def _replayed(state: PcmState, spec: PcmSpec, age_seconds: float) -> PcmNow:
+    """Return elements that follow measured traces, at an age on the clock of the measurement."""
+    library = replay.load(spec.programming.path, spec.programming.sha256)
+    late = library.clamped_fraction(age_seconds)
+    if late > 0:
+        warnings.warn(
+            f"{100 * late:.0f} % of the measured traces in {spec.programming.path} end before "
+            f"{age_seconds:.4g} s (half of them at {library.t_last_seconds:.4g} s): from their "
+            "last read on, conductances stand still",
+            stacklevel=3,
+        )
+    return PcmNow(replay.conductance(library, state.target, state.trace, age_seconds), None)
 
 
 def polarity_delta(

@@ -17,9 +17,7 @@ def nearest(value, levels):
         half = left >> 1
         low += half * (levels[low + half - 1] < value)
         left -= half
-    low += levels[low] < value  # now the first entry that is not below the value
-    if low == levels.size:
-        return low - 1
+    # Now low is the first entry that is not below the value, or the last one if all are.
     if low > 0 and value - levels[low - 1] <= levels[low] - value:
         return low - 1
     return low

@@ -20,6 +20,7 @@ from .devices import (
     pcm_hermes_two_devices,
     pcm_ideal,
 )
+from .measured import pcm_replay, replay
 from .pulsed import pcm_nandakumar_2018, pulses_hermes
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "pcm_hermes_two_devices",
     "pcm_ideal",
     "pcm_nandakumar_2018",
+    "pcm_replay",
     "program_and_verify",
     "pulses_hermes",
+    "replay",
 ]

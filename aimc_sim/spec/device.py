@@ -105,9 +105,7 @@ class TemperatureLaw(Spec):
     runs faster by ``exp((E_relax / k_B) (1/T0 - 1/T))``, which stretches the drift clock.
     """
 
-    kelvin: float = quantity(
-        "K", "temperature after programming", gt=0
-    )
+    kelvin: float = quantity("K", "temperature after programming", gt=0)
     reference_kelvin: float = quantity("K", "temperature of the published laws", 300.0, gt=0)
     activation_reset_ev: float = quantity("eV", "activation energy of conduction at x = 0", ge=0)
     activation_set_ev: float = quantity("eV", "the same at x = 1", ge=0)

@@ -58,10 +58,15 @@ class PcmSpec(Spec):
                 raise ValueError(
                     f"programming by {scheme} writes single devices; set devices_per_element to 1"
                 )
-        if scheme == "replay" and (self.drift is not None or self.read_noise is not None):
-            raise ValueError(
-                "replayed traces hold drift and noise already; set drift and read_noise to None"
-            )
+        if scheme == "replay":
+            laws = ("drift", "read_noise", "temperature")
+            given = [name for name in laws if getattr(self, name) is not None]
+            if given or self.reset.std_siemens > 0:
+                raise ValueError(
+                    "replayed traces hold drift, noise and heat already, and devices left in "
+                    f"RESET stand still; set {', '.join(given or ['reset.std_siemens'])} to "
+                    f"{'None' if given else 0}"
+                )
         return self
 
     @property

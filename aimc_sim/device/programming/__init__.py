@@ -4,6 +4,7 @@
 - :mod:`statistical`: the error is drawn from a fitted law
 - :mod:`verify`: program-and-verify with pulses, one device per weight or max-SET-fill;
   :mod:`cost`: its time and energy
+- :mod:`replayed`: every element follows a measured trace
 - gradient-descent programming needs the matrix-vector product and lives in
   :mod:`aimc_sim.core.gradient`
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 from ...rng import Key
 from ...spec import PcmSpec
 from .. import pcm
-from . import statistical, verify
+from . import replayed, statistical, verify
 from .report import ProgrammingReport
 from .request import DEVICES_PER_CELL, Request, elements_per_polarity
 
@@ -51,5 +52,9 @@ def write(
         raise ValueError(
             "gradient programming works on whole crossbars; use aimc_sim.core.programming.program"
         )
-    how = {"statistical": statistical.write, "program-and-verify": verify.write}
+    how = {
+        "statistical": statistical.write,
+        "program-and-verify": verify.write,
+        "replay": replayed.write,
+    }
     return how[scheme](request, spec, address, key, cycle)

@@ -1,0 +1,183 @@
+"""The columns of a measurement, their units, and what is refused: with row and column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+UNITS = {
+    "device": "1",
+    "cycle": "1",
+    "target_siemens": "S",
+    "pulse_volts": "V",
+    "pulse_amperes": "A",
+    "pulse_count": "1",
+    "time_seconds": "s",
+    "conductance_siemens": "S",
+    "temperature_kelvin": "K",
+    "read_seconds": "s",
+}
+"""Every column with the one unit it has inside and in the file."""
+
+REQUIRED = ("device", "cycle", "time_seconds", "conductance_siemens")
+CONDITION = ("target_siemens", "pulse_volts", "pulse_amperes", "pulse_count")
+"""Columns that say how a device was written; reads of one trace agree in all of them."""
+
+SCALARS = ("temperature_kelvin", "read_seconds")
+"""May be one number for all reads."""
+
+_WHOLE = ("device", "cycle", "pulse_count")
+_SIGNED = ("pulse_volts", "pulse_amperes")
+_MOST_SIEMENS = 1.0
+_MEDIAN_SIEMENS = (1e-10, 1e-2)
+"""A median outside is a slip of units: 1 to 100 uS are 1e-12 to 1e-10 S when siemens are read as
+microsiemens, and 1e-3 to 1e-1 S when microsiemens are read as millisiemens."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The first thing that is wrong with a table.
+
+    Attributes
+    ----------
+    column : str
+        Name inside, see :data:`UNITS`.
+    row : int or None
+        Index of the first bad read; None if the column as a whole is wrong.
+    reason : str
+        What was found, what is wanted, what to do.
+    rows : (N,) bool array or None
+        All bad reads, where leaving them out would cure it.
+    """
+
+    column: str
+    row: int | None
+    reason: str
+    rows: np.ndarray | None = None
+
+    def text(self, place: Callable[[int], str] = lambda row: f"row {row}") -> str:
+        """Return one sentence; ``place`` names a row, for example by its line in a file."""
+        where = "" if self.row is None else f"{place(self.row)}, "
+        return f"{where}column '{self.column}': {self.reason}"
+
+
+def plain(name: str, value: object) -> np.ndarray:
+    """Return a column as a read-only vector (or scalar) of float64, or int64 for whole numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is not numeric, has more than one dimension or is empty.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"column '{name}': {array.dtype} is not numeric; give numbers")
+    if array.ndim > 1 or (array.ndim == 0 and name not in SCALARS):
+        raise ValueError(f"column '{name}': shape {array.shape}; wanted one value per read, (N,)")
+    if array.size == 0:
+        raise ValueError(f"column '{name}': no reads; wanted at least one")
+    whole = name in _WHOLE and (array.dtype.kind in "iu" or bool((array == np.rint(array)).all()))
+    array = array.astype(np.int64 if whole else np.float64)  # a copy: nobody else can write to it
+    array.setflags(write=False)
+    return array
+
+
+def problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
+    """Yield what is wrong with plain columns of equal length, the simplest first."""
+    for name, values in columns.items():
+        yield from column_problems(name, values)
+    yield from unit_slips(columns)
+    yield from _time_problems(columns)
+
+
+def unit_slips(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
+    """Yield columns whose size says that another unit was meant."""
+    low, high = _MEDIAN_SIEMENS
+    for name in ("conductance_siemens", "target_siemens"):
+        values = columns.get(name)
+        if values is None or not np.isfinite(values).any():
+            continue
+        large = values > _MOST_SIEMENS
+        if large.any():
+            row = int(np.argmax(large))
+            yield Problem(
+                name, row, f"{values[row]:.4g} S is no conductance of a memory device; "
+                "were these ohm, or uS? State the unit of the source",
+            )  # fmt: skip
+        typical = values[np.isfinite(values) & (values > 0)]
+        if typical.size and not low <= np.median(typical) <= high:
+            yield Problem(
+                name, None, f"the median is {np.median(typical):.3g} S, outside {low:g} to "
+                f"{high:g} S; check the unit of the source (uS read as S, or S read as uS?)",
+            )  # fmt: skip
+
+
+def condition_ids(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the number of the condition (target and pulse) of every read, (N,) int64."""
+    ids = np.zeros(len(columns["device"]), np.int64)
+    for name in CONDITION:
+        values = columns.get(name)
+        if values is not None:
+            _, number = np.unique(values, return_inverse=True)  # NaN, "no target", is one value
+            _, ids = np.unique(ids * (number.max() + 1) + number, return_inverse=True)
+    return ids
+
+
+def trace_order(columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the order that puts reads of a trace together, and the first read of each trace.
+
+    A trace is what one device did after one programming: the reads that agree in device,
+    condition (target and pulse) and cycle. Within a trace the reads keep their order.
+    """
+    condition = condition_ids(columns)
+    order = np.lexsort((columns["cycle"], columns["device"], condition))
+    fields = [condition, columns["device"], columns["cycle"]]
+    new = np.zeros(len(order), bool)
+    new[0] = True
+    for values in fields:
+        new[1:] |= np.diff(values[order]) != 0
+    return order, np.flatnonzero(new)
+
+
+def column_problems(name: str, values: np.ndarray) -> Iterator[Problem]:
+    """Yield what is wrong with single values of a plain column."""
+    values = np.atleast_1d(values)
+    if name in _WHOLE and values.dtype.kind == "f":
+        broken = np.isfinite(values) & (values != np.rint(values))
+        if broken.any():
+            yield _first(name, values, broken, "is not a whole number")
+    bad = ~np.isfinite(values)
+    if name == "target_siemens":
+        bad = np.isinf(values)  # NaN says: this read had no target
+    if bad.any():
+        yield _first(name, values, bad, "is not a finite number")
+    if name not in _SIGNED and (values < 0).any():
+        yield _first(name, values, values < 0, "is negative; wanted 0 or more")
+    if name in SCALARS and (values == 0).any():
+        yield _first(name, values, values == 0, "must be above 0")
+
+
+def _first(name: str, values: np.ndarray, bad: np.ndarray, reason: str) -> Problem:
+    row = int(np.argmax(bad))
+    unit = "" if UNITS[name] == "1" else f" {UNITS[name]}"
+    return Problem(name, row, f"{values[row]:.6g}{unit} {reason}", bad)
+
+
+def _time_problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
+    order, starts = trace_order(columns)
+    time = columns["time_seconds"][order]
+    back = np.zeros(len(time), bool)
+    back[1:] = np.diff(time) <= 0
+    back[starts] = False
+    if back.any():
+        row = int(order[back].min())
+        before = int(order[np.flatnonzero(order == row)[0] - 1])
+        device, cycle = int(columns["device"][row]), int(columns["cycle"][row])
+        yield Problem(
+            "time_seconds", row, f"{columns['time_seconds'][row]:.6g} s does not follow "
+            f"{columns['time_seconds'][before]:.6g} s in the trace of device {device}, cycle "
+            f"{cycle}; time must rise within a trace: sort the reads, or number the repeats in "
+            "a cycle column",
+        )  # fmt: skip

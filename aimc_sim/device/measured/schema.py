@@ -1,0 +1,233 @@
+"""Measured devices in HDF5: one table of reads, its units and where it comes from.
+
+Layout (format "aimc_sim measured", version 1). Attributes of the root: ``format``, ``version``
+and ``provenance`` (JSON). One dataset per column, all of the same length N, one row per read;
+each has the attribute ``unit`` and a checksum (fletcher32):
+
+=======================  ====  ================================================================
+dataset                  unit  meaning
+=======================  ====  ================================================================
+``device``               1     whole number, the same for all reads of a physical device
+``cycle``                1     repeat of the same condition on the same device
+``target_siemens``       S     conductance asked for; NaN or no dataset: none
+``pulse_volts``          V     amplitude of the programming pulse; no dataset: not known
+``pulse_amperes``        A     the same as a current
+``pulse_count``          1     pulses since the last RESET
+``time_seconds``         s     time since programming; 0 if only one read was made
+``conductance_siemens``  S     what was read
+``temperature_kelvin``   K     one number, or one per read; no dataset: not known
+``read_seconds``         s     duration of a read: one number; no dataset: not known
+=======================  ====  ================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from . import columns as rules
+
+FORMAT = "aimc_sim measured"
+VERSION = 1
+
+
+class Provenance(BaseModel):
+    """Where a measurement comes from; texts, empty where unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    title: str = ""
+    source: str = ""
+    doi: str = ""
+    licence: str = ""
+    instrument: str = ""
+    notes: str = ""
+    original_units: str = ""
+
+
+class MeasuredData(BaseModel):
+    """Reads of devices: columns of equal length N in SI units, one row per read.
+
+    Checked whenever one is made, so also on writing and reading; the arrays are read-only. The
+    columns are those of the module's docstring; None is a column that was not measured.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True
+    )
+
+    device: np.ndarray
+    cycle: np.ndarray
+    time_seconds: np.ndarray
+    conductance_siemens: np.ndarray
+    target_siemens: np.ndarray | None = None
+    pulse_volts: np.ndarray | None = None
+    pulse_amperes: np.ndarray | None = None
+    pulse_count: np.ndarray | None = None
+    temperature_kelvin: np.ndarray | None = None
+    read_seconds: float | None = None
+    provenance: Provenance = Provenance()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_and_sound(cls, given: Any) -> Any:
+        fields = dict(given)
+        found = {k: rules.plain(k, fields[k]) for k in rules.UNITS if fields.get(k) is not None}
+        missing = [name for name in rules.REQUIRED if name not in found]
+        if missing:
+            raise ValueError(f"no column '{missing[0]}'; wanted {', '.join(rules.REQUIRED)}")
+        reads = len(found["device"])
+        for name, values in found.items():
+            if values.ndim and len(values) != reads:
+                raise ValueError(
+                    f"column '{name}' has {len(values)} reads but 'device' has {reads}; all "
+                    "columns are of equal length"
+                )
+        problem = next(rules.problems(found), None)
+        if problem is not None:
+            raise ValueError(problem.text())
+        if "read_seconds" in found:
+            if found["read_seconds"].ndim:
+                raise ValueError("column 'read_seconds' must be one number for all reads")
+            found["read_seconds"] = float(found["read_seconds"])
+        return fields | found
+
+    @classmethod
+    def of(cls, **fields: Any) -> Self:
+        """Return checked data; ValueError has one sentence, with row and column."""
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = first["msg"].removeprefix("Value error, ")
+            where = "".join(f"{part}: " for part in first["loc"])
+            raise ValueError(f"{where}{reason}") from None
+
+    def __len__(self) -> int:
+        return len(self.device)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the columns that are there, by name."""
+        values = {name: getattr(self, name) for name in rules.UNITS}
+        return {name: np.asarray(value) for name, value in values.items() if value is not None}
+
+
+def write(path: str | Path, data: MeasuredData, *, force: bool = False) -> None:
+    """Write a measurement; the file appears complete or not at all.
+
+    Parameters
+    ----------
+    path : path
+    data : MeasuredData
+    force : bool
+        Replace a file that is there already.
+
+    Raises
+    ------
+    FileExistsError
+        If the file is there and ``force`` is False.
+    FileNotFoundError
+        If the folder is missing.
+    ValueError
+        If the data break the rules of the format.
+    """
+    import h5py
+
+    path = Path(path)
+    refuse_existing(path, force)
+    fields = {**data.columns(), "provenance": data.provenance}
+    checked = MeasuredData.of(**fields)  # once more: a copy could have been made past the checks
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        temporary = Path(folder) / path.name
+        with h5py.File(temporary, "w") as file:
+            file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+            file.attrs["provenance"] = checked.provenance.model_dump_json()
+            for name, values in checked.columns().items():
+                packed = {} if values.ndim == 0 else _PACKED
+                dataset = file.create_dataset(name, data=values, **packed)
+                dataset.attrs["unit"] = rules.UNITS[name]
+        os.replace(temporary, path)
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raise unless a file can be written at a path."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise FileExistsError(f"cannot write {path}: it is a folder; give the name of a file")
+    if path.exists() and not force:
+        raise FileExistsError(
+            f"{path} is there already; give --force (in Python: force=True) to replace it"
+        )
+
+
+def read(path: str | Path) -> MeasuredData:
+    """Read and check a measurement.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not such a file, damaged, of a newer version, or breaks the rules of the format.
+    """
+    import h5py
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with h5py.File(path, "r") as file:
+            fields = _read(file)
+    except (OSError, KeyError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"{path} is damaged or not an HDF5 file ({first})") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    try:
+        return MeasuredData.of(**fields)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content, 64 hex digits."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_PACKED = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+
+
+def _read(file: Any) -> dict[str, Any]:
+    if file.attrs.get("format") != FORMAT:
+        raise ValueError(
+            "an HDF5 file, but not measured devices; make one with 'aimc-sim device import'"
+        )
+    version = int(file.attrs["version"])
+    if version > VERSION:
+        raise ValueError(
+            f"format version {version}, this aimc_sim reads up to {VERSION}; update aimc_sim"
+        )
+    fields: dict[str, Any] = {}
+    for name, dataset in file.items():
+        if name not in rules.UNITS or not hasattr(dataset, "shape"):  # a group has none
+            raise ValueError(f"unknown column '{name}'; known: {', '.join(rules.UNITS)}")
+        unit, wanted = dataset.attrs.get("unit"), rules.UNITS[name]
+        unit = unit.decode() if isinstance(unit, bytes) else unit  # as some tools write text
+        if unit is None:
+            raise ValueError(f"column '{name}' has no unit; set its attribute unit to '{wanted}'")
+        if unit != wanted:
+            raise ValueError(f"column '{name}' has the unit '{unit}'; the format wants '{wanted}'")
+        fields[name] = dataset[()]
+    fields["provenance"] = Provenance.model_validate_json(file.attrs["provenance"])
+    return fields

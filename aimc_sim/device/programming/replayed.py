@@ -1,0 +1,42 @@
+"""The replay scheme: every element follows a whole measured trace."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...rng import Key, Purpose
+from ...spec import PcmSpec
+from .. import faults, pcm
+from ..measured import replay
+from .report import ProgrammingReport, error_sum
+from .request import Request
+from .statistical import allocate
+
+
+def write(
+    request: Request, spec: PcmSpec, address: pcm.Address, key: Key, cycle: int = 0
+) -> tuple[pcm.PcmState, ProgrammingReport]:
+    """Give every element a trace of its level; see :mod:`aimc_sim.device.measured.replay`.
+
+    Raises
+    ------
+    ValueError
+        If the file was changed, or a target is outside the measured range.
+    """
+    target, programmed = allocate(request, spec)
+    library = replay.load(spec.programming.path, spec.programming.sha256)
+    words = np.array(pcm.cycle_key(key, cycle).child(Purpose.REPLAY).words())
+    trace = replay.draw(library, target, programmed, address, words)
+    kind = faults.stuck(target.shape, spec, address, key)
+    if spec.faults is not None:
+        # A stuck device follows no trace: it stays where it is.
+        trace[kind != faults.GOOD] = -1
+        target[kind == faults.STUCK_SET] = spec.faults.stuck_set_siemens
+        target[kind == faults.STUCK_RESET] = pcm.reset_level(spec)
+    g = replay.conductance(library, target, trace, spec.t0_seconds)
+    state = pcm.PcmState(target, programmed, g, np.zeros_like(g), trace)
+    half = len(g) // 2
+    net = g[:half].sum(axis=0, dtype=np.float64) - g[half:].sum(axis=0, dtype=np.float64)
+    cells, squares = error_sum(net - request.net(), request.programmed)
+    tuned = int(programmed.sum())
+    return state, ProgrammingReport("replay", tuned, None, None, None, None, None, cells, squares)

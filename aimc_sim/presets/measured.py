@@ -1,0 +1,49 @@
+"""Devices that replay a measured file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..device.measured import replay as library
+from ..device.measured import sha256
+from ..spec import ChipSpec, PcmSpec, Replay, ResetState
+from .chips import hermes
+
+
+def pcm_replay(path: str | Path, reset_siemens: float = 0.0) -> PcmSpec:
+    """Return a device whose conductances, and their change in time, are measured traces.
+
+    Parameters
+    ----------
+    path : path
+        A file of the measured-data format (``aimc-sim device import`` makes one).
+    reset_siemens : float
+        Conductance of devices left in RESET; a measurement of programmed devices has none.
+
+    Notes
+    -----
+    ``g_max`` is the highest measured level; ``t0`` the time of the first read. The identity of
+    the specification holds the checksum of the file, not its place.
+    """
+    checksum = sha256(path)
+    found = library.load(path, checksum)
+    return PcmSpec(
+        g_max_siemens=found.g_max_siemens,
+        g_reference_siemens=found.g_max_siemens,
+        devices_per_element=1,
+        # A clock needs a start above zero; the difference is far below any read.
+        t0_seconds=max(found.t_first_seconds, 1e-9),
+        programming=Replay(
+            path=str(path), sha256=checksum, source=f"measured traces in {Path(path).name}"
+        ),
+        drift=None,
+        read_noise=None,
+        reset=ResetState(mean_siemens=reset_siemens, std_siemens=0.0, source="given by the user"),
+        source=f"replay of {Path(path).name}",
+    )
+
+
+def replay(path: str | Path, reset_siemens: float = 0.0) -> ChipSpec:
+    """Return the 64-core machine with devices that replay a measured file, one per polarity."""
+    device = pcm_replay(path, reset_siemens)
+    return hermes("odp").with_({"core.pcm": device, "name": f"replay of {Path(path).stem}"})
