@@ -9,6 +9,7 @@ file         what is in it
 ``study``    what ``run`` computes, and the files it makes of it
 ``results``  a folder of results that is written completely or not at all
 ``info``     ``aimc-sim info``: every parameter with unit and source
+``device``   ``aimc-sim device``: measured devices: import, fit, show
 ===========  ================================================================================
 
 torch, pandas and matplotlib load inside the functions that need them: ``--help`` is quick.
@@ -23,7 +24,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
-from . import info, run
+from . import device, info, run
 from .errors import BadInput
 
 INTERRUPTED = 130
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("info", epilog=info.EXAMPLES)(info.info)
+app.add_typer(device.app, name="device")
 
 
 def _show_version(wanted: bool) -> None:

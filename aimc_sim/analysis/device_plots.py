@@ -1,0 +1,203 @@
+"""Pictures of measured devices: what was read, before any law is put to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from .. import units
+from ..device.measured.replay import at, library
+from ..device.measured.schema import MeasuredData
+from ..device.measured.traces import Traces, traces
+from . import fit_traces
+from .plots import PALETTE
+
+_DPI = 160
+_MOST_LEVELS = 8  # curves in the panel of times
+_MOST_DEVICES = len(PALETTE)
+_MOST_BOXES = 40
+_BINS = 60
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_COMMON_TIMES = (1e-6, 1e-3, 1.0, 60.0, 3600.0, 86400.0, 30 * 86400.0, 365 * 86400.0)
+_PULSES = {
+    "pulse_amperes": ("current of the pulse (uA)", 1e6),
+    "pulse_volts": ("amplitude of the pulse (V)", 1.0),
+    "pulse_count": ("number of pulses", 1.0),
+}
+
+
+def measured(
+    data: MeasuredData, *, title: str | None = None, path: str | Path | None = None
+) -> Figure:
+    """Draw what a measurement holds: one panel for times, pulses and levels, if it has them.
+
+    Parameters
+    ----------
+    data : MeasuredData
+    title : str, optional
+        Default: that of the data, and how much there is.
+    path : path, optional
+        Also write the picture to this file.
+
+    Returns
+    -------
+    Figure
+    """
+    found = traces(data)
+    panels: list[Callable[[Axes, Traces], None]] = []
+    if found.reads.max() > 1:
+        panels.append(lambda ax, _: _against_time(ax, data))
+    if found.pulse is not None and len(np.unique(found.pulse)) > 1:
+        panels.append(_against_pulse)
+    panels.append(_per_level)
+    figure = Figure(figsize=(5.6 * len(panels) + 0.4, 4.8), layout="constrained")
+    for ax, draw in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        draw(ax, found)
+        ax.grid(color="0.92")
+        ax.set_axisbelow(True)
+    devices = len(np.unique(found.device))
+    size = ", ".join(
+        (_several(len(data), "read"), _several(len(found), "trace"), _several(devices, "device"))
+    )
+    text = title or ": ".join(part for part in (data.provenance.title, size) if part)
+    figure.suptitle(text, fontsize=11, x=0.01, ha="left")
+    if path is not None:
+        figure.savefig(path, dpi=_DPI)
+    return figure
+
+
+def _against_time(ax: Axes, data: MeasuredData) -> None:
+    """Median and 90 % of the devices against time, for some of the levels."""
+    lib = library(data)
+    found = traces(data)
+    _, values, kind = fit_traces.levels(found)
+    keep = np.unique(np.linspace(0, len(values) - 1, min(_MOST_LEVELS, len(values))).astype(int))
+    later = found.time_seconds[found.time_seconds > 0]
+    times = np.geomspace(later.min(), np.median(found.last_seconds), 40)
+    looked = np.stack([at(lib, t) for t in times]) * 1e6
+    own = _library_levels(lib.trace_level_siemens, values, kind)
+    shades = _shades(len(keep))
+    for i, colour in zip(keep, shades, strict=True):
+        low, middle, high = np.quantile(looked[:, own == i], (0.05, 0.5, 0.95), axis=1)
+        ax.fill_between(times, low, high, color=colour, alpha=0.18, lw=0)
+        ax.plot(times, middle, color=colour, lw=1.6)
+    ax.set_xscale("log")
+    ax.set_ylim(0, 1.25 * np.quantile(looked[:, own == keep[-1]], 0.95))  # room for the legend
+    ticks = [t for t in _COMMON_TIMES if times[0] <= t <= times[-1]]
+    ticks = [t for t in (*ticks, times[0], times[-1]) if _apart(t, ticks, times)] + ticks
+    ax.set_xticks(sorted(set(ticks)), [_time_label(t) for t in sorted(set(ticks))])
+    ax.set_xticks([], minor=True)
+    ax.set_xlabel("time after programming")
+    ax.set_ylabel("conductance (uS)")
+    name = {"target": "targets", "pulse": "pulses", "first read": "groups by the first read"}[kind]
+    ax.set_title(f"{len(keep)} of {len(values)} {name}", fontsize=10, loc="left")
+    _legend_of_bands(ax, "over traces")
+
+
+def _apart(t: float, ticks: list[float], times: np.ndarray) -> bool:
+    span = np.log(times[-1] / times[0])
+    return all(abs(np.log(t / tick)) > 0.12 * span for tick in ticks)
+
+
+def _time_label(t: float) -> str:
+    return f"{t / 86400:.3g} d" if t > 86400 else units.show_time(float(f"{t:.3g}"))
+
+
+def _library_levels(trace_level: np.ndarray, values: np.ndarray, kind: str) -> np.ndarray:
+    """Return the level number of every trace of a library, as the fits count them."""
+    if kind != "first read":
+        return np.searchsorted(np.sort(values), trace_level)
+    return np.arange(len(trace_level)) * len(values) // len(trace_level)  # both go by rank
+
+
+def _against_pulse(ax: Axes, found: Traces) -> None:
+    """Median and 90 % of the cycles against the pulse, per device."""
+    label, scale = _PULSES[found.pulse_column]
+    devices = np.unique(found.device)
+    shown = devices if len(devices) <= _MOST_DEVICES else [None]
+    for i, device in enumerate(shown):
+        mine = np.full(len(found), True) if device is None else found.device == device
+        x = np.unique(found.pulse[mine])
+        at_pulse = [found.first_siemens[mine & (found.pulse == amplitude)] for amplitude in x]
+        q = np.array([np.quantile(sample, (0.05, 0.5, 0.95)) for sample in at_pulse]) * 1e6
+        ax.fill_between(x * scale, q[:, 0], q[:, 2], color=PALETTE[i], alpha=0.18, lw=0)
+        name = None if device is None else f"device {device}"
+        ax.plot(x * scale, q[:, 1], color=PALETTE[i], lw=1.4, label=name)
+    _conductance_axis(ax, found.first_siemens)
+    ax.set_xlabel(label)
+    ax.set_ylabel("conductance (uS)")
+    ax.set_title(f"after the pulse: {_several(len(devices), 'device')}", fontsize=10, loc="left")
+    _legend_of_bands(ax, "over traces" if shown[0] is None else "over cycles")
+
+
+def _per_level(ax: Axes, found: Traces) -> None:
+    """Quantiles of the first read per level, or their histogram."""
+    number, values, kind = fit_traces.levels(found)
+    first = found.first_siemens * 1e6
+    ax.set_title("first read of each trace", fontsize=10, loc="left")
+    if kind == "first read":
+        ax.hist(first, bins=_BINS, color=PALETTE[0], alpha=0.7)
+        ax.set_xlabel("conductance (uS)")
+        ax.set_ylabel("traces")
+        return
+    keep = np.arange(0, len(values), -(-len(values) // _MOST_BOXES))
+    label, scale = _PULSES.get(found.pulse_column, ("", 1.0))
+    if kind == "target":
+        x, label, rest = values[keep] * 1e6, "target (uS)", first - values[number] * 1e6
+        ax.axhline(0, color="black", lw=0.8)
+        ax.set_ylabel("conductance - target (uS)")
+    else:
+        x, rest = np.unique(found.pulse)[keep] * scale, first
+        _conductance_axis(ax, found.first_siemens)
+        ax.set_ylabel("conductance (uS)")
+    q = np.array([np.quantile(rest[number == i], _QUANTILES) for i in keep])
+    width = {"color": PALETTE[0], "solid_capstyle": "butt"}
+    for place, row in zip(x, q, strict=True):
+        ax.plot([place, place], [row[0], row[4]], lw=1.2, **width)
+        ax.plot([place, place], [row[1], row[3]], lw=5, **width)
+    ax.plot(x, q[:, 2], ls="", marker="_", ms=8, color="black", zorder=4)
+    ax.set_xlabel(label)
+    handles = [
+        Line2D([], [], color=PALETTE[0], lw=1.2, label="5 to 95 %"),
+        Line2D([], [], color=PALETTE[0], lw=5, label="25 to 75 %"),
+        Line2D([], [], color="black", marker="_", ls="", ms=8, label="median"),
+    ]
+    ax.legend(handles=handles, frameon=False, fontsize=8.5)
+
+
+def _conductance_axis(ax: Axes, siemens: np.ndarray) -> None:
+    """Use a logarithmic axis with plain numbers where conductances span more than a decade."""
+    positive = siemens[siemens > 0]
+    if len(positive) and np.quantile(positive, 0.99) > 10 * np.quantile(positive, 0.01):
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _several(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
+def _shades(n: int) -> list[str | tuple]:
+    from matplotlib import colormaps
+
+    scale = Normalize(-0.5, max(1, n) + 0.5)
+    return [colormaps["viridis"](scale(i)) for i in range(n)]
+
+
+def _legend_of_bands(ax: Axes, over: str) -> None:
+    handles, _ = ax.get_legend_handles_labels()
+    handles += [
+        Line2D([], [], color="0.3", lw=1.6, label="median"),
+        Patch(color="0.5", alpha=0.3, lw=0, label=f"5 to 95 % {over}"),
+    ]
+    ax.legend(handles=handles, frameon=False, fontsize=8.5)

@@ -1,0 +1,218 @@
+"""Laws from measured devices: what the data determine, how well, and what they lack.
+
+    report = fit(measured.read("my_devices.h5"))
+    print(report.table())
+    spec = presets.generic_pcm().with_({"core.pcm": report.to_pcm_spec()})
+
+Every number has a standard error; a law that the data cannot determine says what it needs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..device.measured.schema import MeasuredData
+from ..device.measured.traces import Traces, traces
+from ..spec import DriftLaw, PcmSpec, ProgrammingLaw, ReadNoiseLaw, ResetState
+from . import fit_laws, fit_traces, fit_variance
+from .fit_laws import Estimate, Law
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Estimate", "FitReport", "Law", "fit"]
+
+COLUMNS = (
+    "law", "identified", "quantity", "level", "level_unit", "value", "standard_error", "unit", "n",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a measurement says about every law.
+
+    Attributes
+    ----------
+    title : str
+        Of the measurement.
+    reads, devices, traces, levels : int
+        How much there is; levels are targets, pulses or groups by the first read.
+    levels_by : "target", "pulse" or "first read"
+    g_max_siemens : float
+        Highest level.
+    t0_seconds : float
+        Time of the first read after time 0; NaN if there is none.
+    read_seconds : float or None
+        Duration of a read, from the data.
+    laws : tuple of Law
+    reset : ResetState or None
+        From the traces with target zero, if there are some.
+    """
+
+    title: str
+    reads: int
+    devices: int
+    traces: int
+    levels: int
+    levels_by: str
+    g_max_siemens: float
+    t0_seconds: float
+    read_seconds: float | None
+    laws: tuple[Law, ...]
+    reset: ResetState | None
+
+    def law(self, name: str) -> Law:
+        """Return a law by name; KeyError names those there are."""
+        for law in self.laws:
+            if law.name == name:
+                return law
+        raise KeyError(f"no law named '{name}'; there are: {', '.join(x.name for x in self.laws)}")
+
+    def value(self, law: str, quantity: str, level: float | None = None) -> Estimate:
+        """Return one estimate, for a quantity per level that of the nearest level."""
+        found = [row for row in self.law(law).estimates if row.quantity == quantity]
+        if not found:
+            raise KeyError(f"the law '{law}' has no estimate '{quantity}'")
+        return found[0] if level is None else min(found, key=lambda row: abs(row.level - level))
+
+    def table(self) -> pd.DataFrame:
+        """Return all estimates, one row each; columns as in :data:`COLUMNS`."""
+        import pandas as pd
+
+        rows = [
+            (law.name, law.identified, e.quantity, e.level, e.level_unit, e.value,
+             e.standard_error, e.unit, e.n)
+            for law in self.laws
+            for e in law.estimates
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def to_pcm_spec(self, t_read_seconds: float | None = None) -> PcmSpec:
+        """Return the measured device as a specification for a chip.
+
+        Parameters
+        ----------
+        t_read_seconds : float, optional
+            Duration of a read; default that of the data.
+
+        Returns
+        -------
+        PcmSpec
+            Curves end at the lowest and highest level that was measured. The bias of the
+            programming has no place in a specification and is left out. Without traces of target
+            zero, RESET devices are taken as perfect, and ``reset.source`` says so.
+
+        Raises
+        ------
+        ValueError
+            If programming, drift or read noise is not identified, or not at several levels.
+        """
+        needed = {"programming": (), "drift": ("nu mean", "nu spread"), "read noise": ("Q_s",)}
+        for name, curves in needed.items():
+            law = self.law(name)
+            if not law.identified:
+                raise ValueError(
+                    f"no device from these data: {name} is not identified: {law.reason}"
+                )
+            for quantity in curves:
+                if quantity not in law.curves:
+                    raise ValueError(
+                        f"no device from these data: {quantity} was found at one level only; "
+                        "needs 2 or more levels"
+                    )
+        t_read = self.read_seconds if t_read_seconds is None else t_read_seconds
+        if t_read is None:
+            raise ValueError(
+                "no device from these data: the duration of a read is not known; give "
+                "t_read_seconds, or import with read_seconds=@...[ns]"
+            )
+        drift = self.law("drift").curves
+        source = f"fitted to '{self.title}': {self.traces} traces of {self.devices} devices"
+        return PcmSpec(
+            g_max_siemens=self.g_max_siemens,
+            g_reference_siemens=self.g_max_siemens,
+            devices_per_element=1,
+            t0_seconds=self.t0_seconds,
+            programming=ProgrammingLaw(
+                polynomial_siemens=self.law("programming").polynomial, source=source
+            ),
+            drift=DriftLaw(
+                exponent_mean=drift["nu mean"], exponent_std=drift["nu spread"], source=source
+            ),
+            read_noise=ReadNoiseLaw(
+                amplitude=self.law("read noise").curves["Q_s"], t_read_seconds=float(t_read),
+                source=source,
+            ),
+            reset=self.reset
+            or ResetState(
+                mean_siemens=0.0, std_siemens=0.0,
+                source="not measured (no target of zero): taken as perfect",
+            ),
+            source=source,
+        )  # fmt: skip
+
+
+def fit(data: MeasuredData) -> FitReport:
+    """Fit every law that the data can determine.
+
+    Parameters
+    ----------
+    data : MeasuredData
+
+    Returns
+    -------
+    FitReport
+
+    Raises
+    ------
+    ValueError
+        If there is too little to say anything, with what is missing.
+    """
+    found = traces(data)
+    if len(found) < fit_laws.FEWEST_TRACES:
+        raise ValueError(
+            f"{len(found)} trace(s) of {len(np.unique(found.device))} device(s): too little to "
+            f"fit; needs at least {fit_laws.FEWEST_TRACES} traces (programmings of a device)"
+        )
+    regression = fit_traces.regress(found)
+    _, levels, kind = fit_traces.levels(found)
+    laws = (
+        fit_laws.programming(found, regression, data.read_seconds),
+        fit_laws.drift(found, regression, data.read_seconds),
+        fit_laws.read_noise(found, regression, data.read_seconds),
+        fit_variance.programming_curve(found),
+        fit_variance.variance_split(found),
+    )
+    if not any(law.identified or law.estimates for law in laws):
+        lacking = "; ".join(f"{law.name}: {law.reason}" for law in laws)
+        raise ValueError(f"these data determine no law. {lacking}")
+    return FitReport(
+        title=data.provenance.title or "untitled",
+        reads=len(data),
+        devices=len(np.unique(found.device)),
+        traces=len(found),
+        levels=len(levels),
+        levels_by=kind,
+        g_max_siemens=float(levels.max()),
+        t0_seconds=regression.t0_seconds,
+        read_seconds=data.read_seconds,
+        laws=laws,
+        reset=_reset(found),
+    )
+
+
+def _reset(found: Traces) -> ResetState | None:
+    first = found.first_siemens[found.target_siemens == 0]
+    if len(first) < fit_laws.FEWEST_TRACES:
+        return None
+    error = float(first.std(ddof=1))
+    return ResetState(
+        mean_siemens=float(first.mean()),
+        std_siemens=error,
+        source=f"first reads of {len(first)} traces with target zero, mean to "
+        f"{error / math.sqrt(len(first)):.2g} S",
+    )

@@ -1,0 +1,117 @@
+"""Weighted least squares for the shapes that a specification can hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..spec import StateCurve
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Coefficients of a shape.
+
+    Attributes
+    ----------
+    values, errors : (K,) float64
+        Coefficients and their standard errors.
+    chi2, freedom : float, int
+        Sum of squared residuals over squared errors, and its degrees of freedom.
+    """
+
+    values: np.ndarray
+    errors: np.ndarray
+    chi2: float
+    freedom: int
+
+
+def linear(design: np.ndarray, y: np.ndarray, errors: np.ndarray) -> Fitted:
+    """Fit ``y = design @ values``.
+
+    Parameters
+    ----------
+    design : (N, K) float64, dimensionless
+    y, errors : (N,) float64, in the unit of the quantity
+        Values and their standard errors, > 0.
+
+    Returns
+    -------
+    Fitted
+    """
+    weight = 1 / errors
+    a, b = design * weight[:, None], y * weight
+    covariance = np.linalg.inv(a.T @ a)
+    values = covariance @ (a.T @ b)
+    chi2 = float(((a @ values - b) ** 2).sum())
+    return Fitted(values, np.sqrt(np.diag(covariance)), chi2, len(y) - design.shape[1])
+
+
+def polynomial(x: np.ndarray, y: np.ndarray, errors: np.ndarray, order: int) -> Fitted:
+    """Fit ``c0 + c1 x + ... + c_order x^order``; arguments as in :func:`linear`."""
+    return linear(np.vander(x, order + 1, increasing=True), y, errors)
+
+
+def power(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> tuple[StateCurve, Fitted]:
+    """Fit ``a x^b`` in logarithms; values of the curve stop at those seen at the ends.
+
+    Returns the curve and the fit of (ln a, b).
+    """
+    found = linear(np.stack([np.ones_like(x), np.log(x)], axis=1), np.log(y), errors / y)
+    a, b = float(np.exp(found.values[0])), float(found.values[1])
+    ends = a * np.array([x.min(), x.max()]) ** b
+    curve = StateCurve(form="power", a=a, b=b, low=float(min(ends)), high=float(max(ends)))
+    return curve, found
+
+
+def clipped_log(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> tuple[StateCurve, Fitted]:
+    """Fit ``clip(a ln x + b, low, high)``: a slope below, and a constant from some state on.
+
+    The number of states on the constant is the one with the least Akaike criterion. Outside the
+    states that were measured the curve keeps the value at their end. Returns the curve and the
+    fit of (a, b, constant), or of the constant alone.
+    """
+    order = np.argsort(x)
+    x, y, errors = x[order], y[order], errors[order]
+    best: tuple[float, StateCurve, Fitted] | None = None
+    for flat in (len(x), *range(len(x) - 1)):  # states on the constant; at least two on the slope
+        found = _candidate(x, y, errors, flat)
+        if found is None:
+            continue
+        curve, fitted = found
+        criterion = fitted.chi2 + 2 * len(fitted.values)
+        if best is None or criterion < best[0]:
+            best = criterion, curve, fitted
+    assert best is not None  # the constant alone always fits
+    return best[1], best[2]
+
+
+def value(curve: StateCurve, x: np.ndarray) -> np.ndarray:
+    """Return a curve without knee at states x, (N,) float64."""
+    raw = curve.a * np.log(x) + curve.b if curve.form == "log" else curve.a * x**curve.b
+    return np.clip(raw, curve.low, curve.high)
+
+
+def _candidate(
+    x: np.ndarray, y: np.ndarray, errors: np.ndarray, flat: int
+) -> tuple[StateCurve, Fitted] | None:
+    steep = len(x) - flat
+    constant = linear(np.ones((flat, 1)), y[steep:], errors[steep:]) if flat else None
+    if not steep:
+        level = max(0.0, float(constant.values[0]))
+        return StateCurve(form="log", a=0.0, b=level, low=level, high=level), constant
+    design = np.stack([np.log(x[:steep]), np.ones(steep)], axis=1)
+    slope = linear(design, y[:steep], errors[:steep])
+    a, b = map(float, slope.values)
+    start = a * np.log(x[0]) + b
+    end = a * np.log(x[-1]) + b if constant is None else float(constant.values[0])
+    if min(start, end) < 0 or (constant is not None and (start - end) * a >= 0):
+        return None  # below zero, or the slope leads away from the constant
+    curve = StateCurve(form="log", a=a, b=b, low=min(start, end), high=max(start, end))
+    chi2 = float((((value(curve, x) - y) / errors) ** 2).sum())
+    values, deviations = slope.values, slope.errors
+    if constant is not None:
+        values = np.append(values, constant.values)
+        deviations = np.append(deviations, constant.errors)
+    return curve, Fitted(values, deviations, chi2, len(x) - len(values))

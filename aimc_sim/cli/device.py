@@ -1,0 +1,210 @@
+"""``aimc-sim device``: measured devices in, their laws and pictures out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import BadInput, refusing
+
+if TYPE_CHECKING:
+    from ..analysis.fit import FitReport, Law
+    from ..device.measured import MeasuredData
+
+app = typer.Typer(
+    invoke_without_command=True,
+    help="Measured devices: import a table of reads, fit the device laws, look at the data.",
+)
+
+_IMPORT_EXAMPLES = """
+Examples:
+
+  aimc-sim device import reads.csv --map "device=Device,pulse_volts=V[V],resistance=R[ohm]" --out reads.h5
+
+  aimc-sim device import drift.tsv.gz --map "device=0,time=1[s],conductance=3[S]" --out drift.h5
+
+A map names what a column is, which column (name, or number from 0) and its unit; @ is one number
+for all reads, as in device=@0 or temperature=@25[C]. Names: device, cycle, target,
+target_resistance, pulse_volts, pulse_amperes, pulse_count, time, conductance, resistance,
+temperature, read_seconds.
+"""  # noqa: E501
+
+_SHOWN_LEVELS = 12
+"""Of more levels than this, an even choice is printed; ``--csv`` has all."""
+
+_File = Annotated[Path, typer.Argument(help="File from 'aimc-sim device import'.")]
+
+
+@app.callback()
+def _options(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command("import", epilog=_IMPORT_EXAMPLES)
+def import_(
+    table: Annotated[Path, typer.Argument(help="CSV or TSV, also .gz.")],
+    column_map: Annotated[
+        str, typer.Option("--map", help="Which column is what, in which unit; see below.")
+    ],
+    out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace that file.")] = False,
+    bad_rows: Annotated[
+        str, typer.Option(help="Rows without a usable number: refuse, or drop (and note it).")
+    ] = "refuse",
+    title: Annotated[str, typer.Option(help="What was measured.")] = "",
+    source: Annotated[str, typer.Option(help="Who measured it; where it was published.")] = "",
+    doi: Annotated[str, typer.Option(help="DOI of the publication.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the data.")] = "",
+    instrument: Annotated[str, typer.Option(help="What it was measured with.")] = "",
+    notes: Annotated[str, typer.Option(help="Anything else.")] = "",
+) -> None:
+    """Turn a table of reads into a checked HDF5 file with units and provenance."""
+    if bad_rows not in ("refuse", "drop"):
+        raise BadInput(f"--bad-rows {bad_rows}: wanted refuse or drop")
+    from ..device.measured import Provenance, schema
+    from ..device.measured.importer import read_table
+
+    with refusing(prefix="--out: "):
+        schema.refuse_existing(out, force)
+    provenance = Provenance(
+        title=title or table.name, source=source, doi=doi, licence=licence,
+        instrument=instrument, notes=notes,
+    )  # fmt: skip
+    with refusing():
+        found = read_table(table, column_map, provenance=provenance, bad_rows=bad_rows)
+        schema.write(out, found.data, force=force)
+    for sentence in found.dropped:
+        typer.echo(f"left out: {sentence}")
+    typer.echo(f"{_size(found.data)} written to {out}")
+
+
+@app.command("fit")
+def fit_(
+    file: _File,
+    csv: Annotated[Path | None, typer.Option(help="Also write all estimates here.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace that file.")] = False,
+) -> None:
+    """Print the device laws that the data determine, with standard errors."""
+    data = _read(file)
+    from rich.console import Console
+
+    from ..analysis.fit import fit
+
+    with refusing(ValueError, prefix=f"{file}: "):
+        report = fit(data)
+    if csv is not None:
+        _write(csv, force, lambda path: report.table().to_csv(path, index=False))
+    output = Console()
+    if not output.is_terminal:
+        output = Console(width=120)  # a pipe or file has no width of its own
+    _print(output, report, _size(data))
+    if csv is not None:
+        typer.echo(f"All estimates written to {csv}")
+
+
+@app.command("show")
+def show(
+    file: _File,
+    out: Annotated[Path, typer.Option(help="Picture to write (.png, .pdf or .svg).")],
+    force: Annotated[bool, typer.Option("--force", help="Replace that picture.")] = False,
+) -> None:
+    """Draw the data: conductance against time and pulse, and its spread per level."""
+    if out.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise BadInput(f"--out {out}: wanted a name that ends in .png, .pdf or .svg")
+    data = _read(file)
+    from ..analysis import device_plots
+
+    _write(out, force, lambda path: device_plots.measured(data, path=path))
+    typer.echo(f"{_size(data)} drawn to {out}")
+
+
+def _read(file: Path) -> MeasuredData:
+    from ..device import measured
+
+    with refusing():
+        return measured.read(file)
+
+
+def _write(path: Path, force: bool, write: Callable[[Path], object]) -> None:
+    """Write a file that appears complete or not at all."""
+    from ..device.measured import schema
+
+    with refusing():
+        schema.refuse_existing(path, force)
+    with (
+        refusing(OSError, prefix=f"'{path}' cannot be written: "),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder,
+    ):
+        write(Path(folder) / path.name)
+        os.replace(Path(folder) / path.name, path)
+
+
+def _size(data: MeasuredData) -> str:
+    from ..device.measured.traces import traces
+
+    found = traces(data)
+    devices = len(set(found.device.tolist()))
+    return f"{len(data):,} reads, {len(found):,} traces, {devices:,} device(s)"
+
+
+def _print(console, report: FitReport, size: str) -> None:
+    from rich.table import Table
+
+    console.print(
+        f"{report.title}: {size}, {report.levels} level(s) by {report.levels_by}",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+    for law in report.laws:
+        state = "identified" if law.identified else f"not identified: {law.reason}"
+        console.print(f"\n{law.name}: {state}", highlight=False, markup=False, soft_wrap=True)
+        for note in law.notes:
+            console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
+        if not law.estimates:
+            continue
+        table = Table()
+        for name in ("quantity", "level"):
+            table.add_column(name, no_wrap=True)
+        for name in ("value", "standard error", "traces"):
+            table.add_column(name, justify="right", no_wrap=True)
+        rows, left_out = _chosen(law)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        if left_out:
+            text = f"  {left_out} level(s) in between are not shown; --csv FILE writes all"
+            console.print(text, highlight=False)
+
+
+def _chosen(law: Law) -> tuple[list[tuple[str, ...]], int]:
+    """Return the rows to print, grouped by quantity, and how many levels are left out."""
+    from .. import units
+
+    levels = sorted({e.level for e in law.estimates if e.level == e.level})  # NaN: no level
+    keep = set(levels)
+    if len(levels) > _SHOWN_LEVELS:
+        steps = (len(levels) - 1) / (_SHOWN_LEVELS - 1)
+        keep = {levels[round(i * steps)] for i in range(_SHOWN_LEVELS)}
+
+    def shown(value: float, unit: str) -> str:
+        prefixed = unit in ("S", "V", "A", "s")
+        return units.show(value, unit) if prefixed else f"{value:.4g} {unit}".removesuffix(" 1")
+
+    order = {name: i for i, name in enumerate(dict.fromkeys(e.quantity for e in law.estimates))}
+    chosen = [e for e in law.estimates if e.level != e.level or e.level in keep]
+    rows = [
+        (
+            e.quantity,
+            "" if e.level != e.level else shown(e.level, e.level_unit),
+            shown(e.value, e.unit),
+            shown(float(f"{e.standard_error:.2g}"), e.unit),
+            f"{e.n:,}",
+        )
+        for e in sorted(chosen, key=lambda e: order[e.quantity])
+    ]
+    return rows, len(levels) - len(keep)

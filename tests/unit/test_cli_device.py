@@ -1,0 +1,214 @@
+"""``aimc-sim device``: what it writes, and one clear line for every kind of bad input."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aimc_sim.analysis import device_plots
+from aimc_sim.cli import main
+from aimc_sim.device import measured
+from aimc_sim.device.measured import synthetic
+from aimc_sim.presets import pcm_25_microsiemens
+
+MAP = "device=Device,pulse_volts=V[V],resistance=R[ohm]"
+
+
+@pytest.fixture
+def call(capsys):
+    """Run the command; return exit code, stdout, stderr."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as done:
+            main(["device", *(str(argument) for argument in arguments)])
+        out, err = capsys.readouterr()
+        return done.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, key):
+    """A working folder with a table of pulses and a file of generated traces."""
+    rng = key.generator()
+    volts, device, _ = np.meshgrid([1.0, 1.5, 2.0], np.arange(4), np.arange(20), indexing="ij")
+    log_r = 4 + volts / 2 + 0.1 * device + rng.normal(0, 0.05, device.shape)
+    columns = {"V": volts.ravel(), "R": 10 ** log_r.ravel(), "Device": device.ravel()}
+    pd.DataFrame(columns).to_csv(tmp_path / "pulses.csv", index=False)
+    levels, times = [5e-6, 10e-6, 20e-6], [20, 1e3, 1e5]
+    traces = synthetic.generate(pcm_25_microsiemens(), levels, times, 30, key)
+    measured.write(tmp_path / "traces.h5", traces)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_import_fit_show(folder, call):
+    code, out, err = call(
+        "import", "pulses.csv", "--map", MAP, "--out", "p.h5", "--title", "mine", "--source", "lab",
+        "--doi", "10.1/x", "--licence", "CC0", "--instrument", "probe", "--notes", "n",
+    )  # fmt: skip
+    assert (code, out, err) == (0, "240 reads, 240 traces, 4 device(s) written to p.h5\n", "")
+    data = measured.read("p.h5")
+    assert data.provenance.title == "mine"
+    assert data.provenance.licence == "CC0"
+    code, out, _ = call("fit", "p.h5", "--csv", "p.csv")
+    assert code == 0
+    for text in (
+        "mine: 240 reads, 240 traces, 4 device(s), 3 level(s) by pulse",
+        "drift: not identified: no reads after time 0; needs at least 3 reads",
+        "programming curve: identified",
+        "share between devices",
+        "standard error",
+    ):
+        assert text in out
+    table = pd.read_csv("p.csv")
+    row = table[table["quantity"] == "share between devices"].iloc[0]
+    assert 0 < row["standard_error"] < row["value"] < 1
+    code, out, _ = call("show", "p.h5", "--out", "p.png")
+    assert (code, out) == (0, "240 reads, 240 traces, 4 device(s) drawn to p.png\n")
+    assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert {p.name for p in folder.iterdir()} == {
+        "pulses.csv", "traces.h5", "p.h5", "p.csv", "p.png"
+    }  # fmt: skip
+
+
+def test_traces_with_times(folder, call):
+    code, out, _ = call("fit", "traces.h5")
+    assert code == 0
+    for text in ("programming: identified", "drift: identified", "read noise: identified"):
+        assert text in out
+    assert "nu mean" in out
+    assert "20 uS" in out
+    assert call("show", "traces.h5", "--out", "t.svg")[0] == 0
+
+
+def test_of_many_levels_some_are_printed(folder, call):
+    volts = np.repeat(np.linspace(1, 2, 30), 10)
+    pd.DataFrame({"V": volts, "R": 1e5 + np.arange(300)}).to_csv("many.csv", index=False)
+    call("import", "many.csv", "--map", "device=@0,pulse_volts=V[V],resistance=R[ohm]",
+         "--out", "many.h5")  # fmt: skip
+    _, out, _ = call("fit", "many.h5", "--csv", "many_fit.csv")
+    assert out.count("median log10 R") == 12
+    assert "18 level(s) in between are not shown; --csv FILE writes all" in out
+    assert len(pd.read_csv("many_fit.csv")) == 31
+
+
+def test_bad_rows_are_refused_or_dropped(folder, call):
+    (folder / "bad.csv").write_text("Device,V,R\n0,1,5e4\n0,1,oops\n0,1,6e4\n")
+    code, out, err = call("import", "bad.csv", "--map", MAP, "--out", "b.h5")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "bad.csv, line 3, column 'R' (conductance_siemens): 'oops' is not a number" in err
+    assert "--bad-rows drop" in err
+    assert not (folder / "b.h5").exists()
+    code, out, _ = call("import", "bad.csv", "--map", MAP, "--out", "b.h5", "--bad-rows", "drop")
+    assert code == 0
+    assert out.startswith("left out: line 3 (R = oops)\n2 reads")
+
+
+def test_files_are_replaced_only_with_force(folder, call):
+    call("import", "pulses.csv", "--map", MAP, "--out", "p.h5")
+    before = measured.sha256("p.h5")
+    changed = ["import", "pulses.csv", "--map", MAP, "--out", "p.h5", "--title", "other"]
+    code, out, err = call(*changed)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "p.h5 is there already; give --force" in err
+    assert measured.sha256("p.h5") == before
+    assert call(*changed, "--force")[0] == 0
+    assert measured.sha256("p.h5") != before
+    for name, command in (
+        ("x.png", ["show", "p.h5", "--out"]),
+        ("x.csv", ["fit", "p.h5", "--csv"]),
+    ):
+        (folder / name).write_text("mine")
+        code, _, err = call(*command, name)
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"{name} is there already; give --force" in err
+        assert (folder / name).read_text() == "mine"
+        assert call(*command, name, "--force")[0] == 0
+        assert (folder / name).read_bytes()[:4] != b"mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["import", "no.csv", "--map", MAP, "--out", "x.h5"], ["there is no file no.csv"]),
+        (["import", "pulses.csv", "--map", "device=Device", "--out", "x.h5"], ["the map has no"]),
+        (["import", "pulses.csv", "--map", "device=Device,resistance=R", "--out", "x.h5"],
+         ["column 'R' (resistance) has no unit"]),
+        (["import", "pulses.csv", "--map", MAP, "--out", "no/x.h5"], ["folder no does not exist"]),
+        (["import", "pulses.csv", "--map", MAP, "--out", "x.h5", "--bad-rows", "keep"],
+         ["--bad-rows keep: wanted refuse or drop"]),
+        (["import", "pulses.csv", "--out", "x.h5"], ["--map"]),
+        (["fit", "no.h5"], ["there is no file no.h5"]),
+        (["fit", "pulses.csv"], ["pulses.csv is damaged or not an HDF5 file"]),
+        (["fit", "few.h5"], ["few.h5: 2 trace(s)", "needs at least 10 traces"]),
+        (["show", "traces.h5", "--out", "x.jpg"], ["ends in .png, .pdf or .svg"]),
+        (["show", "traces.h5", "--out", "no/x.png"], ["the folder no does not exist"]),
+        (["show", "no.h5", "--out", "x.png"], ["there is no file no.h5"]),
+        (["fit", "traces.h5", "--csv", "."], ["it is a folder"]),
+    ],
+)  # fmt: skip
+def test_bad_input_gets_one_line(folder, call, arguments, parts):
+    few = {"device": [0, 1], "cycle": [0, 0], "time_seconds": [0.0, 0.0]}
+    measured.write("few.h5", measured.MeasuredData.of(**few, conductance_siemens=[1e-6, 2e-6]))
+    there = {p.name for p in folder.iterdir()}
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err
+    assert {p.name for p in folder.iterdir()} == there
+
+
+def test_without_a_command_it_helps(call):
+    code, out, err = call()
+    assert (code, err) == (0, "")
+    for name in ("import", "fit", "show"):
+        assert name in out
+
+
+def test_help_is_quick():
+    code = "import sys, aimc_sim.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "matplotlib", "pandas", "h5py"} & set(done.stdout.split())
+
+
+# ----------------------------------------------------------------------------- the picture
+
+
+def test_the_picture_of_times_holds_the_medians(folder):
+    data = measured.read("traces.h5")
+    times, levels = device_plots.measured(data).axes
+    curves = [line for line in times.lines if len(line.get_xdata()) > 2]
+    assert len(curves) == 3
+    for curve, target in zip(curves, (5e-6, 10e-6, 20e-6), strict=True):
+        first = (data.target_siemens == target) & (data.time_seconds == 20)
+        median = np.median(data.conductance_siemens[first]) * 1e6
+        assert curve.get_ydata()[0] == pytest.approx(median)
+    assert levels.get_xlabel() == "target (uS)"
+    assert [text.get_text() for text in times.get_xticklabels()] == ["20 s", "1 min", "1 h", "1 d"]
+
+
+def test_the_picture_of_pulses_has_a_curve_per_device(folder, call):
+    call("import", "pulses.csv", "--map", MAP, "--out", "p.h5")
+    data = measured.read("p.h5")
+    pulses, _ = device_plots.measured(data).axes
+    names = [line.get_label() for line in pulses.lines]
+    assert names == [f"device {i}" for i in range(4)]
+    mine = (data.device == 2) & (data.pulse_volts == 1.5)
+    assert pulses.lines[2].get_ydata()[1] == pytest.approx(
+        np.median(data.conductance_siemens[mine]) * 1e6
+    )
+
+
+def test_the_picture_of_plain_reads_is_a_histogram():
+    reads = np.linspace(1e-6, 9e-6, 90)
+    data = measured.MeasuredData.of(
+        device=np.arange(90), cycle=np.zeros(90, int), time_seconds=np.zeros(90),
+        conductance_siemens=reads,
+    )  # fmt: skip
+    (ax,) = device_plots.measured(data).axes
+    assert sum(bar.get_height() for bar in ax.patches) == 90
