@@ -163,7 +163,8 @@ def _read(file: h5py.File):
         cycle = int(head["cycle"])
         for core in sorted(file["tiles"], key=int):
             group = file["tiles"][core]
-            arrays = {name: group[name][()] for name in _TILE_ARRAYS if name in group}
+            names = [n for n in _TILE_ARRAYS if n != "trace" or n in group]  # only replays have it
+            arrays = {name: group[name][()] for name in names}
             pcm = PcmState(**arrays)
             report = ProgrammingReport(**json.loads(group.attrs["report"]))
             tiles[int(core)] = TileState(pcm, group["siemens_per_weight"][()], report, cycle)

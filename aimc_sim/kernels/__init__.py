@@ -17,6 +17,11 @@ flicker.add               sum of held normals, log-uniform periods    derived he
 pcm.curve                 clip(a ln x + b), a x^b or a/x + b; cubic   specs in ``presets``
 pcm.program               G_T + sigma(x) xi; nu = |mu + sigma xi|     specs in ``presets``
 pcm.evaluate              G ((t + t0) / t0)^-nu (1 + Q_s noise(t))    specs in ``presets``
+pulses.set_step           G + m1 G + c1 + A1 e^(-p/a) + spread xi     Nandakumar et al. 2018
+pulses.square             sigmoid of log G against current            assumption, see presets
+verify.program            pulse, read, correct until |error| < margin chip paper
+verify.settle             G e^(-(nu - mean nu) ln(t0 / t))            assumption, one fit
+replay.at_time            linear in ln t between measured reads       derived here
 epilogue.epilogue         rint(z / step) clipped; affine; requantise  chip paper, LDPU
 ========================  ==========================================  =========================
 

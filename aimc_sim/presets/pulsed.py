@@ -4,8 +4,8 @@ READ: in an opened source; DERIVED: computed from READ numbers; RECALLED: from m
 literature, not opened; assumption: chosen here.
 
 [pulses] the pulse model of S. R. Nandakumar et al., "A phase-change memory model for neuromorphic
-         computing", Journal of Applied Physics 124, 152135 (2018), as implemented
-         in the public repository YigitDemirag/srnn-pcm (commit 2d917836); the
+         computing", Journal of Applied Physics 124, 152135 (2018), doi:10.1063/1.5042408,
+         as implemented in the public repository YigitDemirag/srnn-pcm (commit 2d917836); the
          article itself was not opened.
 """
 

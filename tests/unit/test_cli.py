@@ -347,3 +347,21 @@ def test_the_example_runs():
     assert done.returncode == 0, done.stderr
     assert "60 of 64 cores" in done.stdout
     assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("02_own_device.py", ["--quick"], ["fitted laws      1 h", "replayed traces  1 h"]),
+        ("03_one_device.py", ["--out", "devices.png"], ["wrote devices.png"]),
+    ],
+)
+def test_the_device_examples_run(name, options, expected, tmp_path):
+    script = ROOT / "examples" / name
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script, *options],
+        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "MPLBACKEND": "Agg"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for text in expected:
+        assert text in done.stdout
