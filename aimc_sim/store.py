@@ -28,7 +28,7 @@ from .spec import ChipSpec
 
 FORMAT = "aimc_sim chip"
 VERSION = 2
-_LAYER_ARRAYS = ("weight", "scale", "offset")
+_LAYER_ARRAYS = ("weight", "scale", "offset", "norm")
 _TILE_ARRAYS = {"target": "S", "g": "S", "nu": "1", "programmed": "1", "trace": "1"}
 
 
@@ -122,7 +122,8 @@ def _write(file, spec, image, ranges, state, clock) -> None:
             group = layers.create_group(fields["arrays"])
             group.attrs["name"] = step.name
             for name in _LAYER_ARRAYS:
-                _array(group, name, getattr(step, name), "1")
+                if getattr(step, name) is not None:
+                    _array(group, name, getattr(step, name), "1")
         steps.append(fields)
     head = {
         "input": image.input,
@@ -186,7 +187,7 @@ def _step(file: h5py.File, fields: dict[str, Any]) -> AnalogLayer | DigitalStep:
         return DigitalStep(**{k: v if k == "attrs" else frozen(v) for k, v in fields.items()})
     group = file["layers"][fields.pop("arrays")]
     blocks = tuple(Block(**block) for block in fields.pop("blocks"))
-    arrays = {name: group[name][()] for name in _LAYER_ARRAYS}
+    arrays = {n: group[n][()] for n in _LAYER_ARRAYS if n != "norm" or n in group}
     return AnalogLayer(
         **{name: frozen(value) for name, value in fields.items()}, **arrays, blocks=blocks
     )

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ..chip.image import AnalogLayer, ChipImage
 from ..chip.state import Ranges, link_name
+from ..spec import ChipSpec
 from . import digital
 from .blocks import as_maps, block_kernel, convolve
 
@@ -65,43 +66,76 @@ def _float_layer(layer: AnalogLayer, values: dict[str, Tensor], see) -> Tensor:
     return y[:, :, 0, 0] if layer.kind == "linear" else y
 
 
-def measure(image: ChipImage, batches: Iterable[Tensor], percentile: float) -> Ranges:
+MSE_SAMPLES = 2**16
+"""Values of a batch that are kept for the search of a range, evenly spaced over the batch."""
+
+
+def measure(image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec) -> Ranges:
     """Return the ranges of all integers, from images.
 
     Parameters
     ----------
     image : ChipImage
     batches : iterable of (B, ...) float32 tensors
-    percentile : float
-        Share of the magnitudes of a batch, in %, that a range must hold; the largest over the
-        batches is kept. 100 is the maximum.
+    spec : ChipSpec
+        ``calibration.range_method`` "percentile": a range holds that share of the magnitudes of
+        a batch, in %, the largest over the batches is kept, 100 is the maximum. "mse": the range
+        whose rounding and clipping at the width of its integers make the smallest squared error.
 
     Returns
     -------
     Ranges
     """
+    method, percentile = spec.calibration.range_method, spec.calibration.percentile
+    links = {link_name(block) for block in image.blocks}
     seen: dict[str, float] = {}
+    kept: dict[str, list[Tensor]] = {}
     images = 0
 
     def see(name: str, value: Tensor) -> None:
-        if percentile < 100:
-            size = value.abs().flatten()
+        size = value.abs().flatten()
+        if method == "mse":
+            kept.setdefault(name, []).append(size[:: -(-size.numel() // MSE_SAMPLES)].clone())
+        if method == "mse" or percentile == 100:
+            largest = size.max().item()
+        else:
             rank = max(1, round(percentile / 100 * size.numel()))
             largest = size.kthvalue(rank).values.item()
-        else:
-            low, high = value.aminmax()
-            largest = max(-low.item(), high.item())
         seen[name] = max(seen.get(name, 0.0), largest)
 
-    links = {link_name(block) for block in image.blocks}
     with torch.inference_mode():
         for batch in batches:
             images += len(batch)
             if batch.ndim == 4:
                 batch = batch.contiguous(memory_format=torch.channels_last)
             float_walk(image, batch, see)
+        for name, parts in kept.items():
+            bits = spec.core.ldpu.link_bits if name in links else spec.core.ldpu.output_bits
+            seen[name] = best_range(torch.cat(parts), seen[name], bits)
     return Ranges(
         values={name: size for name, size in seen.items() if name not in links},
         links={name: size for name, size in seen.items() if name in links},
         images=images,
     )
+
+
+def best_range(magnitudes: Tensor, largest: float, bits: int | None) -> float:
+    """Return the range with the smallest mean squared error of rounding and clipping.
+
+    Parameters
+    ----------
+    magnitudes : (n,) float tensor
+    largest : float
+        Largest magnitude there is; the range lies between a fifth of it and all of it.
+    bits : int or None
+        Sign and magnitude; None rounds nothing, so nothing is gained by clipping.
+    """
+    if bits is None or largest == 0:
+        return largest
+    limit = 2 ** (bits - 1) - 1
+    candidates = largest * torch.linspace(0.2, 1.0, 81, dtype=torch.float64)
+    errors = [
+        float((magnitudes - (magnitudes / step).round().clamp(max=limit) * step).square().mean())
+        for step in (candidates / limit).tolist()
+    ]
+    return float(candidates[min(range(len(errors)), key=errors.__getitem__)])

@@ -18,7 +18,7 @@ from ..chip.state import ChipState, Ranges
 from ..core import compensation, tile, weights
 from ..errors import NotProgrammedError
 from ..spec import ChipSpec
-from . import calibrate, executor, plan
+from . import adapt, calibrate, clipping, executor, plan
 from .report import Report
 from .trace import trace
 
@@ -37,6 +37,7 @@ class Chip:
         self.state: ChipState | None = None
         self.time_seconds = 0.0
         self.compensation: compensation.Method = "none"
+        self.corrections: dict[str, adapt.Correction] = {}
         self.images_seen = 0
         self.device = torch.device("cpu")
         self.counts = executor.new_counts()
@@ -44,6 +45,7 @@ class Chip:
         self._plan: plan.Plan | None = None
         self._tiles: tuple[float, Mapping[int, tile.TileNow]] | None = None
         self._references: Mapping[int, np.ndarray] | None = None
+        self._warned: set[str] = set()
 
     # ---------------------------------------------------------------- preparing
 
@@ -100,7 +102,7 @@ class Chip:
             self._images(batch[0] if isinstance(batch, (tuple, list)) else batch)
             for batch in batches
         )
-        ranges = calibrate.measure(self.image, tensors, self.spec.calibration.percentile)
+        ranges = calibrate.measure(self.image, tensors, self.spec)
         if ranges.images == 0:
             raise ValueError("calibrate got no images; give at least one batch")
         self.ranges = ranges
@@ -117,6 +119,7 @@ class Chip:
         """
         self.state = chip_state.program(self.image, self.spec, int(seed))
         self.time_seconds, self.images_seen = 0.0, 0
+        self.corrections = {}
         self._plan = self._references = self._tiles = None
         return self
 
@@ -149,6 +152,7 @@ class Chip:
             self.image, self.spec, self.state.seed, self.time_seconds, self.state.cycle + 1
         )
         self.images_seen = 0
+        self.corrections = {}
         self._plan = self._references = self._tiles = None
         return self
 
@@ -165,6 +169,29 @@ class Chip:
                 + ", ".join(f"'{name}'" for name in compensation.METHODS)
             )
         self.compensation, self.images_seen, self._plan = method, 0, None
+        return self
+
+    def adapt_batch_norm(self, images: Tensor | np.ndarray) -> Chip:
+        """Measure batch-norm statistics anew at the chip's time (AdaBS); returns the chip.
+
+        Parameters
+        ----------
+        images : (B, ...) float
+            Calibration images, some hundreds; they run through the chip once, so it costs what
+            B images cost. Not those of a test.
+
+        Notes
+        -----
+        Source: V. Joshi et al., Nature Communications 11, 2473 (2020),
+        doi:10.1038/s41467-020-16108-9; see :mod:`aimc_sim.bridge.adapt`. The new statistics stay
+        until this is called again or the chip is programmed; :meth:`compensate` acts below them.
+        """
+        x = self._images(images)
+        self.corrections = {}
+        self._prepare(x)
+        # Far above the numbers of images that are run: no draw is used twice.
+        self.corrections = adapt.batch_norm_corrections(self._build_plan(), x, 2**62)
+        self._plan = None
         return self
 
     def to(self, device: torch.device | str) -> Chip:
@@ -199,6 +226,17 @@ class Chip:
         (B, outputs) float32 tensor
         """
         x = self._images(images)
+        self._prepare(x)
+        if self._plan is None:
+            self._plan = adapt.apply(self._build_plan(), self.corrections)
+        first = self.images_seen if first_image is None else first_image
+        self.images_seen = first + len(x)
+        outputs = executor.run(self._plan, x, first, self.counts, chunk)
+        clipping.warn(self.counts, self.spec.calibration.clip_warning_fraction, self._warned)
+        return outputs
+
+    def _prepare(self, x: Tensor) -> None:
+        """Raise if nothing is programmed; calibrate on these images if nothing else was given."""
         if self.state is None:
             raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
         if self.ranges is None:
@@ -206,14 +244,9 @@ class Chip:
                 warnings.warn(
                     f"the chip was not calibrated: using these {len(x)} images to set the "
                     "integer ranges; call chip.calibrate(batches) to choose others",
-                    stacklevel=2,
+                    stacklevel=3,
                 )
             self.calibrate(x)
-        if self._plan is None:
-            self._plan = self._build_plan()
-        first = self.images_seen if first_image is None else first_image
-        self.images_seen = first + len(x)
-        return executor.run(self._plan, x, first, self.counts, chunk)
 
     def _needs_ranges(self) -> bool:
         core = self.spec.core
@@ -336,6 +369,10 @@ class Chip:
                 "time_seconds": self.time_seconds,
                 "compensation": self.compensation,
                 "images_seen": self.images_seen,
+                "corrections": {
+                    name: [part.tolist() for part in parts]
+                    for name, parts in self.corrections.items()
+                },
             },
         )  # fmt: skip
 
@@ -356,4 +393,8 @@ class Chip:
         chip.time_seconds = float(clock["time_seconds"])
         chip.compensation = str(clock["compensation"])
         chip.images_seen = int(clock["images_seen"])
+        chip.corrections = {
+            name: tuple(torch.tensor(part) for part in parts)
+            for name, parts in clock["corrections"].items()
+        }
         return chip

@@ -106,7 +106,10 @@ def batch_norm_module(walk: Walk, path: str, module: nn.BatchNorm2d, x: Value) -
         raise unsupported(where, kind, "its running variance is negative; retrain the layer")
     scale = arrays.get("weight", np.ones_like(mean)) / np.sqrt(var + module.eps)
     offset = arrays.get("bias", np.zeros_like(mean)) - mean * scale
-    folded = {"scale": scale.astype(np.float32), "offset": offset.astype(np.float32)}
+    gamma, beta = arrays.get("weight", np.ones_like(mean)), arrays.get("bias", 0 * mean)
+    # Where the channel was normalised, its output has the spread |gamma| and the mean beta.
+    folded = {"scale": scale, "offset": offset, "mean": beta, "std": np.abs(gamma)}
+    folded = {name: values.astype(np.float32) for name, values in folded.items()}
     value = as_tensor(x, where, kind)
     return walk.emit(
         path, "batch_norm", (value,), ndim=value.ndim, arrays=folded, modules=(path,),

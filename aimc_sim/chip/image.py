@@ -58,6 +58,7 @@ class AnalogLayer:
     dilation: tuple[int, int] = (1, 1)
     blocks: tuple[Block, ...] = ()
     folded: tuple[str, ...] = ()  # torch modules merged into the epilogue
+    norm: np.ndarray | None = None  # (2, cols) mean and spread that batch norm gives its outputs
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ operation           arrays; attributes
 input               the batch that enters the chip
 conv2d              weight (out, in, kh, kw), bias? (out,); stride, padding, dilation
 linear              weight (out, in), bias? (out,)
-batch_norm          scale (channels,), offset (channels,): y = scale x + offset
+batch_norm          scale (channels,), offset (channels,): y = scale x + offset;
+                    mean, std (channels,), optional: of y during training
 relu, add           --
 max_pool2d          kernel_size, stride, padding, dilation, ceil_mode
 avg_pool2d          kernel_size, stride, padding, ceil_mode, count_include_pad
@@ -33,7 +34,7 @@ import numpy as np
 _ARRAYS = {
     "conv2d": ({"weight"}, {"bias"}),
     "linear": ({"weight"}, {"bias"}),
-    "batch_norm": ({"scale", "offset"}, set()),
+    "batch_norm": ({"scale", "offset"}, {"mean", "std"}),
 }
 _WEIGHT_NDIM = {"conv2d": 4, "linear": 2}
 _ATTRS = {

@@ -94,6 +94,9 @@ class _Lowering:
             layer,
             scale=(scale * layer.scale).astype(np.float32),
             offset=(scale * layer.offset + offset).astype(np.float32),
+            norm=np.stack([node.arrays["mean"], node.arrays["std"]]).astype(np.float32)
+            if "mean" in node.arrays
+            else None,
         )
 
     def _relu(self, node: Node, source: str) -> None:

@@ -28,6 +28,14 @@ class CalibrationSpec(Spec):
     percentile: float = quantity(
         "%", "share of calibration values inside an activation range", 100.0, gt=50, le=100
     )
+    range_method: Literal["percentile", "mse"] = quantity(
+        "-", "ranges hold that share, or make the squared rounding and clipping error smallest",
+        "percentile", later=True,
+    )  # fmt: skip
+    clip_warning_fraction: float = quantity(
+        "-", "warn once if a layer clips a larger share of its outputs or conversions", 0.05,
+        later=True, ge=0, le=1,
+    )  # fmt: skip
     compensation_vectors: int = quantity(
         "-", "random +-full-scale inputs per core and drift-compensation read", 64, ge=1
     )

@@ -141,6 +141,7 @@ def test_conductances():
         chip.conductances(63)
 
 
+@pytest.mark.filterwarnings("ignore:layer")
 def test_report_counts_saturations():
     spec = presets.hermes().with_({"core.adc.full_scale_amperes": 1e-6})
     chip = aimc_sim.Chip.from_model(MODEL, spec).calibrate(IMAGES).program(0)

@@ -1,0 +1,113 @@
+"""AdaBS: batch-norm statistics measured anew on the chip that is there, drift and all.
+
+V. Joshi et al., Nature Communications 11, 2473 (2020), doi:10.1038/s41467-020-16108-9: running
+means and variances are re-estimated from calibration images without changing a weight (mechanics
+as summarised in the facts; the paper itself was not opened). Layers are adapted in order, each on
+inputs that the adapted layers before it produced; the whole calibration set takes the place of a
+moving average.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..core.converters import Quantiser
+from .executor import SMALLEST_BATCH, _Run, new_counts
+from .plan import LayerCall, Plan
+
+Correction = tuple[Tensor, Tensor]
+"""(C,) factor and (C,) shift of a layer's output before the residual: ``y factor + shift``."""
+
+_AS_IT_IS = Quantiser(1.0, math.inf, False)
+
+
+def batch_norm_corrections(plan: Plan, images: Tensor, first_event: int) -> dict[str, Correction]:
+    """Return the corrections that give every normalised layer its training statistics back.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the moment, without corrections.
+    images : (B, ...) float32 tensor
+        B >= 2.
+    first_event : int
+        Number of the first image, for the noise.
+
+    Returns
+    -------
+    dict from layer name to Correction
+        Layers without batch norm are left out; a channel whose output never varies is left alone.
+    """
+    if len(images) < SMALLEST_BATCH:
+        raise ValueError(
+            f"{len(images)} images give no statistics; use at least {SMALLEST_BATCH}, better some "
+            "hundreds"
+        )
+    run = _Adapting(plan, len(images), first_event, new_counts())
+    with torch.inference_mode():
+        run(images.to(plan.device))
+    return run.corrections
+
+
+class _Adapting(_Run):
+    """A run that measures the statistics of every layer and corrects it before using it."""
+
+    def __init__(self, *arguments) -> None:
+        super().__init__(*arguments)
+        self.corrections: dict[str, Correction] = {}
+
+    def _layer(self, call: LayerCall, values):
+        layer = call.layer
+        if layer.norm is None:
+            return super()._layer(call, values)
+        y = super()._layer(_bare(call), values).codes
+        dims = tuple(d for d in range(y.ndim) if d != 1)
+        mean, std = y.mean(dims), y.std(dims, correction=0)
+        wanted_mean, wanted_std = torch.from_numpy(layer.norm).to(y.device)
+        alive = (std > 0) & (wanted_std > 0)
+        factor = torch.where(alive, wanted_std / std.clamp(min=1e-30), torch.ones_like(std))
+        shift = torch.where(alive, wanted_mean - mean * factor, torch.zeros_like(mean))
+        self.corrections[layer.name] = factor, shift
+        return super()._layer(corrected(call, (factor, shift)), values)
+
+
+def _bare(call: LayerCall) -> LayerCall:
+    """Return a layer whose output is what batch norm alone makes: float, nothing added."""
+    layer = dataclasses.replace(call.layer, residual=None, relu=False)
+    chains = tuple(
+        tuple(
+            dataclasses.replace(core, output=_AS_IT_IS, link_gain=1.0 if index else 0.0)
+            for index, core in enumerate(chain)
+        )
+        for chain in call.chains
+    )
+    return dataclasses.replace(call, layer=layer, chains=chains)
+
+
+def corrected(call: LayerCall, correction: Correction) -> LayerCall:
+    """Return a layer with its correction in the gains and offsets of its cores."""
+    factor, shift = correction
+
+    def core(one, is_tail):
+        cols = slice(one.block.col_start, one.block.col_stop)
+        offset = one.offset * factor[cols] + (shift[cols] if is_tail else 0.0)
+        return dataclasses.replace(one, gain=one.gain * factor[cols], offset=offset)
+
+    chains = tuple(tuple(core(one, one is chain[-1]) for one in chain) for chain in call.chains)
+    return dataclasses.replace(call, chains=chains)
+
+
+def apply(plan: Plan, corrections: Mapping[str, Correction]) -> Plan:
+    """Return a plan whose layers carry their corrections."""
+    calls = tuple(
+        corrected(call, corrections[call.layer.name])
+        if isinstance(call, LayerCall) and call.layer.name in corrections
+        else call
+        for call in plan.calls
+    )
+    return dataclasses.replace(plan, calls=calls)
