@@ -1,0 +1,284 @@
+"""The global digital unit: tanh and sigmoid by table, and the tail of an LSTM.
+
+The blocks are those of the chip paper (arXiv:2212.02872, Fig. 1d); every line rounds once to
+float16, and the cell state rests in float16:
+
+1. ``x = scale_g code + offset_g``: one FMA per gate turns INT8 into a pre-activation. Before a
+   sigmoid, scale and offset are halved.
+2. ``t = slope_b x + offset_b``, bin b by 17 comparators: tanh.
+3. ``gate = A t + B`` with A = (1/2, 1, 1/2, 1/2), B = (1/2, 0, 1/2, 1/2) for the gates I, A, F,
+   O: ``sigmoid(x) = 1/2 + tanh(x / 2) / 2``.
+4. ``c' = f c + (i a)``; ``h = o tanh(c')``: a multiplier, an FMA, the second table, a multiplier.
+5. ``clip(rint(scale h + offset))``: the INT8 that leaves.
+
+Not in the paper, chosen here: the table (:func:`tanh_table`), that halving happens in the input
+registers, rounding to nearest even, symmetric saturation (counted).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ..core.ldpu import arithmetic, quantise, register
+from ..spec.gdpu import GdpuSpec
+
+GATES = "IAFO"
+"""Input, activation (tanh), forget and output gate: the order of interleaved columns."""
+
+GATE_SCALE = np.array([0.5, 1.0, 0.5, 0.5], np.float32)
+GATE_OFFSET = np.array([0.5, 0.0, 0.5, 0.5], np.float32)
+
+_BELOW_ONE = 1 - 1e-12  # atanh of it is finite
+
+
+@dataclass(frozen=True)
+class TanhTable:
+    """Linear pieces: bin b is the number of comparators ``x >= edges[k]`` that fire.
+
+    Attributes
+    ----------
+    edges : (bins - 1,) float32, rising; values of float16.
+    slopes, offsets : (bins,) float32, dimensionless.
+    """
+
+    edges: np.ndarray
+    slopes: np.ndarray
+    offsets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Registers:
+    """What the unit is loaded with, dimensionless.
+
+    Attributes
+    ----------
+    input_scale, input_offset : (4,) float
+        Pre-activation per input code, and pre-activation, of the gates I, A, F, O.
+    output_scale, output_offset : float
+        Output codes per unit of the hidden state, and output codes.
+    """
+
+    input_scale: np.ndarray
+    input_offset: np.ndarray
+    output_scale: float = 127.0
+    output_offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One time step of the LSTM.
+
+    Attributes
+    ----------
+    codes : (N, H) float32, the hidden state in output codes.
+    cell : (N, H) float32, the cell state.
+    saturated : int, outputs beyond the largest code.
+    """
+
+    codes: np.ndarray
+    cell: np.ndarray
+    saturated: int
+
+
+@lru_cache
+def tanh_table(bins: int, bit_true: bool) -> TanhTable:
+    """Return the table of tanh whose largest error is least.
+
+    Parameters
+    ----------
+    bins : int
+        Even.
+    bit_true : bool
+        Slopes and offsets in float16; else in float32. The edges are the same.
+
+    Notes
+    -----
+    tanh is concave on x > 0, so the best line of a bin runs E above its ends and touches the
+    curve shifted down by E; with one E for all bins, neighbours meet at their edge. The bins at
+    zero pass through (0, 0), the outermost are constants 1 - E. E is found by bisection: 18 bins
+    give E = 0.0025. A comparator on the negative side fires one float16 later than its mirror
+    image, so that the table is odd at the edges too.
+
+    Source
+        Derived here; the chip paper, arXiv:2212.02872, gives only 17 comparators, 18 bins and
+        one FMA.
+    """
+    low, high = 0.0, 0.5
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _pieces(middle, bins // 2 - 1) else (middle, high)
+    edges, slopes, offsets = np.array(_pieces(high, bins // 2 - 1)).T
+    edges = edges.astype(np.float16)
+    mirrored = np.nextafter(-edges[:0:-1], np.float16(0))
+    edges = np.concatenate([mirrored, np.zeros(1, np.float16), edges[1:]]).astype(np.float32)
+    slopes = np.concatenate([slopes[::-1], slopes])
+    offsets = np.concatenate([-offsets[::-1], offsets])
+    unit = arithmetic(bit_true)
+    return TanhTable(edges, unit.convert(slopes), unit.convert(offsets))
+
+
+def _pieces(error: float, sloped: int) -> list[tuple[float, float, float]]:
+    """Return (start, slope, offset) from x = 0 on: sloped bins, then a constant.
+
+    Empty if the bins end before the constant is within the error.
+    """
+    touching = _bisect(lambda t: t - (1 - t * t) * math.atanh(t) - error, 0.0, _BELOW_ONE)
+    found = [(0.0, 1 - touching**2, 0.0)]
+    while len(found) <= sloped:
+        _, slope, offset = found[-1]
+        end = _bisect(
+            lambda x, s=slope, o=offset: s * x + o - math.tanh(x) - error,
+            math.atanh(touching), (2 - offset) / slope,
+        )  # fmt: skip
+        top = math.tanh(end) + error
+        if top >= 1 - error:
+            return [*found, (end, 0.0, 1 - error)]
+        # The next line starts at (end, top) and touches the curve shifted down by the error.
+        touching = _bisect(
+            lambda t, x=end, y=top: t - error - y - (1 - t * t) * (math.atanh(t) - x),
+            math.tanh(end), _BELOW_ONE,
+        )  # fmt: skip
+        slope = 1 - touching**2
+        found.append((end, slope, top - slope * end))
+    return []
+
+
+def _bisect(function: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a function turns from negative to positive."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if function(middle) > 0 else (middle, high)
+    return (low + high) / 2
+
+
+def tanh(x: np.ndarray, spec: GdpuSpec) -> np.ndarray:
+    """Return the unit's tanh.
+
+    Parameters
+    ----------
+    x : float32 array of any shape, dimensionless
+        Values of float16 if the unit is bit-true.
+    spec : GdpuSpec
+
+    Returns
+    -------
+    float32 array of the same shape
+    """
+    unit = arithmetic(spec.bit_true)
+    if spec.exact_tanh:
+        return unit.convert(np.tanh(x, dtype=np.float64))
+    table = tanh_table(spec.bins, spec.bit_true)
+    fired = np.searchsorted(table.edges, x, side="right")
+    return unit.fma(table.slopes[fired], x, table.offsets[fired])
+
+
+def sigmoid(x: np.ndarray, spec: GdpuSpec) -> np.ndarray:
+    """Return the unit's sigmoid, 1/2 + tanh(x / 2) / 2; arguments as of :func:`tanh`."""
+    unit = arithmetic(spec.bit_true)
+    half = np.float32(0.5)
+    return unit.fma(half, tanh(unit.multiply(half, x), spec), half)
+
+
+def gate_columns(hidden: int) -> np.ndarray:
+    """Return the (4H,) int64 columns of i, f, g, o blocks in the unit's interleaved order.
+
+    Parameters
+    ----------
+    hidden : int
+        H; the blocks are those of :class:`torch.nn.LSTM`, whose g is the gate A.
+    """
+    blocks = np.arange(4 * hidden).reshape(4, hidden)
+    return blocks[[0, 2, 1, 3]].T.reshape(-1)
+
+
+def lstm_step(codes: np.ndarray, cell: np.ndarray, registers: Registers, spec: GdpuSpec) -> Step:
+    """Take gate inputs through the unit.
+
+    Parameters
+    ----------
+    codes : (N, 4H) integers, codes
+        Column 4k + g is gate g (I, A, F, O) of hidden unit k. Any float if ``spec.input_bits``
+        is None.
+    cell : (N, H) float32, dimensionless
+        Cell state of the step before.
+    registers : Registers
+    spec : GdpuSpec
+
+    Returns
+    -------
+    Step
+
+    Raises
+    ------
+    ValueError
+        If H exceeds the unit, shapes differ, an input is no code, or a register does not fit.
+
+    Source
+        Fig. 1d and text of the chip paper, arXiv:2212.02872; choices of ours in the module's
+        first lines.
+    """
+    unit = arithmetic(spec.bit_true)
+    codes, cell = np.asarray(codes, np.float32), np.asarray(cell, np.float32)
+    _check(codes, cell, spec)
+    scale = register(np.multiply(registers.input_scale, GATE_SCALE), "input_scale", unit)
+    offset = register(np.multiply(registers.input_offset, GATE_SCALE), "input_offset", unit)
+    x = unit.fma(unit.convert(codes.reshape(*cell.shape, 4)), scale, offset)
+    gates = unit.fma(GATE_SCALE, tanh(x, spec), GATE_OFFSET)
+    i, a, f, o = np.moveaxis(gates, -1, 0)
+    cell = unit.fma(f, unit.convert(cell), unit.multiply(i, a))
+    hidden = unit.multiply(o, tanh(cell, spec))
+    out_scale = register(registers.output_scale, "output_scale", unit)
+    out_offset = register(registers.output_offset, "output_offset", unit)
+    y = unit.fma(hidden, out_scale, out_offset)
+    limit = math.inf if spec.output_bits is None else float(2 ** (spec.output_bits - 1) - 1)
+    sent, saturated = quantise(y, np.float32(1), limit, spec.output_bits is not None, unit)
+    return Step(sent, cell, saturated)
+
+
+def cycles(hidden: int, spec: GdpuSpec) -> int:
+    """Return the clocks between first and last output, for units spread evenly over slices.
+
+    Parameters
+    ----------
+    hidden : int
+        Hidden units in all; 1 ... ``spec.hidden``.
+    spec : GdpuSpec
+
+    Notes
+    -----
+    Filling the pipeline is not included: the paper gives no depth.
+    """
+    if not 1 <= hidden <= spec.hidden:
+        raise ValueError(
+            f"{hidden} hidden units; the {spec.slices} slices hold 1 to {spec.hidden} "
+            f"({spec.hidden_per_slice} each)"
+        )
+    return math.ceil(hidden / spec.slices) * spec.clocks_per_output
+
+
+def seconds(hidden: int, spec: GdpuSpec) -> float:
+    """Return :func:`cycles` in seconds."""
+    return cycles(hidden, spec) / spec.clock_hertz
+
+
+def _check(codes: np.ndarray, cell: np.ndarray, spec: GdpuSpec) -> None:
+    if cell.ndim != 2 or codes.shape != (cell.shape[0], 4 * cell.shape[1]):
+        raise ValueError(
+            f"gate inputs have shape {codes.shape}; a cell state of shape {cell.shape} needs four "
+            f"columns for each of its own"
+        )
+    cycles(cell.shape[1], spec)  # refuses what the slices cannot hold
+    if not (np.isfinite(codes).all() and np.isfinite(cell).all()):
+        raise ValueError("gate inputs and cell state must be finite")
+    if spec.input_bits is not None:
+        limit = 2 ** (spec.input_bits - 1) - 1
+        if (codes != np.rint(codes)).any() or np.abs(codes).max(initial=0) > limit:
+            raise ValueError(
+                f"gate inputs must be integers from -{limit} to {limit} "
+                f"({spec.input_bits} bits), as the cores send them"
+            )
