@@ -30,6 +30,7 @@ class Purpose(IntEnum):
     REPROGRAM = 11  # below it, the number of the programming
     REPLAY = 12  # which measured trace a device follows
     GRADIENT = 13  # random inputs and read noise of gradient-descent programming
+    ADC = 14  # what fabrication gave the converters of a core
 
 
 @dataclass(frozen=True)

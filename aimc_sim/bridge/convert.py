@@ -41,7 +41,7 @@ class Link:
 
 def convert_compiled(
     charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall, adc: Quantiser,
-    first_event: int, relu: bool, target: Value, column: int,
+    bit_true: bool, first_event: int, relu: bool, target: Value, column: int,
 ) -> Tensor:  # fmt: skip
     """Write a core's output codes into a value; the fused kernel.
 
@@ -52,6 +52,8 @@ def convert_compiled(
     link : Link or None
     core : CoreCall
     adc : Quantiser
+    bit_true : bool
+        Compute in half precision, with registers in units of the output's codes.
     first_event : int
         Event number of image 0.
     relu : bool
@@ -65,14 +67,15 @@ def convert_compiled(
         ADC saturations and output clippings per image.
     """
     counts = np.zeros((len(charge), 2), np.int64)
+    registers = _registers(core, bit_true)
     epilogue(
         _pixels(charge),
         _NO_BITS if variance is None else _bits(variance),
         _NO_LINK if link is None else _pixels(link.codes),
-        core.gain.numpy(), core.offset.numpy(), _row(adc),
-        np.float32(0.0 if link is None else core.link_gain),
-        relu, _row(core.output), core.noise_key,
-        first_event, 0 if link is None else link.column, column,
+        registers.gain.numpy(), registers.offset.numpy(), _row(adc),
+        np.float32(0.0 if link is None else registers.link_gain),
+        relu, _row(registers.output), core.noise_key,
+        first_event, 0 if link is None else link.column, column, bit_true,
         _pixels(target.codes),
         _NO_BITS if target.squares is None else _bits(target.squares),
         counts,
@@ -82,7 +85,7 @@ def convert_compiled(
 
 def convert_plain(
     charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall, adc: Quantiser,
-    first_event: int, relu: bool, target: Value, column: int,
+    bit_true: bool, first_event: int, relu: bool, target: Value, column: int,
 ) -> Tensor:  # fmt: skip
     """Write a core's output codes into a value; torch operations on any device.
 
@@ -95,16 +98,56 @@ def convert_plain(
         xi = xi.view(batch, height, width, channels).permute(0, 3, 1, 2)
         z = z + variance.float().sqrt() * xi
     z, saturated = _quantise(z, adc)
-    y = z * core.gain[:, None, None] + core.offset[:, None, None]
+    registers = _registers(core, bit_true)
+    gain, offset = registers.gain[:, None, None], registers.offset[:, None, None]
+    # In half precision every step is exact in double precision before its one rounding.
+    step = _half if bit_true else (lambda value: value)
+    exact = torch.Tensor.double if bit_true else (lambda value: value)
+    y = step(exact(step(exact(z))) * exact(gain) + exact(offset))
     if link is not None:
-        y = y + core.link_gain * link.codes[:, link.column : link.column + channels]
+        part = link.codes[:, link.column : link.column + channels]
+        y = step(exact(y) + registers.link_gain * exact(part))
     if relu:
         y = y.clamp(min=0)
-    y, clipped = _quantise(y, core.output)
+    y, clipped = _quantise(y.float(), registers.output)
     target.codes[:, column : column + channels] = y
     if target.squares is not None:
         target.squares[:, column : column + channels] = y.square()
     return torch.stack([saturated, clipped], dim=1)
+
+
+@dataclass(frozen=True)
+class _Registers:
+    """What the digital unit multiplies and adds, (C,) float32 each, and its output."""
+
+    gain: Tensor
+    offset: Tensor
+    link_gain: float
+    output: Quantiser
+
+
+def _registers(core: CoreCall, bit_true: bool) -> _Registers:
+    """Return the registers of a core; in half precision as halves, in units of output codes.
+
+    A value per code can be far below the smallest half; codes themselves never are.
+    """
+    if not bit_true:
+        return _Registers(core.gain, core.offset, core.link_gain, core.output)
+    unit = core.output.step
+
+    def half(value: Tensor) -> Tensor:
+        return (value / unit).to(torch.float16).float()
+
+    link = float(half(torch.tensor(core.link_gain, dtype=torch.float32)))
+    output = Quantiser(1.0, core.output.limit, core.output.rounds)
+    return _Registers(half(core.gain), half(core.offset), link, output)
+
+
+def _half(values: Tensor) -> Tensor:
+    """Round float64 values to halves, once (a conversion may round to float32 on its way)."""
+    _, exponent = torch.frexp(values)
+    unit = torch.ldexp(torch.ones_like(values), (exponent - 11).clamp(min=-24))
+    return (values / unit).round() * unit
 
 
 def normals(images: int, n: int, first_event: int, key: np.ndarray, device: torch.device) -> Tensor:

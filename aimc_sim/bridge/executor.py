@@ -202,8 +202,8 @@ class _Run:
                 target = out if is_tail else Value(torch.empty_like(charge))
                 column = core.block.col_start if is_tail else 0
                 counts = self.convert(
-                    charge, variance, link, core, self.plan.adc, self.first_event,
-                    layer.relu and is_tail, target, column,
+                    charge, variance, link, core, self.plan.adc, self.plan.bit_true,
+                    self.first_event, layer.relu and is_tail, target, column,
                 )  # fmt: skip
                 self._count(layer, charge, counts)
                 link = Link(target.codes, 0)

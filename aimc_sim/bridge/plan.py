@@ -103,6 +103,7 @@ class Plan:
     last_use : by value name, index of the last call that reads it.
     squared : names of values whose squares are needed for the read noise.
     adc : Quantiser of every ADC, in units of charge.
+    bit_true : the digital units compute in half precision.
     device : where the tensors are.
     """
 
@@ -112,6 +113,7 @@ class Plan:
     last_use: Mapping[str, int]
     squared: frozenset[str]
     adc: Quantiser
+    bit_true: bool
     device: torch.device
 
 
@@ -164,7 +166,8 @@ def build(
         if isinstance(call, LayerCall) and call.dac is None and _is_noisy(call)
     }
     adc = converters.adc(spec.core)
-    return Plan(image, tuple(calls), quantisers, last_use, frozenset(squared), adc, device)
+    half = spec.core.ldpu.bit_true
+    return Plan(image, tuple(calls), quantisers, last_use, frozenset(squared), adc, half, device)
 
 
 def _is_noisy(call: LayerCall) -> bool:

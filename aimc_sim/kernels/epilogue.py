@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import point, serial
+from .ldpu import _add_link_half, _quantise_half, _scale_half, _to_half
 from .math32 import bits_float, f32, float_bits
 from .normal import fill, padded
 
@@ -15,7 +16,7 @@ BLOCK = 2048
 @serial
 def epilogue(
     charge, variance, link, gain, offset, adc, link_gain, relu, requantise,
-    noise_key, first_event, link_column, column, out, squares, counts,
+    noise_key, first_event, link_column, column, half, out, squares, counts,
 ):  # fmt: skip
     """Add read noise, convert, scale, add the link input, rectify, requantise.
 
@@ -39,6 +40,9 @@ def epilogue(
     first_event : int64, event number of image 0 of this call.
     link_column, column : int64, first column of ``link`` that this core reads, and of ``out``
         that it writes.
+    half : bool
+        The digital unit computes in half precision, bit for bit as :mod:`aimc_sim.core.ldpu`;
+        gain, offset, link_gain and 1 / scale must then be halves.
     out : (B, P, K) float32, written.
     squares : (B, P, K) uint16, bfloat16 bits of ``out**2``, written; (1, 1, 1) if not wanted.
     counts : (B, 2) int64, ADC saturations and output clippings, added to.
@@ -64,12 +68,24 @@ def epilogue(
             if noisy:
                 _add_noise(z, variance[i].reshape(pixels * columns)[first:last], noise[first:last])
             counts[i, 0] += _quantise(z, adc[0], adc[1], adc[2] != f32(0.0))
-            _scale(z, gains, offsets)
+            if half:
+                _to_half(z)
+                _scale_half(z, gains, offsets)
+            else:
+                _scale(z, gains, offsets)
             if linked:
-                _add_link(z, _part(link[i, start:stop], link_column, columns), link_gain)
+                part = _part(link[i, start:stop], link_column, columns)
+                if half:
+                    _add_link_half(z, part, link_gain)
+                else:
+                    _add_link(z, part, link_gain)
             if relu:
                 _rectify(z)
-            counts[i, 1] += _quantise(z, requantise[0], requantise[1], requantise[2] != f32(0.0))
+            rounds = requantise[2] != f32(0.0)
+            if half:
+                counts[i, 1] += _quantise_half(z, requantise[0], requantise[1], rounds)
+            else:
+                counts[i, 1] += _quantise(z, requantise[0], requantise[1], rounds)
             _store(z, out[i, start:stop], column, columns)
             if square:
                 _store_squares(z, squares[i, start:stop], column, columns)

@@ -77,6 +77,9 @@ class LdpuSpec(Spec):
     output_bits: int | None = quantity("bit", "activations between layers; None = float", 8, ge=2)
     link_bits: int | None = quantity("bit", "partial sums on links; None = float", 8, ge=2)
     clock_hertz: float = quantity("Hz", "one output per clock", 400e6, gt=0)
+    bit_true: bool = quantity(
+        "-", "half precision at every step, as on the chip; else single", False, later=True
+    )
     source: str = ""
 
 

@@ -21,12 +21,15 @@ def test_normals_are_the_same_draws():
         np.testing.assert_allclose(found[i], expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:layer")
 @pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("bit_true", [False, True])
 @pytest.mark.parametrize("preset", ["hermes-odp", "hermes-tdp-1-phase", "ideal"])
-def test_both_paths_agree(name, preset, monkeypatch):
+def test_both_paths_agree(name, preset, bit_true, monkeypatch):
     model, shape = NETS[name]
     images = torch.randn((24, *shape), generator=torch.Generator().manual_seed(6))
-    chip = aimc_sim.Chip.from_model(model, presets.by_name(preset))
+    spec = presets.by_name(preset).with_({"core.ldpu.bit_true": bit_true})
+    chip = aimc_sim.Chip.from_model(model, spec)
     chip.calibrate(images).program(1).at("1 h").compensate("gdc")
     compiled = chip(images, first_image=0)
     saturated = [chip.counts[layer.name].output_clipped for layer in chip.image.layers]
@@ -39,6 +42,42 @@ def test_both_paths_agree(name, preset, monkeypatch):
     assert ((plain - compiled).abs() < 1e-5 * compiled.abs().max()).float().mean() > 0.8
     again = [chip.counts[layer.name].output_clipped for layer in chip.image.layers]
     assert np.abs(np.array(saturated) - again).max() <= 2
+
+
+@pytest.mark.filterwarnings("ignore:layer")
+def test_bit_true_equals_the_local_unit(monkeypatch):
+    """One layer on one core, no noise: every INT8 code is the one of the reference unit."""
+    from aimc_sim.core import converters, ldpu, tile
+
+    model, shape = NETS["asymmetric_300x40"]
+    model = model[0]  # 300 x 40: two cores, one partial sum between them
+    images = torch.randn((40, *shape), generator=torch.Generator().manual_seed(8))
+    spec = presets.hermes("odp").with_({"core.pcm.read_noise": None, "core.ldpu.bit_true": True})
+    chip = aimc_sim.Chip.from_model(model, spec).calibrate(images).program(2)
+    found = chip(images).numpy()
+    plan = chip._build_plan()
+    (head, tail), core = plan.calls[0].chains[0], spec.core
+    step = plan.quantisers[plan.image.input].step
+    codes = np.clip(np.rint(images.numpy() / step), -127, 127)
+    link = None
+    for call in (head, tail):
+        now = chip._look()[call.block.core]
+        part = codes[:, call.block.row_start : call.block.row_stop]
+        adc = tile.read(now, part, core, np.random.default_rng(0))
+        unit = call.output.step
+        registers = ldpu.Registers(
+            scale=call.gain.numpy() / np.float32(unit), offset=call.offset.numpy() / unit,
+            link_scale=np.float32(call.link_gain) / np.float32(unit),
+        )  # fmt: skip
+        link, _ = ldpu.run(registers, *ldpu.split(adc), link)
+    differ = (np.rint(found / unit) != link).mean()
+    assert differ < 2e-3  # an ADC code may round the other way in single precision
+    float_chip = aimc_sim.Chip.from_model(
+        model, spec.with_({"core.ldpu.bit_true": False})
+    ).calibrate(images).program(2)  # fmt: skip
+    plain = float_chip(images).numpy()
+    assert 0 < (np.rint(found / unit) != np.rint(plain / unit)).mean() < 0.1
+    assert converters.adc(core).rounds
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")

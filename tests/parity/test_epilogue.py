@@ -25,7 +25,7 @@ def run(charge, gain, offset, link, link_gain, relu, adc, out, variance=NO_BITS,
     rows = [np.array([1 / q[0], q[1], q[2]], np.float32) for q in (adc, out)]
     epilogue(
         charge, variance, link, gain, offset, rows[0], np.float32(link_gain), relu, rows[1],
-        KEY, first_event, 0, 0, result, squares, counts,
+        KEY, first_event, 0, 0, False, result, squares, counts,
     )  # fmt: skip
     return result, counts
 
@@ -66,7 +66,7 @@ def test_squares_and_slices(rng):
     ideal = np.array([1, np.inf, 0], np.float32)
     epilogue(
         charge, NO_BITS, link, ones, zeros, ideal, np.float32(2), False, ideal, KEY, 0, 1, 3,
-        out, squares, np.zeros((2, 2), np.int64),
+        False, out, squares, np.zeros((2, 2), np.int64),
     )  # fmt: skip
     np.testing.assert_allclose(out[:, :, 3:7], charge + 2 * link[:, :, 1:5], rtol=1e-6)
     assert (out[:, :, :3] == 7).all()

@@ -1,0 +1,148 @@
+"""How input codes become voltages in time: pulse widths, phases, bit planes.
+
+A PWM input of magnitude x holds its row at the read voltage for x steps of the modulator, all
+pulses starting together; the sign selects the line that is driven. Bit-serial inputs apply one
+bit of the magnitude at a time, least significant first, each for the same short while, and the
+ADC's results are shifted and added. Both are the reference form of what a core does; a network
+runs on mean currents.
+
+Source: JSSC 57, 1027 (2022), doi:10.1109/JSSC.2022.3140414 (pulse widths of 1 ns, window of
+128 ns; bit-serial: 7 magnitude bits, about 5 ns each); four phases: arXiv:2212.02872.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..spec import DacSpec
+
+PHASES = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+"""Signs of (input, weight) in the four modulations of a 4-phase read; the product is the sign
+with which a phase enters the result."""
+
+BIT_SECONDS = 5e-9
+"""Integration time of one bit plane."""
+
+
+def window_seconds(dac: DacSpec) -> float:
+    """Return the integration time of one PWM modulation: 128 ns for 8 bits and 1 ns."""
+    return (dac.max_code + 1) * dac.lsb_seconds
+
+
+def bit_serial_seconds(dac: DacSpec, bit_seconds: float = BIT_SECONDS) -> float:
+    """Return the integration time of one bit-serial modulation: 35 ns for 7 magnitude bits."""
+    return magnitude_bits(dac) * bit_seconds
+
+
+def magnitude_bits(dac: DacSpec) -> int:
+    """Return how many bit planes a magnitude has."""
+    return dac.max_code.bit_length()
+
+
+def pulse_ends(codes: np.ndarray, dac: DacSpec) -> np.ndarray:
+    """Return when the pulses of integer codes (N, R) end, in seconds after the common start."""
+    return np.abs(_integers(codes, dac)) * dac.lsb_seconds
+
+
+def active(codes: np.ndarray, dac: DacSpec) -> np.ndarray:
+    """Return (N, L, R) int8: the sign of every input whose pulse is on in each of L slices.
+
+    A slice lasts one step of the modulator; no pulse ends inside one, so sums over slices are
+    exact integrals. L = max_code + 1: in the last slice all pulses are over.
+    """
+    codes = _integers(codes, dac)
+    step = np.arange(dac.max_code + 1)
+    on = np.abs(codes)[:, None, :] > step[:, None]
+    return on * np.sign(codes)[:, None, :].astype(np.int8)
+
+
+def sliced_amperes(
+    codes: np.ndarray, siemens: np.ndarray, v_read_volts: float, dac: DacSpec
+) -> np.ndarray:
+    """Return the (N, L, C) column currents in every slice of a PWM modulation, in amperes.
+
+    Parameters
+    ----------
+    codes : (N, R) int
+    siemens : (R, C) float64
+        Conductance that a driven row adds, signed.
+    v_read_volts : float, volts
+    dac : DacSpec
+    """
+    return active(codes, dac).astype(np.float64) @ (siemens * v_read_volts)
+
+
+def mean_amperes(
+    codes: np.ndarray, siemens: np.ndarray, v_read_volts: float, dac: DacSpec
+) -> np.ndarray:
+    """Return the (N, C) column currents averaged over the window, in amperes."""
+    share = np.asarray(codes, np.float64) / (dac.max_code + 1)
+    return share @ (siemens * v_read_volts)
+
+
+def phases(
+    codes: np.ndarray, positive: np.ndarray, negative: np.ndarray
+) -> tuple[tuple[int, np.ndarray, np.ndarray], ...]:
+    """Return the four modulations of a 4-phase read: (sign of the result, codes, siemens).
+
+    One polarity of inputs meets one polarity of weights at a time, all under the same read
+    voltage, so that every current flows in the same direction.
+    """
+    magnitude = {1: np.maximum(codes, 0), -1: np.maximum(-np.asarray(codes), 0)}
+    siemens = {1: positive, -1: negative}
+    return tuple((x * w, magnitude[x], siemens[w]) for x, w in PHASES)
+
+
+def bit_planes(codes: np.ndarray, dac: DacSpec) -> np.ndarray:
+    """Return (B, N, R) int8 planes in {-1, 0, 1}, least significant first.
+
+    ``codes = sum over b of 2^b planes[b]``.
+    """
+    codes = _integers(codes, dac)
+    bit = np.arange(magnitude_bits(dac))[:, None, None]
+    return ((np.abs(codes) >> bit & 1) * np.sign(codes)).astype(np.int8)
+
+
+def bit_serial(
+    codes: np.ndarray,
+    siemens: np.ndarray,
+    v_read_volts: float,
+    dac: DacSpec,
+    convert: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Read bit plane after bit plane; shift and add what the ADC makes of each.
+
+    Parameters
+    ----------
+    codes : (N, R) int
+    siemens : (R, C) float64, signed
+    v_read_volts : float, volts
+    dac : DacSpec
+    convert : function
+        Static column currents (N, C), in amperes, to the ADC's result for one plane.
+
+    Returns
+    -------
+    (N, C) float64
+        ``sum of 2^b convert(i_b)``: in amperes x codes if ``convert`` returns amperes, and then
+        ``codes @ siemens * v_read_volts`` for an ideal ADC. The error of a plane is multiplied
+        by its 2^b, the larger the more significant.
+    """
+    unit = siemens * v_read_volts
+    planes = bit_planes(codes, dac).astype(np.float64)
+    return sum(2.0**b * convert(plane @ unit) for b, plane in enumerate(planes))
+
+
+def _integers(codes: np.ndarray, dac: DacSpec) -> np.ndarray:
+    codes = np.asarray(codes)
+    if not np.array_equal(codes, np.rint(codes)):
+        raise ValueError("input codes must be integers: quantise them first (converters)")
+    codes = codes.astype(np.int64)
+    if codes.size and np.abs(codes).max() > dac.max_code:
+        raise ValueError(
+            f"input code {int(np.abs(codes).max())} exceeds the modulator's largest magnitude "
+            f"{dac.max_code}"
+        )
+    return codes
