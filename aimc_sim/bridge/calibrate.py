@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import torch
@@ -10,12 +11,16 @@ from torch.nn import functional as F
 
 from ..chip.image import AnalogLayer, ChipImage
 from ..chip.state import Ranges, link_name
+from ..core import gmax
 from ..spec import ChipSpec
 from . import digital
 from .blocks import as_maps, block_kernel, convolve
+from .plan import value_quantisers
 
 
-def float_walk(image: ChipImage, x: Tensor, see=lambda name, value: None) -> Tensor:
+def float_walk(
+    image: ChipImage, x: Tensor, see=lambda name, value: None, enter=lambda layer, x: None
+) -> Tensor:
     """Run the image's network in float32 with exact weights.
 
     Parameters
@@ -24,6 +29,8 @@ def float_walk(image: ChipImage, x: Tensor, see=lambda name, value: None) -> Ten
     x : (B, ...) float32 tensor
     see : callable(name, tensor), optional
         Called with every value and every partial sum that would be turned into integers.
+    enter : callable(AnalogLayer, tensor), optional
+        Called with every analog layer and its input maps (B, channels, H, W).
 
     Returns
     -------
@@ -33,6 +40,7 @@ def float_walk(image: ChipImage, x: Tensor, see=lambda name, value: None) -> Ten
     see(image.input, x)
     for step in image.steps:
         if isinstance(step, AnalogLayer):
+            enter(step, as_maps(step, values[step.source]))
             y = _float_layer(step, values, see)
         else:
             y = digital.apply(step.op, [values[name] for name in step.sources], step.attrs)
@@ -65,6 +73,9 @@ def _float_layer(layer: AnalogLayer, values: dict[str, Tensor], see) -> Tensor:
     y = F.relu(y) if layer.relu else y
     return y[:, :, 0, 0] if layer.kind == "linear" else y
 
+
+G_MAX_IMAGES, G_MAX_INPUTS = 16, 512
+"""Calibration images and input vectors per layer behind the g_max of every core."""
 
 MSE_SAMPLES = 2**16
 """Values of a batch that are kept for the search of a range, evenly spaced over the batch."""
@@ -103,20 +114,60 @@ def measure(image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec) -> Rang
             largest = size.kthvalue(rank).values.item()
         seen[name] = max(seen.get(name, 0.0), largest)
 
+    some = None
     with torch.inference_mode():
         for batch in batches:
             images += len(batch)
+            some = batch[:G_MAX_IMAGES]
             if batch.ndim == 4:
                 batch = batch.contiguous(memory_format=torch.channels_last)
             float_walk(image, batch, see)
         for name, parts in kept.items():
             bits = spec.core.ldpu.link_bits if name in links else spec.core.ldpu.output_bits
             seen[name] = best_range(torch.cat(parts), seen[name], bits)
-    return Ranges(
+    ranges = Ranges(
         values={name: size for name, size in seen.items() if name not in links},
         links={name: size for name, size in seen.items() if name in links},
         images=images,
     )
+    if spec.core.g_max_rule == "bit-line" and some is not None:
+        return dataclasses.replace(ranges, g_max_siemens=g_max_of_cores(image, some, spec, ranges))
+    return ranges
+
+
+def g_max_of_cores(
+    image: ChipImage, images: Tensor, spec: ChipSpec, ranges: Ranges
+) -> dict[str, float]:
+    """Return the g_max of every block, by name, that keeps its bit-line currents in range.
+
+    Parameters
+    ----------
+    image : ChipImage
+    images : (B, ...) float32 tensor
+        A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them.
+    spec : ChipSpec
+    ranges : Ranges
+    """
+    found: dict[str, float] = {}
+    quantisers = value_quantisers(image, spec, ranges)
+
+    def enter(layer: AnalogLayer, x: Tensor) -> None:
+        rows = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+        rows = rows.transpose(1, 2).reshape(-1, rows.shape[1])
+        rows = rows[:: -(-len(rows) // G_MAX_INPUTS)]
+        held, top = quantisers[layer.source], spec.core.dac.max_code
+        full = held.step * held.limit if held.rounds else float(x.abs().max()) or 1.0
+        codes = (rows / full * top).round().clamp(-top, top).numpy()
+        for block in layer.blocks:
+            part = slice(block.row_start, block.row_stop)
+            weight = layer.weight[part, block.col_start : block.col_stop]
+            found[link_name(block)] = gmax.largest_siemens(
+                weight, spec.core, codes[:, part], current="peak"
+            )
+
+    with torch.inference_mode():
+        float_walk(image, images, enter=enter)
+    return found
 
 
 def best_range(magnitudes: Tensor, largest: float, bits: int | None) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,12 +12,13 @@ from torch import Tensor, nn
 
 from .. import mapping, presets, store, units
 from ..chip import state as chip_state
-from ..chip.image import AnalogLayer, ChipImage
+from ..chip.image import ChipImage
 from ..chip.state import ChipState, Ranges
 from ..core import compensation, tile, weights
 from ..errors import NotProgrammedError
 from ..spec import ChipSpec
 from . import adapt, calibrate, clipping, executor, plan
+from .images import as_input
 from .report import Report
 from .trace import trace
 
@@ -99,7 +99,7 @@ class Chip:
         if isinstance(batches, (Tensor, np.ndarray)):
             batches = [batches]
         tensors = (
-            self._images(batch[0] if isinstance(batch, (tuple, list)) else batch)
+            as_input(self.image, batch[0] if isinstance(batch, (tuple, list)) else batch)
             for batch in batches
         )
         ranges = calibrate.measure(self.image, tensors, self.spec)
@@ -117,7 +117,8 @@ class Chip:
         seed : int
             The same seed gives the same devices, whatever else was simulated.
         """
-        self.state = chip_state.program(self.image, self.spec, int(seed))
+        self._needs_g_max()
+        self.state = chip_state.program(self.image, self.spec, int(seed), ranges=self.ranges)
         self.time_seconds, self.images_seen = 0.0, 0
         self.corrections = {}
         self._plan = self._references = self._tiles = None
@@ -149,8 +150,9 @@ class Chip:
         if self.state is None:
             raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
         self.state = chip_state.program(
-            self.image, self.spec, self.state.seed, self.time_seconds, self.state.cycle + 1
-        )
+            self.image, self.spec, self.state.seed, self.time_seconds, self.state.cycle + 1,
+            self.ranges,
+        )  # fmt: skip
         self.images_seen = 0
         self.corrections = {}
         self._plan = self._references = self._tiles = None
@@ -186,7 +188,7 @@ class Chip:
         doi:10.1038/s41467-020-16108-9; see :mod:`aimc_sim.bridge.adapt`. The new statistics stay
         until this is called again or the chip is programmed; :meth:`compensate` acts below them.
         """
-        x = self._images(images)
+        x = as_input(self.image, images)
         self.corrections = {}
         self._prepare(x)
         # Far above the numbers of images that are run: no draw is used twice.
@@ -225,7 +227,7 @@ class Chip:
         -------
         (B, outputs) float32 tensor
         """
-        x = self._images(images)
+        x = as_input(self.image, images)
         self._prepare(x)
         if self._plan is None:
             self._plan = adapt.apply(self._build_plan(), self.corrections)
@@ -247,6 +249,13 @@ class Chip:
                     stacklevel=3,
                 )
             self.calibrate(x)
+
+    def _needs_g_max(self) -> None:
+        if self.spec.core.g_max_rule == "bit-line" and self.ranges is None:
+            raise ValueError(
+                "core.g_max_rule = 'bit-line' chooses g_max from calibration images; call "
+                "chip.calibrate(batches) before chip.program()"
+            )
 
     def _needs_ranges(self) -> bool:
         core = self.spec.core
@@ -280,30 +289,6 @@ class Chip:
             core: compensation.factors(self._references[core], later[core], self.compensation)
             for core in later
         }
-
-    def _images(self, images: Tensor | np.ndarray) -> Tensor:
-        x = torch.as_tensor(images)
-        readers = [s for s in self.image.steps if self.image.input in s.sources]
-        first = next((s for s in readers if isinstance(s, AnalogLayer)), None)
-        is_conv = first is not None and first.kind == "conv2d"
-        if is_conv:
-            wanted = first.weight.shape[0] // math.prod(first.kernel_size)
-            fits, shape = x.ndim == 4 and x.shape[1] == wanted, f"(batch, {wanted}, height, width)"
-        elif first is not None:
-            wanted = first.weight.shape[0]
-            fits, shape = x.ndim == 2 and x.shape[1] == wanted, f"(batch, {wanted})"
-        else:
-            fits, shape = x.ndim >= 2, "(batch, ...)"
-        if not fits or len(x) == 0:
-            raise ValueError(
-                f"images have the shape {tuple(x.shape)}; the network's first layer wants {shape} "
-                "with at least one image"
-            )
-        x = x.to(torch.float32)
-        if not torch.isfinite(x).all():
-            bad = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
-            raise ValueError(f"image {bad} holds NaN or infinity; clean the images first")
-        return x
 
     # ------------------------------------------------------------------ looking
 

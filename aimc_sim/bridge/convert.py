@@ -17,9 +17,10 @@ from torch import Tensor
 from ..core.converters import Quantiser
 from ..kernels.epilogue import epilogue
 from ..kernels.normal import LANES
-from .plan import CoreCall
+from .plan import CoreCall, Oscillators
 
 _NO_LINK = np.zeros((1, 1, 1), np.float32)
+_NO_BOUNDS = np.zeros(2, np.float32)
 _NO_BITS = np.zeros((1, 1, 1), np.uint16)
 
 
@@ -73,6 +74,8 @@ def convert_compiled(
         _NO_BITS if variance is None else _bits(variance),
         _NO_LINK if link is None else _pixels(link.codes),
         registers.gain.numpy(), registers.offset.numpy(), _row(adc),
+        _NO_LINK if core.oscillators is None else core.oscillators.table.numpy(),
+        _NO_BOUNDS if core.oscillators is None else core.oscillators.bounds.numpy(),
         np.float32(0.0 if link is None else registers.link_gain),
         relu, _row(registers.output), core.noise_key,
         first_event, 0 if link is None else link.column, column, bit_true,
@@ -97,7 +100,10 @@ def convert_plain(
         xi = normals(batch, channels * height * width, first_event, core.noise_key, charge.device)
         xi = xi.view(batch, height, width, channels).permute(0, 3, 1, 2)
         z = z + variance.float().sqrt() * xi
-    z, saturated = _quantise(z, adc)
+    if core.oscillators is None:
+        z, saturated = _quantise(z, adc)
+    else:
+        z, saturated = _oscillate(z, core.oscillators)
     registers = _registers(core, bit_true)
     gain, offset = registers.gain[:, None, None], registers.offset[:, None, None]
     # In half precision every step is exact in double precision before its one rounding.
@@ -178,6 +184,22 @@ def normals(images: int, n: int, first_event: int, key: np.ndarray, device: torc
     # (images, word, pair, tile, lane) -> tile, normal of the tile's row, lane
     ordered = pairs.permute(0, 3, 1, 2, 4).reshape(images, tiles * 8 * LANES)
     return ordered[:, :n].contiguous()
+
+
+def _oscillate(charge: Tensor, adc: Oscillators) -> tuple[Tensor, Tensor]:
+    slope, bend, lift, gain, offset = adc.table[:, :, :, None, None]
+    limit, dead = adc.bounds
+    negative = charge < -dead
+    size = charge.abs()
+    outside = (size > limit).flatten(1).sum(1)
+    size = torch.minimum(size, limit)
+
+    def of(pair: Tensor) -> Tensor:
+        return torch.where(negative, pair[1], pair[0])
+
+    count = (of(slope) * size / (1 + of(bend) * size) + of(lift)).round()
+    value = torch.where(count > 0, of(gain) * count + of(offset), torch.zeros_like(count))
+    return torch.where(negative, -value, value), outside
 
 
 def _quantise(values: Tensor, quantiser: Quantiser) -> tuple[Tensor, Tensor]:

@@ -230,10 +230,16 @@ class _Run:
         if core.negative is not None and part.amin() < 0:
             charge = charge + convolve(layer, part.clamp(max=0), core.negative)
         charge = _channels_last(charge[: self.batch])
-        if core.variance is None:
-            return charge, None
-        variance = convolve(layer, squares[:, core.channels], core.variance)
-        return charge, _channels_last(variance[: self.batch])
+        variance = None
+        if core.variance is not None:
+            variance = convolve(layer, squares[:, core.channels], core.variance)
+            variance = _channels_last(variance[: self.batch])
+        if core.oscillators is not None and core.oscillators.rounding.any():
+            signed = int(part.amin() < 0)
+            more = core.oscillators.rounding[signed][:, None, None].to(torch.bfloat16)
+            variance = more.expand_as(charge) if variance is None else variance + more
+            variance = _channels_last(variance)
+        return charge, variance
 
     def _count(self, layer: AnalogLayer, charge: Tensor, counts: Tensor) -> None:
         total = self.counts[layer.name]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..chip.image import AnalogLayer, Block, ChipImage, DigitalStep
 from ..chip.state import ChipState, Ranges, link_name
-from ..core import converters, tile
+from ..core import converters, oscillators, tile
 from ..core.converters import Quantiser
 from ..rng import Purpose
 from ..spec import ChipSpec
@@ -73,6 +73,26 @@ class CoreCall:
     link_gain: float
     output: Quantiser
     noise_key: np.ndarray
+    oscillators: Oscillators | None = None
+
+
+@dataclass(frozen=True)
+class Oscillators:
+    """Converters of a core that are circuits, see :class:`aimc_sim.core.adc.AdcColumns`.
+
+    Attributes
+    ----------
+    table : (5, 2, C) float32
+        slope, bend, lift, gain, offset; values in nominal counts.
+    bounds : (2,) float32
+        limit, dead.
+    rounding : (2, C) float32
+        Variance of the roundings left out, for inputs that are never and that may be negative.
+    """
+
+    table: Tensor
+    bounds: Tensor
+    rounding: Tensor
 
 
 @dataclass(frozen=True)
@@ -258,4 +278,18 @@ class _Builder:
             noise_key=np.array(
                 key.child(Purpose.MVM_NOISE).at_time(self.moment.t_seconds).words(), np.uint32
             ),
+            oscillators=self._oscillators(now),
+        )
+
+    def _oscillators(self, now: tile.TileNow) -> Oscillators | None:
+        found, core = now.oscillators, self.spec.core
+        if found is None:
+            return None
+        table = np.stack([found.slope, found.bend, found.lift, found.gain, found.offset])
+        rounding = [oscillators.rounding_variance(found, core, signed) for signed in (False, True)]
+        rounding = [np.zeros(table.shape[2]) if r is None else r for r in rounding]
+        return Oscillators(
+            torch.from_numpy(table).to(self.device),
+            torch.tensor([found.limit, found.dead], dtype=torch.float32, device=self.device),
+            torch.from_numpy(np.stack(rounding).astype(np.float32)).to(self.device),
         )

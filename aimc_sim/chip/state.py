@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,11 +26,15 @@ class Ranges:
         By :func:`link_name`: partial sums that travel from one core to the next.
     images : int
         Calibration images behind the numbers.
+    g_max_siemens : mapping
+        By :func:`link_name` of the block on a core: the largest g_max whose bit-line currents
+        the ADCs accept; empty if the device's holds everywhere.
     """
 
     values: Mapping[str, float]
     links: Mapping[str, float]
     images: int
+    g_max_siemens: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,9 @@ def link_name(block: Block) -> str:
 
 
 def program(
-    image: ChipImage, spec: ChipSpec, seed: int, at_seconds: float = 0.0, cycle: int = 0
-) -> ChipState:
+    image: ChipImage, spec: ChipSpec, seed: int, at_seconds: float = 0.0, cycle: int = 0,
+    ranges: Ranges | None = None,
+) -> ChipState:  # fmt: skip
     """Program every core of an image; the same seed gives the same devices.
 
     Parameters
@@ -91,6 +96,8 @@ def program(
         Moment of the programming on the chip's clock.
     cycle : int
         Number of the programming: later ones write the same devices with new pulses.
+    ranges : Ranges, optional
+        For the g_max of every core, where the specification asks for it.
 
     Returns
     -------
@@ -103,8 +110,9 @@ def program(
                 block.row_start : block.row_stop, block.col_start : block.col_stop
             ]
             tiles[block.core] = programming.program(
-                weight, spec.core, core_key(seed, block.core), cycle
-            )
+                weight, spec.core, core_key(seed, block.core), cycle,
+                None if ranges is None else ranges.g_max_siemens.get(link_name(block)),
+            )  # fmt: skip
     return ChipState(seed, tiles, at_seconds, cycle)
 
 

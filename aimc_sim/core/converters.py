@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..spec import CoreSpec
+from . import oscillators
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,12 @@ def adc(core: CoreSpec) -> Quantiser:
     window in which their pulse is on, add up to ``full_scale / v_read``.
     """
     spec = core.adc
+    if spec.kind == "cco":
+        # The unit of its corrected codes; the circuit itself is in `oscillators`.
+        step = oscillators.nominal_step(core)
+        return Quantiser(
+            step, spec.full_scale_amperes / oscillators.amperes_per_charge(core) / step, True
+        )
     if spec.full_scale_amperes is None:
         return Quantiser(1.0, math.inf, False)
     siemens = spec.full_scale_amperes / core.read.v_read_volts

@@ -95,6 +95,8 @@ def high_impedance_correction(
     the pulse lengths' mean difference is 2 / sqrt(3) of their spread, as it is for a uniform law.
     One product with ``reach`` and a few sums per input vector.
     """
+    if mode not in ("4-phase", "1-phase"):
+        raise ValueError(f"mode = {mode!r}: a read is '4-phase' or '1-phase'")
     codes = np.asarray(codes, np.float64)
     if mode == "4-phase" and (codes < 0).any():
         parts = (np.maximum(codes, 0), np.maximum(-codes, 0))
@@ -103,7 +105,8 @@ def high_impedance_correction(
     length = np.abs(codes)
     driven = (length > 0).sum(axis=1)
     total, square = length.sum(axis=1), (length**2).sum(axis=1)
-    spread = np.sqrt(np.maximum(driven * square / np.maximum(total, 1e-300) ** 2 - 1, 0))
+    relative = driven * square / np.where(total > 0, total, 1.0) ** 2  # 1 + (spread / mean)^2
+    spread = np.sqrt(np.maximum(relative - 1, 0))
     falls = np.maximum(1 - spread / math.sqrt(3), 0) * (np.sign(codes) @ idle.weight)
     coupled = 1 - (1 - length / max_code) @ idle.share
     start = codes @ idle.weight

@@ -11,7 +11,13 @@ from . import gradient, weights
 from .tile import TileState, address
 
 
-def program(weight: np.ndarray, core: CoreSpec, key: Key, cycle: int = 0) -> TileState:
+def program(
+    weight: np.ndarray,
+    core: CoreSpec,
+    key: Key,
+    cycle: int = 0,
+    g_max_siemens: float | None = None,
+) -> TileState:
     """Program a block of weights, (R, C) with R <= core.rows and C <= core.cols.
 
     Cells outside the block hold no devices that are read: they draw no current.
@@ -25,6 +31,8 @@ def program(weight: np.ndarray, core: CoreSpec, key: Key, cycle: int = 0) -> Til
     cycle : int
         Number of the programming, 0 the first; what belongs to the devices stays, what belongs
         to a pulse is drawn anew.
+    g_max_siemens : float, siemens, optional
+        Of this core, if lower than the device's; see :mod:`aimc_sim.core.gmax`.
 
     Returns
     -------
@@ -35,7 +43,7 @@ def program(weight: np.ndarray, core: CoreSpec, key: Key, cycle: int = 0) -> Til
             f"a block of {weight.shape[0]} x {weight.shape[1]} weights does not fit a crossbar of "
             f"{core.rows} x {core.cols} cells; split it first (aimc_sim.mapping.split)"
         )
-    targets = weights.to_targets(weight, core)
+    targets = weights.to_targets(weight, core, g_max_siemens)
     scheme = core.pcm.programming
     if scheme is not None and scheme.scheme == "gradient":
         state, report = gradient.write(targets.request, core, key, cycle)

@@ -14,7 +14,8 @@ from ..device import pcm
 from ..device.programming import ProgrammingReport
 from ..rng import Key
 from ..spec import CoreSpec
-from . import weights
+from . import oscillators, weights
+from .adc import AdcColumns, apply
 from .converters import adc
 
 
@@ -52,11 +53,14 @@ class TileNow:
         The same for a negative input, where it differs (1-phase reads).
     variance : (R, C) float32 or None
         Variance of the relative conductance that is drawn anew in every MVM.
+    oscillators : AdcColumns or None
+        The core's converters where they are circuits with a spread; None: all alike.
     """
 
     net: np.ndarray
     net_negative: np.ndarray | None
     variance: np.ndarray | None
+    oscillators: AdcColumns | None = None
 
 
 def address(core: CoreSpec) -> pcm.Address:
@@ -83,15 +87,17 @@ def at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> TileNow:
     variance = None
     if now.fresh is not None:
         variance = ((now.fresh * unit) ** 2).sum(axis=0)
-    net_negative = None
+    net_negative = circuits = None
+    if core.adc.kind == "cco":
+        circuits = oscillators.of_core(core, key, relative.shape[2])
     polarity = core.read.polarity
     if polarity is None:
-        return TileNow(weights.net(relative), None, variance)
+        return TileNow(weights.net(relative), None, variance, circuits)
     other = relative * (1 + pcm.polarity_delta(relative.shape, polarity, address(core), key))
     half = relative.shape[0] // 2
     net = relative[:half].sum(axis=0) - other[half:].sum(axis=0)
     net_negative = other[:half].sum(axis=0) - relative[half:].sum(axis=0)
-    return TileNow(net, net_negative, variance)
+    return TileNow(net, net_negative, variance, circuits)
 
 
 def charge(now: TileNow, codes: np.ndarray) -> np.ndarray:
@@ -122,7 +128,15 @@ def read(
     ``codes^2 @ variance``: exact, not an approximation.
     """
     z = charge(now, codes)
+    variance = 0.0
     if now.variance is not None:
-        sigma = np.sqrt(np.asarray(codes, np.float64) ** 2 @ now.variance.astype(np.float64))
-        z = z + sigma * generator.standard_normal(z.shape)
+        variance = np.asarray(codes, np.float64) ** 2 @ now.variance.astype(np.float64)
+    if now.oscillators is not None:
+        signed = bool((np.asarray(codes) < 0).any())
+        rounding = oscillators.rounding_variance(now.oscillators, core, signed)
+        variance = variance + (0.0 if rounding is None else rounding)
+    if np.any(variance):
+        z = z + np.sqrt(variance) * generator.standard_normal(z.shape)
+    if now.oscillators is not None:
+        return apply(now.oscillators, z)[1].astype(np.float64)
     return adc(core).codes(z)

@@ -33,13 +33,15 @@ class Targets:
     siemens_per_weight: np.ndarray
 
 
-def to_targets(weight: np.ndarray, core: CoreSpec) -> Targets:
+def to_targets(weight: np.ndarray, core: CoreSpec, g_max_siemens: float | None = None) -> Targets:
     """Map a block of weights to target conductances.
 
     Parameters
     ----------
     weight : (R, C) float, dimensionless
     core : CoreSpec
+    g_max_siemens : float, siemens, optional
+        Lower than the device's, to keep bit-line currents in range.
 
     Returns
     -------
@@ -66,7 +68,8 @@ def to_targets(weight: np.ndarray, core: CoreSpec) -> Targets:
     if core.weight_scaling == "core":
         largest = np.full_like(largest, largest.max())
     filled = pcm.filled_devices
-    span = filled * pcm.g_max_siemens + (n - filled) * level - idle
+    top = min(g_max_siemens or pcm.g_max_siemens, pcm.g_max_siemens)
+    span = max(0.0, filled * top + (n - filled) * level - idle)
     per_weight = np.divide(span, largest, out=np.ones_like(largest), where=largest > 0)
 
     own = np.stack([weight > 0, weight < 0])

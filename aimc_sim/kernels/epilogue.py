@@ -15,7 +15,7 @@ BLOCK = 2048
 
 @serial
 def epilogue(
-    charge, variance, link, gain, offset, adc, link_gain, relu, requantise,
+    charge, variance, link, gain, offset, adc, oscillators, bounds, link_gain, relu, requantise,
     noise_key, first_event, link_column, column, half, out, squares, counts,
 ):  # fmt: skip
     """Add read noise, convert, scale, add the link input, rectify, requantise.
@@ -33,6 +33,9 @@ def epilogue(
     link : (B, P, L) float32, codes that arrive on the link; (1, 1, 1) if there are none.
     gain, offset : (C,) float32, value per ADC code, and value.
     adc : (3,) float32, 1 / step, largest code, and 1 if codes are rounded.
+    oscillators : (5, 2, C) float32, converters that are circuits: slope, bend, lift, gain, offset
+        by sign of the charge, see :class:`aimc_sim.core.adc.AdcColumns`; (1, 1, 1) for plain ones.
+    bounds : (2,) float32, their full-scale charge and dead zone.
     link_gain : float32, value per link code; 0 if there is no link input.
     relu : bool.
     requantise : (3,) float32, 1 / scale, largest code, and 1 if codes are rounded.
@@ -67,7 +70,10 @@ def epilogue(
             _load(charges[first:last], z)
             if noisy:
                 _add_noise(z, variance[i].reshape(pixels * columns)[first:last], noise[first:last])
-            counts[i, 0] += _quantise(z, adc[0], adc[1], adc[2] != f32(0.0))
+            if oscillators.size > 1:
+                counts[i, 0] += _oscillate(z, oscillators, bounds)
+            else:
+                counts[i, 0] += _quantise(z, adc[0], adc[1], adc[2] != f32(0.0))
             if half:
                 _to_half(z)
                 _scale_half(z, gains, offsets)
@@ -127,6 +133,26 @@ def _quantise(z, per_step, limit, rounds):
         for j in range(z.size):
             z[j] = min(max(z[j], -limit), limit)
     return np.int64(beyond)
+
+
+@point
+def _oscillate(z, table, bounds):
+    """Turn charges into corrected counts in place, column by column; return the saturations."""
+    columns, limit, dead = table.shape[2], bounds[0], bounds[1]
+    beyond = np.int64(0)
+    for p in range(z.size // columns):
+        row = z[p * columns : (p + 1) * columns]
+        for c in range(columns):
+            side = 1 if row[c] < -dead else 0
+            size = abs(row[c])
+            beyond += np.int64(size > limit)
+            size = min(size, limit)
+            count = np.rint(
+                table[0, side, c] * size / (f32(1.0) + table[1, side, c] * size) + table[2, side, c]
+            )
+            value = table[3, side, c] * count + table[4, side, c] if count > f32(0.0) else f32(0.0)
+            row[c] = -value if side == 1 else value
+    return beyond
 
 
 @point

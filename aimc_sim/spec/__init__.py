@@ -8,6 +8,7 @@ source, live in :mod:`aimc_sim.presets`; this room only says which numbers there
 """
 
 from .base import Spec, quantity
+from .cco import CcoAdcSpec
 from .chip import CalibrationSpec, ChipSpec, FabricSpec
 from .core import AdcSpec, CoreSpec, DacSpec, LdpuSpec, PolaritySpec, ReadSpec
 from .device import (
@@ -19,6 +20,7 @@ from .device import (
     StateCurve,
     TemperatureLaw,
 )
+from .gdpu import GdpuSpec
 from .pcm import PcmSpec
 from .writing import (
     AccumulationLaw,
@@ -36,12 +38,14 @@ __all__ = [
     "AccumulationLaw",
     "AdcSpec",
     "CalibrationSpec",
+    "CcoAdcSpec",
     "ChipSpec",
     "CoreSpec",
     "DacSpec",
     "DriftLaw",
     "FabricSpec",
     "FaultSpec",
+    "GdpuSpec",
     "GradientProgramming",
     "LdpuSpec",
     "PcmSpec",

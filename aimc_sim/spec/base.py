@@ -65,7 +65,7 @@ class Spec(BaseModel):
             return type(self).model_validate(data)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "specification"
+            where = _dotted(data, first["loc"]) or "specification"
             value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
             reason = first["msg"].removeprefix("Value error, ")
             raise ValueError(f"{where}{value} is not allowed: {reason}") from None
@@ -101,6 +101,17 @@ class Spec(BaseModel):
     def id(self) -> str:
         """Return the identity: the first 16 hex digits of the SHA-256 of :meth:`id_text`."""
         return hashlib.sha256(self.id_text().encode()).hexdigest()[:16]
+
+
+def _dotted(data: Any, place: tuple[Any, ...]) -> str:
+    """Return the path of a field; pydantic adds the kind of a union's member, which is no field."""
+    path = []
+    for part in place:
+        if isinstance(data, dict) and part not in data:
+            continue
+        path.append(str(part))
+        data = data[part] if isinstance(data, dict) else None
+    return ".".join(path)
 
 
 def _plain(value: Any) -> Any:

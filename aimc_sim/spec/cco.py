@@ -110,6 +110,11 @@ class CcoAdcSpec(Spec):
         return self
 
     @property
+    def bits(self) -> int | None:
+        """Width of a counter, as other converters call it."""
+        return self.counter_bits
+
+    @property
     def counts_per_coulomb(self) -> float:
         """Counts per charge of the mean ADC, linearised."""
         return self.edges_per_period * self.gain_hertz_per_ampere

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from .base import Spec, quantity
+from .cco import CcoAdcSpec
 from .pcm import PcmSpec
 
 
@@ -26,6 +27,9 @@ class DacSpec(Spec):
 class AdcSpec(Spec):
     """Output: one converter per column, symmetric about zero."""
 
+    kind: Literal["symmetric"] = quantity(
+        "-", "rounds and clips, alike for both polarities", "symmetric", later=True
+    )
     bits: int | None = quantity("bit", "sign + magnitude; None = ideal", 10, ge=2, le=24)
     full_scale_amperes: float | None = quantity(
         "A", "largest mean column current; above it the code saturates; None = no limit", gt=0
@@ -42,6 +46,9 @@ class AdcSpec(Spec):
     def max_code(self) -> int | None:
         """Largest magnitude of the output code, or None for an ideal converter."""
         return None if self.bits is None else 2 ** (self.bits - 1) - 1
+
+
+Converter = Annotated[AdcSpec | CcoAdcSpec, Field(discriminator="kind")]
 
 
 class PolaritySpec(Spec):
@@ -93,7 +100,11 @@ class CoreSpec(Spec):
         "-", "largest weight of the core, or of each column, is mapped to g_max", "core"
     )
     dac: DacSpec = quantity("-", "input converter")
-    adc: AdcSpec = quantity("-", "output converter")
+    adc: Converter = quantity("-", "output converter: plain, or an oscillator with counters")
     read: ReadSpec = quantity("-", "read mode")
+    g_max_rule: Literal["device", "bit-line"] = quantity(
+        "-", "g_max of every core: the device's, or lowered until bit-line currents fit the ADC "
+        "(needs calibration before programming)", "device", later=True,
+    )  # fmt: skip
     ldpu: LdpuSpec = quantity("-", "local digital unit")
     source: str = ""

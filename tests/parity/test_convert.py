@@ -9,8 +9,10 @@ from conftest import small_nets
 import aimc_sim
 from aimc_sim import presets
 from aimc_sim.bridge import convert, executor
+from aimc_sim.spec import CcoAdcSpec
 
 NETS = small_nets()
+OSCILLATORS = {"core.adc": CcoAdcSpec(wrong_sign_amperes=1e-7)}
 
 
 def test_normals_are_the_same_draws():
@@ -23,12 +25,12 @@ def test_normals_are_the_same_draws():
 
 @pytest.mark.filterwarnings("ignore:layer")
 @pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("bit_true", [False, True])
+@pytest.mark.parametrize("changes", [{}, {"core.ldpu.bit_true": True}, OSCILLATORS])
 @pytest.mark.parametrize("preset", ["hermes-odp", "hermes-tdp-1-phase", "ideal"])
-def test_both_paths_agree(name, preset, bit_true, monkeypatch):
+def test_both_paths_agree(name, preset, changes, monkeypatch):
     model, shape = NETS[name]
     images = torch.randn((24, *shape), generator=torch.Generator().manual_seed(6))
-    spec = presets.by_name(preset).with_({"core.ldpu.bit_true": bit_true})
+    spec = presets.by_name(preset).with_(changes)
     chip = aimc_sim.Chip.from_model(model, spec)
     chip.calibrate(images).program(1).at("1 h").compensate("gdc")
     compiled = chip(images, first_image=0)

@@ -10,6 +10,7 @@ from aimc_sim.kernels.epilogue import epilogue
 
 NO_BITS = np.zeros((1, 1, 1), np.uint16)
 NO_LINK = np.zeros((1, 1, 1), np.float32)
+NO_BOUNDS = np.zeros(2, np.float32)
 KEY = np.array([4, 5], np.uint32)
 
 
@@ -24,8 +25,9 @@ def run(charge, gain, offset, link, link_gain, relu, adc, out, variance=NO_BITS,
     counts = np.zeros((len(charge), 2), np.int64)
     rows = [np.array([1 / q[0], q[1], q[2]], np.float32) for q in (adc, out)]
     epilogue(
-        charge, variance, link, gain, offset, rows[0], np.float32(link_gain), relu, rows[1],
-        KEY, first_event, 0, 0, False, result, squares, counts,
+        charge, variance, link, gain, offset, rows[0], NO_LINK, NO_BOUNDS,
+        np.float32(link_gain), relu, rows[1], KEY, first_event, 0, 0, False,
+        result, squares, counts,
     )  # fmt: skip
     return result, counts
 
@@ -65,8 +67,8 @@ def test_squares_and_slices(rng):
     link = np.arange(2 * 3 * 6, dtype=np.float32).reshape(2, 3, 6)
     ideal = np.array([1, np.inf, 0], np.float32)
     epilogue(
-        charge, NO_BITS, link, ones, zeros, ideal, np.float32(2), False, ideal, KEY, 0, 1, 3,
-        False, out, squares, np.zeros((2, 2), np.int64),
+        charge, NO_BITS, link, ones, zeros, ideal, NO_LINK, NO_BOUNDS, np.float32(2), False,
+        ideal, KEY, 0, 1, 3, False, out, squares, np.zeros((2, 2), np.int64),
     )  # fmt: skip
     np.testing.assert_allclose(out[:, :, 3:7], charge + 2 * link[:, :, 1:5], rtol=1e-6)
     assert (out[:, :, :3] == 7).all()

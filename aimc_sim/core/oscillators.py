@@ -1,0 +1,81 @@
+"""The oscillator ADCs of one core: drawn and calibrated once, as passes over charges use them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from ..rng import Key, Purpose
+from ..spec import CcoAdcSpec, CoreSpec
+from . import adc
+from .inputs import window_seconds
+
+_CALIBRATION_READS = 99
+"""Path of the reads of the calibration, below the ADCs' purpose: no quantity has that number."""
+
+
+def nominal_step(core: CoreSpec) -> float:
+    """Return the charge (input code x g / g_max) of one count of the mean ADC, linearised."""
+    spec, window = core.adc, window_seconds(core.dac)
+    return 1 / (spec.counts_per_coulomb * window * amperes_per_charge(core))
+
+
+def amperes_per_charge(core: CoreSpec) -> float:
+    """Return the mean current over the window of a unit of charge."""
+    siemens = core.pcm.g_max_siemens * core.dac.lsb_seconds / window_seconds(core.dac)
+    return siemens * core.read.v_read_volts
+
+
+@functools.lru_cache(maxsize=256)
+def of_core(core: CoreSpec, key: Key, columns: int) -> adc.AdcColumns:
+    """Return the ADCs of the first columns of a core, corrected values in nominal counts.
+
+    Parameters
+    ----------
+    core : CoreSpec
+        With a :class:`~aimc_sim.spec.CcoAdcSpec`.
+    key : Key
+        Of the core: the same circuit after every programming.
+    columns : int
+
+    Notes
+    -----
+    In 4-phase reads every phase has the same direction of current, so that one counter serves
+    both signs and its offset cancels between the phases.
+    """
+    spec: CcoAdcSpec = core.adc
+    window = window_seconds(core.dac)
+    state = adc.draw(spec, columns, key)
+    reads = key.child(Purpose.ADC, _CALIBRATION_READS).generator()
+    calibration = adc.calibrate(state, spec, window, reads)
+    curve = adc.curve(state, calibration, spec)
+    found = adc.columns(curve, calibration, spec, window, amperes_per_charge(core))
+    step = np.float32(nominal_step(core))
+    found = dataclasses.replace(found, gain=found.gain / step, offset=found.offset / step)
+    if core.read.mode == "1-phase":
+        return found
+
+    def same(pair: np.ndarray) -> np.ndarray:
+        return np.stack([pair[0], pair[0]])
+
+    nothing = np.zeros_like(found.lift)
+    return dataclasses.replace(
+        found, slope=same(found.slope), bend=same(found.bend), gain=same(found.gain),
+        lift=nothing, offset=nothing, dead=0.0,
+    )  # fmt: skip
+
+
+def rounding_variance(
+    columns: adc.AdcColumns, core: CoreSpec, signed_inputs: bool
+) -> np.ndarray | None:
+    """Return the (C,) variance, in charge squared, of the roundings that one pass leaves out.
+
+    A 4-phase read rounds each of its conversions: four, or two if no input is negative. The pass
+    over net charges rounds once; the others act like noise of 1/12 of a squared count each
+    (measured against separate phases in ``validation/cco_adc.py``). None for 1-phase reads.
+    """
+    if core.read.mode == "1-phase":
+        return None
+    return (3 if signed_inputs else 1) / 12 / columns.slope[0].astype(np.float64) ** 2

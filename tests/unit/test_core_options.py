@@ -1,0 +1,139 @@
+"""Options of the core end to end: oscillator ADCs, g_max per core, bit-true units."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_nets
+
+import aimc_sim
+from aimc_sim import presets
+from aimc_sim.core import converters, oscillators, programming, tile
+from aimc_sim.core.adc import apply
+from aimc_sim.rng import Key
+from aimc_sim.spec import CcoAdcSpec
+
+PERFECT = CcoAdcSpec(
+    gain_std_fraction=0.0,
+    mirror_std_fraction=0.0,
+    offset_std_amperes=0.0,
+    trim_std_fraction=0.0,
+    nonlinearity_per_ampere=0.0,
+    nonlinearity_std_fraction=0.0,
+    jitter_counts=0.0,
+    calibrated=False,
+)
+
+
+def chip_of(spec, name="asymmetric_300x40"):
+    model, shape = small_nets()[name]
+    images = torch.randn(48, *shape, generator=torch.Generator().manual_seed(3))
+    return aimc_sim.Chip.from_model(model, spec).calibrate(images), model, images
+
+
+def error(chip, model, images):
+    with torch.inference_mode():
+        exact = model(images)
+    return float((chip(images, first_image=0) - exact).norm() / exact.norm())
+
+
+def charges(now, codes):
+    return tile.charge(now, codes)
+
+
+@pytest.mark.parametrize("read", ["1-phase", "4-phase"])
+def test_a_perfect_oscillator_is_a_plain_converter(read, rng):
+    """No spread, no curvature: codes are the rounded charges, to one count."""
+    core = (
+        presets.hermes("odp", read).with_({"core.adc": PERFECT, "core.pcm.read_noise": None}).core
+    )
+    state = programming.program(rng.uniform(-1, 1, (64, 16)), core, Key(0))
+    now = tile.at(state, core, 0.0, Key(0))
+    codes = rng.integers(0, 128, (50, 64)).astype(float)
+    step = converters.adc(core).step
+    found = tile.read(now, codes, core, np.random.default_rng(0))
+    bound = 0.5001 if read == "1-phase" else 2.5  # 4-phase: more roundings, as noise
+    assert np.abs(found - charges(now, codes) / step).max() < bound
+    if read == "1-phase":
+        np.testing.assert_allclose(found, np.rint(found), atol=2e-3)
+
+
+def test_full_scale_of_the_plain_and_the_oscillator_adc_agree():
+    """About 1,000 counts at 100 uA in both; full scale differs by the window, 128 or 127 ns."""
+    plain = presets.hermes("odp").core
+    cco = presets.hermes("odp").with_({"core.adc": CcoAdcSpec()}).core
+    steps = converters.adc(plain).step, converters.adc(cco).step
+    assert steps[1] / steps[0] == pytest.approx(1.0, abs=0.08)
+    limits = [q.step * q.limit for q in map(converters.adc, (plain, cco))]
+    assert limits[1] / limits[0] == pytest.approx(128 / 127, rel=1e-6)
+
+
+def test_circuits_belong_to_the_core_not_to_the_programming():
+    core = presets.hermes("odp").with_({"core.adc": CcoAdcSpec()}).core
+    one, two = oscillators.of_core(core, Key(0).child(3), 40), oscillators.of_core(
+        core, Key(0).child(4), 40
+    )  # fmt: skip
+    part = oscillators.of_core(core, Key(0).child(3), 8)
+    assert not np.array_equal(one.slope, two.slope)
+    np.testing.assert_array_equal(part.slope, one.slope[:, :8])
+    assert one.slope.std() / one.slope.mean() == pytest.approx(0.07, abs=0.03)
+    # what the digital unit makes of it: charge in, charge out, to a few hundredths of a percent
+    z = np.full((1, 40), 0.5 * one.limit, np.float32)
+    value = apply(one, z)[1] * oscillators.nominal_step(core)
+    np.testing.assert_allclose(value, z, rtol=0.004)
+
+
+@pytest.mark.filterwarnings("ignore:layer")
+def test_calibration_of_the_oscillators_matters():
+    errors = {}
+    for name, adc in (("plain", None), ("calibrated", CcoAdcSpec()),
+                      ("not", CcoAdcSpec(calibrated=False))):  # fmt: skip
+        spec = presets.ideal_devices(presets.hermes("odp"))
+        spec = spec if adc is None else spec.with_({"core.adc": adc})
+        chip, model, images = chip_of(spec)
+        errors[name] = error(chip.program(0), model, images)
+    assert errors["calibrated"] < 1.5 * errors["plain"]
+    assert errors["not"] > 3 * errors["calibrated"]
+
+
+def test_g_max_per_core_keeps_currents_in_range():
+    """A tenth of the ADC's current: the rule lowers g_max until nothing saturates."""
+    small = {"core.adc.full_scale_amperes": 10e-6, "core.pcm.read_noise": None}
+    model, _ = small_nets()["asymmetric_300x40"]
+    rule = presets.hermes("odp").with_({"core.g_max_rule": "bit-line"})
+    fresh = aimc_sim.Chip.from_model(model, rule)
+    with pytest.raises(ValueError, match=r"call chip\.calibrate\(batches\) before"):
+        fresh.program(0)
+    counts = {}
+    for rule in ("device", "bit-line"):
+        chip, _, images = chip_of(presets.hermes("odp").with_({**small, "core.g_max_rule": rule}))
+        chip.program(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            chip(images)
+        counts[rule] = sum(seen.adc_saturated for seen in chip.counts.values())
+        if rule == "bit-line":
+            limits = list(chip.ranges.g_max_siemens.values())
+            assert 0.2e-6 < min(limits) < 0.5 * chip.spec.core.pcm.g_max_siemens
+            for block in chip.image.blocks:
+                top = chip.state.tiles[block.core].pcm.target.max()
+                name = f"{block.layer}[{block.row_index},{block.col_index}]"
+                assert top <= chip.ranges.g_max_siemens[name] * 1.001
+    assert counts["bit-line"] == 0 < counts["device"]
+
+
+@pytest.mark.filterwarnings("ignore:layer")
+def test_saved_chips_keep_their_g_max(tmp_path):
+    chip, _, images = chip_of(
+        presets.hermes("odp").with_(
+            {"core.adc": CcoAdcSpec(full_scale_amperes=20e-6), "core.g_max_rule": "bit-line"}
+        )
+    )
+    chip.program(0)
+    outputs = chip(images)
+    chip.save(tmp_path / "a.h5")
+    again = aimc_sim.Chip.load(tmp_path / "a.h5")
+    assert torch.equal(again(images, first_image=0), outputs)
+    assert again.ranges.g_max_siemens == chip.ranges.g_max_siemens
+    assert torch.equal(again.program(0)(images, first_image=0), outputs)
