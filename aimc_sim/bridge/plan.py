@@ -74,6 +74,31 @@ class CoreCall:
     output: Quantiser
     noise_key: np.ndarray
     oscillators: Oscillators | None = None
+    floating: FloatingLines | None = None
+
+
+@dataclass(frozen=True)
+class FloatingLines:
+    """Kernels of :func:`aimc_sim.core.idle.high_impedance_correction` as convolutions.
+
+    Attributes
+    ----------
+    lengths : (C + 2, channels, kh, kw) float32
+        Of the pulse lengths: reach, one, share.
+    weight, one : (1, channels, kh, kw) float32
+    reach_sum : (C,) float32
+    share_sum, max_code : float
+    both_signs : bool
+        1-phase: inputs of both signs float together; else one sign after the other.
+    """
+
+    lengths: Tensor
+    weight: Tensor
+    one: Tensor
+    reach_sum: Tensor
+    share_sum: float
+    max_code: float
+    both_signs: bool
 
 
 @dataclass(frozen=True)
@@ -279,6 +304,23 @@ class _Builder:
                 key.child(Purpose.MVM_NOISE).at_time(self.moment.t_seconds).words(), np.uint32
             ),
             oscillators=self._oscillators(now),
+            floating=self._floating(now, kernel),
+        )
+
+    def _floating(self, now: tile.TileNow, kernel) -> FloatingLines | None:
+        if now.idle is None:
+            return None
+        lines = now.idle.lines
+        one, weight, share = np.ones_like(lines.weight), lines.weight, lines.share
+        columns = np.column_stack([lines.reach, one, share]).astype(np.float32)
+        return FloatingLines(
+            lengths=kernel(columns),
+            weight=kernel(weight[:, None].astype(np.float32)),
+            one=kernel(one[:, None].astype(np.float32)),
+            reach_sum=torch.from_numpy(lines.reach.sum(axis=0).astype(np.float32)).to(self.device),
+            share_sum=float(share.sum()),
+            max_code=now.idle.max_code,
+            both_signs=now.idle.mode == "1-phase",
         )
 
     def _oscillators(self, now: tile.TileNow) -> Oscillators | None:

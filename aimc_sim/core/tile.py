@@ -14,7 +14,7 @@ from ..device import pcm
 from ..device.programming import ProgrammingReport
 from ..rng import Key
 from ..spec import CoreSpec
-from . import oscillators, weights
+from . import oscillators, wired
 from .adc import AdcColumns, apply
 from .converters import adc
 
@@ -53,6 +53,8 @@ class TileNow:
         The same for a negative input, where it differs (1-phase reads).
     variance : (R, C) float32 or None
         Variance of the relative conductance that is drawn anew in every MVM.
+    idle : Floating or None
+        What floating input lines add, where wires resist and idle lines float.
     oscillators : AdcColumns or None
         The core's converters where they are circuits with a spread; None: all alike.
     """
@@ -60,6 +62,7 @@ class TileNow:
     net: np.ndarray
     net_negative: np.ndarray | None
     variance: np.ndarray | None
+    idle: wired.Floating | None = None
     oscillators: AdcColumns | None = None
 
 
@@ -84,25 +87,44 @@ def at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> TileNow:
     now = elements_at(state, core, t_seconds, key)
     unit = np.float32(1 / core.pcm.g_max_siemens)
     relative = now.g * unit
-    variance = None
-    if now.fresh is not None:
-        variance = ((now.fresh * unit) ** 2).sum(axis=0)
-    net_negative = circuits = None
+    circuits = None
     if core.adc.kind == "cco":
         circuits = oscillators.of_core(core, key, relative.shape[2])
+    plus, minus = _polarities(relative)
+    fresh = None if now.fresh is None else _polarities((now.fresh * unit) ** 2)
     polarity = core.read.polarity
-    if polarity is None:
-        return TileNow(weights.net(relative), None, variance, circuits)
-    other = relative * (1 + pcm.polarity_delta(relative.shape, polarity, address(core), key))
-    half = relative.shape[0] // 2
-    net = relative[:half].sum(axis=0) - other[half:].sum(axis=0)
-    net_negative = other[:half].sum(axis=0) - relative[half:].sum(axis=0)
-    return TileNow(net, net_negative, variance, circuits)
+    other = relative
+    if polarity is not None:
+        delta = pcm.polarity_delta(relative.shape, polarity, address(core), key)
+        other = relative * (1 + delta)
+    other_plus, other_minus = _polarities(other)
+    if core.wires is None:
+        variance = None if fresh is None else fresh[0] + fresh[1]
+        net, negative, idle = plus - other_minus, other_plus - minus, None
+    else:
+        seen = wired.through(plus, other_minus, fresh, core)
+        net, variance, idle = seen.net, seen.variance, seen.idle
+        negative = net
+        if polarity is not None:
+            negative = wired.through(other_plus, minus, None, core).net
+    return TileNow(net, None if polarity is None else negative, variance, idle, circuits)
+
+
+def _polarities(elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums over the elements of either polarity, (R, C) each."""
+    half = elements.shape[0] // 2
+    return elements[:half].sum(axis=0), elements[half:].sum(axis=0)
 
 
 def charge(now: TileNow, codes: np.ndarray) -> np.ndarray:
     """Return the noiseless charge, (N, C) float64, of input codes (N, R)."""
     codes = np.asarray(codes, np.float64)
+    if now.idle is not None:
+        return _charge(now, codes) + now.idle.correction(codes)
+    return _charge(now, codes)
+
+
+def _charge(now: TileNow, codes: np.ndarray) -> np.ndarray:
     if now.net_negative is None:
         return codes @ now.net.astype(np.float64)
     positive, negative = np.maximum(codes, 0), np.minimum(codes, 0)

@@ -22,6 +22,7 @@ from .device import (
 )
 from .gdpu import GdpuSpec
 from .pcm import PcmSpec
+from .wires import WireSpec
 from .writing import (
     AccumulationLaw,
     GradientProgramming,
@@ -64,5 +65,6 @@ __all__ = [
     "StateCurve",
     "TemperatureLaw",
     "VerifyRead",
+    "WireSpec",
     "quantity",
 ]

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from .base import Spec, quantity
 from .cco import CcoAdcSpec
 from .pcm import PcmSpec
+from .wires import WireSpec
 
 
 class DacSpec(Spec):
@@ -102,6 +103,9 @@ class CoreSpec(Spec):
     dac: DacSpec = quantity("-", "input converter")
     adc: Converter = quantity("-", "output converter: plain, or an oscillator with counters")
     read: ReadSpec = quantity("-", "read mode")
+    wires: WireSpec | None = quantity(
+        "-", "resistance of the lines; None = no IR drop", None, later=True
+    )
     g_max_rule: Literal["device", "bit-line"] = quantity(
         "-", "g_max of every core: the device's, or lowered until bit-line currents fit the ADC "
         "(needs calibration before programming)", "device", later=True,

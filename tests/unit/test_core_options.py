@@ -1,4 +1,4 @@
-"""Options of the core end to end: oscillator ADCs, g_max per core, bit-true units."""
+"""Options of the core end to end: oscillator ADCs, g_max per core, resistive wires."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from aimc_sim import presets
 from aimc_sim.core import converters, oscillators, programming, tile
 from aimc_sim.core.adc import apply
 from aimc_sim.rng import Key
-from aimc_sim.spec import CcoAdcSpec
+from aimc_sim.spec import CcoAdcSpec, WireSpec
 
 PERFECT = CcoAdcSpec(
     gain_std_fraction=0.0,
@@ -137,3 +137,74 @@ def test_saved_chips_keep_their_g_max(tmp_path):
     assert torch.equal(again(images, first_image=0), outputs)
     assert again.ranges.g_max_siemens == chip.ranges.g_max_siemens
     assert torch.equal(again.program(0)(images, first_image=0), outputs)
+
+
+NOTHING_ELSE = {
+    "core.adc.bits": None, "core.adc.full_scale_amperes": None, "core.pcm.read_noise": None,
+    "core.ldpu.output_bits": None, "core.ldpu.link_bits": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("read", ["4-phase", "1-phase"])
+@pytest.mark.parametrize("idle", ["grounded", "high-impedance"])
+@pytest.mark.parametrize("name", ["linear_only", "odd_conv"])
+def test_wires_in_a_network_equal_the_reference(idle, read, name):
+    """One core's charge, image by image, against the float64 path; signed inputs, convolutions."""
+    wires = WireSpec(row_ohm=1.0, col_ohm=2.0, driver_ohm=20.0, sense_ohm=10.0, idle=idle)
+    spec = presets.hermes("odp", read).with_({**NOTHING_ELSE, "core.wires": wires})
+    model, shape = small_nets()[name]
+    layer = model if name == "linear_only" else torch.nn.Sequential(model.a)
+    images = torch.randn(12, *shape, generator=torch.Generator().manual_seed(3))
+    chip = aimc_sim.Chip.from_model(layer, spec).calibrate(images).program(0)
+    found = chip(images)
+    plan = chip._build_plan()
+    call, image_layer = plan.calls[0], chip.image.layers[0]
+    held = call.dac or plan.quantisers[plan.image.input]
+    codes = held.codes(images.numpy())
+    if name == "odd_conv":
+        maps = torch.from_numpy(codes).float()
+        codes = torch.nn.functional.unfold(
+            maps, image_layer.kernel_size, 1, image_layer.padding, image_layer.stride
+        ).transpose(1, 2).flatten(0, 1).numpy()  # fmt: skip
+        found = found.flatten(2).transpose(1, 2).flatten(0, 1)
+    wanted = np.zeros(found.shape)
+    for chain in call.chains:
+        for core in chain:
+            b = core.block
+            charge = tile.charge(chip._look()[b.core], codes[:, b.row_start : b.row_stop])
+            y = charge * core.gain.numpy() + core.offset.numpy()
+            wanted[:, b.col_start : b.col_stop] += y
+    np.testing.assert_allclose(found, wanted, atol=3e-6 * np.abs(wanted).max())
+    ideal = aimc_sim.Chip.from_model(layer, spec.with_({"core.wires": None}))
+    ideal.calibrate(images).program(0)
+    assert (ideal(images) - chip(images)).norm() > 0.005 * ideal(images).norm()
+
+
+@pytest.mark.parametrize("idle", ["grounded", "high-impedance"])
+def test_ideal_wires_change_nothing(idle):
+    spec = presets.hermes("tdp").with_(NOTHING_ELSE)
+    plain, _, images = chip_of(spec)
+    wired, _, _ = chip_of(spec.with_({"core.wires": WireSpec(idle=idle)}))
+    np.testing.assert_allclose(
+        wired.program(0)(images), plain.program(0)(images), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_noise_is_attenuated_with_the_signal():
+    core = presets.hermes("odp").core
+    wired = presets.hermes("odp").with_({"core.wires": WireSpec(row_ohm=2.0, col_ohm=2.0)}).core
+    weight = np.random.default_rng(0).uniform(-1, 1, (200, 100))
+    state = programming.program(weight, core, Key(0))
+    plain, lossy = (tile.at(state, c, 0.0, Key(0)) for c in (core, wired))
+    share = lossy.variance / np.where(plain.variance > 0, plain.variance, np.nan)
+    assert np.nanmax(share) < 1 + 1e-6  # RESET cells of zero noise give no share
+    signal = np.abs(lossy.net).sum() / np.abs(plain.net).sum()
+    assert np.nanmean(share) == pytest.approx(signal**2, rel=0.1)
+
+
+def test_impossible_wires_are_refused():
+    with pytest.raises(ValueError, match="negative resistance"):
+        WireSpec(row_ohm=-1.0)
+    chip, _, images = chip_of(presets.hermes().with_({"core.wires": WireSpec(row_ohm=1e9)}))
+    with pytest.raises(ValueError, match="arrive"):
+        chip.program(0)(images)

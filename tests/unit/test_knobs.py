@@ -1,0 +1,152 @@
+"""Every number and choice of a machine that has everything: changed alone, it moves an output.
+
+What only costs time or energy moves the report instead; what has no effect in this machine is
+listed with the reason.
+"""
+
+import warnings
+from typing import get_args, get_origin
+
+import pytest
+import torch
+from torch import nn
+
+import aimc_sim
+from aimc_sim import presets
+from aimc_sim.cli.info import parameters
+from aimc_sim.spec import CcoAdcSpec, FaultSpec, Spec, TemperatureLaw, WireSpec
+
+torch.manual_seed(5)
+MODEL = nn.Sequential(nn.Linear(60, 20), nn.ReLU(), nn.Linear(20, 6)).eval()
+IMAGES = torch.randn(24, 60)
+
+COMMON = {
+    "core.pcm.faults": FaultSpec(
+        stuck_set_fraction=0.02, stuck_reset_fraction=0.02, stuck_set_siemens=12e-6
+    ),
+    "core.pcm.temperature": TemperatureLaw(
+        kelvin=320.0, activation_reset_ev=0.2, activation_set_ev=0.05, relaxation_ev=0.1
+    ),
+    "core.pcm.reset.std_siemens": 1e-8,
+    "core.wires": WireSpec(row_ohm=5.0, col_ohm=5.0, driver_ohm=50.0, sense_ohm=50.0,
+                           idle="high-impedance"),
+}  # fmt: skip
+MACHINES = {
+    "law, 1-phase, oscillators": presets.hermes("odp", "1-phase").with_(
+        {**COMMON, "core.adc": CcoAdcSpec(wrong_sign_amperes=2e-7), "core.ldpu.bit_true": True}
+    ),
+    "max-set-fill": presets.hermes("tdp", programming="program-and-verify").with_(COMMON),
+    "gradient": presets.hermes("odp", programming="gradient").with_(
+        {**COMMON, "core.pcm.programming.steps": 4, "core.pcm.programming.inputs": 100}
+    ),
+}
+
+COST_ONLY = {
+    "mvm_seconds", "mvm_joules", "clock_hertz", "write_channels", "write_volts", "amperes",
+    "seconds", "precharge_seconds", "max_hertz", "volts",
+}  # fmt: skip
+"""Last part of the path: time and energy (``max_hertz`` is None here: a ceiling that is off)."""
+
+UNUSED = {
+    "core.pcm.programming.scheme": "names the scheme",
+    "core.adc.kind": "names the converter",
+    "core.adc.overflow": "no counter runs over at full scale in one read",
+    "core.adc.counter_bits": "the same",
+    "core.adc.jitter_counts": "in the calibration reads only, averaged away",
+    "core.adc.trim_accept_fraction": "few ADCs try all settings; 26 here need none",
+    "core.adc.offset_bits": "the coarser trim still reaches every offset",
+    "core.dac.lsb_seconds": "time; it sets charges for oscillators (tests/unit/test_adc.py)",
+    "core.read.mode": "4-phase reads need polarity = None as well; tests/unit/test_chip.py",
+    "calibration.range_method": "tests/unit/test_adapt.py",
+    "core.ldpu.link_bits": "one core per layer: no partial sums",
+    "core.rows": "one block fits",
+    "core.cols": "one block fits",
+    "fabric.topology": "placement and routes only",
+    "fabric.rows": "placement and routes only",
+    "fabric.cols": "placement and routes only",
+    "calibration.clip_warning_fraction": "a warning",
+    "calibration.compensation_vectors": "no compensation here; tests/unit/test_chip.py",
+    "core.g_max_rule": "nothing saturates; tests/unit/test_core_options.py",
+    "core.weight_scaling": "tests/unit/test_chip.py",
+    "core.pcm.devices_per_element": "closed loops write single devices; tests/unit/test_weights.py",
+    "core.pcm.g_reference_siemens": "scales the statistical law only",
+    "core.pcm.programming.max_iterations": "nearly all devices converge before; test_programming",
+    "core.pcm.programming.start.max_iterations": "the same",
+    "core.pcm.programming.fill": "tests/unit/test_programming.py",
+    "core.pcm.programming.start.fill": "tests/unit/test_programming.py",
+    "core.pcm.programming.low_amperes": "no device needs less; test_programming",
+    "core.pcm.programming.start.low_amperes": "the same",
+    "core.pcm.programming.high_amperes": "no device needs more",
+    "core.pcm.programming.start.high_amperes": "the same",
+    "core.pcm.pulses.low_siemens": "no target lies there",
+    "core.pcm.pulses.high_siemens": "no SET state lies there",
+    "core.pcm.pulses.reset.low_siemens": "a clip ten spreads below the mean",
+    "core.pcm.pulses.set.cycle_std": "of full SET pulses: max-SET-fill only",
+}
+
+
+def changed(key, value, spec):
+    """Another legal value of a parameter."""
+    field, owner = key.split(".")[-1], spec
+    for part in key.split(".")[:-1]:
+        owner = getattr(owner, part)
+    if isinstance(value, bool):
+        return not value
+    choices = get_args(type(owner).model_fields[field].annotation)
+    if (
+        choices
+        and get_origin(type(owner).model_fields[field].annotation) is not None
+        and all(isinstance(choice, str) for choice in choices)
+    ):
+        return next((choice for choice in choices if choice != value), None)
+    if isinstance(value, tuple):
+        return tuple(0.8 * v for v in value) if any(value) else None
+    if isinstance(value, int):
+        return value - 1 if value > 4 else value + 1
+    if field == "low":
+        return 1.4 * value  # a lower clip acts when it rises
+    if field == "offset_hertz":
+        return 3e8
+    if isinstance(value, float):
+        return 0.7 * value if value else 0.01
+    return None
+
+
+def knobs():
+    for name, spec in MACHINES.items():
+        for parameter in parameters(spec):
+            key, last = parameter.key, parameter.key.split(".")[-1]
+            if last in COST_ONLY or key in UNUSED:
+                continue
+            value = changed(key, parameter.value, spec)
+            if value is not None:
+                yield pytest.param(name, key, value, id=f"{name}: {key}")
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    kept = {}
+
+    def run(spec):
+        if spec.id() not in kept:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what clips
+                chip = aimc_sim.Chip.from_model(MODEL, spec).calibrate(IMAGES).program(0)
+                kept[spec.id()] = chip.at("1 h")(IMAGES)
+        return kept[spec.id()]
+
+    return run
+
+
+@pytest.mark.parametrize(("name", "key", "value"), list(knobs()))
+def test_every_knob_moves_an_output(name, key, value, outputs):
+    spec = MACHINES[name]
+    other = spec.with_({key: value})
+    assert not torch.equal(outputs(spec), outputs(other))
+
+
+def test_the_list_of_exceptions_is_true_to_the_machines():
+    """No exception names a parameter that does not exist."""
+    known = {p.key for spec in MACHINES.values() for p in parameters(spec)}
+    assert set(UNUSED) <= known
+    assert all(isinstance(spec, Spec) for spec in MACHINES.values())
