@@ -5,5 +5,6 @@
 - :mod:`calibrate`: a float run that measures the ranges of all integers
 - :mod:`plan`: everything that does not depend on the images, once per moment
 - :mod:`executor`, :mod:`convert`: images through a plan; charge to integers, two twins
-- :mod:`chip`, :mod:`report`: what the user holds
+- :mod:`adapt`: batch-norm statistics measured on the chip; :mod:`clipping`: warnings
+- :mod:`chip`, :mod:`images`, :mod:`report`: what the user holds, gives and gets
 """

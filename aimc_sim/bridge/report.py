@@ -7,19 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 from .. import units
 from ..chip import ledger
+from ..spec import ChipSpec
 
 if TYPE_CHECKING:
     from .chip import Chip
 
-NOT_MODELLED = (
-    "IR drop along wires and leakage of the array",
-    "nonlinearity, gain spread and per-phase rounding of the ADCs",
-    "faulty cells and other temperatures, unless the device's specification has them",
-    "g_max lowered per core to keep currents in range",
-    "control logic of programming; drift between the first and the last device written",
-    "half-precision rounding inside the digital units",
-    "energy and delay of links and digital units, static power, pipeline stalls",
-)
+
+def not_modelled(spec: ChipSpec) -> tuple[str, ...]:
+    """Return what a machine leaves out: always, or because its specification has it off."""
+    core = spec.core
+    options = (
+        (core.wires is None, "IR drop along wires (core.wires)"),
+        (core.adc.kind != "cco", "nonlinearity, gain spread and per-phase rounding of the ADCs "
+         "(core.adc)"),
+        (core.pcm.faults is None, "faulty cells (core.pcm.faults)"),
+        (core.pcm.temperature is None, "temperature (core.pcm.temperature)"),
+        (core.g_max_rule == "device", "g_max lowered per core to keep currents in range "
+         "(core.g_max_rule)"),
+        (not core.ldpu.bit_true, "half-precision rounding in the digital units "
+         "(core.ldpu.bit_true)"),
+        (True, "leakage of the array"),
+        (True, "control logic of programming; drift between the first and the last device written"),
+        (True, "energy and delay of links and digital units, static power, pipeline stalls"),
+    )  # fmt: skip
+    return tuple(text for off, text in options if off)
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,7 @@ class Report:
             hops_max=max(hops) if hops else None,
             cost=cost,
             layers=tuple(layers),
-            not_modelled=NOT_MODELLED,
+            not_modelled=not_modelled(spec),
         )
 
     def to_dict(self) -> dict[str, Any]:

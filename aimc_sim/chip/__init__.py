@@ -3,5 +3,6 @@
 - :mod:`fabric`: which cores are linked
 - :mod:`image`: the program format: layers, blocks, transfers
 - :mod:`state`: what the chip holds when it is calibrated and programmed
+- :mod:`gdpu`: the global digital unit: tanh table, LSTM tail
 - :mod:`ledger`: what an image costs
 """

@@ -1,8 +1,19 @@
 """One compute core, along the signal path.
 
-- :mod:`weights`: a block of weights becomes target conductances of four-device cells
-- :mod:`converters`: pulse-width input, ADC, integer ranges
-- :mod:`tile`: a crossbar: look at it at a time, read it (the reference path)
-- :mod:`programming`: write a crossbar; :mod:`gradient`: by the error of its own products
-- :mod:`compensation`: drift compensation from such reads
+===============  ============================================================================
+file             what is in it
+===============  ============================================================================
+``weights``      a block of weights becomes target conductances of four-device cells
+``gmax``         the largest g_max whose bit-line currents the ADCs accept
+``programming``  write a crossbar; ``gradient``: by the error of its own products
+``inputs``       pulse-width and bit-serial inputs, pulse by pulse
+``tile``         a crossbar: look at it at a time, read it (the reference path)
+``wires``        IR drop: exact solve, effective matrix; ``idle``: idle lines that float;
+                 ``wired``: both as the tile and the executor see them
+``converters``   plain converters and integer ranges
+``adc``          oscillator ADCs: circuit, calibration, conversion; ``oscillators``: of one core
+``ldpu``         the local digital unit, in half or single precision
+``compensation`` drift compensation from reads
+``estimate``     weights inferred from products, and the error split
+===============  ============================================================================
 """

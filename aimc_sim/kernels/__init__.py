@@ -3,7 +3,8 @@
 Read in this order: ``philox`` (addressed random words), ``math32`` (functions that become SIMD),
 ``normal`` (words to normals), ``flicker`` (1/f noise as a process), ``pcm`` (the statistical
 laws), ``pulses`` and ``verify`` (devices written pulse by pulse), ``replay`` (measured traces),
-``epilogue`` (read noise, ADC, affine, ReLU, requantisation).
+``wires`` (IR drop), ``half`` and ``ldpu`` (the digital unit in half precision), ``epilogue`` (read
+noise, ADC, affine, ReLU, requantisation).
 
 ========================  ==========================================  =========================
 kernel                    formula                                     source
@@ -22,6 +23,9 @@ pulses.square             sigmoid of log G against current            assumption
 verify.program            pulse, read, correct until |error| < margin chip paper
 verify.settle             G e^(-(nu - mean nu) ln(t0 / t))            assumption, one fit
 replay.at_time            linear in ln t between measured reads       derived here
+wires                     Chebyshev iteration over two ladder families  derived here
+half.fma_half             a b + c, rounded once to half              exact, round to odd
+ldpu                      the epilogue's loops in half precision      chip paper, LDPU
 epilogue.epilogue         rint(z / step) clipped; affine; requantise  chip paper, LDPU
 ========================  ==========================================  =========================
 
