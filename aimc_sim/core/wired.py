@@ -1,7 +1,7 @@
 """A crossbar behind resistive wires, as the tile and the executor see it.
 
-A line is as long as the block of weights it serves: cells and wires outside the block are left
-out, as if the block sat next to drivers and converters.
+Drivers sit before the first column, converters behind the last row of the core. A smaller block
+lies at the drivers' end: its outputs pass the remaining rows, whose cells carry nothing.
 """
 
 from __future__ import annotations
@@ -58,18 +58,20 @@ def through(
     converter with the share of its own signal, squared (error in ``validation/ir_drop.py``).
     """
     g_max = core.pcm.g_max_siemens
+    passed = (core.rows - len(plus)) * core.wires.col_ohm
+    lines_of = core.wires.with_(sense_ohm=core.wires.sense_ohm + passed)
     siemens = np.stack([plus, minus]).astype(np.float64) * g_max
     floating = None
     if core.wires.idle == "high-impedance":
-        terminals = wires.ports(siemens, core.wires)
+        terminals = wires.ports(siemens, lines_of)
         sensed, lines = terminals.sensed, idle_lines(terminals)
         scaled = IdleLines(lines.reach / g_max, lines.weight, lines.share)
         floating = Floating(scaled, float(core.dac.max_code), core.read.mode)
     else:
-        sensed = wires.effective_matrix(siemens, core.wires)
+        sensed = wires.effective_matrix(siemens, lines_of)
     variance = None
     if fresh is not None:
-        left = wires.attenuation(siemens, core.wires) ** 2
+        left = wires.attenuation(siemens, lines_of) ** 2
         variance = (left * np.stack(fresh)).sum(axis=0).astype(np.float32)
     net = ((sensed[0] - sensed[1]) / g_max).astype(np.float32)
     return Seen(net, variance, floating)

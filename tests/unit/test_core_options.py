@@ -9,7 +9,8 @@ from conftest import small_nets
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.core import converters, oscillators, programming, tile
+from aimc_sim.core import converters, oscillators, programming, tile, wired
+from aimc_sim.core import wires as exact_wires
 from aimc_sim.core.adc import apply
 from aimc_sim.rng import Key
 from aimc_sim.spec import CcoAdcSpec, WireSpec
@@ -188,6 +189,19 @@ def test_ideal_wires_change_nothing(idle):
     np.testing.assert_allclose(
         wired.program(0)(images), plain.program(0)(images), rtol=1e-4, atol=1e-4
     )
+
+
+def test_a_small_block_pays_for_the_rows_behind_it():
+    """Equal to the whole core with empty cells behind the block, exactly solved."""
+    wires = WireSpec(row_ohm=1.0, col_ohm=3.0, driver_ohm=10.0, sense_ohm=5.0)
+    spec = presets.hermes("odp").with_({"core.wires": wires, "core.rows": 40, "core.cols": 30})
+    small = np.abs(np.random.default_rng(0).normal(size=(12, 8))).astype(np.float32)
+    seen = wired.through(small, 0 * small, None, spec.core).net
+    g_max = spec.core.pcm.g_max_siemens
+    whole = np.zeros((40, 30))
+    whole[:12, :8] = small * g_max
+    exact = exact_wires.solve(whole, np.eye(40), np.ones(40, bool), wires).output_amperes
+    np.testing.assert_allclose(seen, exact[:12, :8] / g_max, rtol=1e-5)
 
 
 def test_noise_is_attenuated_with_the_signal():
