@@ -147,6 +147,7 @@ def test_temperature_follows_arrhenius(x):
     np.testing.assert_array_equal(look(same, DAY), look(cold, DAY))
 
 
+@pytest.mark.filterwarnings("ignore:layer")
 def test_heat_shows_in_a_network():
     """Low conductances gain most from heat, RESET devices too: products lose contrast."""
     cold, model, images = chip_of(presets.hermes())
