@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ..chip.image import AnalogLayer
 from ..core.converters import Quantiser
 from . import digital
-from .blocks import as_maps, convolve, floating_correction
+from .blocks import add_floating_lines, as_maps, convolve
 from .convert import Link, Value, convert_compiled, convert_plain
 from .plan import CoreCall, DigitalCall, LayerCall, Plan
 
@@ -230,7 +230,7 @@ class _Run:
         if core.negative is not None and part.amin() < 0:
             charge = charge + convolve(layer, part.clamp(max=0), core.negative)
         if core.floating is not None:
-            charge = charge + floating_correction(layer, core.floating, part)
+            add_floating_lines(layer, core.floating, part, charge)
         charge = _channels_last(charge[: self.batch])
         variance = None
         if core.variance is not None:

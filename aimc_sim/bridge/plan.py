@@ -83,17 +83,21 @@ class FloatingLines:
 
     Attributes
     ----------
-    lengths : (C + 2, channels, kh, kw) float32
-        Of the pulse lengths: reach, one, share.
-    weight, one : (1, channels, kh, kw) float32
+    reach : (C, channels, kh, kw) bfloat16
+    lengths : (3, channels, kh, kw) bfloat16
+        One, share and weight, for the pulse lengths.
+    signs : (2, channels, kh, kw) bfloat16
+        Weight and one, for their signs.
+    one : (1, channels, kh, kw) bfloat16
     reach_sum : (C,) float32
     share_sum, max_code : float
     both_signs : bool
         1-phase: inputs of both signs float together; else one sign after the other.
     """
 
+    reach: Tensor
     lengths: Tensor
-    weight: Tensor
+    signs: Tensor
     one: Tensor
     reach_sum: Tensor
     share_sum: float
@@ -312,11 +316,15 @@ class _Builder:
             return None
         lines = now.idle.lines
         one, weight, share = np.ones_like(lines.weight), lines.weight, lines.share
-        columns = np.column_stack([lines.reach, one, share]).astype(np.float32)
+
+        def columns(*parts: np.ndarray) -> Tensor:
+            return kernel(np.column_stack(parts).astype(np.float32)).to(torch.bfloat16)
+
         return FloatingLines(
-            lengths=kernel(columns),
-            weight=kernel(weight[:, None].astype(np.float32)),
-            one=kernel(one[:, None].astype(np.float32)),
+            reach=columns(lines.reach),
+            lengths=columns(one, share, weight),
+            signs=columns(weight, one),
+            one=columns(one),
             reach_sum=torch.from_numpy(lines.reach.sum(axis=0).astype(np.float32)).to(self.device),
             share_sum=float(share.sum()),
             max_code=now.idle.max_code,

@@ -175,7 +175,12 @@ def test_wires_in_a_network_equal_the_reference(idle, read, name):
             charge = tile.charge(chip._look()[b.core], codes[:, b.row_start : b.row_stop])
             y = charge * core.gain.numpy() + core.offset.numpy()
             wanted[:, b.col_start : b.col_stop] += y
-    np.testing.assert_allclose(found, wanted, atol=3e-6 * np.abs(wanted).max())
+    # what floating lines add is summed in bfloat16: 0.4 % of less than a percent
+    bound = 3e-6 if idle == "grounded" else 1e-3
+    np.testing.assert_allclose(found, wanted, atol=bound * np.abs(wanted).max())
+    grounded = aimc_sim.Chip.from_model(layer, spec.with_({"core.wires.idle": "grounded"}))
+    apart = (grounded.calibrate(images).program(0)(images) - chip(images)).abs().max()
+    assert idle == "grounded" or apart > 2 * bound * np.abs(wanted).max()
     ideal = aimc_sim.Chip.from_model(layer, spec.with_({"core.wires": None}))
     ideal.calibrate(images).program(0)
     assert (ideal(images) - chip(images)).norm() > 0.005 * ideal(images).norm()
