@@ -28,6 +28,8 @@ COMMON = {
         kelvin=320.0, activation_reset_ev=0.2, activation_set_ev=0.05, relaxation_ev=0.1
     ),
     "core.pcm.reset.std_siemens": 1e-8,
+    "core.ldpu.output_bits": 11,  # fine enough to show small changes
+    "core.adc.bits": 13,
     "core.wires": WireSpec(row_ohm=5.0, col_ohm=5.0, driver_ohm=50.0, sense_ohm=50.0,
                            idle="high-impedance"),
 }  # fmt: skip
@@ -105,6 +107,8 @@ def changed(key, value, spec):
         return value - 1 if value > 4 else value + 1
     if field == "low":
         return 1.4 * value  # a lower clip acts when it rises
+    if field == "knee":
+        return 2.5 * value  # so that some states change from the polynomial to the other form
     if field == "offset_hertz":
         return 3e8
     if isinstance(value, float):
