@@ -116,7 +116,7 @@ class Oscillators:
     bounds : (2,) float32
         limit, dead.
     rounding : (2, C) float32
-        Variance of the roundings left out, for inputs that are never and that may be negative.
+        Variance of roundings and jitter, for inputs that are never and that may be negative.
     """
 
     table: Tensor
@@ -337,7 +337,6 @@ class _Builder:
             return None
         table = np.stack([found.slope, found.bend, found.lift, found.gain, found.offset])
         rounding = [oscillators.rounding_variance(found, core, signed) for signed in (False, True)]
-        rounding = [np.zeros(table.shape[2]) if r is None else r for r in rounding]
         return Oscillators(
             torch.from_numpy(table).to(self.device),
             torch.tensor([found.limit, found.dead], dtype=torch.float32, device=self.device),

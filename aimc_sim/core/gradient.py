@@ -125,7 +125,8 @@ def _gradient(
     codes = generator.integers(-limit, limit + 1, shape).astype(np.float32)
     output = tile.read(crossbar, codes, core, generator) * adc(core).step
     error = output.astype(np.float32) - codes @ wanted
-    return codes.T @ error / (codes**2).sum(axis=0)[:, None]
+    power = np.maximum((codes**2).sum(axis=0), 1)  # a row that was never driven says nothing
+    return codes.T @ error / power[:, None]
 
 
 def _with_steps(

@@ -40,6 +40,12 @@ def of_core(core: CoreSpec, key: Key, columns: int) -> adc.AdcColumns:
         Of the core: the same circuit after every programming.
     columns : int
 
+    Raises
+    ------
+    ValueError
+        If counters run over or oscillators hit a ceiling inside the range: the passes over
+        charges know neither, only :func:`aimc_sim.core.adc.convert` does.
+
     Notes
     -----
     In 4-phase reads every phase has the same direction of current, so that one counter serves
@@ -47,6 +53,7 @@ def of_core(core: CoreSpec, key: Key, columns: int) -> adc.AdcColumns:
     """
     spec: CcoAdcSpec = core.adc
     window = window_seconds(core.dac)
+    _representable(spec, window)
     state = adc.draw(spec, columns, key)
     reads = key.child(Purpose.ADC, _CALIBRATION_READS).generator()
     calibration = adc.calibrate(state, spec, window, reads)
@@ -67,15 +74,31 @@ def of_core(core: CoreSpec, key: Key, columns: int) -> adc.AdcColumns:
     )  # fmt: skip
 
 
-def rounding_variance(
-    columns: adc.AdcColumns, core: CoreSpec, signed_inputs: bool
-) -> np.ndarray | None:
-    """Return the (C,) variance, in charge squared, of the roundings that one pass leaves out.
+def _representable(spec: CcoAdcSpec, window: float) -> None:
+    full = spec.counts_per_coulomb * window * spec.full_scale_amperes
+    if spec.counter_bits is not None and full * (1 + spec.trim_accept_fraction) >= (
+        2**spec.counter_bits
+    ):
+        raise ValueError(
+            f"core.adc.counter_bits = {spec.counter_bits}: {full:.0f} counts at full scale do not "
+            "fit; use wider counters or a smaller full_scale_amperes"
+        )
+    if spec.max_hertz is not None:
+        raise ValueError(
+            f"core.adc.max_hertz = {spec.max_hertz:g}: a ceiling is modelled for single ADCs only "
+            "(aimc_sim.core.adc.convert); set it to None and lower full_scale_amperes instead"
+        )
 
-    A 4-phase read rounds each of its conversions: four, or two if no input is negative. The pass
-    over net charges rounds once; the others act like noise of 1/12 of a squared count each
-    (measured against separate phases in ``validation/cco_adc.py``). None for 1-phase reads.
+
+def rounding_variance(columns: adc.AdcColumns, core: CoreSpec, signed_inputs: bool) -> np.ndarray:
+    """Return the (C,) variance, in charge squared, of what one pass over charges leaves out.
+
+    A 4-phase read converts four times, or twice if no input is negative. Every conversion has
+    its jitter; the pass over net charges rounds once, and the other roundings act like noise of
+    1/12 of a squared count each (measured against separate phases in ``validation/cco_adc.py``).
     """
-    if core.read.mode == "1-phase":
-        return None
-    return (3 if signed_inputs else 1) / 12 / columns.slope[0].astype(np.float64) ** 2
+    conversions = 1
+    if core.read.mode == "4-phase":
+        conversions = 4 if signed_inputs else 2
+    squared_counts = (conversions - 1) / 12 + conversions * core.adc.jitter_counts**2
+    return squared_counts / columns.slope.mean(axis=0, dtype=np.float64) ** 2

@@ -155,8 +155,7 @@ def read(
         variance = np.asarray(codes, np.float64) ** 2 @ now.variance.astype(np.float64)
     if now.oscillators is not None:
         signed = bool((np.asarray(codes) < 0).any())
-        rounding = oscillators.rounding_variance(now.oscillators, core, signed)
-        variance = variance + (0.0 if rounding is None else rounding)
+        variance = variance + oscillators.rounding_variance(now.oscillators, core, signed)
     if np.any(variance):
         z = z + np.sqrt(variance) * generator.standard_normal(z.shape)
     if now.oscillators is not None:

@@ -184,6 +184,26 @@ def apply_(
     return state
 
 
+def cost(spec: PcmSpec, kind: int, amperes: float | None = None) -> tuple[float, float]:
+    """Return the duration (seconds) and the heat (joules) of one pulse to one device.
+
+    ``amperes`` is the amplitude of a square pulse; other pulses have their own. The heat is
+    amplitude x write voltage x duration; drivers are not counted.
+    """
+    law = _pulses(spec)
+    _check_laws(law, np.array([kind], np.uint8))
+    shapes = {Pulse.ACCUMULATE: law.accumulation, Pulse.RESET: law.reset, Pulse.SET: law.set}
+    if kind == Pulse.NONE:
+        return 0.0, 0.0
+    if kind == Pulse.SQUARE:
+        if amperes is None:
+            raise ValueError("a square pulse needs an amplitude; give amperes")
+        seconds, current = law.curve.seconds, float(amperes)
+    else:
+        seconds, current = shapes[kind].seconds, shapes[kind].amperes
+    return seconds, current * law.write_volts * seconds
+
+
 def shortest_age_seconds(spec: PcmSpec) -> float:
     """Return the shortest age of a device at a read: one read, or 1 us if there is no noise law.
 

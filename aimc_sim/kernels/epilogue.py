@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import point, serial
-from .ldpu import _add_link_half, _quantise_half, _scale_half, _to_half
+from .ldpu import _add_link_half, _quantise_half, _scale_half, _to_half, clip
 from .math32 import bits_float, f32, float_bits
 from .normal import fill, padded
 
@@ -126,13 +126,7 @@ def _quantise(z, per_step, limit, rounds):
     else:
         for j in range(z.size):
             z[j] = z[j] * per_step
-    beyond = np.int32(0)
-    for j in range(z.size):
-        beyond += np.int32(abs(z[j]) > limit)
-    if beyond > 0:
-        for j in range(z.size):
-            z[j] = min(max(z[j], -limit), limit)
-    return np.int64(beyond)
+    return clip(z, limit)
 
 
 @point

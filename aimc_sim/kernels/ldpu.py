@@ -15,6 +15,18 @@ from .math32 import f32
 
 
 @point
+def clip(z, limit):
+    """Clip codes at +-limit in place; return how many lie beyond it."""
+    beyond = np.int32(0)
+    for j in range(z.size):
+        beyond += np.int32(abs(z[j]) > limit)
+    if beyond > 0:
+        for j in range(z.size):
+            z[j] = min(max(z[j], -limit), limit)
+    return np.int64(beyond)
+
+
+@point
 def _to_half(z):
     """Convert codes to halves in place: integers beyond 2048 lose their last bits."""
     for j in range(z.size):
@@ -61,13 +73,7 @@ def _quantise_half(z, per_step, limit, rounds):
     else:
         for j in range(z.size):
             z[j] = round_half(z[j] * per_step)
-    beyond = np.int32(0)
-    for j in range(z.size):
-        beyond += np.int32(abs(z[j]) > limit)
-    if beyond > 0:
-        for j in range(z.size):
-            z[j] = min(max(z[j], -limit), limit)
-    return np.int64(beyond)
+    return clip(z, limit)
 
 
 @serial

@@ -67,12 +67,6 @@ def _curve32(x, ln_x, table):
 
 
 @point
-def programming_sigma(x, c):
-    """Return the spread of the programmed conductance, in siemens, before scaling."""
-    return c[0] + x * (c[1] + x * (c[2] + x * c[3]))
-
-
-@point
 def normals64(address, key):
     """Return the two normals (float64) that belong to an element of a core."""
     zero = np.uint32(0)

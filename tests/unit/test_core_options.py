@@ -94,7 +94,8 @@ def test_calibration_of_the_oscillators_matters():
         spec = spec if adc is None else spec.with_({"core.adc": adc})
         chip, model, images = chip_of(spec)
         errors[name] = error(chip.program(0), model, images)
-    assert errors["calibrated"] < 1.5 * errors["plain"]
+    # four roundings and jitters instead of one rounding: 0.83 counts against 0.29
+    assert errors["calibrated"] < 2.2 * errors["plain"]
     assert errors["not"] > 3 * errors["calibrated"]
 
 
@@ -219,6 +220,25 @@ def test_noise_is_attenuated_with_the_signal():
     assert np.nanmax(share) < 1 + 1e-6  # RESET cells of zero noise give no share
     signal = np.abs(lossy.net).sum() / np.abs(plain.net).sum()
     assert np.nanmean(share) == pytest.approx(signal**2, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [({"counter_bits": 9}, "counts at full scale do not fit"), ({"max_hertz": 3e9}, "single ADCs")],
+)
+def test_what_a_network_cannot_show_is_refused(change, text):
+    spec = presets.hermes("odp").with_({"core.adc": CcoAdcSpec(**change)})
+    chip, _, images = chip_of(spec)
+    with pytest.raises(ValueError, match=text):
+        chip.program(0)(images)
+
+
+def test_jitter_is_noise_of_every_conversion():
+    core = presets.hermes("odp").with_({"core.adc": CcoAdcSpec(jitter_counts=2.0)}).core
+    adcs = oscillators.of_core(core, Key(0), 30)
+    for signed, n in ((True, 4), (False, 2)):
+        counts = oscillators.rounding_variance(adcs, core, signed) * adcs.slope[0] ** 2
+        np.testing.assert_allclose(counts, (n - 1) / 12 + n * 4.0, rtol=1e-5)
 
 
 def test_impossible_wires_are_refused():

@@ -52,9 +52,8 @@ COST_ONLY = {
 UNUSED = {
     "core.pcm.programming.scheme": "names the scheme",
     "core.adc.kind": "names the converter",
-    "core.adc.overflow": "no counter runs over at full scale in one read",
+    "core.adc.overflow": "counters that could run over are refused; test_core_options",
     "core.adc.counter_bits": "the same",
-    "core.adc.jitter_counts": "in the calibration reads only, averaged away",
     "core.adc.trim_accept_fraction": "few ADCs try all settings; 26 here need none",
     "core.adc.offset_bits": "the coarser trim still reaches every offset",
     "core.dac.lsb_seconds": "time; it sets charges for oscillators (tests/unit/test_adc.py)",
@@ -105,6 +104,8 @@ def changed(key, value, spec):
         return tuple(0.8 * v for v in value) if any(value) else None
     if isinstance(value, int):
         return value - 1 if value > 4 else value + 1
+    if field == "write_channels":
+        return 4  # a diagonal of 20 devices then takes five turns
     if field == "low":
         return 1.4 * value  # a lower clip acts when it rises
     if field == "knee":
@@ -147,6 +148,37 @@ def test_every_knob_moves_an_output(name, key, value, outputs):
     spec = MACHINES[name]
     other = spec.with_({key: value})
     assert not torch.equal(outputs(spec), outputs(other))
+
+
+def costs():
+    for name, spec in MACHINES.items():
+        for p in parameters(spec):
+            if p.key.split(".")[-1] in COST_ONLY - {"max_hertz"} and p.value is not None:
+                yield pytest.param(
+                    name, p.key, changed(p.key, p.value, spec), id=f"{name}: {p.key}"
+                )
+
+
+NO_COST = {
+    "core.ldpu.clock_hertz": "slower than 512 ns of modulation only for many columns; test_legallo",
+    "core.pcm.pulses.set.amperes": "no full SET pulse unless two devices are filled",
+    "core.pcm.pulses.set.seconds": "the same in energy; in time the longer of SET and RESET",
+    "core.pcm.pulses.reset.seconds": "the same",
+}
+
+
+@pytest.mark.filterwarnings("ignore:layer")
+@pytest.mark.parametrize(("name", "key", "value"), list(costs()))
+def test_every_cost_moves_the_report(name, key, value):
+    if (key in NO_COST and name != "max-set-fill") or key == "core.ldpu.clock_hertz":
+        pytest.skip(NO_COST[key])
+    seen = []
+    for spec in (MACHINES[name], MACHINES[name].with_({key: value})):
+        chip = aimc_sim.Chip.from_model(MODEL, spec).calibrate(IMAGES).program(0)
+        chip(IMAGES[:4])
+        report = chip.report()
+        seen.append((report.programming, report.cost))
+    assert seen[0] != seen[1]
 
 
 def test_the_list_of_exceptions_is_true_to_the_machines():
