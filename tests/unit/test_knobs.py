@@ -100,12 +100,12 @@ def changed(key, value, spec):
         and all(isinstance(choice, str) for choice in choices)
     ):
         return next((choice for choice in choices if choice != value), None)
+    if field == "write_channels":
+        return 4  # a diagonal of 20 devices then takes five turns
     if isinstance(value, tuple):
         return tuple(0.8 * v for v in value) if any(value) else None
     if isinstance(value, int):
         return value - 1 if value > 4 else value + 1
-    if field == "write_channels":
-        return 4  # a diagonal of 20 devices then takes five turns
     if field == "low":
         return 1.4 * value  # a lower clip acts when it rises
     if field == "knee":
