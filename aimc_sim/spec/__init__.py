@@ -11,6 +11,7 @@ from .base import Spec, quantity
 from .cco import CcoAdcSpec
 from .chip import CalibrationSpec, ChipSpec, FabricSpec
 from .core import AdcSpec, CoreSpec, DacSpec, LdpuSpec, PolaritySpec, ReadSpec
+from .cost import CostSpec, HostSpec
 from .device import (
     DriftLaw,
     FaultSpec,
@@ -42,12 +43,14 @@ __all__ = [
     "CcoAdcSpec",
     "ChipSpec",
     "CoreSpec",
+    "CostSpec",
     "DacSpec",
     "DriftLaw",
     "FabricSpec",
     "FaultSpec",
     "GdpuSpec",
     "GradientProgramming",
+    "HostSpec",
     "LdpuSpec",
     "PcmSpec",
     "PolaritySpec",

@@ -1,4 +1,4 @@
-"""The whole machine: cores, fabric, calibration."""
+"""The whole machine: cores, fabric, digital units, host, calibration."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ from typing import Literal
 
 from .base import Spec, quantity
 from .core import CoreSpec
+from .cost import CostSpec, HostSpec
+from .gdpu import GdpuSpec
+
+Topology = Literal[
+    "prism_grid", "prism_strip", "mesh", "torus", "hypercube", "tree", "ring", "bus", "complete"
+]
 
 
 class FabricSpec(Spec):
     """Cores on a grid and the links between them."""
 
-    topology: Literal["prism_grid", "mesh"] = quantity("-", "link predicate", "prism_grid")
+    topology: Topology = quantity("-", "link predicate", "prism_grid")
     rows: int = quantity("-", "rows of cores", 8, ge=1)
     cols: int = quantity("-", "columns of cores", 8, ge=1)
+    link_hertz: float = quantity("Hz", "bytes per second on a link", 400e6, later=True, gt=0)
     source: str = ""
 
     @property
     def cores(self) -> int:
-        """Number of cores."""
+        """Number of cores of one chip."""
         return self.rows * self.cols
 
 
@@ -48,5 +55,14 @@ class ChipSpec(Spec):
     name: str = "chip"
     core: CoreSpec = quantity("-", "every core")
     fabric: FabricSpec = quantity("-", "cores and links")
+    gdpu: GdpuSpec = quantity("-", "global digital unit", GdpuSpec(), later=True)
+    host: HostSpec = quantity("-", "what feeds the chip", HostSpec(), later=True)
+    cost: CostSpec = quantity("-", "time and energy of digital work", CostSpec(), later=True)
+    chips: int = quantity("-", "chips that share a network", 1, later=True, ge=1)
     calibration: CalibrationSpec = quantity("-", "calibration procedures")
     source: str = ""
+
+    @property
+    def cores(self) -> int:
+        """Number of cores of all chips."""
+        return self.chips * self.fabric.cores
