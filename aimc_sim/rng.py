@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     REPLAY = 12  # which measured trace a device follows
     GRADIENT = 13  # random inputs and read noise of gradient-descent programming
     ADC = 14  # what fabrication gave the converters of a core
+    PLACEMENT = 15  # exchanges tried by the placement search
 
 
 @dataclass(frozen=True)

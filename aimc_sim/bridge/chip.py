@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from .. import mapping, presets, store, units
 from ..chip import state as chip_state
 from ..chip.image import ChipImage
 from ..chip.state import ChipState, Ranges
-from ..core import compensation, tile, weights
+from ..core import compensation, inputs, tile, weights
 from ..errors import NotProgrammedError
 from ..spec import ChipSpec
 from . import adapt, calibrate, clipping, executor, plan
@@ -38,6 +39,8 @@ class Chip:
         self.time_seconds = 0.0
         self.compensation: compensation.Method = "none"
         self.corrections: dict[str, adapt.Correction] = {}
+        self.adapted_images = 0
+        self.adc_amperes: dict[str, float] = {}  # calibrated full scales, by name of the block
         self.images_seen = 0
         self.device = torch.device("cpu")
         self.counts = executor.new_counts()
@@ -72,6 +75,8 @@ class Chip:
             If a layer has no counterpart on the chip; names it and what would help.
         CapacityError
             If the network needs more cores than there are.
+        ValueError
+            If the cores' converters cannot work with their input encoding.
         """
         spec = presets.hermes() if spec is None else spec
         if not isinstance(spec, ChipSpec):
@@ -86,6 +91,7 @@ class Chip:
                 f"model is a {type(model).__name__}; give a torch.nn.Module, or a function "
                 "without arguments that returns one"
             )
+        inputs.check(spec.core)
         return cls(mapping.compile_network(trace(model), spec), spec)
 
     def calibrate(self, batches: Tensor | np.ndarray | Iterable) -> Chip:
@@ -102,11 +108,21 @@ class Chip:
             as_input(self.image, batch[0] if isinstance(batch, (tuple, list)) else batch)
             for batch in batches
         )
-        ranges = calibrate.measure(self.image, tensors, self.spec)
+        some: list[Tensor] = []
+
+        def batches_seen() -> Iterator[Tensor]:
+            for x in tensors:
+                some[:] = [x[: calibrate.G_MAX_IMAGES]]
+                yield x
+
+        ranges = calibrate.measure(self.image, batches_seen(), self.spec)
         if ranges.images == 0:
             raise ValueError("calibrate got no images; give at least one batch")
-        self.ranges = ranges
-        self._plan = None
+        self.ranges, self.adc_amperes = ranges, {}
+        adc = self.spec.core.adc
+        if adc.kind == "symmetric" and adc.range == "calibrated":
+            self.adc_amperes = calibrate.adc_ranges_of_cores(self.image, some[0], self.spec, ranges)
+        self._plan = self._references = self._tiles = None
         return self
 
     def program(self, seed: int = 0) -> Chip:
@@ -120,7 +136,7 @@ class Chip:
         self._needs_g_max()
         self.state = chip_state.program(self.image, self.spec, int(seed), ranges=self.ranges)
         self.time_seconds, self.images_seen = 0.0, 0
-        self.corrections = {}
+        self.corrections, self.adapted_images = {}, 0
         self._plan = self._references = self._tiles = None
         return self
 
@@ -154,7 +170,7 @@ class Chip:
             self.ranges,
         )  # fmt: skip
         self.images_seen = 0
-        self.corrections = {}
+        self.corrections, self.adapted_images = {}, 0
         self._plan = self._references = self._tiles = None
         return self
 
@@ -189,10 +205,11 @@ class Chip:
         until this is called again or the chip is programmed; :meth:`compensate` acts below them.
         """
         x = as_input(self.image, images)
-        self.corrections = {}
+        self.corrections, self.adapted_images = {}, 0
         self._prepare(x)
         # Far above the numbers of images that are run: no draw is used twice.
         self.corrections = adapt.batch_norm_corrections(self._build_plan(), x, 2**62)
+        self.adapted_images = len(x)
         self._plan = None
         return self
 
@@ -271,9 +288,19 @@ class Chip:
         if self.state is None:
             raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
         if self._tiles is None or self._tiles[0] != self.time_seconds:
-            tiles = chip_state.look(self.state, self.spec, self.time_seconds)
-            self._tiles = self.time_seconds, tiles
+            self._tiles = self.time_seconds, self._look_at(self.time_seconds)
         return self._tiles[1]
+
+    def _look_at(self, t_seconds: float) -> Mapping[int, tile.TileNow]:
+        """Return the crossbars at a time, by core, with the ADC ranges that were calibrated."""
+        tiles = chip_state.look(self.state, self.spec, t_seconds)
+        for block in self.image.blocks:
+            amperes = self.adc_amperes.get(chip_state.link_name(block))
+            if amperes is not None:
+                tiles[block.tile] = dataclasses.replace(
+                    tiles[block.tile], full_scale_amperes=amperes
+                )
+        return tiles
 
     def _factors(self) -> Mapping[int, np.ndarray]:
         """Return the factors of the drift compensation at the chip's time, by core."""
@@ -282,7 +309,7 @@ class Chip:
         state, spec = self.state, self.spec
         if self._references is None:
             begin = state.programmed_at_seconds
-            start = chip_state.look(state, spec, begin)
+            start = self._look_at(begin)
             self._references = chip_state.compensation_reads(state, spec, start, begin)
         later = chip_state.compensation_reads(state, spec, self._look(), self.time_seconds)
         return {
@@ -332,9 +359,9 @@ class Chip:
         tiles, factors = self._look(), self._factors()
         matrix = np.zeros_like(step.weight)
         for block in step.blocks:
-            net = tiles[block.core].net * self.spec.core.pcm.g_max_siemens
-            net = net / self.state.tiles[block.core].siemens_per_weight
-            net = net * factors.get(block.core, 1.0)
+            net = tiles[block.tile].net * self.spec.core.pcm.g_max_siemens
+            net = net / self.state.tiles[block.tile].siemens_per_weight
+            net = net * factors.get(block.tile, 1.0)
             matrix[block.row_start : block.row_stop, block.col_start : block.col_stop] = net
         if step.kind == "linear":
             return matrix.T
@@ -354,6 +381,8 @@ class Chip:
                 "time_seconds": self.time_seconds,
                 "compensation": self.compensation,
                 "images_seen": self.images_seen,
+                "adapted_images": self.adapted_images,
+                "adc_amperes": self.adc_amperes,
                 "corrections": {
                     name: [part.tolist() for part in parts]
                     for name, parts in self.corrections.items()
@@ -378,6 +407,8 @@ class Chip:
         chip.time_seconds = float(clock["time_seconds"])
         chip.compensation = str(clock["compensation"])
         chip.images_seen = int(clock["images_seen"])
+        chip.adapted_images = int(clock.get("adapted_images", 0))
+        chip.adc_amperes = dict(clock.get("adc_amperes", {}))
         chip.corrections = {
             name: tuple(torch.tensor(part) for part in parts)
             for name, parts in clock["corrections"].items()

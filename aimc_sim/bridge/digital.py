@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-KEEPS_CODES = frozenset({"relu", "max_pool2d", "flatten", "subsample", "pad"})
+KEEPS_CODES = frozenset(
+    {"relu", "max_pool2d", "flatten", "subsample", "pad", "pixel_shuffle", "pixel_unshuffle"}
+)
 """Operations whose result has the scale of their input."""
 
 
@@ -39,6 +41,19 @@ def _subsample(x: Tensor, slices: list[list[int | None]]) -> Tensor:
     return x[tuple(slice(*part) for part in slices)]
 
 
+def _pixel_shuffle(x: Tensor, factor: int) -> Tensor:
+    return F.pixel_shuffle(x, factor)
+
+
+def _pixel_unshuffle(x: Tensor, factor: int) -> Tensor:
+    if x.shape[2] % factor or x.shape[3] % factor:
+        raise ValueError(
+            f"patches of {factor} x {factor} pixels do not cover maps of {x.shape[2]} x "
+            f"{x.shape[3]}; choose another number for this layer in mapping.replicate"
+        )
+    return F.pixel_unshuffle(x, factor)
+
+
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "relu": F.relu,
     "add": torch.add,
@@ -49,6 +64,8 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "flatten": lambda x, start_dim=1: x.flatten(start_dim),
     "subsample": _subsample,
     "pad": lambda x, pad: F.pad(x, pad),
+    "pixel_shuffle": _pixel_shuffle,
+    "pixel_unshuffle": _pixel_unshuffle,
 }
 
 

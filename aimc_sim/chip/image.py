@@ -10,6 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+SLOT = 2**16
+"""Tile numbers of the blocks that share a core differ by multiples of this."""
+
+HOST = -1
+"""Number of the host in a route: what crosses it leaves the chip."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -17,6 +23,8 @@ class Block:
 
     ``row_index`` counts blocks along the inputs: their partial sums are accumulated from
     block 0 (the head of the chain) to the last one (the tail), which writes the output.
+    Blocks that share a core lie at different ``row_offset, col_offset`` of its crossbar and are
+    numbered by ``slot``.
     """
 
     layer: str
@@ -27,6 +35,14 @@ class Block:
     row_stop: int
     col_start: int
     col_stop: int
+    slot: int = 0
+    row_offset: int = 0
+    col_offset: int = 0
+
+    @property
+    def tile(self) -> int:
+        """Number of the block's part of the chip: the core's own, if it has the core alone."""
+        return self.core + self.slot * SLOT
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -59,6 +75,26 @@ class AnalogLayer:
     blocks: tuple[Block, ...] = ()
     folded: tuple[str, ...] = ()  # torch modules merged into the epilogue
     norm: np.ndarray | None = None  # (2, cols) mean and spread that batch norm gives its outputs
+    patch: int = 1  # output pixels per MVM and direction, see mapping.replicate
+    patch_macs: int | None = None  # without the zeros that a patch adds to the weights
+
+    def check_patch(self, rows: int, cols: int) -> None:
+        """Raise ValueError if patches do not cover the output for input maps of this size."""
+        for size, window, stride, padding in zip(
+            (rows, cols), self.kernel_size, self.stride, self.padding, strict=True
+        ):
+            pixels = (size + 2 * padding - window) // (stride // self.patch) + self.patch
+            if pixels % self.patch:
+                raise ValueError(
+                    f"layer '{self.name}': patches of {self.patch} x {self.patch} pixels do not "
+                    f"cover {pixels} pixels in a row or column of its output; choose another "
+                    "number in mapping.replicate"
+                )
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the network itself in one MVM of every block."""
+        return self.weight.size if self.patch_macs is None else self.patch_macs
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -93,7 +129,7 @@ class Transfer:
     """Data that moves from one core to another for every output pixel.
 
     ``kind`` is "activation", "partial_sum" or "residual"; ``route`` lists the cores passed,
-    both ends included, along links of the fabric.
+    both ends included, along links of the fabric. ``channels`` is the number of bytes.
     """
 
     kind: str
@@ -101,11 +137,17 @@ class Transfer:
     producer: int
     consumer: int
     route: tuple[int, ...]
+    channels: int = 0
 
     @property
     def hops(self) -> int:
-        """Links crossed."""
-        return len(self.route) - 1
+        """Links of the fabric crossed: 0 inside a core and on the way through the host."""
+        return 0 if self.off_chip else len(self.route) - 1
+
+    @property
+    def off_chip(self) -> bool:
+        """Whether the data goes through the host, to another chip."""
+        return HOST in self.route
 
 
 @dataclass(frozen=True)

@@ -109,8 +109,8 @@ def program(
             weight = layer.weight[
                 block.row_start : block.row_stop, block.col_start : block.col_stop
             ]
-            tiles[block.core] = programming.program(
-                weight, spec.core, core_key(seed, block.core), cycle,
+            tiles[block.tile] = programming.program(
+                weight, spec.core, core_key(seed, block.tile), cycle,
                 None if ranges is None else ranges.g_max_siemens.get(link_name(block)),
             )  # fmt: skip
     return ChipState(seed, tiles, at_seconds, cycle)

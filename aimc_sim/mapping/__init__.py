@@ -2,22 +2,25 @@
 
 Read in the order of the flow::
 
-    graph.Network --lower--> steps --split--> blocks --place--> cores --route--> ChipImage
+    graph.Network --lower--> steps --replicate, split--> blocks --pack, place--> cores
+                  --route--> ChipImage
 
 - :mod:`graph`: the network as named operations on numpy arrays
 - :mod:`lower`: batch norm, bias, residual addition and ReLU move into the analog layers
+- :mod:`replicate`: a patch of output pixels per MVM instead of one
 - :mod:`split`: weights larger than a crossbar become near-equal blocks
-- :mod:`place`: one core per block
+- :mod:`pack`: small blocks share a core
+- :mod:`place`: a core for every block
 - :mod:`route`: who sends what to whom, over which links
 """
 
 from __future__ import annotations
 
-from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.chip.image import ChipImage
 from aimc_sim.mapping.graph import Network, Node
 from aimc_sim.mapping.lower import lower
 from aimc_sim.mapping.place import place
+from aimc_sim.mapping.replicate import replicate
 from aimc_sim.mapping.route import route
 from aimc_sim.mapping.split import split
 from aimc_sim.spec import ChipSpec
@@ -48,6 +51,8 @@ def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
         If the network has no convolution or linear layer.
     """
     steps, output = lower(network)
+    if spec.mapping.replicate:
+        steps, output = replicate(steps, output, spec.mapping.replicate)
     if not any(node.op in ("conv2d", "linear") for node in network.nodes):
         raise ValueError(
             "the network has no Conv2d and no Linear layer, so nothing would run on the chip; "
@@ -58,6 +63,6 @@ def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
         input=network.input,
         output=output,
         steps=steps,
-        transfers=route(steps, fabric_graph(spec.fabric)),
-        cores_available=spec.fabric.cores,
+        transfers=route(steps, spec),
+        cores_available=spec.cores,
     )

@@ -15,17 +15,23 @@ from typing import NamedTuple
 
 import networkx as nx
 
-from aimc_sim.chip.image import AnalogLayer, Block, DigitalStep, Transfer
+from aimc_sim.chip.fabric import fabric_graph
+from aimc_sim.chip.image import HOST, AnalogLayer, Block, DigitalStep, Transfer
 from aimc_sim.mapping.lower import Step
+from aimc_sim.spec import ChipSpec
 
 
 class Flow(NamedTuple):
-    """Data from one block to another; both are places in the list of all blocks."""
+    """Data from one block to another; both are places in the list of all blocks.
+
+    ``channels`` counts the values (bytes) that go along for every output pixel.
+    """
 
     kind: str
     value: str
     producer: int
     consumer: int
+    channels: int = 1
 
 
 class Origin(NamedTuple):
@@ -58,48 +64,69 @@ def dataflow(steps: Sequence[Step]) -> tuple[Flow, ...]:
     blocks = [block for layer in layers.values() for block in layer.blocks]
     numbers = {id(block): number for number, block in enumerate(blocks)}
     behind = origins(steps)
-    flows: dict[Flow, None] = {}
+    flows: dict[Flow, int] = {}
 
-    def add(kind: str, value: str, producer: Block, consumer: Block) -> None:
-        flows[Flow(kind, value, numbers[id(producer)], numbers[id(consumer)])] = None
+    def add(kind: str, value: str, producer: Block, consumer: Block, channels: int) -> None:
+        flow = Flow(kind, value, numbers[id(producer)], numbers[id(consumer)])
+        flows[flow] = max(flows.get(flow, 0), channels)
 
     for layer in layers.values():
         for origin in behind.get(layer.source, ()):
             for tail, block in _pairs(layers[origin.layer], layer.blocks):
-                if _feeds(origin, tail, _channels_read(layer, block, origin)):
-                    add("activation", origin.layer, tail, block)
+                shared = _shared(origin, tail, _channels_read(layer, block, origin))
+                if shared:
+                    add("activation", origin.layer, tail, block, shared)
         heads = [chain[0] for chain in layer.chains]
         for origin in behind.get(layer.residual or "", ()):
             for tail, head in _pairs(layers[origin.layer], heads):
-                if _feeds(origin, tail, (head.col_start, head.col_stop)):
-                    add("residual", origin.layer, tail, head)
+                shared = _shared(origin, tail, (head.col_start, head.col_stop))
+                if shared:
+                    add("residual", origin.layer, tail, head, shared)
         for chain in layer.chains:
             for first, second in pairwise(chain):
-                add("partial_sum", layer.name, first, second)
-    return tuple(flows)
+                add("partial_sum", layer.name, first, second, first.shape[1])
+    return tuple(flow._replace(channels=channels) for flow, channels in flows.items())
 
 
-def route(steps: Sequence[Step], fabric: nx.DiGraph) -> tuple[Transfer, ...]:
-    """Send every flow along a shortest path of links.
+def route(steps: Sequence[Step], spec: ChipSpec) -> tuple[Transfer, ...]:
+    """Send every flow along a shortest path, the less loaded one where there are several.
 
     Parameters
     ----------
     steps : sequence of AnalogLayer or DigitalStep
         With placed blocks.
-    fabric : networkx.DiGraph
-        Cores and links, from :func:`aimc_sim.chip.fabric.fabric_graph`.
+    spec : ChipSpec
+        Links of a chip, and the number of chips.
 
     Returns
     -------
     tuple of Transfer
-        One per flow, in the same order; equal inputs give equal routes.
+        One per flow, in the same order; equal inputs give equal routes. Between two chips data
+        goes through the host.
     """
-    cores = [b.core for step in steps if isinstance(step, AnalogLayer) for b in step.blocks]
+    links = fabric_graph(spec.fabric)
+    load = dict.fromkeys(links.edges, 0)
+
+    def cost(start: int, end: int, _: dict) -> float:
+        # All loads together weigh less than one link, so a path is never longer for their sake.
+        return 1 + load[start, end] / (total + 1) / len(links)
+
+    placed = [b for step in steps if isinstance(step, AnalogLayer) for b in step.blocks]
+    flows = dataflow(steps)
+    total = sum(flow.channels for flow in flows)
     transfers = []
-    for flow in dataflow(steps):
-        ends = cores[flow.producer], cores[flow.consumer]
-        path = nx.shortest_path(fabric, *ends)
-        transfers.append(Transfer(flow.kind, flow.value, *ends, tuple(path)))
+    for flow in flows:
+        ends = placed[flow.producer].core, placed[flow.consumer].core
+        chips = {core // spec.fabric.cores for core in ends}
+        if len(chips) > 1:
+            path = [ends[0], HOST, ends[1]]
+        else:
+            first = chips.pop() * spec.fabric.cores
+            path = nx.shortest_path(links, ends[0] - first, ends[1] - first, weight=cost)
+            for link in pairwise(path):
+                load[link] += flow.channels
+            path = [core + first for core in path]
+        transfers.append(Transfer(flow.kind, flow.value, *ends, tuple(path), flow.channels))
     return tuple(transfers)
 
 
@@ -131,6 +158,9 @@ def _through(step: DigitalStep, origin: Origin, is_vector: bool) -> Origin:
         # of a feature map. A shorter list leaves them alone.
         before, after = (*step.attrs["pad"], 0, 0, 0, 0, 0, 0)[4:6]
         return Origin(origin.layer, origin.shift + before, origin.channels + before + after)
+    if step.op == "pixel_shuffle" and origin.shift == 0:
+        # Channel c of the map holds the layer's outputs c n n to (c + 1) n n - 1.
+        return Origin(origin.layer, None, None)
     slices = step.attrs.get("slices", ())
     if len(slices) > 1 and slices[1] != [None, None, None]:
         return Origin(origin.layer, None, None)
@@ -149,8 +179,9 @@ def _channels_read(layer: AnalogLayer, block: Block, origin: Origin) -> tuple[in
     return block.row_start // per_channel, -(-block.row_stop // per_channel)
 
 
-def _feeds(origin: Origin, tail: Block, channels: tuple[int, int]) -> bool:
+def _shared(origin: Origin, tail: Block, channels: tuple[int, int]) -> int:
+    """Return how many of the tail's channels are read."""
     if origin.shift is None:
-        return True
+        return tail.shape[1]
     start, stop = tail.col_start + origin.shift, tail.col_stop + origin.shift
-    return start < channels[1] and channels[0] < stop
+    return max(0, min(stop, channels[1]) - max(start, channels[0]))

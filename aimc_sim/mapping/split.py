@@ -13,7 +13,6 @@ from dataclasses import replace
 from itertools import pairwise
 
 from aimc_sim.chip.image import AnalogLayer, Block
-from aimc_sim.errors import CapacityError
 from aimc_sim.mapping.lower import Step
 from aimc_sim.spec import ChipSpec
 
@@ -29,26 +28,19 @@ def split(steps: Sequence[Step], spec: ChipSpec) -> tuple[Step, ...]:
     steps : sequence of AnalogLayer or DigitalStep
         As returned by :func:`aimc_sim.mapping.lower.lower`.
     spec : ChipSpec
-        Size and number of the cores.
+        Size of the cores.
 
     Returns
     -------
     tuple of AnalogLayer or DigitalStep
         The same steps; the layers' blocks have ``core = UNPLACED``.
-
-    Raises
-    ------
-    CapacityError
-        If there are more blocks than cores, which hold one block each.
     """
-    done = tuple(
+    return tuple(
         replace(step, blocks=split_layer(step, spec.core.rows, spec.core.cols))
         if isinstance(step, AnalogLayer)
         else step
         for step in steps
     )
-    _check_capacity([step for step in done if isinstance(step, AnalogLayer)], spec)
-    return done
 
 
 def split_layer(layer: AnalogLayer, rows: int, cols: int) -> tuple[Block, ...]:
@@ -92,20 +84,3 @@ def equal_cuts(total: int, largest: int) -> list[int]:
     parts = -(-total // largest)
     size, larger = divmod(total, parts)
     return [i * size + min(i, larger) for i in range(parts + 1)]
-
-
-def _check_capacity(layers: Sequence[AnalogLayer], spec: ChipSpec) -> None:
-    needed = sum(len(layer.blocks) for layer in layers)
-    available = spec.fabric.cores
-    if needed <= available:
-        return
-    biggest = sorted(layers, key=lambda layer: -len(layer.blocks))[:3]
-    named = ", ".join(
-        f"'{layer.name}' {len(layer.blocks)} ({layer.weight.shape[0]}x{layer.weight.shape[1]})"
-        for layer in biggest
-    )
-    raise CapacityError(
-        f"the network needs {needed} cores of {spec.core.rows}x{spec.core.cols}, the chip "
-        f"'{spec.name}' has {available}; biggest layers (cores, weights): {named}; use a "
-        f"narrower network, or set fabric.rows and fabric.cols to a larger chip"
-    )

@@ -22,6 +22,7 @@ from .device import (
     TemperatureLaw,
 )
 from .gdpu import GdpuSpec
+from .mapping import MappingSpec
 from .pcm import PcmSpec
 from .wires import WireSpec
 from .writing import (
@@ -52,6 +53,7 @@ __all__ = [
     "GradientProgramming",
     "HostSpec",
     "LdpuSpec",
+    "MappingSpec",
     "PcmSpec",
     "PolaritySpec",
     "ProgramVerify",

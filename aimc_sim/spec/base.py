@@ -117,7 +117,7 @@ def _dotted(data: Any, place: tuple[Any, ...]) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Spec):
         return value.model_dump()
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_plain(part) for part in value) if isinstance(value, list) else value
 
 
 def _identity(value: Any) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from .base import Spec, quantity
 from .core import CoreSpec
 from .cost import CostSpec, HostSpec
 from .gdpu import GdpuSpec
+from .mapping import MappingSpec
 
 Topology = Literal[
     "prism_grid", "prism_strip", "mesh", "torus", "hypercube", "tree", "ring", "bus", "complete"
@@ -58,9 +61,20 @@ class ChipSpec(Spec):
     gdpu: GdpuSpec = quantity("-", "global digital unit", GdpuSpec(), later=True)
     host: HostSpec = quantity("-", "what feeds the chip", HostSpec(), later=True)
     cost: CostSpec = quantity("-", "time and energy of digital work", CostSpec(), later=True)
+    mapping: MappingSpec = quantity("-", "layout of a network", MappingSpec(), later=True)
     chips: int = quantity("-", "chips that share a network", 1, later=True, ge=1)
     calibration: CalibrationSpec = quantity("-", "calibration procedures")
     source: str = ""
+
+    @model_validator(mode="after")
+    def _shared_power_is_a_share(self) -> Self:
+        read, cost = self.core.read, self.cost
+        if cost.shared_watts * read.mvm_seconds / cost.shared_cores > read.mvm_joules:
+            raise ValueError(
+                "cost.shared_watts is more than all MVMs take; lower it, or raise "
+                "core.read.mvm_joules, which contains it"
+            )
+        return self
 
     @property
     def cores(self) -> int:

@@ -13,10 +13,18 @@ from .wires import WireSpec
 
 
 class DacSpec(Spec):
-    """Input: sign and magnitude, as the duration of a read pulse."""
+    """Input: sign and magnitude, as the duration of a read pulse or as bit after bit."""
 
     bits: int | None = quantity("bit", "sign + magnitude; None = ideal", 8, ge=2, le=16)
     lsb_seconds: float = quantity("s", "pulse length of one step", 1e-9, gt=0)
+    encoding: Literal["pwm", "bit-serial"] = quantity(
+        "-", "one pulse whose width is the magnitude, or its bits one by one, each converted "
+        "by itself; shifted and added digitally", "pwm", later=True,
+    )  # fmt: skip
+    bit_seconds: float = quantity(
+        "s", "integration time of one bit, bit-serial only. READ: about 5 ns "
+        "(JSSC 57, 1027, 2022)", 5e-9, later=True, gt=0,
+    )  # fmt: skip
     source: str = ""
 
     @property
@@ -35,12 +43,19 @@ class AdcSpec(Spec):
     full_scale_amperes: float | None = quantity(
         "A", "largest mean column current; above it the code saturates; None = no limit", gt=0
     )
+    range: Literal["fixed", "calibrated"] = quantity(
+        "-", "full scale of every core: full_scale_amperes, or what the calibration images need "
+        "(calibration.range_method) up to full_scale_amperes", "fixed", later=True,
+    )  # fmt: skip
     source: str = ""
 
     @model_validator(mode="after")
     def _has_range(self) -> Self:
-        if self.bits is not None and self.full_scale_amperes is None:
-            raise ValueError("an ADC with finite bits needs full_scale_amperes")
+        open_ended = self.full_scale_amperes is None and self.range == "fixed"
+        if self.bits is not None and open_ended:
+            raise ValueError(
+                "an ADC with finite bits needs full_scale_amperes, or range = 'calibrated'"
+            )
         return self
 
     @property

@@ -15,13 +15,16 @@ class CostSpec(Spec):
     """
 
     shared_watts: float = quantity("W", "static power whatever the number of cores", 0.206, ge=0)
+    shared_cores: int = quantity(
+        "-", "cores that ran in the measurement of read.mvm_joules, which contains it", 64, ge=1
+    )
     core_watts: float = quantity("W", "static power of a core in use", 0.0436, ge=0)
     ldpu_latency_clocks: int = quantity(
         "-", "first result to first byte at the next core", 22, ge=0
     )
-    ldpu_joules_per_output: float = quantity("J", "affine, addition, link", 1.365e-10, ge=0)
+    ldpu_joules_per_output: float = quantity("J", "affine, addition, link", 1.36e-10, ge=0)
     gdpu_latency_clocks: int = quantity("-", "last gate input to last hidden output", 24, ge=0)
-    gdpu_joules_per_output: float = quantity("J", "hidden state of one unit", 5.05e-10, ge=0)
+    gdpu_joules_per_output: float = quantity("J", "hidden state of one unit", 5.15e-10, ge=0)
     relay_joules_per_byte: float = quantity(
         "J", "each further link that a byte crosses", 1e-12, ge=0
     )

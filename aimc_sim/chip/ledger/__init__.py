@@ -1,0 +1,36 @@
+"""What work costs: time and energy of every event, summed by component, layer and core.
+
+- :mod:`times`: how long an MVM, a step of a core and one input to a layer take
+- :mod:`energy`: joules per event, with the constants of the specification
+- :mod:`book`: all events of an image
+
+Energies are a model anchored at Table I of the chip paper (arXiv:2212.02872), see
+:class:`aimc_sim.spec.CostSpec`. The energy of an MVM is charged for whole arrays whatever their
+use. Cores without weights are taken to be switched off; the host's energy is not included.
+"""
+
+from aimc_sim.chip.ledger.book import COMPONENTS, Cost, Entry, Ledger, estimate, ledger
+from aimc_sim.chip.ledger.energy import Operation, operation
+from aimc_sim.chip.ledger.times import (
+    gdpu_seconds,
+    ldpu_latency_seconds,
+    mvm_seconds,
+    operation_seconds,
+    step_seconds,
+)
+
+__all__ = [
+    "COMPONENTS",
+    "Cost",
+    "Entry",
+    "Ledger",
+    "Operation",
+    "estimate",
+    "gdpu_seconds",
+    "ldpu_latency_seconds",
+    "ledger",
+    "mvm_seconds",
+    "operation",
+    "operation_seconds",
+    "step_seconds",
+]

@@ -1,0 +1,167 @@
+"""All events of one image, and their sums."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from aimc_sim.chip.image import ChipImage
+from aimc_sim.chip.ledger.energy import mvm_joules
+from aimc_sim.chip.ledger.times import mvm_seconds, step_seconds
+from aimc_sim.spec import ChipSpec
+
+COMPONENTS = ("MVM", "local digital unit", "links", "static, cores", "static, shared")
+"""Where energy goes: array with ADCs and modulators; digital units with their own link; further
+links that data crosses; power of cores in use; power of the chip as a whole."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Events of one kind in one place, per image.
+
+    Attributes
+    ----------
+    component : one of :data:`COMPONENTS`.
+    layer : analog layer; "" for what belongs to none.
+    core : core number; -1 for the chip as a whole.
+    events : MVMs, outputs, bytes x links; 0 for static power.
+    busy_seconds : time the component works on them.
+    joules : energy.
+    """
+
+    component: str
+    layer: str
+    core: int
+    events: int
+    busy_seconds: float
+    joules: float
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Every event of one image, in a chip that is busy with images for `seconds` each."""
+
+    entries: tuple[Entry, ...]
+    seconds: float
+
+    @property
+    def joules(self) -> float:
+        """Energy per image, J."""
+        return sum(entry.joules for entry in self.entries)
+
+    def by(self, key: Literal["component", "layer", "core"]) -> dict[str | int, float]:
+        """Return the energy in joules by component, layer or core; the sum is :attr:`joules`."""
+        sums: Counter = Counter()
+        for entry in self.entries:
+            sums[getattr(entry, key)] += entry.joules
+        return dict(sums)
+
+    def table(self) -> pd.DataFrame:
+        """Return all entries as a table."""
+        return pd.DataFrame(self.entries, columns=list(Entry.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one image.
+
+    Attributes
+    ----------
+    core_mvms : MVMs summed over cores.
+    mvm_joules : energy of those MVMs as published, with their share of static power, J.
+    joules : energy of everything, J; see :func:`ledger`.
+    interval_seconds : time between two images when all layers work in a pipeline, s.
+    busiest : the layer that sets the interval.
+    macs : multiply-accumulates of the network itself.
+    """
+
+    core_mvms: int
+    mvm_joules: float
+    joules: float
+    interval_seconds: float
+    busiest: str
+    macs: int
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput of the pipeline, 1/s."""
+        return 1 / self.interval_seconds
+
+    @property
+    def tops_per_watt(self) -> float:
+        """Operations (2 per MAC) per joule of everything, in 1e12/J."""
+        return 2 * self.macs / self.joules * 1e-12
+
+
+def estimate(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int]) -> Cost:
+    """Return the cost of one image.
+
+    Parameters
+    ----------
+    image, spec
+    pixels : mapping from layer name to MVMs per image of its cores
+        Output pixels (1 for a vector), or patches of them.
+
+    Notes
+    -----
+    The busiest core sets the interval of a pipeline without stalls: the blocks that share it
+    take turns. Derived here, not measured.
+    """
+    busy: Counter[int] = Counter()
+    of: dict[int, str] = {}
+    mvms = macs = 0
+    for layer in image.layers:
+        count = pixels[layer.name]
+        mvms += count * len(layer.blocks)
+        macs += layer.macs * count
+        for block in layer.blocks:
+            busy[block.core] += count * step_seconds(block.shape[1], spec)
+            of.setdefault(block.core, layer.name)
+    core, interval = max(busy.items(), key=lambda item: item[1])
+    joules = ledger(image, spec, pixels, interval).joules
+    return Cost(mvms, mvms * spec.core.read.mvm_joules, joules, interval, of[core], macs)
+
+
+def ledger(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int], seconds: float) -> Ledger:
+    """Return every event of one image.
+
+    Parameters
+    ----------
+    image, spec
+    pixels : mapping from layer name to MVMs per image of its cores
+    seconds : float
+        Time per image, for which static power is charged: the interval of a pipeline, or the
+        latency of a chip that works on one image at a time.
+    """
+    cost, clock = spec.cost, spec.core.ldpu.clock_hertz
+    entries = []
+    cores = set()
+    for layer in image.layers:
+        count = pixels[layer.name]
+        for block in layer.blocks:
+            outputs = count * block.shape[1]
+            entries += [
+                Entry("MVM", layer.name, block.core, count, count * mvm_seconds(spec),
+                      count * mvm_joules(spec)),
+                Entry("local digital unit", layer.name, block.core, outputs, outputs / clock,
+                      outputs * cost.ldpu_joules_per_output),
+            ]  # fmt: skip
+            cores.add(block.core)
+    for transfer in image.transfers:
+        # The first link is part of the digital unit's energy, as in the measurement.
+        further = max(0, transfer.hops - 1) * transfer.channels * pixels[transfer.value]
+        if further:
+            entries.append(
+                Entry("links", transfer.value, transfer.producer, further,
+                      further / spec.fabric.link_hertz, further * cost.relay_joules_per_byte)
+            )  # fmt: skip
+    for core in sorted(cores):
+        entries.append(Entry("static, cores", "", core, 0, seconds, cost.core_watts * seconds))
+    chips = len({core // spec.fabric.cores for core in cores})
+    shared = chips * cost.shared_watts * seconds
+    entries.append(Entry("static, shared", "", -1, 0, seconds, shared))
+    return Ledger(tuple(entries), seconds)

@@ -1,0 +1,80 @@
+"""Joules per event, and the operations that the chip paper measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aimc_sim.chip.ledger.times import mvm_seconds, operation_seconds
+from aimc_sim.spec import ChipSpec
+
+
+def mvm_joules(spec: ChipSpec) -> float:
+    """Return the energy of one MVM of one core without its share of the static power.
+
+    The specification gives, as the paper does, the energy per core of a chip that runs all its
+    cores at once, in which the power that they share is contained.
+    """
+    read = spec.core.read
+    return read.mvm_joules - spec.cost.shared_watts * read.mvm_seconds / spec.cost.shared_cores
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Cost of one operation of the chip.
+
+    Attributes
+    ----------
+    seconds : latency, s.
+    mvm_joules : array, ADCs, modulators and the static power while they work, J.
+    joules : everything, J.
+    operations : 2 per multiply-accumulate of the weights in use.
+    """
+
+    seconds: float
+    mvm_seconds: float
+    mvm_joules: float
+    joules: float
+    operations: int
+
+    @property
+    def tops(self) -> float:
+        """Throughput of the MVM alone, 1e12 operations per second."""
+        return self.operations / self.mvm_seconds * 1e-12
+
+    @property
+    def tops_per_watt(self) -> float:
+        """Efficiency of the MVM alone, 1e12 operations per joule."""
+        return self.operations / self.mvm_joules * 1e-12
+
+
+def operation(
+    spec: ChipSpec, cores: int, weights: int, columns: int = 0, chain: int = 1,
+    gdpu_outputs: int = 0,
+) -> Operation:  # fmt: skip
+    """Return the cost of one input to a layer, as Table I of the chip paper counts it.
+
+    Parameters
+    ----------
+    spec : ChipSpec
+    cores : int
+        Cores that work, all at once.
+    weights : int
+        Of the layer.
+    columns : int
+        Outputs that every core streams; 0 for the MVM alone.
+    chain : int
+        Cores that accumulate one after the other.
+    gdpu_outputs : int
+        Hidden units that the global digital units compute.
+    """
+    mvm = mvm_seconds(spec)
+    mvm_energy = cores * mvm_joules(spec) + spec.cost.shared_watts * mvm
+    seconds, joules = mvm, mvm_energy
+    if columns:
+        cost = spec.cost
+        seconds = operation_seconds(columns, chain, spec, gdpu_outputs)
+        joules = cores * mvm_joules(spec)
+        joules += (cost.shared_watts + cores * cost.core_watts) * seconds
+        joules += cores * columns * cost.ldpu_joules_per_output
+        joules += gdpu_outputs * cost.gdpu_joules_per_output
+    return Operation(seconds, mvm, mvm_energy, joules, 2 * weights)

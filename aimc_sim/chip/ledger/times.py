@@ -1,0 +1,61 @@
+"""How long things take, from the clocks and windows of the specification."""
+
+from __future__ import annotations
+
+from aimc_sim.spec import ChipSpec
+
+
+def mvm_seconds(spec: ChipSpec) -> float:
+    """Return the time of one MVM: the published one, or the pulses' window if that is longer."""
+    core = spec.core
+    phases = 4 if core.read.mode == "4-phase" else 1
+    window = phases * (core.dac.max_code + 1) * core.dac.lsb_seconds
+    return max(core.read.mvm_seconds, window)
+
+
+def step_seconds(columns: int, spec: ChipSpec) -> float:
+    """Return the time a core needs per input: its MVM, or one output per clock if longer."""
+    return max(mvm_seconds(spec), columns / spec.core.ldpu.clock_hertz)
+
+
+def ldpu_latency_seconds(spec: ChipSpec) -> float:
+    """Return the time from the first result of a core to its first byte at the next one."""
+    return spec.cost.ldpu_latency_clocks / spec.core.ldpu.clock_hertz
+
+
+def gdpu_seconds(outputs: int, spec: ChipSpec) -> float:
+    """Return the time that the global digital units add to a stream of gate inputs.
+
+    Every slice takes one input per clock while its core streams; the last output follows
+    ``gdpu_latency_clocks`` after the last input. A slice slower than its inputs adds the rest.
+    """
+    if outputs == 0:
+        return 0.0
+    unit = spec.gdpu
+    per_slice = -(-outputs // unit.slices)
+    inputs = 4 * per_slice  # one clock each
+    late = max(0, per_slice * unit.clocks_per_output - inputs)
+    return (spec.cost.gdpu_latency_clocks + late) / unit.clock_hertz
+
+
+def operation_seconds(columns: int, chain: int, spec: ChipSpec, gdpu_outputs: int = 0) -> float:
+    """Return the latency of one input to a layer.
+
+    Parameters
+    ----------
+    columns : int
+        Outputs that each core streams.
+    chain : int
+        Cores that accumulate one after the other; those beside them work at the same time.
+    spec : ChipSpec
+    gdpu_outputs : int
+        Hidden units that the global digital units compute from the result.
+
+    Notes
+    -----
+    All MVMs run at once; then partial sums pass along the chain, every core adding its own one
+    latency behind the one before; then the last core streams its columns.
+    """
+    stream = columns / spec.core.ldpu.clock_hertz
+    cascade = chain * ldpu_latency_seconds(spec)
+    return mvm_seconds(spec) + cascade + stream + gdpu_seconds(gdpu_outputs, spec)

@@ -1,0 +1,28 @@
+"""How a network is laid out on the cores."""
+
+from __future__ import annotations
+
+from pydantic import field_validator
+
+from .base import Spec, quantity
+
+
+class MappingSpec(Spec):
+    """Choices of the mapper that change cores, time and devices."""
+
+    blocks_per_core: int = quantity("-", "small blocks that may share a core", 1, ge=1)
+    replicate: tuple[tuple[str, int], ...] = quantity(
+        "-", "(pattern of layer names, n): n x n output pixels of a convolution per MVM", ()
+    )
+    cores: tuple[tuple[str, tuple[int, ...]], ...] = quantity(
+        "-", "(layer, cores of its blocks in order): fixed places; the others are searched", ()
+    )
+    source: str = "1 and none as on the chip (arXiv:2212.02872)"
+
+    @field_validator("replicate")
+    @classmethod
+    def _patches(cls, value: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+        for pattern, patch in value:
+            if patch < 1:
+                raise ValueError(f"'{pattern}' asks for {patch} x {patch} pixels; give at least 1")
+        return value
