@@ -18,7 +18,7 @@ from ..device.measured.replay import at, library
 from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import Traces, traces
 from . import fit_traces
-from .plots import PALETTE
+from .canvas import PALETTE
 
 _DPI = 160
 _MOST_LEVELS = 8  # curves in the panel of times

@@ -1,4 +1,4 @@
-"""The pictures: accuracy against time, and who sits where on the chip.
+"""The picture of a study: accuracy against time.
 
 Plain ``Figure`` objects, no pyplot: nothing global, works without a display.
 """
@@ -14,15 +14,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 
 from .. import units
-from ..chip.image import Block, ChipImage
-from ..spec import ChipSpec, CoreSpec
 from . import drift
-
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#8C6D31")
-"""Colours that stay apart for colour-blind readers: Okabe & Ito (2008), grey and brown added."""
+from .canvas import PALETTE, figure_of, written
 
 STYLES = {"none": ("--", "o"), "gdc": ("-", "s"), "column": ("-.", "^")}
 """Line and marker of each drift compensation."""
@@ -34,11 +30,6 @@ _COMMON_TICKS = (1.0, 60.0, 3600.0, 86400.0, 30 * 86400.0, 365 * 86400.0, 3650 *
 _MOST_TICKS = 8
 _NOW_GAP = 1.2  # decades between "now" and the first later time
 _CLOSE = 0.15  # accuracies this close (0..1) are drawn in one panel
-_GAP = 0.04  # between a core and its cell of the grid, in cells
-_FILL = 0.6  # opacity of the part in use: text on it stays readable
-_LANES = (0.13, 0.24)  # heights in a core where arrows of alternate layers run
-_NAME_WIDTH = 15  # letters that fit into a core
-_DPI = 160
 
 
 def drift_accuracy(
@@ -82,7 +73,7 @@ def drift_accuracy(
     close = _close_up(table, levels) if ax is None else None
     if close is not None:
         bounds.insert(0, close)
-    figure, panels = _figure(ax, (9.0, 4.8 if close is None else 6.6), rows=len(bounds))
+    figure, panels = figure_of(ax, (9.0, 4.8 if close is None else 6.6), rows=len(bounds))
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(table["preset"].unique())}
     for panel, (low, high) in zip(panels, bounds, strict=True):
         _panel(panel, table, references, colours)
@@ -98,67 +89,7 @@ def drift_accuracy(
         )  # fmt: skip
     panels[0].set_title(title or _default_title(table), fontsize=10, loc="left")
     _drift_legend(panels[0], table, references, colours)
-    return _written(figure, path)
-
-
-def floorplan(
-    image: ChipImage,
-    spec: ChipSpec,
-    *,
-    title: str | None = None,
-    ax: Axes | None = None,
-    path: str | Path | None = None,
-) -> Figure:
-    """Draw which block sits on which core, and how much of each crossbar it fills.
-
-    Parameters
-    ----------
-    image : ChipImage
-        For example ``chip.image``.
-    spec : ChipSpec
-        The machine of the image.
-    title : str, optional
-        Default: the number of cores in use.
-    ax : Axes, optional
-        Draw here; default a new figure.
-    path : path, optional
-        Also write the picture to this file.
-
-    Returns
-    -------
-    Figure
-    """
-    grid = spec.fabric
-    figure, (ax,) = _figure(ax, (1.25 * grid.cols + 0.6, 1.25 * grid.rows + 1.3))
-    of, colours = {}, {}
-    for layer in image.layers:
-        colours.setdefault(_stage(layer.name), PALETTE[len(colours) % len(PALETTE)])
-        for number, block in enumerate(layer.blocks, 1):
-            of[block.core] = block, f"{number} of {len(layer.blocks)}" * (len(layer.blocks) > 1)
-    for core in range(grid.cores):
-        row, col = divmod(core, grid.cols)
-        block, text = of.get(core, (None, ""))
-        colour = colours[_stage(block.layer)] if block else ""
-        _draw_core(ax, (col, row), core, block, text, spec.core, colour)
-    lanes = {layer.name: _LANES[i % len(_LANES)] for i, layer in enumerate(image.layers)}
-    for transfer in image.transfers:
-        if transfer.kind == "partial_sum":
-            _arrow(ax, transfer.producer, transfer.consumer, grid.cols, lanes[transfer.value])
-    ax.set_xlim(-0.05, grid.cols + 0.05)
-    ax.set_ylim(grid.rows + 0.05, -0.05)
-    ax.set_aspect("equal")
-    ax.set_axis_off()
-    cells = sum(math.prod(block.shape) for block in image.blocks)
-    share = cells / (spec.core.rows * spec.core.cols * max(1, image.cores_used))
-    ax.set_title(
-        title
-        or f"{spec.name}: {image.cores_used} of {image.cores_available} cores in use; "
-        f"weights fill {100 * share:.0f} % of their cells",
-        fontsize=12,
-        loc="left",
-    )
-    _floorplan_legend(ax, colours, spec.core)
-    return _written(figure, path)
+    return written(figure, path)
 
 
 # ------------------------------------------------------------------------ drift_accuracy
@@ -274,91 +205,3 @@ def _default_title(table: pd.DataFrame) -> str:
     n, images = int(table["programmings"].min()), int(table["images"].iloc[0])
     programmings = "one programming" if n == 1 else f"mean of {n} programmings"
     return f"{images:,} images, {programmings}"
-
-
-# ----------------------------------------------------------------------------- floorplan
-
-
-def _stage(layer: str) -> str:
-    return layer.split(".")[0]
-
-
-def _draw_core(
-    ax: Axes, corner: tuple[int, int], core: int, block: Block | None, of: str,
-    spec: CoreSpec, colour: str,
-) -> None:  # fmt: skip
-    """Draw one core: its frame, the part in use to scale, and what it holds."""
-    x, y, side = corner[0] + _GAP, corner[1] + _GAP, 1 - 2 * _GAP
-    centre = {"ha": "center", "va": "center"}
-    if block is None:
-        ax.add_patch(Rectangle((x, y), side, side, fc="0.95", ec="0.7", lw=0.8, ls="--"))
-        ax.text(x + side / 2, y + side / 2, "empty", fontsize=7.5, color="0.5", **centre)
-    else:
-        rows, cols = block.shape
-        used = side * cols / spec.cols, side * rows / spec.rows
-        ax.add_patch(Rectangle((x, y), side, side, fc="white", ec="none"))
-        ax.add_patch(Rectangle((x, y), *used, fc=colour, alpha=_FILL, ec="none"))
-        ax.add_patch(Rectangle((x, y), side, side, fc="none", ec="0.35", lw=0.8))
-        lines = [*_wrapped(block.layer), *([of] if of else []), f"{rows}×{cols}"]
-        ax.text(x + side / 2, y + 0.6 * side, "\n".join(lines), fontsize=7, linespacing=1.25,
-                **centre)  # fmt: skip
-    ax.text(x + side - 0.03, y + side - 0.02, str(core), fontsize=6, color="0.45", ha="right",
-            va="bottom")  # fmt: skip
-
-
-def _wrapped(name: str) -> list[str]:
-    """Break a layer name at dots so that it fits into a core."""
-    lines = [""]
-    for part in name.split("."):
-        joined = f"{lines[-1]}.{part}" if lines[-1] else part
-        if len(joined) <= _NAME_WIDTH:
-            lines[-1] = joined
-        else:
-            lines.append(part)
-    lines = [line for line in lines if line][-2:]
-    return [line if len(line) <= _NAME_WIDTH else f"…{line[1 - _NAME_WIDTH :]}" for line in lines]
-
-
-def _arrow(ax: Axes, producer: int, consumer: int, cols: int, lane: float) -> None:
-    """Draw a partial sum that crosses from one core to another, above the text of the cores."""
-    (y0, x0), (y1, x1) = divmod(producer, cols), divmod(consumer, cols)
-    right, down = (x1 > x0) - (x1 < x0), (y1 > y0) - (y1 < y0)
-    # Along a row: in a lane of its own. Else: out at one edge of the core, in at the other.
-    dx, dy = (0.25 * right, lane - 0.5) if not down else (0.4 * right, 0.36 * down)
-    aside = 0.0 if right else 0.28
-    start = x0 + 0.5 + dx + aside, y0 + 0.5 + dy
-    end = x1 + 0.5 - dx + aside, y1 + 0.5 - (dy if down else -dy)
-    ax.annotate(
-        "", end, start,
-        arrowprops={"arrowstyle": "-|>", "color": "0.2", "lw": 0.9, "shrinkA": 0, "shrinkB": 0},
-    )  # fmt: skip
-
-
-def _floorplan_legend(ax: Axes, colours: Mapping[str, str], spec: CoreSpec) -> None:
-    handles = [Patch(fc=colour, alpha=_FILL, label=stage) for stage, colour in colours.items()]
-    handles.append(Line2D([], [], color="0.2", marker=">", ms=4, lw=0.9, label="partial sums"))
-    ax.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=min(len(handles), 7),
-        frameon=False, fontsize=9,
-        title=f"a square is a crossbar of {spec.rows} rows (down) × {spec.cols} columns (across); "
-        "the filled part holds weights",
-        title_fontsize=9,
-    )  # fmt: skip
-
-
-# -------------------------------------------------------------------------------- both
-
-
-def _figure(
-    ax: Axes | None, size: tuple[float, float], rows: int = 1
-) -> tuple[Figure, Sequence[Axes]]:
-    if ax is not None:
-        return ax.figure, [ax]
-    figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
-
-
-def _written(figure: Figure, path: str | Path | None) -> Figure:
-    if path is not None:
-        figure.savefig(path, dpi=_DPI)
-    return figure

@@ -8,6 +8,7 @@ file         what is in it
 ``run``      ``aimc-sim run``: the options, the table that is printed
 ``study``    what ``run`` computes, and the files it makes of it
 ``results``  a folder of results that is written completely or not at all
+``place``    ``aimc-sim map`` and ``aimc-sim perf``: where a network goes, what it costs
 ``info``     ``aimc-sim info``: every parameter with unit and source
 ``device``   ``aimc-sim device``: measured devices: import, fit, show
 ===========  ================================================================================
@@ -24,7 +25,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
-from . import device, info, run
+from . import device, info, place, run
 from .errors import BadInput
 
 INTERRUPTED = 130
@@ -43,6 +44,8 @@ app = typer.Typer(
     "a year after programming.",
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("map", epilog=place.MAP_EXAMPLES)(place.map_)
+app.command("perf", epilog=place.PERF_EXAMPLES)(place.perf)
 app.command("info", epilog=info.EXAMPLES)(info.info)
 app.add_typer(device.app, name="device")
 

@@ -14,7 +14,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from .. import __version__
-from ..analysis import drift, plots
+from ..analysis import drift, floorplans, plots
 from ..bridge.chip import Chip
 from ..bridge.report import Report
 from ..spec import ChipSpec
@@ -133,7 +133,7 @@ def write(folder: Path, outcome: Outcome, images: ImageSet, request: Mapping[str
         f"{request['seeds']} programming{'s' * (request['seeds'] > 1)}",
         path=folder / "drift_accuracy.png",
     )
-    plots.floorplan(chip.image, chip.spec, path=folder / "floorplan.png")
+    floorplans.floorplan(chip.image, chip.spec, path=folder / "floorplan.png")
     chip.save(folder / "chip.h5")
     report = {
         **request,

@@ -49,7 +49,7 @@ def replicate(
         if not any(fnmatchcase(name, pattern) for name in convolutions):
             raise ValueError(
                 f"mapping.replicate: '{pattern}' matches no convolution; "
-                f"there are: {', '.join(convolutions)}"
+                f"there are: {', '.join(convolutions[:8])}{', ...' * (len(convolutions) > 8)}"
             )
     done: list[Step] = []
     renamed: dict[str, str] = {}

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from aimc_sim import Chip, presets
-from aimc_sim.analysis import plots
+from aimc_sim.analysis import canvas, floorplans, plots
 
 HOUR, YEAR = 3600.0, 365 * 86400.0
 
@@ -37,7 +37,7 @@ def test_a_curve_has_its_values_and_readable_times(tmp_path):
     curve = next(line for line in ax.lines if line.get_marker() == "s")
     assert list(curve.get_ydata()) == pytest.approx([97, 95, 90])
     assert sorted(curve.get_xdata()) == list(curve.get_xdata())
-    assert to_hex(curve.get_color()).upper() == plots.PALETTE[0]
+    assert to_hex(curve.get_color()).upper() == canvas.PALETTE[0]
     assert ax.get_ylim()[1] > 99  # the level of the reference is inside
     assert not any("chance" in text.get_text() for text in ax.texts)  # far away: left out
     assert path.read_bytes().startswith(b"\x89PNG")
@@ -75,7 +75,7 @@ def test_many_times_keep_labels_apart():
 def test_floorplan_names_every_block_and_shows_free_cores(digits_model, tmp_path):
     chip = Chip.from_model(digits_model, presets.hermes())
     path = tmp_path / "floorplan.png"
-    (ax,) = plots.floorplan(chip.image, chip.spec, path=path).axes
+    (ax,) = floorplans.floorplan(chip.image, chip.spec, path=path).axes
     texts = [text.get_text() for text in ax.texts]
     assert texts.count("empty") == 4
     assert "60 of 64 cores" in ax.get_title(loc="left")
@@ -88,7 +88,7 @@ def test_floorplan_names_every_block_and_shows_free_cores(digits_model, tmp_path
 
 def test_the_used_part_is_drawn_to_scale(digits_model):
     chip = Chip.from_model(digits_model, presets.hermes())
-    (ax,) = plots.floorplan(chip.image, chip.spec).axes
+    (ax,) = floorplans.floorplan(chip.image, chip.spec).axes
     sizes = {(round(p.get_width(), 4), round(p.get_height(), 4)) for p in ax.patches}
     side = 0.92
     for block in chip.image.blocks:

@@ -1,0 +1,172 @@
+"""Where a network went, as a record: cores, links, bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from aimc_sim.chip.fabric import core_label
+from aimc_sim.chip.image import AnalogLayer, ChipImage
+from aimc_sim.mapping.traffic import Traffic, traffic, unused_links
+from aimc_sim.spec import ChipSpec
+
+
+@dataclass(frozen=True)
+class LayerPlace:
+    """One analog layer on the chip.
+
+    Attributes
+    ----------
+    name : path of the torch module.
+    rows, cols : of its weights, as they lie in crossbars.
+    patch : output pixels per MVM and direction.
+    mvms : per image, on each of its cores; None without an input shape.
+    cores : core of every block, column block by column block, head to tail.
+    cells : share of the cells of its cores that hold its weights.
+    """
+
+    name: str
+    rows: int
+    cols: int
+    patch: int
+    mvms: int | None
+    cores: tuple[int, ...]
+    cells: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Result of :func:`layout`; print it or ``.to_dict()``.
+
+    Attributes
+    ----------
+    layers : tuple of LayerPlace
+    cores_used, cores_available, chips : int
+    transfers : number by kind.
+    hops : number of transfers by links crossed; 0 is inside a core.
+    off_chip_transfers : transfers between chips.
+    unused_links : links of the fabric that carry nothing.
+    traffic : bytes per image, or None without an input shape.
+    """
+
+    name: str
+    fabric: str
+    layers: tuple[LayerPlace, ...]
+    cores_used: int
+    cores_available: int
+    chips: int
+    transfers: Mapping[str, int]
+    hops: Mapping[int, int]
+    off_chip_transfers: int
+    links: int
+    unused_links: int
+    traffic: Traffic | None
+
+    @property
+    def one_hop(self) -> bool:
+        """Whether no transfer needs more than one link."""
+        return max(self.hops, default=0) <= 1 and self.off_chip_transfers == 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON values."""
+        loads = self.traffic
+        found = {k: v for k, v in asdict(self).items() if k not in ("traffic", "hops", "transfers")}
+        found["transfers"] = dict(self.transfers)
+        found["hops"] = {str(n): count for n, count in sorted(self.hops.items())}
+        found["one_hop"] = self.one_hop
+        found["traffic"] = loads and {
+            "links": [
+                {"from": a, "to": b, "bytes": size, "multicast_bytes": loads.multicast[a, b]}
+                for (a, b), size in sorted(loads.unicast.items())
+            ],
+            "off_chip_bytes": loads.off_chip,
+            "inside_bytes": loads.inside,
+        }
+        return found
+
+    def __str__(self) -> str:
+        hops = ", ".join(
+            f"{count} over {n} link{'s' * (n != 1)}" if n else f"{count} inside a core"
+            for n, count in sorted(self.hops.items())
+        )
+        kinds = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in self.transfers.items())
+        lines = [
+            f"cores           {self.cores_used} of {self.cores_available}"
+            + (f" on {self.chips} chips" if self.chips > 1 else ""),
+            f"fabric          {self.fabric}, {self.links} links, {self.unused_links} unused",
+            f"transfers       {kinds or 'none'}",
+            f"distance        {hops or '-'}"
+            + (f"; {self.off_chip_transfers} between chips" if self.off_chip_transfers else ""),
+        ]
+        if self.traffic is not None:
+            lines.append(f"busiest link    {self._busiest()}")
+            if self.off_chip_transfers:
+                lines.append(f"between chips   {self.traffic.off_chip:,} bytes per image")
+        width = max(5, *(len(layer.name) for layer in self.layers))
+        lines += ["", f"{'layer':<{width}}      matrix   MVMs  cells  cores"]
+        for layer in self.layers:
+            size = f"{layer.rows}x{layer.cols}"
+            mvms = "-" if layer.mvms is None else f"{layer.mvms:,}"
+            cores = " ".join(map(str, layer.cores))
+            lines.append(
+                f"{layer.name:<{width}}  {size:>10}  {mvms:>5}  {layer.cells:5.0%}  {cores}"
+                + (f"  ({layer.patch} x {layer.patch} pixels per MVM)" if layer.patch > 1 else "")
+            )
+        return "\n".join(lines)
+
+    def _busiest(self) -> str:
+        link, size = self.traffic.busiest()
+        if link is None:
+            return "none"
+        shared = self.traffic.busiest(multicast=True)[1]
+        return f"{link[0]} to {link[1]}: {size:,} bytes per image ({shared:,} with multicast)"
+
+
+def layout(image: ChipImage, spec: ChipSpec, mvms: Mapping[str, int] | None = None) -> Layout:
+    """Describe where a network went.
+
+    Parameters
+    ----------
+    image : ChipImage
+        For example ``chip.image``.
+    spec : ChipSpec
+    mvms : mapping from layer name to MVMs per image, optional
+        From :func:`aimc_sim.mapping.shapes.output_pixels`; without it bytes are unknown.
+    """
+    cells = spec.core.rows * spec.core.cols
+
+    def place(layer: AnalogLayer) -> LayerPlace:
+        cores = tuple(block.core for block in layer.blocks)
+        return LayerPlace(
+            layer.name, *layer.weight.shape, layer.patch, mvms and mvms[layer.name], cores,
+            layer.weight.size / (len(set(cores)) * cells),
+        )  # fmt: skip
+
+    grid = spec.fabric
+    unused = unused_links(image, spec)
+    used = {link for t in image.transfers if not t.off_chip for link in pairwise(t.route)}
+    return Layout(
+        name=spec.name,
+        fabric=f"{grid.topology.replace('prism', '5PP (reconstructed) prism')} "
+        f"{grid.rows} x {grid.cols}",
+        layers=tuple(place(layer) for layer in image.layers),
+        cores_used=image.cores_used,
+        cores_available=image.cores_available,
+        chips=spec.chips,
+        transfers=dict(Counter(t.kind for t in image.transfers)),
+        hops=dict(Counter(t.hops for t in image.transfers if not t.off_chip)),
+        off_chip_transfers=sum(t.off_chip for t in image.transfers),
+        links=unused + len(used),
+        unused_links=unused,
+        traffic=None if mvms is None else traffic(image, mvms),
+    )
+
+
+def describe_core(core: int, spec: ChipSpec) -> str:
+    """Return "chip 2, Core(3,5)", or without the chip if there is one only."""
+    chip, local = divmod(core, spec.fabric.cores)
+    label = core_label(local, spec.fabric)
+    return label if spec.chips == 1 else f"chip {chip + 1}, {label}"

@@ -1,0 +1,183 @@
+"""How fast and how hungry a network is on the chip, without running an image.
+
+From one placed program: the event simulation of its pipeline, its closed-form estimate, and the
+energy of every event. All of it is a model; what is anchored at measurements is said in
+:class:`aimc_sim.spec.CostSpec`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aimc_sim import units
+from aimc_sim.chip.image import ChipImage
+from aimc_sim.chip.ledger import Ledger, ledger, mvm_seconds, step_seconds
+from aimc_sim.chip.pipeline import Estimate, PipelineReport, estimate, simulate
+from aimc_sim.device.programming import ProgrammingReport
+from aimc_sim.mapping.schedule import Buffers, Mode, schedule
+from aimc_sim.mapping.shapes import output_pixels
+from aimc_sim.spec import ChipSpec
+
+NOT_COUNTED = (
+    "energy of the host and of the links to it",
+    "energy of activation memories (line buffers)",
+    "digital operations between layers (pooling, shortcuts): free of time and energy",
+    "cores without weights: taken to be switched off",
+)
+"""What the figures leave out."""
+
+
+@dataclass(frozen=True)
+class Roof:
+    """One layer against its limits, per core.
+
+    Attributes
+    ----------
+    layer : name.
+    intensity : operations per byte that a core streams: twice its rows.
+    peak_tops : full crossbar, one MVM after the other.
+    attainable_tops : its own block, limited by MVM or by streaming its columns.
+    achieved_tops : in the pipeline, with its waiting.
+    bound : "MVM" or "stream", what limits the attainable.
+    """
+
+    layer: str
+    intensity: float
+    peak_tops: float
+    attainable_tops: float
+    achieved_tops: float
+    bound: str
+
+
+@dataclass(frozen=True)
+class Performance:
+    """Result of :func:`performance`; print it or ``.to_dict()``.
+
+    Attributes
+    ----------
+    pipeline : PipelineReport
+        Event simulation.
+    estimate : Estimate
+        The same in closed form.
+    ledger : Ledger
+        Energy of one image, at the interval of the simulation.
+    macs : int
+        Multiply-accumulates of the network, per image.
+    roofs : tuple of Roof
+    programming : ProgrammingReport or None
+        Time and energy of writing the weights once.
+    """
+
+    pipeline: PipelineReport
+    estimate: Estimate
+    ledger: Ledger
+    macs: int
+    roofs: tuple[Roof, ...]
+    programming: ProgrammingReport | None = None
+
+    @property
+    def tops(self) -> float:
+        """Throughput, 1e12 operations (2 per MAC) per second."""
+        return 2 * self.macs / self.ledger.seconds * 1e-12
+
+    @property
+    def tops_per_watt(self) -> float:
+        """Efficiency with everything that is counted, 1e12 operations per joule."""
+        return 2 * self.macs / self.ledger.joules * 1e-12
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the trace as plain JSON values, SI units."""
+        book = self.ledger
+        return {
+            "model": True,
+            "first_image_seconds": self.pipeline.first_image_seconds,
+            "interval_seconds": book.seconds,
+            "estimated_first_image_seconds": self.estimate.first_image_ps * 1e-12,
+            "estimated_interval_seconds": self.estimate.interval_ps * 1e-12,
+            "limited_by": self.estimate.busiest,
+            "images_per_second": 1 / book.seconds,
+            "joules_per_image": book.joules,
+            "tops": self.tops,
+            "tops_per_watt": self.tops_per_watt,
+            "macs": self.macs,
+            "joules_by_component": book.by("component"),
+            "joules_by_layer": book.by("layer"),
+            "joules_by_core": {str(core): joules for core, joules in book.by("core").items()},
+            "roofline": [vars(roof) for roof in self.roofs],
+            "programming": self.programming and vars(self.programming),
+            "pipeline": self.pipeline.to_dict(),
+            "not_counted": list(NOT_COUNTED),
+        }
+
+    def __str__(self) -> str:
+        book, show = self.ledger, units.show
+        lines = [
+            str(self.pipeline),
+            f"closed form     first image {show(self.estimate.first_image_ps * 1e-12, 's')}, "
+            f"interval {show(self.estimate.interval_ps * 1e-12, 's')}, "
+            f"set by {self.estimate.busiest}",
+            f"energy          {show(book.joules, 'J')} per image, {self.tops_per_watt:.3g} TOPS/W, "
+            f"{self.tops:.3g} TOPS",
+        ]
+        if self.programming is not None:
+            lines.append(f"programming     {self.programming}")
+        lines += ["", f"{'energy of':<20}  per image  share"]
+        for name, joules in book.by("component").items():
+            lines.append(f"{name:<20}  {show(joules, 'J'):>9}  {joules / book.joules:5.1%}")
+        lines += ["", "a model, not measured on a chip; not counted:"]
+        lines += [f"  - {text}" for text in NOT_COUNTED]
+        return "\n".join(lines)
+
+
+def performance(
+    image: ChipImage, spec: ChipSpec, input_shape: Sequence[int], *, images: int = 8,
+    mode: Mode = "pipelined", buffers: Buffers = "enough",
+    programming: ProgrammingReport | None = None, trace: int = 0,
+) -> Performance:  # fmt: skip
+    """Return time and energy of a placed network.
+
+    Parameters
+    ----------
+    image, spec
+        For example ``chip.image`` and ``chip.spec``.
+    input_shape : sequence of int
+        Of one image, without the batch.
+    images : int
+        Under way at once, at least 1; the interval is measured over the later half.
+    mode : "pipelined" or "host"
+        Activations from core to core, or through the host as on the fabricated chip.
+    buffers : as in :func:`aimc_sim.mapping.schedule.schedule`
+    programming : ProgrammingReport, optional
+        To be carried along, for example ``chip.state.report()``.
+    trace : int
+        Entries of the simulation's trace to keep, for a Gantt chart.
+
+    Raises
+    ------
+    DeadlockError
+        If buffers are too small for the network to run; says which stages wait in a circle.
+    """
+    mvms = output_pixels(image, input_shape)
+    plan = schedule(image, spec, input_shape, mode=mode, buffers=buffers)
+    report = simulate(plan, images=images, trace=trace)
+    interval = report.interval_seconds or report.first_image_seconds
+    macs = sum(mvms[layer.name] * layer.macs for layer in image.layers)
+    roofs = []
+    for layer in image.layers:
+        block = max(layer.blocks, key=lambda block: block.shape[1])
+        roofs.append(
+            Roof(
+                layer.name,
+                2.0 * block.shape[0],
+                2e-12 * spec.core.rows * spec.core.cols / mvm_seconds(spec),
+                2e-12 * block.shape[0] * block.shape[1] / step_seconds(block.shape[1], spec),
+                2e-12 * layer.macs * mvms[layer.name] / interval / len(layer.blocks),
+                "MVM" if step_seconds(block.shape[1], spec) <= mvm_seconds(spec) else "stream",
+            )
+        )
+    return Performance(
+        report, estimate(plan), ledger(image, spec, mvms, interval), macs, tuple(roofs),
+        programming,
+    )  # fmt: skip

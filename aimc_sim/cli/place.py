@@ -1,0 +1,216 @@
+"""``aimc-sim map`` and ``perf``: where a network goes and what it costs, without images."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..spec import ChipSpec
+from . import inputs
+from .errors import BadInput, refusing
+from .results import results_folder
+
+if TYPE_CHECKING:
+    from ..chip.image import ChipImage
+
+MAP_FILES = ("map.json", "floorplan.png")
+PERF_FILES = ("perf.json", "map.json", "floorplan.png", "links.png", "pipeline.png", "energy.png",
+              "roofline.png")  # fmt: skip
+PAPER = "paper:"
+"""Before the name of a layout of the chip paper."""
+
+MAP_EXAMPLES = """
+Examples:
+
+  aimc-sim map resnet32
+
+  aimc-sim map resnet32 --set mapping.blocks_per_core=4 --out packed
+
+  aimc-sim map my_network:build --input 3,64,64 --set chips=2
+
+  aimc-sim map paper:captioning-lstm
+"""
+PERF_EXAMPLES = """
+Examples:
+
+  aimc-sim perf resnet32
+
+  aimc-sim perf resnet32 --preset hermes-tdp-1-phase --replicate 'layer1.*=2'
+
+  aimc-sim perf my_network:build --input 784 --mode host --out slow
+"""
+
+Network = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="resnet32; package.module:callable returning a torch module; or paper:resnet9, "
+        "paper:char-lstm, paper:captioning-lstm (map only).",
+    ),
+]
+Input = Annotated[
+    str | None,
+    typer.Option("--input", metavar="C,H,W", help="Shape of one image.  [default: 3,32,32]"),
+]
+Preset = Annotated[str, typer.Option(help="Machine; see 'aimc-sim info'.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the machine."),
+]
+Replicate = Annotated[
+    list[str] | None,
+    typer.Option(metavar="LAYERS=N", help="Compute N x N pixels per MVM in layers of that name."),
+]
+Out = Annotated[Path, typer.Option(help="Folder for the files.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files in that folder.")]
+
+
+def map_(
+    context: typer.Context, model: Network = inputs.RESNET32, input_: Input = None,
+    preset: Preset = "hermes-tdp", set_: Set = None, replicate: Replicate = None,
+    out: Out = Path("aimc_sim_map"), force: Force = False,
+) -> None:  # fmt: skip
+    """Place a network on the chip and say where everything went.
+
+    Prints cores, links, distances and the busiest link; writes map.json and floorplan.png.
+    """
+    spec = _spec(preset, set_, replicate)
+    with results_folder(out, MAP_FILES, force) as scratch:
+        image, found = _placed(model, spec, input_)
+        _write_map(scratch, image, spec, found, _request(context, model, preset, spec))
+    typer.echo(f"{model} on {preset}\n{found}\nWritten to {out}: {', '.join(MAP_FILES)}")
+
+
+def perf(
+    context: typer.Context, model: Network = inputs.RESNET32, input_: Input = None,
+    preset: Preset = "hermes-tdp", set_: Set = None, replicate: Replicate = None,
+    images: Annotated[int, typer.Option(help="Images under way, one after the other.")] = 4,
+    mode: Annotated[
+        str, typer.Option(help="pipelined: from core to core; host: as on the fabricated chip.")
+    ] = "pipelined",
+    out: Out = Path("aimc_sim_perf"), force: Force = False,
+) -> None:  # fmt: skip
+    """Simulate the pipeline of a network: nanoseconds, joules, traffic; no image is run.
+
+    Prints latency, interval, energy by component; writes perf.json, map.json and pictures.
+    """
+    if images < 1:
+        raise BadInput(f"--images {images}: wanted at least 1")
+    if mode not in ("pipelined", "host"):
+        raise BadInput(f"--mode {mode}: wanted 'pipelined' or 'host'")
+    if model.startswith(PAPER):
+        raise BadInput(
+            f"'{model}' is a layout without a network behind it; 'aimc-sim map {model}' shows it"
+        )
+    spec = _spec(preset, set_, replicate)
+    from ..analysis import floorplans, performance, pipeline_plots
+
+    with results_folder(out, PERF_FILES, force) as scratch:
+        chip = _chip(model, spec)
+        shape = _shape(model, input_)
+        written = chip.program(seed=0).state.report()
+        with refusing(ValueError):
+            place = _layout(chip.image, spec, shape)
+            found = performance.performance(
+                chip.image, spec, shape, images=images, mode=mode, programming=written,
+                trace=TRACE,
+            )  # fmt: skip
+        request = _request(context, model, preset, spec)
+        _write_map(scratch, chip.image, spec, place, request)
+        _write_json(scratch / "perf.json", {**request, "performance": found.to_dict()})
+        floorplans.heat_map(
+            chip.image, spec, links=pipeline_plots.link_shares(found.pipeline),
+            cores=pipeline_plots.core_shares(found.pipeline), path=scratch / "links.png",
+        )  # fmt: skip
+        pipeline_plots.gantt(found.pipeline, path=scratch / "pipeline.png")
+        pipeline_plots.energy(found, path=scratch / "energy.png")
+        pipeline_plots.roofline(found, path=scratch / "roofline.png")
+    typer.echo(f"{model} on {preset}, {mode}\n{found}\nWritten to {out}: {', '.join(PERF_FILES)}")
+
+
+TRACE = 4_000_000
+"""Events kept for the picture of the pipeline: 160 MB at most."""
+
+
+def _spec(preset: str, changes: Sequence[str] | None, patches: Sequence[str] | None) -> ChipSpec:
+    settings = inputs.settings(changes or [])
+    if patches:
+        settings["mapping.replicate"] = [_patch(text) for text in patches]
+    (spec,) = inputs.specs([preset], settings).values()
+    return spec
+
+
+def _patch(text: str) -> list[Any]:
+    pattern, equals, number = text.rpartition("=")
+    if not equals or not pattern or not number.isdigit():
+        raise BadInput(f"--replicate {text}: wanted LAYERS=N, for example 'layer1.*=2'")
+    return [pattern, int(number)]
+
+
+def _chip(model: str, spec: ChipSpec) -> Any:
+    from ..bridge.chip import Chip
+
+    network = inputs.network(model, None, None)
+    with refusing(ValueError, TypeError):
+        return Chip.from_model(network, spec)
+
+
+def _shape(model: str, text: str | None) -> tuple[int, ...]:
+    if text is None:
+        if model != inputs.RESNET32:
+            raise BadInput(f"give the shape of one image for {model}: --input 3,32,32")
+        return (3, 32, 32)
+    try:
+        shape = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise BadInput(f"--input {text}: wanted sizes above zero, for example 3,32,32 or 784")
+    return shape
+
+
+def _placed(model: str, spec: ChipSpec, text: str | None) -> tuple[ChipImage, Any]:
+    if not model.startswith(PAPER):
+        image = _chip(model, spec).image
+        shape = _shape(model, text) if text or model == inputs.RESNET32 else None
+        with refusing(ValueError):
+            return image, _layout(image, spec, shape)
+    from ..mapping.named import named
+
+    with refusing(KeyError):
+        image = named(model.removeprefix(PAPER))
+    from ..analysis.layout import layout
+
+    return image, layout(image, spec, {layer.name: 1 for layer in image.layers})
+
+
+def _layout(image: ChipImage, spec: ChipSpec, shape: Sequence[int] | None) -> Any:
+    from ..analysis.layout import layout
+    from ..mapping.shapes import output_pixels
+
+    return layout(image, spec, None if shape is None else output_pixels(image, shape))
+
+
+def _request(context: typer.Context, model: str, preset: str, spec: ChipSpec) -> dict[str, Any]:
+    command = shlex.join(["aimc-sim", *(context.obj or [])])
+    return {"command": command, "model": model, "preset": preset, "spec_id": spec.id(),
+            "spec": spec.model_dump(mode="json")}  # fmt: skip
+
+
+def _write_map(
+    folder: Path, image: ChipImage, spec: ChipSpec, found: Any, request: dict[str, Any]
+) -> None:
+    from ..analysis import floorplans
+
+    _write_json(folder / "map.json", {**request, "map": found.to_dict()})
+    floorplans.floorplan(image, spec, path=folder / "floorplan.png")
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    text = json.dumps(values, indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
