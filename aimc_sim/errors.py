@@ -7,6 +7,10 @@ class CapacityError(ValueError):
     """The network needs more cores than the chip has."""
 
 
+class MappingError(ValueError):
+    """The network cannot be placed as asked: some data has no link."""
+
+
 class UnsupportedLayerError(ValueError):
     """A layer or operation of the network has no counterpart on the chip."""
 

@@ -10,7 +10,7 @@ Read in the order of the flow::
 - :mod:`replicate`: a patch of output pixels per MVM instead of one
 - :mod:`split`: weights larger than a crossbar become near-equal blocks
 - :mod:`pack`: small blocks share a core
-- :mod:`place`: a core for every block
+- :mod:`place`: a core for every block, by annealing; :mod:`onehop`: on direct links only
 - :mod:`route`: who sends what to whom, over which links
 """
 
@@ -47,6 +47,8 @@ def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
     ------
     CapacityError
         If the network needs more cores than the chip has.
+    MappingError
+        If ``mapping.placement`` asks for direct links and there is no such placement.
     ValueError
         If the network has no convolution or linear layer.
     """
@@ -58,11 +60,11 @@ def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
             "the network has no Conv2d and no Linear layer, so nothing would run on the chip; "
             "expected at least one"
         )
-    steps = place(split(steps, spec), spec)
+    steps, paths = place(split(steps, spec), spec)
     return ChipImage(
         input=network.input,
         output=output,
         steps=steps,
-        transfers=route(steps, spec),
+        transfers=route(steps, spec, paths),
         cores_available=spec.cores,
     )

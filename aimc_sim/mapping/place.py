@@ -22,6 +22,7 @@ from aimc_sim.chip.image import AnalogLayer, Block
 from aimc_sim.errors import CapacityError
 from aimc_sim.kernels.anneal import anneal, polish
 from aimc_sim.mapping.lower import Step
+from aimc_sim.mapping.onehop import Paths, place_one_hop
 from aimc_sim.mapping.pack import Spot, pack
 from aimc_sim.mapping.route import Flow, dataflow
 from aimc_sim.rng import Key, Purpose
@@ -42,7 +43,7 @@ OTHER_CHIP = 32.0
 that few values leave it."""
 
 
-def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[Step, ...]:
+def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[tuple[Step, ...], Paths]:
     """Give every block a core of its own.
 
     Parameters
@@ -54,13 +55,17 @@ def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[Step, ...]:
 
     Returns
     -------
-    tuple of AnalogLayer or DigitalStep
+    steps : tuple of AnalogLayer or DigitalStep
         The same steps with placed blocks.
+    paths : dict
+        Ways over relays, by (producer's core, consumer's core); the others are the router's.
 
     Raises
     ------
     CapacityError
         If the blocks need more cores than there are.
+    MappingError
+        If ``mapping.placement`` asks for direct links and there is no such placement.
     """
     layers = [step for step in steps if isinstance(step, AnalogLayer)]
     shapes = [block.shape for layer in layers for block in layer.blocks]
@@ -73,19 +78,24 @@ def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[Step, ...]:
     ]
     fixed = _fixed(layers, spots, spec)
     between = [flow for flow in flows if flow.producer != flow.consumer]
-    cores = place_blocks(count, between, spec, fixed=fixed)
+    paths: Paths = {}
+    if spec.mapping.placement == "search":
+        cores = place_blocks(count, between, spec, fixed=fixed)
+    else:
+        cores, paths = place_one_hop(_group_names(layers, spots), between, spec, fixed)
     spot = iter(spots)
 
     def placed(block: Block) -> Block:
         group, slot, row, col = next(spot)
         return replace(block, core=cores[group], slot=slot, row_offset=row, col_offset=col)
 
-    return tuple(
+    done = tuple(
         replace(step, blocks=tuple(placed(block) for block in step.blocks))
         if isinstance(step, AnalogLayer)
         else step
         for step in steps
     )
+    return done, paths
 
 
 def place_blocks(
@@ -180,6 +190,17 @@ def _partners(flows: Sequence[Flow], n: int) -> tuple[np.ndarray, np.ndarray, np
     others = np.concatenate([ends[:, 1], ends[:, 0]])[order]
     starts = np.searchsorted(here[order], np.arange(n + 1))
     return starts, others, np.ones(len(others))
+
+
+def _group_names(layers: Sequence[AnalogLayer], spots: Sequence[Spot]) -> list[str]:
+    """Return a name for every core in use: its blocks."""
+    members: dict[int, list[str]] = {}
+    blocks = (block for layer in layers for block in layer.blocks)
+    for block, spot in zip(blocks, spots, strict=True):
+        members.setdefault(spot.group, []).append(
+            f"{block.layer}[{block.row_index},{block.col_index}]"
+        )
+    return [" + ".join(members[group]) for group in range(len(members))]
 
 
 def _fixed(layers: Sequence[AnalogLayer], spots: Sequence[Spot], spec: ChipSpec) -> dict[int, int]:

@@ -9,8 +9,9 @@ them, and a transfer carries that layer's name. The network's input comes from t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import NamedTuple
 
 import networkx as nx
@@ -88,7 +89,11 @@ def dataflow(steps: Sequence[Step]) -> tuple[Flow, ...]:
     return tuple(flow._replace(channels=channels) for flow, channels in flows.items())
 
 
-def route(steps: Sequence[Step], spec: ChipSpec) -> tuple[Transfer, ...]:
+def route(
+    steps: Sequence[Step],
+    spec: ChipSpec,
+    paths: Mapping[tuple[int, int], tuple[int, ...]] = MappingProxyType({}),
+) -> tuple[Transfer, ...]:
     """Send every flow along a shortest path, the less loaded one where there are several.
 
     Parameters
@@ -97,6 +102,8 @@ def route(steps: Sequence[Step], spec: ChipSpec) -> tuple[Transfer, ...]:
         With placed blocks.
     spec : ChipSpec
         Links of a chip, and the number of chips.
+    paths : mapping, optional
+        Ways that are given beforehand, by (producer's core, consumer's core).
 
     Returns
     -------
@@ -118,7 +125,9 @@ def route(steps: Sequence[Step], spec: ChipSpec) -> tuple[Transfer, ...]:
     for flow in flows:
         ends = placed[flow.producer].core, placed[flow.consumer].core
         chips = {core // spec.fabric.cores for core in ends}
-        if len(chips) > 1:
+        if ends in paths:
+            path = list(paths[ends])
+        elif len(chips) > 1:
             path = [ends[0], HOST, ends[1]]
         else:
             first = chips.pop() * spec.fabric.cores

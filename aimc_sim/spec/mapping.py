@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import field_validator
 
 from .base import Spec, quantity
@@ -10,6 +12,10 @@ from .base import Spec, quantity
 class MappingSpec(Spec):
     """Choices of the mapper that change cores, time and devices."""
 
+    placement: Literal["search", "one-hop", "relays"] = quantity(
+        "-", "short ways, over several links where needed; or one link for everything, exact; or "
+        "that with free cores in between", "search",
+    )  # fmt: skip
     blocks_per_core: int = quantity("-", "small blocks that may share a core", 1, ge=1)
     replicate: tuple[tuple[str, int], ...] = quantity(
         "-", "(pattern of layer names, n): n x n output pixels of a convolution per MVM", ()

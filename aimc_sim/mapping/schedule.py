@@ -1,0 +1,280 @@
+"""Scheduling: from a placed program to the stages, edges and links of its pipeline.
+
+Two ways to run a network. "pipelined": activations go from core to core over the links, every
+layer works at once, on line buffers. "host": as fabricated (arXiv:2212.02872), activations leave
+the chip after every layer; the host sends each MVM its inputs, window by window; a layer
+begins when the host holds its whole input, and an image when the one before it is done. Partial
+sums use the links in both.
+
+The idealised model of :func:`tick_schedule` counts ticks: one layer, one stage; one MVM, one
+tick; what is written in a tick is visible at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Literal
+
+import numpy as np
+
+from aimc_sim.chip.image import AnalogLayer, ChipImage
+from aimc_sim.chip.pipeline import Schedule, Stage, enough, with_buffers
+from aimc_sim.chip.pipeline.build import Builder, core_stage
+from aimc_sim.mapping.control import Table, reads_of_origins, table
+from aimc_sim.mapping.control.reads import layer_reads
+from aimc_sim.mapping.route import dataflow
+from aimc_sim.mapping.shapes import pixels, value_shapes
+from aimc_sim.spec import ChipSpec
+
+Mode = Literal["pipelined", "host"]
+Buffers = Literal["enough"] | None | Mapping[str, int]
+
+
+def schedule(
+    image: ChipImage,
+    spec: ChipSpec,
+    input_shape: Sequence[int],
+    *,
+    mode: Mode = "pipelined",
+    buffers: Buffers = "enough",
+) -> Schedule:
+    """Return the core-level schedule of a program.
+
+    Parameters
+    ----------
+    image : ChipImage
+        Placed and routed.
+    spec : ChipSpec
+        Times of MVMs, digital units, links and host.
+    input_shape : sequence of int
+        Of one input, without the batch: (channels, rows, columns) or (features,).
+    mode : "pipelined" or "host"
+    buffers : "enough", None or mapping
+        Line buffers: just enough for full speed (:func:`aimc_sim.chip.pipeline.enough`); no
+        limit; or elements by name of an edge, or of the layer that reads, with enough for the
+        rest. The host's memory has no limit.
+
+    Returns
+    -------
+    Schedule
+        Times in ps.
+
+    Raises
+    ------
+    ValueError
+        If the input does not fit the network, or ``buffers`` names what does not exist.
+    """
+    if mode not in ("pipelined", "host"):
+        raise ValueError(f"mode = {mode!r} is unknown; choose 'pipelined' or 'host'")
+    reads = _Reads(image, input_shape)
+    plan = (_pipelined if mode == "pipelined" else _by_host)(image, spec, reads)
+    return plan if mode == "host" else _buffered(plan, buffers)
+
+
+def tick_schedule(
+    image: ChipImage,
+    input_shape: Sequence[int],
+    *,
+    pixels_per_step: int | Mapping[str, int] = 1,
+    buffers: Buffers = "enough",
+) -> Schedule:
+    """Return the idealised layer-level schedule: one MVM is one output pixel and one tick.
+
+    Parameters
+    ----------
+    image : ChipImage
+        Blocks and places do not matter.
+    input_shape : sequence of int
+    pixels_per_step : int or mapping from layer name to int
+        Output pixels that a layer computes per tick at most, on as many copies of its weights;
+        each begins when its own inputs are there. 1 where a mapping says nothing. The source
+        delivers as many as the layers that read it compute.
+    buffers : as in :func:`schedule`
+
+    Returns
+    -------
+    Schedule
+        Times in ticks. The source's first pixel takes tick 0.
+    """
+    reads = _Reads(image, input_shape)
+
+    def lanes(name: str) -> int:
+        return pixels_per_step if isinstance(pixels_per_step, int) else pixels_per_step.get(name, 1)
+
+    build = Builder()
+    first = [lanes(x.name) for x in image.layers if image.input in reads.behind[x.source]]
+    source = Stage("source", "source", reads.count(image.input), 1, lanes=max(first, default=1))
+    build.made[image.input] = [build.stage(source)]
+    for layer in image.layers:
+        stage = Stage(layer.name, "core", reads.count(layer.name), 1, layer=layer.name,
+                      lanes=lanes(layer.name))  # fmt: skip
+        build.made[layer.name] = [build.stage(stage)]
+        for origin in reads.behind[layer.source]:
+            build.edge(*build.made[origin], *build.made[layer.name], "activation",
+                       reads.of_layer(layer, origin))  # fmt: skip
+        for origin in reads.behind[layer.residual] if layer.residual is not None else ():
+            build.edge(*build.made[origin], *build.made[layer.name], "residual",
+                       reads.of_value(layer.residual, origin))  # fmt: skip
+    _sink(image, reads, build)
+    return _buffered(build.done("mvm", "tick"), buffers)
+
+
+class _Reads:
+    """Shapes of all values, and the tables between them."""
+
+    def __init__(self, image: ChipImage, input_shape: Sequence[int]) -> None:
+        self.shapes = value_shapes(image, input_shape)
+        for layer in image.layers:
+            if layer.patch > 1:
+                layer.check_patch(*pixels(self.shapes[layer.source]))
+        self.behind = reads_of_origins(image, self.shapes)
+        self._tables: dict[tuple[str, ...], Table] = {}
+
+    def count(self, value: str) -> int:
+        """Pixels of a value."""
+        return prod(pixels(self.shapes[value]))
+
+    def of_layer(self, layer: AnalogLayer, origin: str) -> Table:
+        """What the MVMs of a layer need of an origin behind its source."""
+        if ("", layer.name, origin) not in self._tables:
+            outer = layer_reads(layer, self.shapes[layer.source], self.shapes[layer.name])
+            paths = (outer.after(inner) for inner in self.behind[layer.source][origin])
+            self._tables["", layer.name, origin] = table(paths)
+        return self._tables["", layer.name, origin]
+
+    def of_value(self, value: str, origin: str) -> Table:
+        """What the pixels of a value need of an origin behind it."""
+        if (value, origin) not in self._tables:
+            self._tables[value, origin] = table(self.behind[value][origin])
+        return self._tables[value, origin]
+
+    def whole(self, value: str, firings: int) -> Table:
+        """Every firing needs all of a value."""
+        elements = self.count(value)
+        free = np.zeros(firings, np.int64)
+        free[-1] = elements
+        return Table(elements, np.full(firings, elements, np.int64), free)
+
+
+def _input_bytes(layer: AnalogLayer, rows: int) -> int:
+    return -(-rows // prod(layer.kernel_size))
+
+
+def _pipelined(image: ChipImage, spec: ChipSpec, reads: _Reads) -> Schedule:
+    build = Builder(spec)
+    shape = reads.shapes[image.input]
+    build.made[image.input] = [
+        build.stage(
+            Stage("source", "source", reads.count(image.input), outputs=shape[0],
+                  output_ps=build.host_byte_ps, latency_ps=build.host_latency_ps)
+        )
+    ]  # fmt: skip
+    _cores(image, spec, reads, build)
+    for layer in image.layers:
+        for block in layer.blocks if image.input in reads.behind[layer.source] else ():
+            build.edge(0, build.numbers[block], "input", reads.of_layer(layer, image.input),
+                       _input_bytes(layer, block.shape[0]))  # fmt: skip
+        if layer.residual is not None and image.input in reads.behind[layer.residual]:
+            needs = reads.of_value(layer.residual, image.input)
+            for chain in layer.chains:
+                build.edge(0, build.numbers[chain[0]], "residual", needs,
+                           chain[0].shape[1], joins="ldpu")  # fmt: skip
+    _flows(image, reads, build, ("activation", "residual", "partial_sum"))
+    _sink(image, reads, build, build.to_host)
+    return build.done()
+
+
+def _cores(image: ChipImage, spec: ChipSpec, reads: _Reads, build: Builder) -> None:
+    for layer in image.layers:
+        for block in layer.blocks:
+            name, count = build.block_name(layer, block), reads.count(layer.name)
+            stage = core_stage(name, spec, block.shape[1], count, block.core, layer.name)
+            build.numbers[block] = build.stage(stage)
+        build.made[layer.name] = [build.numbers[chain[-1]] for chain in layer.chains]
+
+
+def _flows(image: ChipImage, reads: _Reads, build: Builder, kinds: Sequence[str]) -> None:
+    """Add the edges between blocks, over the links of the program's transfers."""
+    layers = {layer.name: layer for layer in image.layers}
+    blocks = image.blocks
+    for flow, transfer in zip(dataflow(image.steps), image.transfers, strict=True):
+        if flow.kind not in kinds:
+            continue
+        producer, consumer = blocks[flow.producer], blocks[flow.consumer]
+        layer = layers[consumer.layer]
+        if flow.kind == "activation":
+            needs = reads.of_layer(layer, flow.value)
+        elif flow.kind == "residual":
+            needs = reads.of_value(layer.residual, flow.value)
+        else:
+            needs = reads.of_value(layer.name, layer.name)
+        build.edge(
+            build.numbers[producer], build.numbers[consumer], flow.kind, needs,
+            flow.channels, build.links_of(transfer.route),
+            "mvm" if flow.kind == "activation" else "ldpu",
+        )  # fmt: skip
+
+
+def _sink(image: ChipImage, reads: _Reads, build: Builder, route: Sequence[int] = ()) -> None:
+    """Collect the network's output; digital steps behind the last layer cost no time."""
+    sink = build.stage(Stage("sink", "sink", reads.count(image.output)))
+    for origin in reads.behind[image.output]:
+        for producer in build.made[origin]:
+            size = max(1, build.stages[producer].outputs)
+            needs = reads.of_value(image.output, origin)
+            build.edge(producer, sink, "output", needs, size,
+                       route if origin != image.input else ())  # fmt: skip
+
+
+def _by_host(image: ChipImage, spec: ChipSpec, reads: _Reads) -> Schedule:
+    build = Builder(spec)
+    source = build.stage(Stage("source", "source", reads.count(image.input)))
+    build.made[image.input] = [source]
+    for layer in image.layers:
+        firings = reads.count(layer.name)
+        host = build.stage(Stage(f"host > {layer.name}", "host", firings))
+        for origin in {**reads.behind[layer.source], **reads.behind.get(layer.residual or "", {})}:
+            for producer in build.made[origin]:
+                size = max(1, build.stages[producer].outputs)
+                build.edge(producer, host, "activation", reads.whole(origin, firings), size,
+                           build.to_host if producer != source else ())  # fmt: skip
+        for block in layer.blocks:
+            name = build.block_name(layer, block)
+            stage = core_stage(name, spec, block.shape[1], firings, block.core, layer.name)
+            build.numbers[block] = build.stage(stage)
+        one_by_one = reads.of_value(layer.name, layer.name)
+        for block in layer.blocks:
+            build.edge(host, build.numbers[block], "input", one_by_one, block.shape[0],
+                       build.from_host)  # fmt: skip
+        for chain in layer.chains if layer.residual is not None else ():
+            build.edge(host, build.numbers[chain[0]], "residual", one_by_one, chain[0].shape[1],
+                       build.from_host, "ldpu")  # fmt: skip
+        build.made[layer.name] = [build.numbers[chain[-1]] for chain in layer.chains]
+    _flows(image, reads, build, ("partial_sum",))
+    _sink(image, reads, build, build.to_host)
+    return build.done(sequential=True)
+
+
+def _buffered(plan: Schedule, buffers: Buffers) -> Schedule:
+    if buffers is None:
+        return plan
+    if buffers == "enough":
+        return with_buffers(plan, enough(plan))
+    if not isinstance(buffers, Mapping):
+        raise ValueError(f"buffers = {buffers!r}; give 'enough', None or elements by name")
+    given: dict[int, int | None] = {}
+    for name, capacity in buffers.items():
+        found = [
+            number
+            for number, edge in enumerate(plan.edges)
+            if plan.edge_name(number) == name
+            or (plan.stages[edge.consumer].layer == name and edge.kind in ("activation", "input"))
+        ]
+        if not found:
+            raise ValueError(
+                f"buffers names '{name}', which is no layer and no edge; an edge is named like "
+                f"'{plan.edge_name(0)}'"
+            )
+        given.update(dict.fromkeys(found, capacity))
+    return with_buffers(with_buffers(plan, enough(plan)), given)

@@ -1,0 +1,87 @@
+"""Networks on direct links only: found, relayed, or refused with the data that has no link."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+import aimc_sim
+from aimc_sim import presets
+from aimc_sim.chip.fabric import fabric_graph
+from aimc_sim.errors import MappingError
+
+SMALL = presets.ideal().with_({"core.rows": 40, "core.cols": 40})
+
+
+class Residual(nn.Module):
+    """Three blocks in a triangle: x -> a, a -> b, x -> b."""
+
+    def __init__(self, units=30):
+        super().__init__()
+        self.x, self.a, self.b = (nn.Linear(units, units) for _ in range(3))
+
+    def forward(self, v):
+        v = torch.relu(self.x(v))
+        return torch.relu(self.b(torch.relu(self.a(v))) + v)
+
+
+def chip(model, placement, **fabric):
+    spec = SMALL.with_({"mapping.placement": placement, **fabric})
+    return aimc_sim.Chip.from_model(model.eval(), spec)
+
+
+def test_every_transfer_takes_one_link():
+    image = chip(Residual(70), "one-hop", **{"core.cols": 80}).image  # two row blocks per layer
+    links = fabric_graph(SMALL.fabric)
+    assert len(image.transfers) == 8
+    assert {t.hops for t in image.transfers} == {1}
+    assert all(links.has_edge(*t.route) for t in image.transfers)
+
+
+def test_a_refusal_after_an_exhaustive_search_says_so():
+    with pytest.raises(MappingError, match="12 nodes and 16 edges .* searched exhaustively"):
+        chip(Residual(70), "one-hop")  # two by two blocks per layer
+
+
+def test_a_triangle_has_no_place_on_a_mesh_and_the_refusal_says_so():
+    with pytest.raises(MappingError, match=r"placement = 'one-hop' on mesh 8 x 8.*x\[0,0\]") as no:
+        chip(Residual(), "one-hop", **{"fabric.topology": "mesh"})
+    message = str(no.value)
+    assert "even length" in message
+    assert re.search("relay", message)
+    assert "mapping.placement = 'search'" in message
+
+
+def test_a_relay_takes_the_triangle_to_the_mesh():
+    found = chip(Residual(), "relays", **{"fabric.topology": "mesh"})
+    links = fabric_graph(found.spec.fabric)
+    holds = {block.core for block in found.image.blocks}
+    hops = sorted(t.hops for t in found.image.transfers)
+    assert hops == [1, 1, 2]
+    for transfer in found.image.transfers:
+        for pair in zip(transfer.route, transfer.route[1:], strict=False):
+            assert links.has_edge(*pair)
+        assert not holds & set(transfer.route[1:-1])  # a relay is a core without weights
+    x = torch.randn(4, 30)
+    with torch.no_grad():
+        exact = Residual().eval()
+    model = exact
+    found = chip(model, "relays", **{"fabric.topology": "mesh"})
+    with torch.no_grad():
+        torch.testing.assert_close(found.calibrate(x).program(0)(x), model(x), atol=1e-5, rtol=1e-5)
+
+
+def test_fixed_blocks_stay():
+    spec = {"mapping.cores": (("a", (27,)),)}
+    found = chip(Residual(), "one-hop", **spec)
+    assert found.image.layer("a").blocks[0].core == 27
+    assert {t.hops for t in found.image.transfers} == {1}
+    with pytest.raises(MappingError, match=r"moves all blocks; leave mapping\.cores"):
+        chip(Residual(), "relays", **spec)
+
+
+def test_blocks_that_share_a_core_are_embedded_together():
+    found = chip(Residual(15), "one-hop", **{"mapping.blocks_per_core": 2})
+    assert found.image.cores_used == 2
+    assert max(t.hops for t in found.image.transfers) == 1
