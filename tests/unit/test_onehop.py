@@ -40,7 +40,7 @@ def test_every_transfer_takes_one_link():
 
 
 def test_a_refusal_after_an_exhaustive_search_says_so():
-    with pytest.raises(MappingError, match="12 nodes and 16 edges .* searched exhaustively"):
+    with pytest.raises(MappingError, match=r"12 nodes and 16 edges .*searched exhaustively"):
         chip(Residual(70), "one-hop")  # two by two blocks per layer
 
 
