@@ -57,6 +57,7 @@ def _pixel_unshuffle(x: Tensor, factor: int) -> Tensor:
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "relu": F.relu,
     "add": torch.add,
+    "concat": lambda *values, dim: torch.cat(values, dim),
     "affine": _affine,
     "max_pool2d": _max_pool2d,
     "avg_pool2d": F.avg_pool2d,

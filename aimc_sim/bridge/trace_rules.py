@@ -59,6 +59,18 @@ def add_in_place(walk: Walk, name: str, input: Any, other: Any, *, alpha: Any = 
     return walk.overwrite(input, result)
 
 
+def concat(walk: Walk, name: str, tensors: Any, dim: Any = 0) -> Value:
+    """Several values become one, channel after channel."""
+    where = f"operation '{name}'"
+    parts = tuple(as_tensor(value, where, "cat") for value in tensors)
+    ndim = next((part.ndim for part in parts if part.ndim), None)
+    if dim not in (1, None if ndim is None else 1 - ndim):
+        raise unsupported(where, "cat", f"dim = {dim}, supported now: 1 (channels, or features)")
+    if len(parts) == 1:
+        return parts[0]
+    return walk.emit(name, "concat", parts, ndim=ndim, attrs={"dim": 1})
+
+
 def dropout(
     walk: Walk, name: str, input: Any, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Any:
@@ -330,6 +342,8 @@ FUNCTIONS: dict[Any, Rule] = {
     operator.add: add,
     operator.iadd: add_in_place,
     torch.add: add,
+    torch.cat: concat,
+    torch.concat: concat,
     operator.mul: _multiply,
     F.dropout: dropout,
     F.dropout2d: dropout,

@@ -34,8 +34,8 @@ _HINTS = {
     "replace it by padding and Conv2d, or run it on the host": (
         "convtranspose", "conv_transpose",
     ),
-    "concatenation is not supported yet; use an addition, or run this part on the host": (
-        "cat", "concat", "stack",
+    "join values by torch.cat along dimension 1, or run this part on the host": (
+        "cat", "concat", "stack", "hstack",
     ),
 }  # fmt: skip
 """What would help, and the beginnings of the names that it helps with."""

@@ -12,6 +12,7 @@ linear              weight (out, in), bias? (out,)
 batch_norm          scale (channels,), offset (channels,): y = scale x + offset;
                     mean, std (channels,), optional: of y during training
 relu, add           --
+concat              dim: 1; two or more values become one, channel after channel
 max_pool2d          kernel_size, stride, padding, dilation, ceil_mode
 avg_pool2d          kernel_size, stride, padding, ceil_mode, count_include_pad
 global_avg_pool     mean of each map, kept as a 1x1 map
@@ -43,6 +44,7 @@ _ATTRS = {
     "avg_pool2d": {"kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"},
     "subsample": {"slices"},
     "pad": {"pad"},
+    "concat": {"dim"},
 }
 _INPUTS = {"input": 0, "add": 2}
 
@@ -53,6 +55,7 @@ OPERATIONS = (
     "batch_norm",
     "relu",
     "add",
+    "concat",
     "max_pool2d",
     "avg_pool2d",
     "global_avg_pool",
@@ -100,7 +103,7 @@ class Node:
         where = f"node '{self.name}'"
         if self.op not in OPERATIONS:
             raise ValueError(f"{where}: unknown operation '{self.op}'; known: {OPERATIONS}")
-        arity = _INPUTS.get(self.op, 1)
+        arity = max(2, len(self.inputs)) if self.op == "concat" else _INPUTS.get(self.op, 1)
         if len(self.inputs) != arity:
             raise ValueError(f"{where} ({self.op}) reads {self.inputs}, expected {arity} values")
         required, optional = _ARRAYS.get(self.op, (set(), set()))

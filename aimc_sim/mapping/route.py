@@ -148,12 +148,33 @@ def origins(steps: Sequence[Step]) -> dict[str, tuple[Origin, ...]]:
             behind[step.name] = (Origin(step.name, 0, step.weight.shape[1]),)
             is_vector = step.kind == "linear"
         else:
-            found = (o for name in step.sources for o in behind.get(name, ()))
+            found = _sources(step, behind)
             is_vector = step.op == "flatten" or not vectors.isdisjoint(step.sources)
             behind[step.name] = tuple(dict.fromkeys(_through(step, o, is_vector) for o in found))
         if is_vector:
             vectors.add(step.name)
     return behind
+
+
+def _sources(step: DigitalStep, behind: Mapping[str, tuple[Origin, ...]]) -> list[Origin]:
+    """Return the origins of a step's sources; those of a concatenation behind each other."""
+    if step.op != "concat":
+        return [origin for name in step.sources for origin in behind.get(name, ())]
+    found: list[Origin] = []
+    sizes = [
+        next((o.channels for o in behind.get(name, ()) if o.shift is not None), None)
+        for name in step.sources
+    ]
+    known = all(size is not None for size in sizes)
+    start = 0
+    for name, size in zip(step.sources, sizes, strict=True):
+        for origin in behind.get(name, ()):
+            if not known or origin.shift is None:
+                found.append(Origin(origin.layer, None, None))
+            else:
+                found.append(Origin(origin.layer, origin.shift + start, sum(sizes)))
+        start += size or 0
+    return found
 
 
 def _through(step: DigitalStep, origin: Origin, is_vector: bool) -> Origin:

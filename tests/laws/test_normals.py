@@ -36,6 +36,8 @@ def test_moments(sample):
     assert_std(sample, 1.0)
     assert_mean(sample**3, 0.0)
     assert_mean(sample**4, 3.0)
+    assert_mean(sample**5, 0.0)
+    assert_mean(sample**6, 15.0)
 
 
 def test_moment_checks_have_teeth(sample):
@@ -59,9 +61,36 @@ def test_tails(sample, z):
     assert p > 1e-6
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_either_tail_to_five_sigma(side):
+    """n = 2^28 draws: 500 beyond 4.6 sigma on either side are held to +-22 %, 77 beyond 5."""
+    events, out = 64, np.empty(N, np.float32)
+    found = {4.6: 0, 5.0: 0}
+    for event in range(events):
+        fill(out, event, np.uint32(21), np.uint32(22))
+        for z in found:
+            found[z] += int(np.count_nonzero(side * out > z))
+    for z, count in found.items():
+        claim = stats.binomtest(count, events * N, stats.norm.sf(z)).pvalue
+        assert claim > 1e-6
+        halved = stats.binomtest(count, events * N, 2 * stats.norm.sf(z)).pvalue
+        assert halved < 1e-6  # a tail of half its weight would be seen
+
+
 def test_tail_ends_beyond_five_sigma():
     # the smallest radius argument is 2^-21: the law is cut at 5.4 sigma, probability 7e-8
     assert math.sqrt(-2 * math.log(0.5 * 2**-20)) > 5.3
+
+
+def test_shape_of_radius_and_angle():
+    """Both normals of a word: squared radius exponential, angle uniform, one without the other."""
+    out = np.empty(N, np.float32)
+    fill(out, 77, np.uint32(5), np.uint32(6))
+    x, y = out.astype(float).reshape(-1, 2, 64).transpose(1, 0, 2).reshape(2, -1)
+    square, angle = x**2 + y**2, np.arctan2(y, x)
+    assert_law(square[::4] / 2, stats.expon.cdf)
+    assert_law(angle[::4], stats.uniform(-np.pi, 2 * np.pi).cdf)
+    assert_independent(square, angle)
 
 
 def test_neighbours_events_and_keys_are_independent(sample):

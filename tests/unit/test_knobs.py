@@ -41,7 +41,14 @@ MACHINES = {
     "gradient": presets.hermes("odp", programming="gradient").with_(
         {**COMMON, "core.pcm.programming.steps": 4, "core.pcm.programming.inputs": 100}
     ),
+    "bit-serial, calibrated ADCs": presets.hermes("odp").with_(
+        {
+            **COMMON, "core.dac.encoding": "bit-serial", "core.adc.range": "calibrated",
+            "calibration.percentile": 99.0,
+        }  # fmt: skip
+    ),
 }
+SERIAL = "bit-serial, calibrated ADCs"
 
 COST_ONLY = {
     "mvm_seconds", "mvm_joules", "clock_hertz", "write_channels", "write_volts", "amperes",
@@ -123,6 +130,11 @@ def knobs():
             key, last = parameter.key, parameter.key.split(".")[-1]
             if last in COST_ONLY or key in UNUSED:
                 continue
+            converters = key.startswith(("core.dac.", "core.adc.", "calibration."))
+            if name == SERIAL and not converters:
+                continue  # the rest as in the other machines
+            if name != SERIAL and key == "core.dac.bit_seconds":
+                continue  # no planes there
             value = changed(key, parameter.value, spec)
             if value is not None:
                 yield pytest.param(name, key, value, id=f"{name}: {key}")

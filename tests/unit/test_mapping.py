@@ -395,3 +395,39 @@ def test_dataflow_counts_each_pair_once():
 
     steps = split(lower(trace(Both()))[0], SPEC)
     assert dataflow(steps) == (Flow("activation", "a", 0, 1, channels=3),)
+
+
+class Branches(nn.Module):
+    """Two branches joined by channels, behind them a layer that reads both."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.left, self.right = nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(4, 5, 1)
+        self.after = nn.Conv2d(15, 4, 1)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        joined = torch.cat([F.relu(self.left(x)), x, self.right(x)], dim=1)
+        return self.after(joined)
+
+
+def test_joined_branches_compute_and_send_to_who_reads_them():
+    """Channels 0-5 of `left`, 6-9 of `stem`, 10-14 of `right`; rows of `after` are 0-7, 8-14."""
+    image = check(Branches(), spec=fabric(5, 5, **{"core.rows": 36, "core.cols": 8}))
+    assert len(image.layer("after").blocks) == 1
+    spec = fabric(5, 5, **{"core.rows": 8, "core.cols": 8})
+    image = check(Branches(), spec=spec)
+    pairs = [(a, b) for a, b in transfers(image, "activation") if b[0] == "after"]
+    assert pairs == [
+        (("left", 0), ("after", 0, 0)),
+        (("stem", 0), ("after", 0, 0)),
+        (("stem", 0), ("after", 1, 0)),
+        (("right", 0), ("after", 1, 0)),
+    ]
+    sizes = {
+        (t.value, t.consumer): t.channels for t in image.transfers if t.kind == "activation"
+    }  # fmt: skip
+    blocks = {b.row_index: b.core for b in image.layer("after").blocks}
+    assert [sizes["left", blocks[0]], sizes["stem", blocks[0]]] == [6, 2]
+    assert [sizes["stem", blocks[1]], sizes["right", blocks[1]]] == [2, 5]
