@@ -7,21 +7,29 @@ hold no parameters: every analog weight of the network is in a convolution or in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WEIGHTS_DIR = Path(__file__).parent / "weights"
-"""Folder of the weight files that are installed with the package."""
+from aimc_sim.zoo.stored import WEIGHTS_DIR, Kind, fill
 
-SHIPPED = {"digits": "resnet32_digits.pt"}
-"""Name of each shipped set of weights and its file in :data:`WEIGHTS_DIR`."""
+__all__ = ["KIND", "WEIGHTS_DIR", "BasicBlock", "PadShortcut", "ResNet32", "resnet32"]
+
+KIND = Kind(
+    name="ResNet-32 with option A shortcuts",
+    layout="conv1, bn1, layer1.0.conv1 ... layer3.4.bn2, linear",
+    head="linear",
+    shipped={"digits": "resnet32_digits.pt", "cifar10": "resnet32_cifar10.pt"},
+    training={
+        "digits": "python -m aimc_sim.zoo.train_digits",
+        "cifar10": "python -m aimc_sim.zoo.train_cifar --model resnet32 --data DIR",
+    },
+)
+"""The weight files of this architecture."""
 
 _INIT_SEED = 32
-_PREFIX = "module."
 
 
 class PadShortcut(nn.Module):
@@ -82,9 +90,10 @@ def resnet32(num_classes: int = 10, weights: str | Path | None = None) -> ResNet
     ----------
     num_classes : int
         Number of outputs of the last layer, at least 1.
-    weights : None, "digits" or path
+    weights : None, "digits", "cifar10" or path
         None: random (He normal, always the same draw; the global generator is left as it was).
-        "digits": the shipped weights, trained on :func:`aimc_sim.zoo.digits`.
+        "digits", "cifar10": the shipped weights, trained on :func:`aimc_sim.zoo.digits` or
+        :func:`aimc_sim.zoo.cifar10`.
         Else the path of a state dict, or of a dict that holds one under ``state_dict``, saved
         by ``torch.save``; a ``module.`` prefix of its keys is dropped.
 
@@ -109,73 +118,10 @@ def resnet32(num_classes: int = 10, weights: str | Path | None = None) -> ResNet
             if isinstance(part, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
     if weights is not None:
-        path = WEIGHTS_DIR / SHIPPED[weights] if weights in SHIPPED else Path(weights)
-        state = _read_state(path)
-        _check_fit(state, network, path)
-        # Old files carry no step counters; the network's own (zero) stand in for them.
-        network.load_state_dict({**network.state_dict(), **state})
+        fill(network, weights, KIND)
     return network.eval()
 
 
 def _stage(in_channels: int, channels: int, stride: int) -> nn.Sequential:
     first = BasicBlock(in_channels, channels, stride)
     return nn.Sequential(first, *(BasicBlock(channels, channels, 1) for _ in range(4)))
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        names = ", ".join(f"'{name}'" for name in SHIPPED)
-        raise FileNotFoundError(
-            f"no weight file at '{path}': give the path of a saved state dict, or one of the "
-            f"shipped names ({names})"
-        )
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # torch.load answers a foreign file with many kinds of error
-        raise ValueError(
-            f"'{path}' cannot be read as weights ({type(error).__name__}): wanted a state dict of "
-            "tensors written by torch.save; download or save the file again"
-        ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    named_tensors = isinstance(content, Mapping) and all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
-    )
-    if not named_tensors:
-        raise ValueError(
-            f"'{path}' holds no state dict: got a {type(content).__name__}, wanted a dict from "
-            "parameter name to tensor; save network.state_dict() instead"
-        )
-    return {key.removeprefix(_PREFIX): value for key, value in content.items()}
-
-
-def _check_fit(state: Mapping[str, Tensor], network: nn.Module, path: Path) -> None:
-    wanted = network.state_dict()
-    optional = {key for key in wanted if key.endswith("num_batches_tracked")}
-    missing = [key for key in wanted if key not in state and key not in optional]
-    extra = [key for key in state if key not in wanted]
-    if missing or extra:
-        parts = [
-            f"{len(keys)} {what} (first '{keys[0]}')"
-            for what, keys in (("missing", missing), ("unexpected", extra))
-            if keys
-        ]
-        raise ValueError(
-            f"'{path}' is not a ResNet-32 with option A shortcuts: of its parameter names "
-            f"{' and '.join(parts)}; wanted conv1, bn1, layer1.0.conv1 ... layer3.4.bn2, linear; "
-            "rename the keys or give the weights of this architecture"
-        )
-    for key, value in state.items():
-        got, want = tuple(value.shape), tuple(wanted[key].shape)
-        if got != want:
-            cure = (
-                f"pass num_classes={got[0]}"
-                if key.startswith("linear.") and got[:1] != want[:1] and got[1:] == want[1:]
-                else "give the weights of this architecture"
-            )
-            raise ValueError(f"'{key}' in '{path}' has shape {got}, wanted {want}; {cure}")
-        if not torch.isfinite(value).all():
-            raise ValueError(
-                f"'{key}' in '{path}' holds values that are not finite; give weights of a "
-                "training that converged"
-            )

@@ -1,0 +1,76 @@
+"""Every trained network of the zoo by one name, and the record of its training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from aimc_sim.zoo.char_lstm import KIND as CHAR_LSTM
+from aimc_sim.zoo.char_lstm import char_lstm
+from aimc_sim.zoo.resnet import KIND as RESNET32
+from aimc_sim.zoo.resnet import resnet32
+from aimc_sim.zoo.resnet9 import KIND as RESNET9
+from aimc_sim.zoo.resnet9 import resnet9
+from aimc_sim.zoo.stored import Kind
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How one network is built: ``build(weights=weights)``, with the files of ``kind``."""
+
+    build: Callable[..., nn.Module]
+    kind: Kind
+    weights: str
+
+
+ENTRIES = {
+    "resnet32-digits": Entry(resnet32, RESNET32, "digits"),
+    "resnet32-cifar10": Entry(resnet32, RESNET32, "cifar10"),
+    "resnet9-cifar10": Entry(resnet9, RESNET9, "cifar10"),
+    "lstm-ptb": Entry(char_lstm, CHAR_LSTM, "ptb"),
+}
+"""Name of each trained network; its weights need not be installed."""
+
+
+def load(name: str) -> nn.Module:
+    """Return a trained network of the zoo, float32, on the CPU, in evaluation mode.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`ENTRIES`.
+
+    Raises
+    ------
+    ValueError
+        If there is no network of that name, or its file is damaged.
+    FileNotFoundError
+        If its weights are not installed; the message says how to train them.
+    """
+    entry = _entry(name)
+    return entry.build(weights=entry.weights)
+
+
+def record(name: str) -> dict[str, Any]:
+    """Return how a network was trained: command, seed, epochs, final score, ``"curve"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no network of that name.
+    FileNotFoundError
+        If its weights are not installed.
+    """
+    entry = _entry(name)
+    path = entry.kind.path(entry.weights).with_suffix(".json")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _entry(name: str) -> Entry:
+    if name not in ENTRIES:
+        raise ValueError(f"no network '{name}' in the zoo: wanted one of {', '.join(ENTRIES)}")
+    return ENTRIES[name]

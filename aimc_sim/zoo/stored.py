@@ -1,0 +1,156 @@
+"""Reading weight files: what is shipped, what is missing, what does not fit, said in one sentence.
+
+Every network of the zoo names its weight files in a :class:`Kind` and reads them with
+:func:`fill`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+WEIGHTS_DIR = Path(__file__).parent / "weights"
+"""Folder of the weight files that are installed with the package."""
+
+_PREFIX = "module."
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known about the weight files of one architecture.
+
+    Attributes
+    ----------
+    name : str
+        The architecture, for messages: "ResNet-32 with option A shortcuts".
+    layout : str
+        Its parameter names, for messages.
+    head : str
+        Name of the last layer, whose rows are the classes.
+    shipped : mapping of str to str
+        Name of each set of weights and its file in :data:`WEIGHTS_DIR`.
+    training : mapping of str to str
+        Name of each set of weights and the command that makes it, up to ``--out PATH``.
+    """
+
+    name: str
+    layout: str
+    head: str
+    shipped: Mapping[str, str]
+    training: Mapping[str, str]
+
+    def path(self, weights: str | Path) -> Path:
+        """Return the file of a shipped name, or the path itself.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no file; the message says which names there are, or how to train.
+        """
+        known = isinstance(weights, str) and weights in self.shipped
+        path = WEIGHTS_DIR / self.shipped[weights] if known else Path(weights)
+        if path.is_file():
+            return path
+        if known:
+            raise FileNotFoundError(
+                f"the weights '{weights}' of {self.name} are not in this installation (no file "
+                f"'{path.name}' in aimc_sim/zoo/weights): train them with '{self.training[weights]}"
+                f" --out {path.name}' and pass weights='{path.name}'"
+            )
+        here = [name for name, file in self.shipped.items() if (WEIGHTS_DIR / file).is_file()]
+        choices = ", ".join(f"'{name}'" for name in here) or "none for this network"
+        raise FileNotFoundError(
+            f"no weight file at '{path}': give the path of a saved state dict, or one of the "
+            f"shipped names ({choices})"
+        )
+
+
+def fill(network: nn.Module, weights: str | Path, kind: Kind) -> None:
+    """Read a file of weights into a network, in place.
+
+    Parameters
+    ----------
+    network : module
+        Of the architecture ``kind``, float32.
+    weights : str or path
+        A name of ``kind.shipped`` or the path of a state dict, or of a dict that holds one under
+        ``state_dict``, saved by ``torch.save``; a ``module.`` prefix of its keys is dropped and
+        half precision widened.
+    kind : Kind
+        What the messages say about the architecture.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file.
+    ValueError
+        If the file cannot be read as weights, or they belong to another network.
+    """
+    path = kind.path(weights)
+    state = read_state(path)
+    _check_fit(state, network, path, kind)
+    # Old files carry no step counters; the network's own (zero) stand in for them.
+    network.load_state_dict({**network.state_dict(), **state})
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a saved state dict, by parameter name; nothing in it is executed.
+
+    Raises
+    ------
+    ValueError
+        If the file is not one.
+    """
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # torch.load answers a foreign file with many kinds of error
+        raise ValueError(
+            f"'{path}' cannot be read as weights ({type(error).__name__}): wanted a state dict of "
+            "tensors written by torch.save; download or save the file again"
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    named_tensors = isinstance(content, Mapping) and all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    )
+    if not named_tensors:
+        raise ValueError(
+            f"'{path}' holds no state dict: got a {type(content).__name__}, wanted a dict from "
+            "parameter name to tensor; save network.state_dict() instead"
+        )
+    return {key.removeprefix(_PREFIX): value for key, value in content.items()}
+
+
+def _check_fit(state: Mapping[str, Tensor], network: nn.Module, path: Path, kind: Kind) -> None:
+    wanted = network.state_dict()
+    optional = {key for key in wanted if key.endswith("num_batches_tracked")}
+    missing = [key for key in wanted if key not in state and key not in optional]
+    extra = [key for key in state if key not in wanted]
+    if missing or extra:
+        parts = [
+            f"{len(keys)} {what} (first '{keys[0]}')"
+            for what, keys in (("missing", missing), ("unexpected", extra))
+            if keys
+        ]
+        raise ValueError(
+            f"'{path}' is not a {kind.name}: of its parameter names {' and '.join(parts)}; wanted "
+            f"{kind.layout}; rename the keys or give the weights of this architecture"
+        )
+    for key, value in state.items():
+        got, want = tuple(value.shape), tuple(wanted[key].shape)
+        if got != want:
+            cure = (
+                f"pass num_classes={got[0]}"
+                if key.startswith(f"{kind.head}.") and got[:1] != want[:1] and got[1:] == want[1:]
+                else "give the weights of this architecture"
+            )
+            raise ValueError(f"'{key}' in '{path}' has shape {got}, wanted {want}; {cure}")
+        if not torch.isfinite(value).all():
+            raise ValueError(
+                f"'{key}' in '{path}' holds values that are not finite; give weights of a "
+                "training that converged"
+            )

@@ -1,0 +1,258 @@
+"""Train the character LSTM: ``python -m aimc_sim.zoo.train_ptb --data DIR --out PATH``.
+
+Writes the weights to ``--out`` and a record of the training beside it. The validation text is
+looked at for the curve, the test text once at the end: the last epoch is kept whatever they say.
+After each epoch everything is saved in ``OUT.checkpoint``; the same command goes on from there.
+
+Two schedules: ``short`` (a few epochs, smaller batches and less dropout, since so short a training
+does not overfit) and ``paper``, the chip paper's 200 epochs (Adam, rate 0.01 divided by ten every
+50 epochs, batch 128, sequences of 150, gradient norm 5, dropout 0.25). Both carry the state from
+one sequence to the next; where the paper puts its dropout is not printed, here it acts on the
+LSTM's outputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aimc_sim.zoo.char_lstm import CharLSTM, char_lstm, redraw
+from aimc_sim.zoo.text import Text, ptb_characters
+from aimc_sim.zoo.training import (
+    Row,
+    checkpoint_of,
+    epoch_generator,
+    half,
+    one_cycle,
+    run_epochs,
+    save,
+    set_rate,
+    write_record,
+)
+
+LARGEST_NORM = 5.0
+"""Of the gradient (chip paper, Methods)."""
+HALF_COST = 0.001
+"""Bits per character that rounding to float16 may cost; if more, float32 is written."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What defines a training, besides the seed.
+
+    Attributes
+    ----------
+    epochs, batch, length : int
+        ``batch`` sequences of ``length`` characters in a step.
+    rate : float
+        Largest learning rate of Adam.
+    warm_up : float or None
+        Epochs of linear rise before a cosine to zero; None: a tenth after each ``step_epochs``.
+    step_epochs : int
+    dropout : float
+        Share of the LSTM's outputs that is left out in training.
+    precision : {"bfloat16", "float32"}
+        Of the matrix products in training; evaluation is float32.
+    """
+
+    epochs: int
+    batch: int = 128
+    length: int = 150
+    rate: float = 0.01
+    warm_up: float | None = None
+    step_epochs: int = 50
+    dropout: float = 0.25
+    precision: str = "bfloat16"
+
+
+SCHEDULES = {
+    "short": Recipe(epochs=7, batch=64, rate=0.004, warm_up=0.3, dropout=0.1),
+    "paper": Recipe(epochs=200),
+}
+
+
+def main() -> None:
+    """Read the command line, train, write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of ptb.char.*.txt")
+    parser.add_argument("--out", type=Path, required=True, help="file of the weights (.pt)")
+    parser.add_argument("--schedule", choices=sorted(SCHEDULES), default="short")
+    parser.add_argument("--epochs", type=int, help="at least 1; default: of the schedule")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--threads", type=int, default=2, help="of torch")
+    options = parser.parse_args()
+    recipe = replace(SCHEDULES[options.schedule], precision=options.precision)
+    if options.epochs is not None:
+        if options.epochs < 1:
+            parser.error(f"--epochs {options.epochs}: wanted at least 1")
+        recipe = replace(recipe, epochs=options.epochs)
+    torch.set_num_threads(options.threads)
+    texts = {split: ptb_characters(options.data, split) for split in ("train", "valid", "test")}
+    network, curve = train(recipe, options.seed, texts["train"], texts["valid"], options.out)
+    command = (
+        f"python -m aimc_sim.zoo.train_ptb --data DIR --out {options.out.name} --schedule "
+        f"{options.schedule} --epochs {recipe.epochs} --seed {options.seed} --precision "
+        f"{options.precision} --threads {options.threads}"
+    )
+    run = {"command": command, "seed": options.seed, **asdict(recipe)}
+    export(network, run, curve, texts["test"], options.out)
+
+
+def bits_per_character(network: CharLSTM, text: Text, streams: int = 1) -> float:
+    """Return the mean of -log2 of the probability of each next character.
+
+    Parameters
+    ----------
+    network : CharLSTM
+    text : Text
+        At least ``2 streams`` characters.
+    streams : int
+        Parts of equal length that are read side by side (the rest is left out); the state is
+        carried through each, from zero at its start. 1 reads the whole text in one.
+
+    Returns
+    -------
+    float
+        Bits per character.
+    """
+    inputs, targets = _streams(text.tokens, streams)
+    total, state = 0.0, None
+    with torch.inference_mode():
+        for x, y in zip(inputs.split(500, dim=1), targets.split(500, dim=1), strict=True):
+            scores, state = network(x, state)
+            total += F.cross_entropy(scores.flatten(0, 1), y.flatten(), reduction="sum").item()
+    return total / targets.numel() / math.log(2)
+
+
+def train(
+    recipe: Recipe, seed: int, train_text: Text, valid_text: Text, out: Path
+) -> tuple[CharLSTM, list[Row]]:
+    """Return the network after the last epoch (evaluation mode), and one row an epoch.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    seed : int
+        Of the first weights, the embedding, and the outputs left out.
+    train_text, valid_text : Text
+        The validation text is for the curve only.
+    out : path
+        The checkpoint is ``OUT.checkpoint``.
+
+    Raises
+    ------
+    ValueError
+        If the training text is shorter than one step, or the checkpoint belongs to another
+        training.
+    """
+    if len(train_text) <= recipe.batch * recipe.length:
+        raise ValueError(
+            f"{len(train_text)} characters of '{train_text.name}': wanted more than one step of "
+            f"{recipe.batch} x {recipe.length}; give a longer text"
+        )
+    network = char_lstm()
+    redraw(network, seed)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=recipe.rate)
+
+    def one_epoch(epoch: int) -> Row:
+        bits = _one_epoch(network, optimizer, train_text, recipe, epoch, seed)
+        streams = min(64, 1 + len(valid_text) // 1000)  # each long enough to start cold
+        valid = bits_per_character(network.eval(), valid_text, streams)
+        return {"train_bits": round(bits, 4), "valid_bits": round(valid, 4)}
+
+    run = {"seed": seed, "characters": len(train_text), **asdict(recipe)}
+    curve = run_epochs(one_epoch, network, optimizer, run, checkpoint_of(out))
+    return network.eval(), curve
+
+
+def export(
+    network: CharLSTM, run: dict[str, Any], curve: list[Row], test_text: Text, out: Path
+) -> None:
+    """Write the weights, in float16 unless that costs bits, and the record; tidy up.
+
+    ``run`` is what the record tells besides the scores: the command, the seed and the recipe. Both
+    precisions are compared on ``test_text``, read in one with the state carried.
+    """
+    full = network.state_dict()
+    rounded = half(full)
+    scores = {}
+    for precision, state in (("float32", full), ("float16", rounded)):
+        save(state, out)
+        scores[precision] = bits_per_character(char_lstm(out), test_text)
+    kept = "float16" if scores["float16"] <= scores["float32"] + HALF_COST else "float32"
+    save(rounded if kept == "float16" else full, out)
+    record = {
+        **run,
+        "largest_gradient_norm": LARGEST_NORM,
+        "torch": torch.__version__,
+        "stored_as": kept,
+        "test_bits_per_character": round(scores[kept], 5),
+        "test_bits_per_character_float32": round(scores["float32"], 5),
+        "test_characters": len(test_text) - 1,
+        "seconds": round(sum(row["seconds"] for row in curve), 1),
+    }
+    write_record(record, curve, out)
+    checkpoint_of(out).unlink(missing_ok=True)
+    print(f"{out.name}: {out.stat().st_size} bytes, {kept}, test {scores[kept]:.4f} bits")
+
+
+def _streams(tokens: Tensor, streams: int) -> tuple[Tensor, Tensor]:
+    """Return inputs and targets, each (streams, L): every target is the next input."""
+    length = (len(tokens) - 1) // streams
+    inputs, targets = tokens[: streams * length], tokens[1 : streams * length + 1]
+    return inputs.view(streams, length), targets.view(streams, length)
+
+
+def _one_epoch(
+    network: CharLSTM,
+    optimizer: torch.optim.Optimizer,
+    text: Text,
+    recipe: Recipe,
+    epoch: int,
+    seed: int,
+) -> float:
+    """Return the mean training loss in bits; sequences follow one another in each stream."""
+    generator = epoch_generator(seed, epoch)
+    inputs, targets = _streams(text.tokens, recipe.batch)
+    whole = inputs.shape[1] // recipe.length * recipe.length
+    pairs = zip(
+        inputs[:, :whole].split(recipe.length, 1), targets[:, :whole].split(recipe.length, 1),
+        strict=True,
+    )  # fmt: skip
+    network.train()
+    total, state, steps = 0.0, None, whole // recipe.length
+    for step, (x, y) in enumerate(pairs):
+        set_rate(optimizer, rate(recipe, epoch + (step + 1) / steps))
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            outputs, state = network.lstm(network.embedding(x), state)
+            kept = torch.empty_like(outputs).bernoulli_(1 - recipe.dropout, generator=generator)
+            scores = network.dense(outputs * kept / (1 - recipe.dropout))
+        state = tuple(part.detach() for part in state)
+        loss = F.cross_entropy(scores.float().flatten(0, 1), y.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
+        optimizer.step()
+        total += loss.item()
+    return total / steps / math.log(2)
+
+
+def rate(recipe: Recipe, progress: float) -> float:
+    """Return the learning rate after ``progress`` epochs."""
+    if recipe.warm_up is not None:
+        return one_cycle(progress, recipe.epochs, recipe.rate, recipe.warm_up)
+    # The last step of an epoch still belongs to it.
+    return recipe.rate * 0.1 ** ((math.ceil(progress) - 1) // recipe.step_epochs)
+
+
+if __name__ == "__main__":
+    main()
