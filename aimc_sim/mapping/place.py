@@ -24,7 +24,7 @@ from aimc_sim.kernels.anneal import anneal, polish
 from aimc_sim.mapping.lower import Step
 from aimc_sim.mapping.onehop import Paths, place_one_hop
 from aimc_sim.mapping.pack import Spot, pack
-from aimc_sim.mapping.route import Flow, dataflow
+from aimc_sim.mapping.route import Flow, carried, dataflow
 from aimc_sim.rng import Key, Purpose
 from aimc_sim.spec import ChipSpec
 
@@ -72,9 +72,12 @@ def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[tuple[Step, ...], Path
     spots = pack(shapes, spec.core.rows, spec.core.cols, spec.mapping.blocks_per_core)
     count = 1 + max(spot.group for spot in spots)
     _check_capacity(count, layers, spec)
+    sent = dataflow(steps)
+    if spec.mapping.carry_inputs:
+        sent = carried(sent)
     flows = [
         flow._replace(producer=spots[flow.producer].group, consumer=spots[flow.consumer].group)
-        for flow in dataflow(steps)
+        for flow in sent
     ]
     fixed = _fixed(layers, spots, spec)
     between = [flow for flow in flows if flow.producer != flow.consumer]

@@ -111,32 +111,84 @@ def route(
         One per flow, in the same order; equal inputs give equal routes. Between two chips data
         goes through the host.
     """
-    links = fabric_graph(spec.fabric)
-    load = dict.fromkeys(links.edges, 0)
-
-    def cost(start: int, end: int, _: dict) -> float:
-        # All loads together weigh less than one link, so a path is never longer for their sake.
-        return 1 + load[start, end] / (total + 1) / len(links)
-
-    placed = [b for step in steps if isinstance(step, AnalogLayer) for b in step.blocks]
     flows = dataflow(steps)
-    total = sum(flow.channels for flow in flows)
+    carry = carriers(flows) if spec.mapping.carry_inputs else {}
+    cores = [b.core for step in steps if isinstance(step, AnalogLayer) for b in step.blocks]
+    ways = _Ways(spec, paths, sum(flow.channels for flow in flows))
     transfers = []
     for flow in flows:
-        ends = placed[flow.producer].core, placed[flow.consumer].core
-        chips = {core // spec.fabric.cores for core in ends}
-        if ends in paths:
-            path = list(paths[ends])
-        elif len(chips) > 1:
-            path = [ends[0], HOST, ends[1]]
-        else:
-            first = chips.pop() * spec.fabric.cores
-            path = nx.shortest_path(links, ends[0] - first, ends[1] - first, weight=cost)
-            for link in pairwise(path):
-                load[link] += flow.channels
-            path = [core + first for core in path]
-        transfers.append(Transfer(flow.kind, flow.value, *ends, tuple(path), flow.channels))
+        stops = [flow.consumer]
+        while flow.kind == "activation" and stops[0] in carry:
+            stops.insert(0, carry[stops[0]])
+        stops.insert(0, flow.producer)
+        path = ways.through([cores[stop] for stop in stops], flow.channels)
+        transfers.append(Transfer(flow.kind, flow.value, path[0], path[-1], path, flow.channels))
     return tuple(transfers)
+
+
+class _Ways:
+    """Shortest paths on the links of all chips, and the bytes that they carry so far."""
+
+    def __init__(
+        self, spec: ChipSpec, given: Mapping[tuple[int, int], tuple[int, ...]], total: int
+    ) -> None:
+        self.given, self.cores = given, spec.fabric.cores
+        self.links = fabric_graph(spec.fabric)
+        self.load = dict.fromkeys(self.links.edges, 0)
+        self.total = total
+
+    def through(self, stops: Sequence[int], size: int) -> tuple[int, ...]:
+        """Return the way over some cores in turn, and count `size` bytes on it."""
+        path = [stops[0]]
+        for ends in pairwise(stops):
+            path += self._between(*ends)[1:]
+        for start, end in pairwise(path):
+            if HOST not in (start, end):
+                self.load[start % self.cores, end % self.cores] += size
+        return tuple(path)
+
+    def _between(self, start: int, end: int) -> Sequence[int]:
+        if (start, end) in self.given:
+            return self.given[start, end]
+        chip, other = start // self.cores, end // self.cores
+        if chip != other:
+            return start, HOST, end
+        first = chip * self.cores
+        path = nx.shortest_path(self.links, start - first, end - first, weight=self._cost)
+        return [core + first for core in path]
+
+    def _cost(self, start: int, end: int, _: dict) -> float:
+        # All loads together weigh less than one link, so a path is never longer for their sake.
+        return 1 + self.load[start, end] / (self.total + 1) / len(self.links)
+
+
+def carriers(flows: Sequence[Flow]) -> dict[int, int]:
+    """Return the block before each block of a chain that the same activations reach.
+
+    With ``mapping.carry_inputs`` a block gets its inputs from the one before it in its chain,
+    which passes on what it got from the producer.
+    """
+    before = {flow.consumer: flow.producer for flow in flows if flow.kind == "partial_sum"}
+    sources: dict[int, set[int]] = {}
+    for flow in flows:
+        if flow.kind == "activation":
+            sources.setdefault(flow.consumer, set()).add(flow.producer)
+    return {
+        block: previous
+        for block, previous in before.items()
+        if sources.get(block) and sources[block] <= sources.get(previous, set())
+    }
+
+
+def carried(flows: Sequence[Flow]) -> tuple[Flow, ...]:
+    """Return the flows from neighbour to neighbour when chains carry their inputs."""
+    carry = carriers(flows)
+    return tuple(
+        flow._replace(producer=carry[flow.consumer])
+        if flow.kind == "activation" and flow.consumer in carry
+        else flow
+        for flow in flows
+    )
 
 
 def origins(steps: Sequence[Step]) -> dict[str, tuple[Origin, ...]]:

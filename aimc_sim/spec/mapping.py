@@ -16,6 +16,9 @@ class MappingSpec(Spec):
         "-", "short ways, over several links where needed; or one link for everything, exact; or "
         "that with free cores in between", "search",
     )  # fmt: skip
+    carry_inputs: bool = quantity(
+        "-", "inputs of a layer travel along its chain of cores, beside the partial sums", False
+    )
     blocks_per_core: int = quantity("-", "small blocks that may share a core", 1, ge=1)
     replicate: tuple[tuple[str, int], ...] = quantity(
         "-", "(pattern of layer names, n): n x n output pixels of a convolution per MVM", ()

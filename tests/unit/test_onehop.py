@@ -85,3 +85,50 @@ def test_blocks_that_share_a_core_are_embedded_together():
     found = chip(Residual(15), "one-hop", **{"mapping.blocks_per_core": 2})
     assert found.image.cores_used == 2
     assert max(t.hops for t in found.image.transfers) == 1
+
+
+def test_inputs_carried_along_the_chain():
+    """Every block but the head gets its inputs by way of the blocks before it."""
+    spec = {"core.cols": 80, "mapping.carry_inputs": True}
+    model = Residual(100).eval()  # three row blocks per layer, two column blocks
+    image = chip(model, "search", **spec).image
+    plain = chip(model, "search", **{"core.cols": 80}).image
+    assert len(image.transfers) == len(plain.transfers)
+    chains = {block.core: chain for layer in image.layers for chain in layer.chains
+              for block in chain}  # fmt: skip
+    carried = 0
+    for transfer in image.transfers:
+        if transfer.kind != "activation":
+            continue
+        chain = chains[transfer.consumer]
+        before = [block.core for block in chain if block.row_index < _row(chain, transfer)]
+        on_the_way = [core for core in transfer.route[1:-1] if core in before]
+        carried += len(on_the_way)
+    assert carried > 0
+    x = torch.randn(4, 100)
+    found = chip(model, "search", **spec).calibrate(x).program(0)
+    with torch.no_grad():
+        torch.testing.assert_close(found(x), model(x), atol=1e-5, rtol=1e-5)
+
+
+def _row(chain, transfer):
+    return next(block.row_index for block in chain if block.core == transfer.consumer)
+
+
+def test_resnet32_needs_one_relay_when_its_chains_carry_their_inputs():
+    """The 64-core chip has no one-hop placement of its 60 blocks (tests/paper/test_dazzi_2021)."""
+    from aimc_sim.zoo import resnet32
+
+    spec = presets.hermes().with_({"mapping.placement": "relays", "mapping.carry_inputs": True})
+    image = aimc_sim.Chip.from_model(resnet32(), spec).image
+    links = fabric_graph(spec.fabric)
+    passed = {core for t in image.transfers for core in t.route}
+    assert image.cores_used == 60
+    assert len(passed) == 61
+    assert all(
+        links.has_edge(*pair)
+        for t in image.transfers
+        for pair in zip(t.route, t.route[1:], strict=False)
+    )
+    with pytest.raises(MappingError, match="hang together by triangles"):
+        aimc_sim.Chip.from_model(resnet32(), spec.with_({"mapping.placement": "one-hop"}))

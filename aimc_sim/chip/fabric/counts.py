@@ -84,9 +84,8 @@ def describe_links(spec: FabricSpec) -> str:
 
     Examples
     --------
-    >>> print(describe_links(FabricSpec()))
-    prism_grid 8x8 (5PP, reconstructed): 320 directed core links, 8 to global digital units, 328
-    modelled; the data sheet of the chip counts 418, the place of the other 90 is not known
+    >>> describe_links(FabricSpec(topology="mesh"))
+    'mesh 8x8: 224 directed core links, 8 to global digital units, 232 modelled'
     """
     core, units = directed_links(spec), spec.cols
     is_prism = spec.topology.startswith("prism")

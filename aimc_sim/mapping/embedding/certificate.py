@@ -1,0 +1,79 @@
+"""The answer of an embedding search, and the check that it is true."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import networkx as nx
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Whether a pattern fits on a fabric with every edge on one link, and how.
+
+    Attributes
+    ----------
+    outcome : {"found", "impossible", "unknown"}
+        "impossible" is proved, "unknown" means that the time ran out.
+    cores : dict
+        Core of every node of the pattern if found, else empty.
+    reason : str
+        Why there is none, naming nodes or edges, and what would help; empty if found.
+    seconds : float
+        Wall time of the search.
+    """
+
+    outcome: Literal["found", "impossible", "unknown"]
+    cores: dict[Hashable, Hashable] = field(default_factory=dict)
+    reason: str = ""
+    seconds: float = 0.0
+
+    def __bool__(self) -> bool:
+        """Whether an embedding was found."""
+        return self.outcome == "found"
+
+
+def check_embedding(
+    pattern: nx.Graph, fabric: nx.Graph, cores: Mapping[Hashable, Hashable]
+) -> None:
+    """Check edge by edge that every node has a core of its own and every edge a link.
+
+    Shares nothing with the searches.
+
+    Parameters
+    ----------
+    pattern : networkx.Graph or networkx.DiGraph
+        Who sends to whom; an undirected edge needs both directions.
+    fabric : networkx.Graph or networkx.DiGraph
+        Cores and links.
+    cores : mapping
+        Core of every node of the pattern.
+
+    Raises
+    ------
+    ValueError
+        Naming the first node or edge that is wrong.
+    """
+    taken: dict[Hashable, Hashable] = {}
+    for node in pattern:
+        if node not in cores:
+            raise ValueError(f"embedding: node {node!r} has no core; every node needs one")
+        core = cores[node]
+        if core not in fabric:
+            raise ValueError(f"embedding: node {node!r} is on {core!r}, which the fabric has not")
+        if core in taken:
+            raise ValueError(
+                f"embedding: nodes {taken[core]!r} and {node!r} are both on core {core!r}; "
+                f"a core holds one node"
+            )
+        taken[core] = node
+    for u, v in pattern.edges:
+        ways = [(u, v)] if pattern.is_directed() else [(u, v), (v, u)]
+        for a, b in ways:
+            if a != b and not fabric.has_edge(cores[a], cores[b]):
+                raise ValueError(
+                    f"embedding: edge {a!r} -> {b!r} has no link from core {cores[a]!r} to core "
+                    f"{cores[b]!r}; insert a relay or route it over several links"
+                )
