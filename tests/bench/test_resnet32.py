@@ -37,9 +37,15 @@ SETTINGS = {
     "IR drop, floating": presets.hermes("odp").with_(
         {"core.wires": WIRES.with_(idle="high-impedance")}
     ),
+    "bit-serial inputs": presets.hermes("odp").with_({"core.dac.encoding": "bit-serial"}),
     "ideal": presets.ideal(),
 }
-LIMITS = {"full physics": 2.5, "oscillator ADCs": 6.0, "IR drop, floating": 6.0}
+LIMITS = {
+    "full physics": 2.5,
+    "oscillator ADCs": 6.0,
+    "IR drop, floating": 6.0,
+    "bit-serial inputs": 24.0,
+}
 """Largest allowed ratio to torch, else 4."""
 
 
@@ -97,7 +103,7 @@ def test_forward(benchmark, figure, model, images, setting, threads):
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
 def test_one_image(figure, model, images, threads):
-    """Batch 1: no chunks to spread over threads, and sums padded to a batch of 4."""
+    """Batch 1: no chunks to spread over threads, and the fixed cost of every operation."""
     chip, one = programmed(model, images, SETTINGS["full physics"]), images[:1]
     pairs = []
     for _ in range(60):
