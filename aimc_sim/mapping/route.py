@@ -74,13 +74,15 @@ def dataflow(steps: Sequence[Step]) -> tuple[Flow, ...]:
     for layer in layers.values():
         for origin in behind.get(layer.source, ()):
             for tail, block in _pairs(layers[origin.layer], layer.blocks):
-                shared = _shared(origin, tail, _channels_read(layer, block, origin))
+                rows = block.row_start, block.row_stop
+                shared = _shared(origin, tail, _channels(rows, layer.weight.shape[0], origin))
                 if shared:
                     add("activation", origin.layer, tail, block, shared)
         heads = [chain[0] for chain in layer.chains]
         for origin in behind.get(layer.residual or "", ()):
             for tail, head in _pairs(layers[origin.layer], heads):
-                shared = _shared(origin, tail, (head.col_start, head.col_stop))
+                columns = head.col_start, head.col_stop
+                shared = _shared(origin, tail, _channels(columns, layer.weight.shape[1], origin))
                 if shared:
                     add("residual", origin.layer, tail, head, shared)
         for chain in layer.chains:
@@ -254,11 +256,13 @@ def _pairs(producer: AnalogLayer, consumers: Iterable[Block]) -> list[tuple[Bloc
     return [(tail, consumer) for consumer in consumers for tail in tails]
 
 
-def _channels_read(layer: AnalogLayer, block: Block, origin: Origin) -> tuple[int, int]:
-    """Return the range of input channels behind the rows of a block."""
-    # After flattening, a channel is as many rows as its map had pixels.
-    per_channel = max(1, layer.weight.shape[0] // (origin.channels or layer.weight.shape[0]))
-    return block.row_start // per_channel, -(-block.row_stop // per_channel)
+def _channels(entries: tuple[int, int], total: int, origin: Origin) -> tuple[int, int]:
+    """Return the channels behind a range of the `total` entries of a value.
+
+    After flattening, a channel is as many entries as its map had pixels.
+    """
+    per_channel = max(1, total // (origin.channels or total))
+    return entries[0] // per_channel, -(-entries[1] // per_channel)
 
 
 def _shared(origin: Origin, tail: Block, channels: tuple[int, int]) -> int:

@@ -75,4 +75,4 @@ def test_estimate(figure):
     plan = schedule(image, hermes(), (128, 28, 28))
     seconds = best(lambda: estimate(plan))
     figure(f"closed-form estimate, {len(image.blocks)} cores", f"{seconds * 1e3:.1f} ms")
-    assert seconds < 0.2
+    assert seconds < 0.5

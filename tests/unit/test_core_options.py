@@ -247,3 +247,107 @@ def test_impossible_wires_are_refused():
     chip, _, images = chip_of(presets.hermes().with_({"core.wires": WireSpec(row_ohm=1e9)}))
     with pytest.raises(ValueError, match="arrive"):
         chip.program(0)(images)
+
+
+LOW = {"core.adc.bits": 5, "core.pcm.read_noise": None, "core.ldpu.output_bits": 10}
+
+
+def sqnr(chip, model, images):
+    """Signal to error power of ideal devices behind real converters, in dB."""
+    return -20 * np.log10(error(chip, model, images))
+
+
+@pytest.mark.filterwarnings("ignore:layer")
+@pytest.mark.parametrize("encoding", ["pwm", "bit-serial"])
+@pytest.mark.parametrize("name", ["asymmetric_300x40", "odd_conv"])
+def test_a_calibrated_adc_range_gains_what_it_should(name, encoding):
+    """5 bits: the currents of these nets use a few per cent of 100 uA, so that 6 dB is little."""
+    spec = presets.ideal_devices(presets.hermes("odp")).with_(
+        {**LOW, "core.dac.encoding": encoding, "core.dac.bit_seconds": 127e-9}
+    )
+    found = {}
+    for method, changes in {
+        "fixed": {},
+        "max": {"core.adc.range": "calibrated"},
+        "percentile": {"core.adc.range": "calibrated", "calibration.percentile": 99.5},
+        "mse": {"core.adc.range": "calibrated", "calibration.range_method": "mse"},
+    }.items():
+        chip, model, images = chip_of(spec.with_(changes), name)
+        found[method] = sqnr(chip.program(0), model, images)
+    assert found["max"] > found["fixed"] + 6
+    assert found["mse"] > found["fixed"] + 6
+    assert len(set(found.values())) == 4  # the method is a knob
+
+
+def test_the_calibrated_range_is_the_largest_current():
+    """Against the product itself: code of 127 is the whole window, weight to the g_max it gets."""
+    spec = presets.ideal_devices(presets.hermes("odp")).with_({"core.adc.range": "calibrated"})
+    chip, _, images = chip_of(spec)
+    images, layer = images[:16], chip.image.layers[0]  # what the ranges are measured on
+    chip.calibrate(images).program(0)
+    codes = np.clip(np.rint(images.numpy() / chip.ranges.values[chip.image.input] * 127), -127, 127)
+    for b in layer.blocks:
+        name = f"{b.layer}[{b.row_index},{b.col_index}]"
+        siemens = chip.state.tiles[b.tile].siemens_per_weight
+        weight = layer.weight[b.row_start : b.row_stop, b.col_start : b.col_stop] * siemens
+        amperes = np.abs(codes[:, b.row_start : b.row_stop] / 127 @ weight).max() * 0.2
+        assert chip.adc_amperes[name] == pytest.approx(amperes, rel=1e-5)
+    chip(images, first_image=0)
+    assert chip.counts[layer.name].adc_saturated == 0  # nothing clips, and nothing is wasted
+    plan = chip._build_plan()
+    charge = tile.charge(chip._look()[b.tile], codes[:, b.row_start : b.row_stop])
+    assert np.abs(plan.calls[0].chains[0][-1].adc.codes(charge)).max() == 1023
+
+
+@pytest.mark.filterwarnings("ignore:layer")
+def test_full_scale_bounds_the_calibrated_range(tmp_path):
+    bounded = {**LOW, "core.adc.range": "calibrated", "core.adc.full_scale_amperes": 1e-7}
+    chip, _, images = chip_of(presets.hermes("odp").with_(bounded))
+    assert set(chip.adc_amperes.values()) == {1e-7}
+    free = presets.hermes("odp").with_({**bounded, "core.adc.full_scale_amperes": None})
+    chip, _, images = chip_of(free)
+    assert min(chip.adc_amperes.values()) > 1e-7
+    outputs = chip.program(0).at("1 h").compensate("gdc")(images)
+    chip.save(tmp_path / "a.h5")
+    again = aimc_sim.Chip.load(tmp_path / "a.h5")
+    assert again.adc_amperes == chip.adc_amperes
+    assert torch.equal(again(images, first_image=0), outputs)
+    assert "full scale of the ADCs of 3 blocks" in str(chip.report())
+    bare = aimc_sim.Chip.from_model(small_nets()["asymmetric_300x40"][0], free).program(0)
+    with pytest.raises(ValueError, match=r"not known before chip\.calibrate"):
+        bare.compensate("gdc").effective_weights("0")
+    with pytest.raises(ValueError, match="needs full_scale_amperes, or range = 'calibrated'"):
+        free.with_({"core.adc.range": "fixed"})
+
+
+@pytest.mark.filterwarnings("ignore:layer")
+def test_what_compensation_and_adaptation_cost():
+    """64 reads of 520 ns (the columns leave faster) on three cores; 48 images layer by layer."""
+    chip, _, images = chip_of(presets.hermes("tdp"))
+    chip.program(0)
+    assert chip.report().compensation_cost is None
+    assert "compensation  " not in str(chip.report())
+    cost = chip.compensate("gdc").report().to_dict()["compensation_cost"]
+    joules = chip.spec.core.read.mvm_joules
+    assert cost == {
+        "reads": 64, "core_mvms": 64 * 3, "seconds": pytest.approx(64 * 520e-9),
+        "joules": pytest.approx(64 * 3 * joules),
+    }  # fmt: skip
+    assert "compensation    64 reads per core, 33.28 us, 10.14 uJ" in str(chip.report())
+    more = presets.hermes("tdp").with_({"calibration.compensation_vectors": 128})
+    chip, _, images = chip_of(more)
+    again = chip.program(0).compensate("column").report().compensation_cost
+    assert again["joules"] == pytest.approx(2 * cost["joules"])
+
+    chip, _, images = chip_of(presets.hermes("tdp"), "odd_conv")
+    chip.program(0).adapt_batch_norm(images)
+    assert "adapted on 48 images; run images for its cost" in str(chip.report())
+    chip(images)
+    report = chip.report()
+    assert report.adapted_images == report.adaptation_cost["reads"] == 48
+    assert report.adaptation_cost["core_mvms"] == 48 * report.cost["core_mvms"]
+    pixels = {"a": 9 * 11, "b": 9 * 11, "c": 9 * 11, "fc": 1}
+    seconds = 48 * sum(pixels.values()) * 520e-9
+    assert report.adaptation_cost["seconds"] == pytest.approx(seconds)
+    assert "adapted on 48 images, " in str(report)
+    assert chip.program(0).report().adaptation_cost is None

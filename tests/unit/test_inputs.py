@@ -5,7 +5,7 @@ import pytest
 
 from aimc_sim import presets
 from aimc_sim.core import adc as adcs
-from aimc_sim.core import inputs
+from aimc_sim.core import converters, inputs
 from aimc_sim.rng import Key
 from aimc_sim.spec import DacSpec
 from aimc_sim.spec.cco import CcoAdcSpec
@@ -28,6 +28,38 @@ def test_times_of_the_chip():
     assert inputs.magnitude_bits(DAC) == 7
     assert inputs.bit_serial_seconds(DAC) == pytest.approx(35e-9)
     assert inputs.pulse_ends(np.array([[-127, 3]]), DAC)[0] == pytest.approx([127e-9, 3e-9])
+
+
+@pytest.mark.parametrize(("read", "pwm", "serial"), [("4-phase", 520, 148), ("1-phase", 133, 40)])
+def test_time_of_an_mvm(read, pwm, serial):
+    """Windows of the encoding that is set, and the published overhead of 8 or 5 ns."""
+    core = presets.hermes("tdp", read).core
+    assert inputs.mvm_seconds(core) == pytest.approx(pwm * 1e-9)
+    bits = core.with_({"dac.encoding": "bit-serial"})
+    assert inputs.mvm_seconds(bits) == pytest.approx(serial * 1e-9)
+    slower = bits.with_({"dac.bit_seconds": 10e-9})
+    phases = 4 if read == "4-phase" else 1
+    added = inputs.mvm_seconds(slower) - inputs.mvm_seconds(bits)
+    assert added == pytest.approx(phases * 35e-9)
+    wide = core.with_({"dac.lsb_seconds": 2e-9})  # windows longer than what was published
+    assert inputs.mvm_seconds(wide) == pytest.approx(phases * 256e-9)
+    assert inputs.integration_seconds(bits.dac) == pytest.approx(35e-9)
+    assert inputs.integration_seconds(core.dac) == pytest.approx(128e-9)
+
+
+def test_charge_per_code_is_that_of_the_pulse_widths():
+    """A plain ADC has 5/127 of its codes left for a plane, and not more than all of them."""
+    core = presets.hermes("tdp").with_({"core.dac.encoding": "bit-serial"}).core
+    pwm, plane = converters.adc(presets.hermes("tdp").core), converters.adc(core)
+    assert (pwm.limit, plane.limit) == (1023, 40)
+    # one code of a plane for 5 ns is the charge of one code of a window
+    assert plane.step * 5 == pytest.approx(pwm.step)
+    full = 1023 * 5 / 127  # 100 uA in codes, not rounded
+    assert plane.step * full * 127 == pytest.approx(pwm.step * 1023)
+    slow = converters.adc(core.with_({"dac.bit_seconds": 1e-6}))
+    assert slow.limit == 1023
+    unrounded = converters.adc(core.with_({"adc.bits": None}))
+    assert unrounded.step * unrounded.limit * 127 == pytest.approx(pwm.step * 1023)
 
 
 def test_slices_add_up_to_the_code(problem):

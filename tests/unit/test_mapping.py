@@ -431,3 +431,23 @@ def test_joined_branches_compute_and_send_to_who_reads_them():
     blocks = {b.row_index: b.core for b in image.layer("after").blocks}
     assert [sizes["left", blocks[0]], sizes["stem", blocks[0]]] == [6, 2]
     assert [sizes["stem", blocks[1]], sizes["right", blocks[1]]] == [2, 5]
+
+
+def test_a_flattened_residual_goes_to_the_heads_that_add_its_pixels():
+    """Columns 0-5 and 6-11 of a sum over a flattened map of 2 channels x 6 pixels."""
+
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.map, self.sum = nn.Conv2d(3, 2, 1), nn.Linear(12, 12)
+
+        def forward(self, x):
+            x = self.map(x).flatten(1)
+            return self.sum(x) + x
+
+    spec = fabric(5, 5, **{"core.rows": 12, "core.cols": 6})
+    image = check(Flat(), 2, 3, 2, 3, spec=spec)
+    assert transfers(image, "residual") == [
+        (("map", 0), ("sum", 0, 0)),
+        (("map", 0), ("sum", 0, 1)),
+    ]
