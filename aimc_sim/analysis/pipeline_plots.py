@@ -43,18 +43,18 @@ def gantt(
     """
     stages = report.schedule.stages
     rows = report.record.trace[: report.record.totals[2]]
+    rows = rows[rows[:, 1] == 0]  # MVMs
     layers = list(dict.fromkeys(stage.layer for stage in stages if stage.layer))
     figure, (ax,) = figure_of(ax, (9.5, 1.3 + 0.21 * max(8, len(layers))))
     number = np.array([layers.index(s.layer) if s.layer else -1 for s in stages])
     firings = np.array([stage.firings for stage in stages])
     per_unit, unit = _scale(report.total_ps * 1e-12)
     per_ps = 1e-12 / per_unit
-    stage, kind, firing, begin, end = rows.T
-    computes = (kind == 0) & (number[stage] >= 0)
+    stage, _, firing, begin, end = rows.T
     layer, image = number[stage], firing // firings[stage]
     for n in range(len(layers)):
         for k in range(report.images):
-            chosen = computes & (layer == n) & (image == k)
+            chosen = (layer == n) & (image == k)
             spans = _merged(begin[chosen], end[chosen], report.total_ps * _PIXEL) * per_ps
             thinnest = 3 * report.total_ps * _PIXEL * per_ps  # a single MVM must not vanish
             ax.broken_barh(
