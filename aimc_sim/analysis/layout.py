@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from aimc_sim.chip.fabric import core_label
+from aimc_sim.chip.fabric import core_label, describe_links
 from aimc_sim.chip.image import AnalogLayer, ChipImage
 from aimc_sim.mapping.traffic import Traffic, traffic, unused_links
 from aimc_sim.spec import ChipSpec
@@ -96,7 +96,8 @@ class Layout:
         lines = [
             f"cores           {self.cores_used} of {self.cores_available}"
             + (f" on {self.chips} chips" if self.chips > 1 else ""),
-            f"fabric          {self.fabric}, {self.links} links, {self.unused_links} unused",
+            f"fabric          {self.fabric}",
+            f"links           {self.links - self.unused_links} of {self.links} carry data",
             f"transfers       {kinds or 'none'}",
             f"distance        {hops or '-'}"
             + (f"; {self.off_chip_transfers} between chips" if self.off_chip_transfers else ""),
@@ -145,13 +146,11 @@ def layout(image: ChipImage, spec: ChipSpec, mvms: Mapping[str, int] | None = No
             layer.weight.size / (len(set(cores)) * cells),
         )  # fmt: skip
 
-    grid = spec.fabric
     unused = unused_links(image, spec)
     used = {link for t in image.transfers if not t.off_chip for link in pairwise(t.route)}
     return Layout(
         name=spec.name,
-        fabric=f"{grid.topology.replace('prism', '5PP (reconstructed) prism')} "
-        f"{grid.rows} x {grid.cols}",
+        fabric=describe_links(spec.fabric),
         layers=tuple(place(layer) for layer in image.layers),
         cores_used=image.cores_used,
         cores_available=image.cores_available,
