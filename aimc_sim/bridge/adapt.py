@@ -10,20 +10,17 @@ moving average.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from ..core.converters import Quantiser
+from .calls import AS_IT_IS, LayerCall
 from .executor import SMALLEST_BATCH, _Run, new_counts
-from .plan import LayerCall, Plan
+from .plan import Plan
 
 Correction = tuple[Tensor, Tensor]
 """(C,) factor and (C,) shift of a layer's output before the residual: ``y factor + shift``."""
-
-_AS_IT_IS = Quantiser(1.0, math.inf, False)
 
 
 def batch_norm_corrections(plan: Plan, images: Tensor, first_event: int) -> dict[str, Correction]:
@@ -81,7 +78,7 @@ def _bare(call: LayerCall) -> LayerCall:
     layer = dataclasses.replace(call.layer, residual=None, relu=False)
     chains = tuple(
         tuple(
-            dataclasses.replace(core, output=_AS_IT_IS, link_gain=1.0 if index else 0.0)
+            dataclasses.replace(core, output=AS_IT_IS, link_gain=1.0 if index else 0.0)
             for index, core in enumerate(chain)
         )
         for chain in call.chains

@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 from ..chip.image import AnalogLayer, Block
 
+ALIKE_ON_CPU = torch.backends.mkldnn.is_available()
+"""Whether this build of torch has oneDNN."""
+
 
 def block_kernel(layer: AnalogLayer, block: Block, matrix: Tensor) -> tuple[Tensor, slice]:
     """Return a block's (C, channels, kh, kw) convolution kernel and the channels it reads.
@@ -36,7 +39,25 @@ def block_kernel(layer: AnalogLayer, block: Block, matrix: Tensor) -> tuple[Tens
 
 def convolve(layer: AnalogLayer, x: Tensor, kernel: Tensor) -> Tensor:
     """Return the layer's convolution of (B, channels, H, W) with a block kernel."""
+    if layer.patch > 1:
+        layer.check_patch(*x.shape[2:])
     return F.conv2d(x, kernel, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
+
+
+def convolve_alike(layer: AnalogLayer, x: Tensor, kernel: Tensor) -> Tensor:
+    """Return :func:`convolve`, summed in the same order whatever the batch.
+
+    For small batches ``F.conv2d`` chooses among kernels that sum in different orders; on a CPU
+    oneDNN's, which it takes for large ones, is called directly. Elsewhere batches are padded, see
+    :data:`aimc_sim.bridge.executor.SMALLEST_BATCH`.
+    """
+    if not (x.is_cpu and ALIKE_ON_CPU):
+        return convolve(layer, x, kernel)
+    if layer.patch > 1:
+        layer.check_patch(*x.shape[2:])
+    return torch.mkldnn_convolution(
+        x, kernel, None, layer.padding, layer.stride, layer.dilation, groups=1
+    )
 
 
 def as_maps(layer: AnalogLayer, x: Tensor) -> Tensor:
@@ -50,7 +71,7 @@ def add_floating_lines(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> 
     Parameters
     ----------
     layer : AnalogLayer
-    lines : aimc_sim.bridge.plan.FloatingLines
+    lines : aimc_sim.bridge.calls.FloatingLines
     x : (B, channels, H, W) float32 tensor, input codes
     charge : (B, C, H', W') float32 tensor
 
@@ -70,19 +91,21 @@ def add_floating_lines(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> 
 
 
 def _add_one_sign(layer: AnalogLayer, lines, x: Tensor, charge: Tensor, factor: float) -> None:
-    total, shared, start = convolve(layer, x, lines.lengths).float().split(1, dim=1)
-    weighted, driven = convolve(layer, x.sign(), lines.signs).float().split(1, dim=1)
-    reached, square = convolve(layer, x, lines.reach), convolve(layer, x.square(), lines.one)
+    total, shared, start = convolve_alike(layer, x, lines.lengths).float().split(1, dim=1)
+    weighted, driven = convolve_alike(layer, x.sign(), lines.signs).float().split(1, dim=1)
+    reached = convolve_alike(layer, x, lines.reach)
+    square = convolve_alike(layer, x.square(), lines.one)
     _add(lines, charge, reached, total, shared, factor * start, factor * weighted, driven, square)
 
 
 def _add_both_signs(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> None:
     length = x.abs()
-    total, shared, _ = convolve(layer, length, lines.lengths).float().split(1, dim=1)
-    start = convolve(layer, x, lines.lengths).float()[:, 2:]
-    weighted = convolve(layer, x.sign(), lines.signs).float()[:, :1]
-    driven = convolve(layer, length.sign(), lines.one).float()
-    reached, square = convolve(layer, length, lines.reach), convolve(layer, x.square(), lines.one)
+    total, shared, _ = convolve_alike(layer, length, lines.lengths).float().split(1, dim=1)
+    start = convolve_alike(layer, x, lines.lengths).float()[:, 2:]
+    weighted = convolve_alike(layer, x.sign(), lines.signs).float()[:, :1]
+    driven = convolve_alike(layer, length.sign(), lines.one).float()
+    reached = convolve_alike(layer, length, lines.reach)
+    square = convolve_alike(layer, x.square(), lines.one)
     _add(lines, charge, reached, total, shared, start, weighted, driven, square)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..chip.image import AnalogLayer, ChipImage
+from ..chip.image import AnalogLayer, Block, ChipImage
 from ..chip.state import Ranges, link_name
-from ..core import gmax
-from ..spec import ChipSpec
+from ..core import gmax, inputs, tile, weights
+from ..spec import CalibrationSpec, ChipSpec
 from . import digital
 from .blocks import as_maps, block_kernel, convolve
 from .plan import value_quantisers
@@ -81,6 +82,39 @@ MSE_SAMPLES = 2**16
 """Values of a batch that are kept for the search of a range, evenly spaced over the batch."""
 
 
+def measure_all(
+    image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec
+) -> tuple[Ranges, dict[str, float]]:
+    """Return what :func:`measure` finds, and the full scale of every block's ADCs, in amperes.
+
+    The second is :func:`adc_ranges_of_cores` on the last batch, or empty if
+    ``core.adc.range`` does not ask for it.
+    """
+    some: list[Tensor] = []
+
+    def noted() -> Iterator[Tensor]:
+        for batch in batches:
+            some[:] = [batch[:G_MAX_IMAGES]]
+            yield batch
+
+    ranges, adc = measure(image, noted(), spec), spec.core.adc
+    if not some or adc.kind != "symmetric" or adc.range == "fixed":
+        return ranges, {}
+    return ranges, adc_ranges_of_cores(image, some[0], spec, ranges)
+
+
+def with_adc_ranges(
+    tiles: Mapping[int, tile.TileNow], image: ChipImage, amperes: Mapping[str, float]
+) -> dict[int, tile.TileNow]:
+    """Return crossbars, by tile, whose ADCs have these full scales, by name of the block."""
+    found = dict(tiles)
+    for block in image.blocks:
+        if link_name(block) in amperes:
+            own = amperes[link_name(block)]
+            found[block.tile] = dataclasses.replace(found[block.tile], full_scale_amperes=own)
+    return found
+
+
 def measure(image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec) -> Ranges:
     """Return the ranges of all integers, from images.
 
@@ -97,7 +131,7 @@ def measure(image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec) -> Rang
     -------
     Ranges
     """
-    method, percentile = spec.calibration.range_method, spec.calibration.percentile
+    method = spec.calibration.range_method
     links = {link_name(block) for block in image.blocks}
     seen: dict[str, float] = {}
     kept: dict[str, list[Tensor]] = {}
@@ -107,12 +141,7 @@ def measure(image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec) -> Rang
         size = value.abs().flatten()
         if method == "mse":
             kept.setdefault(name, []).append(size[:: -(-size.numel() // MSE_SAMPLES)].clone())
-        if method == "mse" or percentile == 100:
-            largest = size.max().item()
-        else:
-            rank = max(1, round(percentile / 100 * size.numel()))
-            largest = size.kthvalue(rank).values.item()
-        seen[name] = max(seen.get(name, 0.0), largest)
+        seen[name] = max(seen.get(name, 0.0), _magnitude(size, spec.calibration))
 
     some = None
     with torch.inference_mode():
@@ -135,6 +164,14 @@ def measure(image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec) -> Rang
     return ranges
 
 
+def _magnitude(size: Tensor, calibration: CalibrationSpec) -> float:
+    """Return the magnitude that holds the wanted share of (n,) magnitudes; all of them for MSE."""
+    if calibration.range_method == "mse" or calibration.percentile == 100:
+        return size.max().item()
+    rank = max(1, round(calibration.percentile / 100 * size.numel()))
+    return size.kthvalue(rank).values.item()
+
+
 def g_max_of_cores(
     image: ChipImage, images: Tensor, spec: ChipSpec, ranges: Ranges
 ) -> dict[str, float]:
@@ -149,6 +186,68 @@ def g_max_of_cores(
     ranges : Ranges
     """
     found: dict[str, float] = {}
+
+    def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
+        weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
+        found[link_name(block)] = gmax.largest_siemens(weight, spec.core, codes, current="peak")
+
+    _drive(image, images, spec, ranges, use)
+    return found
+
+
+def adc_ranges_of_cores(
+    image: ChipImage, images: Tensor, spec: ChipSpec, ranges: Ranges
+) -> dict[str, float]:
+    """Return the full-scale current of every block's ADCs, by name, in amperes.
+
+    Parameters
+    ----------
+    image : ChipImage
+    images : (B, ...) float32 tensor
+        A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them.
+    spec : ChipSpec
+        ``calibration.range_method`` chooses among the currents as for activations, see
+        :func:`measure`; ``core.adc.full_scale_amperes`` is the largest full scale there is.
+    ranges : Ranges
+
+    Notes
+    -----
+    Currents are those of the target conductances, before any device is written: the same
+    register serves every programming. What devices and wires add is not foreseen and may clip.
+    """
+    found: dict[str, float] = {}
+    core, calibration = spec.core, spec.calibration
+    limit = core.adc.full_scale_amperes
+
+    def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
+        name = link_name(block)
+        weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
+        targets = weights.to_targets(weight, core, ranges.g_max_siemens.get(name))
+        amperes = np.abs(codes @ (weight * targets.siemens_per_weight))
+        amperes *= core.read.v_read_volts / inputs.largest_drive(core.dac)
+        size = torch.from_numpy(amperes.astype(np.float32)).flatten()
+        largest = _magnitude(size, calibration)
+        if calibration.range_method == "mse":
+            codes_left = core.adc.max_code
+            if codes_left is not None and inputs.reads_planes(core.dac):
+                codes_left = max(1, round(codes_left * inputs.plane_share(core.dac)))
+            largest = smallest_error_range(size, largest, codes_left)
+        if largest == 0:  # nothing flows
+            largest = limit or core.pcm.g_max_siemens * core.read.v_read_volts
+        found[name] = largest if limit is None else min(largest, limit)
+
+    _drive(image, images, spec, ranges, use)
+    return found
+
+
+def _drive(
+    image: ChipImage, images: Tensor, spec: ChipSpec, ranges: Ranges,
+    use: Callable[[AnalogLayer, Block, np.ndarray], None],
+) -> None:  # fmt: skip
+    """Call ``use(layer, block, codes)`` with the (N, R) input codes of every block.
+
+    With bit-serial inputs they are those of the planes, one after the other.
+    """
     quantisers = value_quantisers(image, spec, ranges)
 
     def enter(layer: AnalogLayer, x: Tensor) -> None:
@@ -157,17 +256,15 @@ def g_max_of_cores(
         rows = rows[:: -(-len(rows) // G_MAX_INPUTS)]
         held, top = quantisers[layer.source], spec.core.dac.max_code
         full = held.step * held.limit if held.rounds else float(x.abs().max()) or 1.0
-        codes = (rows / full * top).round().clamp(-top, top).numpy()
+        codes = (rows / full * top).clamp(-top, top)
+        codes = (codes if spec.core.dac.bits is None else codes.round()).numpy()
+        if inputs.reads_planes(spec.core.dac):
+            codes = np.concatenate(inputs.bit_planes(codes, spec.core.dac))
         for block in layer.blocks:
-            part = slice(block.row_start, block.row_stop)
-            weight = layer.weight[part, block.col_start : block.col_stop]
-            found[link_name(block)] = gmax.largest_siemens(
-                weight, spec.core, codes[:, part], current="peak"
-            )
+            use(layer, block, codes[:, block.row_start : block.row_stop])
 
     with torch.inference_mode():
         float_walk(image, images, enter=enter)
-    return found
 
 
 def best_range(magnitudes: Tensor, largest: float, bits: int | None) -> float:
@@ -181,9 +278,13 @@ def best_range(magnitudes: Tensor, largest: float, bits: int | None) -> float:
     bits : int or None
         Sign and magnitude; None rounds nothing, so nothing is gained by clipping.
     """
-    if bits is None or largest == 0:
+    return smallest_error_range(magnitudes, largest, None if bits is None else 2 ** (bits - 1) - 1)
+
+
+def smallest_error_range(magnitudes: Tensor, largest: float, limit: int | None) -> float:
+    """Return :func:`best_range` for codes up to ``limit``."""
+    if limit is None or largest == 0:
         return largest
-    limit = 2 ** (bits - 1) - 1
     candidates = largest * torch.linspace(0.2, 1.0, 81, dtype=torch.float64)
     errors = [
         float((magnitudes - (magnitudes / step).round().clamp(max=limit) * step).square().mean())

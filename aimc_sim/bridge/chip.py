@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -108,21 +107,12 @@ class Chip:
             as_input(self.image, batch[0] if isinstance(batch, (tuple, list)) else batch)
             for batch in batches
         )
-        some: list[Tensor] = []
-
-        def batches_seen() -> Iterator[Tensor]:
-            for x in tensors:
-                some[:] = [x[: calibrate.G_MAX_IMAGES]]
-                yield x
-
-        ranges = calibrate.measure(self.image, batches_seen(), self.spec)
+        ranges, amperes = calibrate.measure_all(self.image, tensors, self.spec)
         if ranges.images == 0:
             raise ValueError("calibrate got no images; give at least one batch")
-        self.ranges, self.adc_amperes = ranges, {}
-        adc = self.spec.core.adc
-        if adc.kind == "symmetric" and adc.range == "calibrated":
-            self.adc_amperes = calibrate.adc_ranges_of_cores(self.image, some[0], self.spec, ranges)
-        self._plan = self._references = self._tiles = None
+        if amperes != self.adc_amperes:
+            self._references = self._tiles = None
+        self.ranges, self.adc_amperes, self._plan = ranges, amperes, None
         return self
 
     def program(self, seed: int = 0) -> Chip:
@@ -294,13 +284,7 @@ class Chip:
     def _look_at(self, t_seconds: float) -> Mapping[int, tile.TileNow]:
         """Return the crossbars at a time, by core, with the ADC ranges that were calibrated."""
         tiles = chip_state.look(self.state, self.spec, t_seconds)
-        for block in self.image.blocks:
-            amperes = self.adc_amperes.get(chip_state.link_name(block))
-            if amperes is not None:
-                tiles[block.tile] = dataclasses.replace(
-                    tiles[block.tile], full_scale_amperes=amperes
-                )
-        return tiles
+        return calibrate.with_adc_ranges(tiles, self.image, self.adc_amperes)
 
     def _factors(self) -> Mapping[int, np.ndarray]:
         """Return the factors of the drift compensation at the chip's time, by core."""

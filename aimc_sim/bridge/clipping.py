@@ -28,7 +28,7 @@ def warn(counts: Tally, limit: float, warned: set[str]) -> None:
     for name, seen in counts.items():
         if name in warned or not seen.conversions:
             continue
-        shares = (seen.adc_saturated / seen.conversions, seen.output_clipped / seen.conversions)
+        shares = (seen.adc_saturated / seen.conversions, seen.output_clipped / seen.outputs)
         for share, (what, advice) in zip(shares, _ADVICE.items(), strict=True):
             if share > limit:
                 warned.add(name)

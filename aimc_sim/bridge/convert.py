@@ -17,11 +17,11 @@ from torch import Tensor
 from ..core.converters import Quantiser
 from ..kernels.epilogue import epilogue
 from ..kernels.normal import LANES
-from .plan import CoreCall, Oscillators
+from .calls import CoreCall, Oscillators
 
 _NO_LINK = np.zeros((1, 1, 1), np.float32)
-_NO_BOUNDS = np.zeros(2, np.float32)
 _NO_BITS = np.zeros((1, 1, 1), np.uint16)
+_ZERO = np.float32(0.0)
 
 
 @dataclass
@@ -41,8 +41,8 @@ class Link:
 
 
 def convert_compiled(
-    charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall, adc: Quantiser,
-    bit_true: bool, first_event: int, relu: bool, target: Value, column: int,
+    charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
+    first_event: int, relu: bool, target: Value, column: int,
 ) -> Tensor:  # fmt: skip
     """Write a core's output codes into a value; the fused kernel.
 
@@ -52,9 +52,6 @@ def convert_compiled(
     variance : the same shape, bfloat16, or None
     link : Link or None
     core : CoreCall
-    adc : Quantiser
-    bit_true : bool
-        Compute in half precision, with registers in units of the output's codes.
     first_event : int
         Event number of image 0.
     relu : bool
@@ -68,17 +65,15 @@ def convert_compiled(
         ADC saturations and output clippings per image.
     """
     counts = np.zeros((len(charge), 2), np.int64)
-    registers = _registers(core, bit_true)
+    gain, offset, adc, oscillators, bounds, link_gain, requantise = core.arrays
     epilogue(
         _pixels(charge),
         _NO_BITS if variance is None else _bits(variance),
         _NO_LINK if link is None else _pixels(link.codes),
-        registers.gain.numpy(), registers.offset.numpy(), _row(adc),
-        _NO_LINK if core.oscillators is None else core.oscillators.table.numpy(),
-        _NO_BOUNDS if core.oscillators is None else core.oscillators.bounds.numpy(),
-        np.float32(0.0 if link is None else registers.link_gain),
-        relu, _row(registers.output), core.noise_key,
-        first_event, 0 if link is None else link.column, column, bit_true,
+        gain, offset, adc, oscillators, bounds,
+        _ZERO if link is None else link_gain,
+        relu, requantise, core.noise_key,
+        first_event, 0 if link is None else link.column, column, core.bit_true,
         _pixels(target.codes),
         _NO_BITS if target.squares is None else _bits(target.squares),
         counts,
@@ -87,8 +82,8 @@ def convert_compiled(
 
 
 def convert_plain(
-    charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall, adc: Quantiser,
-    bit_true: bool, first_event: int, relu: bool, target: Value, column: int,
+    charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
+    first_event: int, relu: bool, target: Value, column: int,
 ) -> Tensor:  # fmt: skip
     """Write a core's output codes into a value; torch operations on any device.
 
@@ -101,10 +96,10 @@ def convert_plain(
         xi = xi.view(batch, height, width, channels).permute(0, 3, 1, 2)
         z = z + variance.float().sqrt() * xi
     if core.oscillators is None:
-        z, saturated = _quantise(z, adc)
+        z, saturated = _quantise(z, core.adc)
     else:
         z, saturated = _oscillate(z, core.oscillators)
-    registers = _registers(core, bit_true)
+    registers, bit_true = core.registers, core.bit_true
     gain, offset = registers.gain[:, None, None], registers.offset[:, None, None]
     # In half precision every step is exact in double precision before its one rounding.
     step = _half if bit_true else (lambda value: value)
@@ -120,33 +115,6 @@ def convert_plain(
     if target.squares is not None:
         target.squares[:, column : column + channels] = y.square()
     return torch.stack([saturated, clipped], dim=1)
-
-
-@dataclass(frozen=True)
-class _Registers:
-    """What the digital unit multiplies and adds, (C,) float32 each, and its output."""
-
-    gain: Tensor
-    offset: Tensor
-    link_gain: float
-    output: Quantiser
-
-
-def _registers(core: CoreCall, bit_true: bool) -> _Registers:
-    """Return the registers of a core; in half precision as halves, in units of output codes.
-
-    A value per code can be far below the smallest half; codes themselves never are.
-    """
-    if not bit_true:
-        return _Registers(core.gain, core.offset, core.link_gain, core.output)
-    unit = core.output.step
-
-    def half(value: Tensor) -> Tensor:
-        return (value / unit).to(torch.float16).float()
-
-    link = float(half(torch.tensor(core.link_gain, dtype=torch.float32)))
-    output = Quantiser(1.0, core.output.limit, core.output.rounds)
-    return _Registers(half(core.gain), half(core.offset), link, output)
 
 
 def _half(values: Tensor) -> Tensor:
@@ -207,10 +175,6 @@ def _quantise(values: Tensor, quantiser: Quantiser) -> tuple[Tensor, Tensor]:
     codes = codes.round() if quantiser.rounds else codes
     outside = (codes.abs() > quantiser.limit).flatten(1).sum(1)
     return codes.clamp(-quantiser.limit, quantiser.limit), outside
-
-
-def _row(quantiser: Quantiser) -> np.ndarray:
-    return np.array([1 / quantiser.step, quantiser.limit, quantiser.rounds], np.float32)
 
 
 def _pixels(maps: Tensor) -> np.ndarray:

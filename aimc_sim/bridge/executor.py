@@ -22,16 +22,18 @@ from torch.nn import functional as F
 from ..chip.image import AnalogLayer
 from ..core.converters import Quantiser
 from . import digital
-from .blocks import add_floating_lines, as_maps, convolve
+from .blocks import ALIKE_ON_CPU, add_floating_lines, as_maps, convolve_alike
+from .calls import CoreCall, DigitalCall, LayerCall
 from .convert import Link, Value, convert_compiled, convert_plain
-from .plan import CoreCall, DigitalCall, LayerCall, Plan
+from .plan import Plan
 
 SMALLEST_BATCH = 4
-"""Images per convolution at least (smaller chunks are padded with zeros): below, torch picks
-kernels that sum in another order, and the last bit of a charge would depend on the batch."""
+"""Images per convolution at least, where :func:`.blocks.convolve_alike` cannot see to it (smaller
+chunks are padded with zeros): below, torch picks kernels that sum in another order, and the last
+bit of a charge would depend on the batch."""
 
 LINEAR_BATCH = 16
-"""The same for linear layers: their batch is padded to a multiple of this."""
+"""The same for linear layers: there their batch is padded to a multiple of this."""
 
 CHUNK_BYTES = {"cpu": 2 * 2**20, "other": 64 * 2**20}
 """Aim for the activations of one layer of a chunk: what a processor's cache holds, and on other
@@ -42,12 +44,15 @@ devices what keeps them busy."""
 class Counts:
     """What was converted and what did not fit, per analog layer.
 
-    ``misses`` holds ADC saturations and output clippings, a (2,) tensor per call: left on the
-    device until somebody asks, so that counting does not stop a GPU.
+    ``mvms`` are those of cores; ``outputs`` what left their digital units; ``conversions`` what
+    their ADCs made: as many, or one per bit plane. ``misses`` holds ADC saturations and output
+    clippings, (n, 2) tensors: left on the device until somebody asks, so that counting does not
+    stop a GPU.
     """
 
     images: int = 0
     mvms: int = 0
+    outputs: int = 0
     conversions: int = 0
     misses: list[Tensor] = field(default_factory=list)
 
@@ -55,11 +60,12 @@ class Counts:
         """Add what another chunk counted."""
         self.images += other.images
         self.mvms += other.mvms
+        self.outputs += other.outputs
         self.conversions += other.conversions
-        self.misses = [torch.stack(self.misses + other.misses).sum(0)]
+        self.misses = [torch.cat(self.misses + other.misses).sum(0, keepdim=True)]
 
     def _total(self, column: int) -> int:
-        return sum(int(misses[column]) for misses in self.misses)
+        return sum(int(misses[:, column].sum()) for misses in self.misses)
 
     @property
     def adc_saturated(self) -> int:
@@ -123,7 +129,7 @@ def run(plan: Plan, images: Tensor, first_event: int, counts: Tally, chunk: int 
 def _run_chunk(plan: Plan, part: Tensor, first_event: int) -> tuple[Tensor, Tally]:
     n = len(part)
     part = part.to(plan.device)
-    if n < SMALLEST_BATCH:
+    if n < SMALLEST_BATCH and _pads(part):
         part = torch.cat([part, part.new_zeros((SMALLEST_BATCH - n, *part.shape[1:]))])
     tally = new_counts()
     with torch.inference_mode():
@@ -185,7 +191,7 @@ class _Run:
             squares = None
         residual = values[layer.residual].codes if layer.residual is not None else None
         x = _pad_linear(layer, as_maps(layer, codes))
-        if any(core.variance is not None for chain in call.chains for core in chain):
+        if call.needs_squares:
             if squares is None:
                 squares = codes.square().to(torch.bfloat16)
             squares = _pad_linear(layer, as_maps(layer, squares))
@@ -195,17 +201,26 @@ class _Run:
             if residual is not None:
                 link = Link(as_maps(layer, residual), chain[0].block.col_start)
             for core in chain:
-                charge, variance = self._charge(layer, core, x, squares)
+                part = x[:, core.channels]
+                missed = None
+                if core.planes:
+                    charge, missed = self._bit_serial(layer, core, part)
+                    variance = None
+                else:
+                    square = None if core.variance is None else squares[:, core.channels]
+                    charge, variance = self._charge(layer, core, part, square)
                 is_tail = core is chain[-1]
                 if is_tail and out.codes.numel() == 0:
                     out = self._allocate(layer, charge)
                 target = out if is_tail else Value(torch.empty_like(charge))
                 column = core.block.col_start if is_tail else 0
                 counts = self.convert(
-                    charge, variance, link, core, self.plan.adc, self.plan.bit_true,
-                    self.first_event, layer.relu and is_tail, target, column,
+                    charge, variance, link, core, self.first_event, layer.relu and is_tail,
+                    target, column,
                 )  # fmt: skip
-                self._count(layer, charge, counts)
+                self._count(layer, charge, counts, core)
+                if missed is not None:
+                    self.counts[layer.name].misses.append(missed[: self.n])
                 link = Link(target.codes, 0)
         if layer.kind == "linear":
             out.codes = out.codes[:, :, 0, 0]
@@ -222,32 +237,55 @@ class _Run:
         codes = torch.empty(shape, memory_format=torch.channels_last, device=charge.device)
         return Value(codes, squares)
 
+    def _bit_serial(
+        self, layer: AnalogLayer, core: CoreCall, codes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the shifted sum of every plane's ADC codes, and what the ADCs missed."""
+        magnitude, sign = codes.abs().to(torch.int32), codes.sign()
+        total = missed = None
+        for b, analog in enumerate(core.planes):
+            plane = _channels_last((magnitude >> b & 1) * sign)
+            square = None if analog.variance is None else plane.square().to(torch.bfloat16)
+            charge, variance = self._charge(layer, analog, plane, square)
+            one = Value(torch.empty_like(charge))
+            counts = self.convert(
+                charge, variance, None, analog, self.first_event, False, one, 0
+            )  # fmt: skip
+            total = one.codes if total is None else total.add_(one.codes, alpha=2**b)
+            missed = counts if missed is None else missed + counts
+        return total, missed
+
     def _charge(
-        self, layer: AnalogLayer, core: CoreCall, x: Tensor, squares: Tensor | None
+        self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        part = x[:, core.channels]
-        charge = convolve(layer, part, core.kernel)
+        """Return the charge and the variance of its noise that one conversion of inputs makes."""
+        charge = convolve_alike(layer, part, core.kernel)
         if core.negative is not None and part.amin() < 0:
-            charge = charge + convolve(layer, part.clamp(max=0), core.negative)
+            charge = charge + convolve_alike(layer, part.clamp(max=0), core.negative)
         if core.floating is not None:
             add_floating_lines(layer, core.floating, part, charge)
-        charge = _channels_last(charge[: self.batch])
+        charge = self._unpadded(charge)
         variance = None
         if core.variance is not None:
-            variance = convolve(layer, squares[:, core.channels], core.variance)
-            variance = _channels_last(variance[: self.batch])
-        if core.oscillators is not None and core.oscillators.rounding.any():
+            variance = convolve_alike(layer, squares, core.variance)
+            variance = self._unpadded(variance)
+        if core.oscillators is not None and core.oscillators.noisy:
             signed = int(part.amin() < 0)
             more = core.oscillators.rounding[signed][:, None, None].to(torch.bfloat16)
             variance = more.expand_as(charge) if variance is None else variance + more
             variance = _channels_last(variance)
         return charge, variance
 
-    def _count(self, layer: AnalogLayer, charge: Tensor, counts: Tensor) -> None:
-        total = self.counts[layer.name]
-        total.mvms += self.n * charge.shape[2] * charge.shape[3]
-        total.conversions += charge[: self.n].numel()
-        total.misses.append(counts[: self.n].sum(0))
+    def _unpadded(self, x: Tensor) -> Tensor:
+        return _channels_last(x if len(x) == self.batch else x[: self.batch])
+
+    def _count(self, layer: AnalogLayer, charge: Tensor, counts: Tensor, core: CoreCall) -> None:
+        total, (_, columns, height, width) = self.counts[layer.name], charge.shape
+        outputs = self.n * columns * height * width
+        total.mvms += self.n * height * width
+        total.outputs += outputs
+        total.conversions += outputs * max(1, len(core.planes))
+        total.misses.append(counts[: self.n])
 
 
 def new_counts() -> Tally:
@@ -266,7 +304,12 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.contiguous()
 
 
+def _pads(x: Tensor) -> bool:
+    """Whether sums would depend on the batch without padding."""
+    return not (x.is_cpu and ALIKE_ON_CPU)
+
+
 def _pad_linear(layer: AnalogLayer, x: Tensor) -> Tensor:
     """Pad the batch of a linear layer, see :data:`LINEAR_BATCH`."""
-    missing = -len(x) % LINEAR_BATCH if layer.kind == "linear" else 0
+    missing = -len(x) % LINEAR_BATCH if layer.kind == "linear" and _pads(x) else 0
     return F.pad(x, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else x

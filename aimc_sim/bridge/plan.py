@@ -16,11 +16,12 @@ from torch import Tensor
 
 from ..chip.image import AnalogLayer, Block, ChipImage, DigitalStep
 from ..chip.state import ChipState, Ranges, link_name
-from ..core import converters, oscillators, tile
+from ..core import converters, inputs, oscillators, tile
 from ..core.converters import Quantiser
 from ..rng import Purpose
 from ..spec import ChipSpec
 from .blocks import block_kernel
+from .calls import CoreCall, DigitalCall, FloatingLines, LayerCall, Oscillators, bit_serial
 from .digital import KEEPS_CODES
 
 
@@ -41,107 +42,6 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class CoreCall:
-    """One core's part of a layer, ready to run.
-
-    Attributes
-    ----------
-    block : Block
-    channels : slice
-        Input channels it reads.
-    kernel : (C, channels, kh, kw) float32
-        Net conductance / g_max.
-    negative : the same or None
-        What negative inputs see beyond ``kernel`` (1-phase reads).
-    variance : (C, channels, kh, kw) bfloat16 or None
-        Variance of the fresh read noise, in units of g_max squared.
-    gain, offset : (C,) float32
-        Value per ADC code, and the value added.
-    link_gain : float
-        Value per code of the link input; 0 if there is none.
-    output : Quantiser
-        Of what the core sends on.
-    """
-
-    block: Block
-    channels: slice
-    kernel: Tensor
-    negative: Tensor | None
-    variance: Tensor | None
-    gain: Tensor
-    offset: Tensor
-    link_gain: float
-    output: Quantiser
-    noise_key: np.ndarray
-    oscillators: Oscillators | None = None
-    floating: FloatingLines | None = None
-
-
-@dataclass(frozen=True)
-class FloatingLines:
-    """Kernels of :func:`aimc_sim.core.idle.high_impedance_correction` as convolutions.
-
-    Attributes
-    ----------
-    reach : (C, channels, kh, kw) bfloat16
-    lengths : (3, channels, kh, kw) bfloat16
-        One, share and weight, for the pulse lengths.
-    signs : (2, channels, kh, kw) bfloat16
-        Weight and one, for their signs.
-    one : (1, channels, kh, kw) bfloat16
-    reach_sum : (C,) float32
-    share_sum, max_code : float
-    both_signs : bool
-        1-phase: inputs of both signs float together; else one sign after the other.
-    """
-
-    reach: Tensor
-    lengths: Tensor
-    signs: Tensor
-    one: Tensor
-    reach_sum: Tensor
-    share_sum: float
-    max_code: float
-    both_signs: bool
-
-
-@dataclass(frozen=True)
-class Oscillators:
-    """Converters of a core that are circuits, see :class:`aimc_sim.core.adc.AdcColumns`.
-
-    Attributes
-    ----------
-    table : (5, 2, C) float32
-        slope, bend, lift, gain, offset; values in nominal counts.
-    bounds : (2,) float32
-        limit, dead.
-    rounding : (2, C) float32
-        Variance of roundings and jitter, for inputs that are never and that may be negative.
-    """
-
-    table: Tensor
-    bounds: Tensor
-    rounding: Tensor
-
-
-@dataclass(frozen=True)
-class LayerCall:
-    """An analog layer: its cores, chain by chain (head to tail)."""
-
-    layer: AnalogLayer
-    dac: Quantiser | None  # re-quantisation of the input, where its codes are not the DAC's
-    chains: tuple[tuple[CoreCall, ...], ...]
-
-
-@dataclass(frozen=True)
-class DigitalCall:
-    """A digital step; ``output`` is None where codes pass unchanged."""
-
-    step: DigitalStep
-    output: Quantiser | None
-
-
-@dataclass(frozen=True)
 class Plan:
     """A network at one moment.
 
@@ -151,8 +51,6 @@ class Plan:
     quantisers : by value name, the codes a value is held in.
     last_use : by value name, index of the last call that reads it.
     squared : names of values whose squares are needed for the read noise.
-    adc : Quantiser of every ADC, in units of charge.
-    bit_true : the digital units compute in half precision.
     device : where the tensors are.
     """
 
@@ -161,8 +59,6 @@ class Plan:
     quantisers: Mapping[str, Quantiser]
     last_use: Mapping[str, int]
     squared: frozenset[str]
-    adc: Quantiser
-    bit_true: bool
     device: torch.device
 
 
@@ -212,15 +108,9 @@ def build(
     squared = {
         call.layer.source
         for call in calls
-        if isinstance(call, LayerCall) and call.dac is None and _is_noisy(call)
+        if isinstance(call, LayerCall) and call.dac is None and call.needs_squares
     }
-    adc = converters.adc(spec.core)
-    half = spec.core.ldpu.bit_true
-    return Plan(image, tuple(calls), quantisers, last_use, frozenset(squared), adc, half, device)
-
-
-def _is_noisy(call: LayerCall) -> bool:
-    return any(core.variance is not None for chain in call.chains for core in chain)
+    return Plan(image, tuple(calls), quantisers, last_use, frozenset(squared), device)
 
 
 @dataclass(frozen=True)
@@ -242,7 +132,8 @@ class _Builder:
             # An ideal modulator rounds nothing; full amplitude is still the calibrated range,
             # which matters as soon as the ADC saturates somewhere.
             full = held.rounds and held.limit == core.dac.max_code
-            if core.adc.full_scale_amperes is not None and not full:
+            calibrated = core.adc.kind == "symmetric" and core.adc.range == "calibrated"
+            if (calibrated or core.adc.full_scale_amperes is not None) and not full:
                 dac = Quantiser(largest / core.dac.max_code, math.inf, False)
         elif core.dac.bits != core.ldpu.output_bits:
             dac = converters.integer_range(core.dac.bits, largest)
@@ -279,14 +170,15 @@ class _Builder:
         link_gain: float,
         output: Quantiser,
     ) -> CoreCall:
-        core, key = self.spec.core, self.state.key(block.core)
-        programmed = self.state.tiles[block.core]
-        now = self.moment.tiles[block.core]
+        core, key = self.spec.core, self.state.key(block.tile)
+        programmed = self.state.tiles[block.tile]
+        now = self.moment.tiles[block.tile]
         cols = slice(block.col_start, block.col_stop)
         # One ADC code -> charge -> weight x input -> the layer's own numbers.
-        gain = converters.adc(core).step * core.pcm.g_max_siemens * input_step
+        adc = converters.adc(core, now.full_scale_amperes)
+        gain = adc.step * core.pcm.g_max_siemens * input_step
         gain = gain / programmed.siemens_per_weight * layer.scale[cols]
-        gain = gain * self.moment.factors.get(block.core, 1.0)
+        gain = gain * self.moment.factors.get(block.tile, 1.0)
         is_tail = block.row_stop == layer.weight.shape[0]
         offset = layer.offset[cols] if is_tail else np.zeros_like(layer.offset[cols])
 
@@ -294,7 +186,8 @@ class _Builder:
             tensor = torch.from_numpy(np.ascontiguousarray(matrix))
             return block_kernel(layer, block, tensor)[0].to(self.device)
 
-        return CoreCall(
+        noise_key = key.child(Purpose.MVM_NOISE).at_time(self.moment.t_seconds)
+        call = CoreCall(
             block=block,
             channels=block_kernel(layer, block, torch.from_numpy(now.net))[1],
             kernel=kernel(now.net),
@@ -304,12 +197,16 @@ class _Builder:
             offset=torch.from_numpy(offset.astype(np.float32)).to(self.device),
             link_gain=link_gain,
             output=output,
-            noise_key=np.array(
-                key.child(Purpose.MVM_NOISE).at_time(self.moment.t_seconds).words(), np.uint32
-            ),
+            noise_key=np.array(noise_key.words(), np.uint32),
+            adc=adc,
+            bit_true=core.ldpu.bit_true,
             oscillators=self._oscillators(now),
             floating=self._floating(now, kernel),
         )
+        if inputs.reads_planes(core.dac):
+            keys = [noise_key.child(b) for b in range(inputs.magnitude_bits(core.dac))]
+            return bit_serial(call, [np.array(k.words(), np.uint32) for k in keys])
+        return call
 
     def _floating(self, now: tile.TileNow, kernel) -> FloatingLines | None:
         if now.idle is None:

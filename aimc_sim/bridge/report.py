@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .. import units
 from ..chip import ledger
 from ..spec import ChipSpec
+from . import procedures
 
 if TYPE_CHECKING:
     from .chip import Chip
@@ -61,7 +62,12 @@ class Report:
     programmed_at_seconds: float
     time_seconds: float
     compensation: str
+    compensation_cost: dict[str, Any] | None
+    adapted_images: int
+    adaptation_cost: dict[str, Any] | None
     calibration_images: int | None
+    range_method: str
+    adc_ranges: int
     transfers: dict[str, int]
     hops_mean: float | None
     hops_max: int | None
@@ -88,7 +94,7 @@ class Report:
                     adc_saturated_fraction=counts.adc_saturated / counts.conversions
                     if seen
                     else None,
-                    output_clipped_fraction=counts.output_clipped / counts.conversions
+                    output_clipped_fraction=counts.output_clipped / counts.outputs
                     if seen
                     else None,
                 )
@@ -106,6 +112,11 @@ class Report:
                 "images_per_second": found.images_per_second,
                 "tops_per_watt": found.tops_per_watt,
             }
+        adaptation = None
+        if chip.adapted_images and cost is not None:
+            adaptation = asdict(
+                procedures.adaptation_cost(image, spec, chip.adapted_images, pixels)
+            )
         return cls(
             preset=spec.name,
             spec_id=spec.id(),
@@ -118,7 +129,14 @@ class Report:
             programmed_at_seconds=0.0 if chip.state is None else chip.state.programmed_at_seconds,
             time_seconds=chip.time_seconds,
             compensation=chip.compensation,
+            compensation_cost=None
+            if chip.compensation == "none"
+            else asdict(procedures.compensation_cost(image, spec)),
+            adapted_images=chip.adapted_images,
+            adaptation_cost=adaptation,
             calibration_images=None if chip.ranges is None else chip.ranges.images,
+            range_method=_range_method(spec),
+            adc_ranges=len(chip.adc_amperes),
             transfers={kind: kinds.count(kind) for kind in sorted(set(kinds))},
             hops_mean=sum(hops) / len(hops) if hops else None,
             hops_max=max(hops) if hops else None,
@@ -138,6 +156,7 @@ class Report:
             f"{self.weights:,} weights",
             "devices         "
             + ("not programmed" if self.programmed_seed is None else self._devices()),
+            *self._procedures(),
             f"integer ranges  {self._ranges()}",
         ]
         if self.transfers:
@@ -166,10 +185,33 @@ class Report:
             f"programming     {self.programming_text}"
         )
 
+    def _procedures(self) -> list[str]:
+        lines = []
+        if self.compensation_cost is not None:
+            cost = self.compensation_cost
+            lines.append(
+                f"compensation    {cost['reads']} reads per core, "
+                f"{units.show(cost['seconds'], 's')}, {units.show(cost['joules'], 'J')}; once "
+                "after programming and once per moment (model)"
+            )
+        if self.adaptation_cost is not None:
+            cost = self.adaptation_cost
+            lines.append(
+                f"batch norm      adapted on {cost['reads']} images, {cost['core_mvms']:,} core "
+                f"MVMs, {units.show(cost['seconds'], 's')}, {units.show(cost['joules'], 'J')} "
+                "(model)"
+            )
+        elif self.adapted_images:
+            lines.append(
+                f"batch norm      adapted on {self.adapted_images} images; run images for its cost"
+            )
+        return lines
+
     def _ranges(self) -> str:
         if self.calibration_images is None:
             return "not calibrated"
-        return f"from {self.calibration_images} images"
+        own = f"; full scale of the ADCs of {self.adc_ranges} blocks too" if self.adc_ranges else ""
+        return f"from {self.calibration_images} images ({self.range_method}){own}"
 
     def _cost_lines(self) -> list[str]:
         cost = self.cost
@@ -193,6 +235,16 @@ class Report:
                 + " ".join(str(core) for core in row.cores)
             )
         return "\n".join(lines)
+
+
+def _range_method(spec: ChipSpec) -> str:
+    """Return how ranges are chosen, in words."""
+    calibration = spec.calibration
+    if calibration.range_method == "mse":
+        return "smallest squared error"
+    if calibration.percentile == 100:
+        return "largest magnitude"
+    return f"{calibration.percentile:g} % of the magnitudes"
 
 
 def _share(fraction: float | None) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..spec import CoreSpec
-from . import oscillators
+from . import inputs, oscillators
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,22 @@ def integer_range(bits: int | None, largest: float) -> Quantiser:
     return Quantiser((largest if largest > 0 else 1.0) / limit, limit, True)
 
 
-def adc(core: CoreSpec) -> Quantiser:
+def adc(core: CoreSpec, full_scale_amperes: float | None = None) -> Quantiser:
     """Return the ADC in units of charge (input code x g / g_max).
 
+    Parameters
+    ----------
+    core : CoreSpec
+    full_scale_amperes : float, amperes, optional
+        Of this core's ADCs, where calibration chose it (``core.adc.range``).
+
+    Notes
+    -----
     The full-scale current flows when the rows' conductances, weighted by the share of the
-    window in which their pulse is on, add up to ``full_scale / v_read``.
+    window in which their pulse is on, add up to ``full_scale / v_read``. With bit-serial inputs
+    the result is that of one plane, whose pulses all last as long as the conversion: the same
+    full-scale current, but only :func:`.inputs.plane_share` of the codes. Raises ValueError if
+    the full scale is to be calibrated and was not.
     """
     spec = core.adc
     if spec.kind == "cco":
@@ -56,10 +67,20 @@ def adc(core: CoreSpec) -> Quantiser:
         return Quantiser(
             step, spec.full_scale_amperes / oscillators.amperes_per_charge(core) / step, True
         )
-    if spec.full_scale_amperes is None:
+    amperes = spec.full_scale_amperes if full_scale_amperes is None else full_scale_amperes
+    if amperes is None:
+        if spec.range == "calibrated":
+            raise ValueError(
+                "core.adc.range = 'calibrated': full scale is not known before "
+                "chip.calibrate(batches)"
+            )
         return Quantiser(1.0, math.inf, False)
-    siemens = spec.full_scale_amperes / core.read.v_read_volts
-    full_scale = core.dac.max_code * siemens / core.pcm.g_max_siemens
+    siemens = amperes / core.read.v_read_volts
+    full_scale = inputs.largest_drive(core.dac) * siemens / core.pcm.g_max_siemens
     if spec.bits is None:
         return Quantiser(full_scale, 1.0, False)
-    return Quantiser(full_scale / spec.max_code, spec.max_code, True)
+    codes = spec.max_code
+    if inputs.reads_planes(core.dac):
+        codes = codes * inputs.plane_share(core.dac)
+        return Quantiser(full_scale / codes, max(1, round(codes)), True)
+    return Quantiser(full_scale / codes, codes, True)

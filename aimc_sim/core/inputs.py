@@ -3,8 +3,8 @@
 A PWM input of magnitude x holds its row at the read voltage for x steps of the modulator, all
 pulses starting together; the sign selects the line that is driven. Bit-serial inputs apply one
 bit of the magnitude at a time, least significant first, each for the same short while, and the
-ADC's results are shifted and added. Both are the reference form of what a core does; a network
-runs on mean currents.
+ADC's results are shifted and added. Slices, phases and planes here are the reference form of
+what a core does; a network runs on mean currents of a modulation, or of a plane.
 
 Source: JSSC 57, 1027 (2022), doi:10.1109/JSSC.2022.3140414 (pulse widths of 1 ns, window of
 128 ns; bit-serial: 7 magnitude bits, about 5 ns each); four phases: arXiv:2212.02872.
@@ -16,14 +16,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..spec import DacSpec
+from ..spec import CoreSpec, DacSpec
 
 PHASES = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 """Signs of (input, weight) in the four modulations of a 4-phase read; the product is the sign
 with which a phase enters the result."""
 
 BIT_SECONDS = 5e-9
-"""Integration time of one bit plane."""
+"""Integration time of one bit plane on the chip; ``DacSpec.bit_seconds`` is another's."""
 
 
 def window_seconds(dac: DacSpec) -> float:
@@ -31,9 +31,78 @@ def window_seconds(dac: DacSpec) -> float:
     return (dac.max_code + 1) * dac.lsb_seconds
 
 
-def bit_serial_seconds(dac: DacSpec, bit_seconds: float = BIT_SECONDS) -> float:
+def bit_serial_seconds(dac: DacSpec) -> float:
     """Return the integration time of one bit-serial modulation: 35 ns for 7 magnitude bits."""
-    return magnitude_bits(dac) * bit_seconds
+    return magnitude_bits(dac) * dac.bit_seconds
+
+
+def integration_seconds(dac: DacSpec) -> float:
+    """Return the integration time of one modulation under the encoding that is set, in s."""
+    return bit_serial_seconds(dac) if dac.encoding == "bit-serial" else window_seconds(dac)
+
+
+def conversion_seconds(dac: DacSpec) -> float:
+    """Return the time over which an ADC integrates for one result: a window, or one bit."""
+    return dac.bit_seconds if dac.encoding == "bit-serial" else window_seconds(dac)
+
+
+def mvm_seconds(core: CoreSpec) -> float:
+    """Return the time of one MVM, in s: every phase's integration and the published overhead.
+
+    With PWM it is ``read.mvm_seconds``, or all windows if they are longer. Bit-serial MVMs keep
+    what ``read.mvm_seconds`` adds to the windows (8 ns in 4-phase, 5 ns in 1-phase reads of the
+    chip) and replace the windows: an estimate, no such time is published for the chip.
+    """
+    phases = len(PHASES) if core.read.mode == "4-phase" else 1
+    windows = phases * window_seconds(core.dac)
+    overhead = max(0.0, core.read.mvm_seconds - windows)
+    return overhead + phases * integration_seconds(core.dac)
+
+
+def reads_planes(dac: DacSpec) -> bool:
+    """Whether every bit plane is converted by itself.
+
+    An ideal modulator (``bits`` None) has no smallest bit: :func:`check` allows it only where
+    the sum over planes is one exact product.
+    """
+    return dac.encoding == "bit-serial" and dac.bits is not None
+
+
+def largest_drive(dac: DacSpec) -> int:
+    """Return the code of a full-scale input in one conversion: 127 steps, or 1 in a plane."""
+    return 1 if reads_planes(dac) else dac.max_code
+
+
+def check(core: CoreSpec) -> None:
+    """Raise ValueError if the converters of a core cannot work with its input encoding."""
+    dac, adc = core.dac, core.adc
+    if dac.encoding != "bit-serial":
+        return
+    perfect = adc.kind == "symmetric" and adc.bits is None and adc.full_scale_amperes is None
+    perfect = perfect and adc.range == "fixed"
+    quiet = core.pcm.read_noise is None or core.pcm.read_noise.band == "frozen"
+    floating = core.wires is not None and core.wires.idle == "high-impedance"
+    if dac.bits is None and (floating or not (perfect and quiet)):
+        raise ValueError(
+            "core.dac.encoding = 'bit-serial' with core.dac.bits = None: an ideal modulator has "
+            "no smallest bit that an ADC could convert; set core.dac.bits (8 on the chip)"
+        )
+    if adc.kind == "symmetric" and adc.bits is not None:
+        counts = adc.max_code * plane_share(dac)
+        if counts < 0.5:
+            raise ValueError(
+                f"core.dac.bit_seconds = {dac.bit_seconds:g}: full scale makes {counts:.2g} "
+                "counts of the ADC in that time; use longer bits or more core.adc.bits"
+            )
+
+
+def plane_share(dac: DacSpec) -> float:
+    """Return how many of its codes a plain ADC has left for one bit plane, at most 1.
+
+    A time-based converter collects charge, and the charge per code stays what it is in a PWM
+    window: 5 ns of a current make 5/127 of the codes that the full-scale pulse of 127 ns makes.
+    """
+    return min(1.0, dac.bit_seconds / (dac.max_code * dac.lsb_seconds))
 
 
 def magnitude_bits(dac: DacSpec) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from ..rng import Key, Purpose
 from ..spec import CcoAdcSpec, CoreSpec
 from . import adc
-from .inputs import window_seconds
+from .inputs import conversion_seconds, reads_planes, window_seconds
 
 _CALIBRATION_READS = 99
 """Path of the reads of the calibration, below the ADCs' purpose: no quantity has that number."""
@@ -18,14 +18,17 @@ _CALIBRATION_READS = 99
 
 def nominal_step(core: CoreSpec) -> float:
     """Return the charge (input code x g / g_max) of one count of the mean ADC, linearised."""
-    spec, window = core.adc, window_seconds(core.dac)
+    spec, window = core.adc, conversion_seconds(core.dac)
     return 1 / (spec.counts_per_coulomb * window * amperes_per_charge(core))
 
 
 def amperes_per_charge(core: CoreSpec) -> float:
-    """Return the mean current over the window of a unit of charge."""
-    siemens = core.pcm.g_max_siemens * core.dac.lsb_seconds / window_seconds(core.dac)
-    return siemens * core.read.v_read_volts
+    """Return the mean current, over one conversion, of a unit of charge.
+
+    A bit plane's currents flow all the time; one step of a PWM window flows for its share of it.
+    """
+    share = 1.0 if reads_planes(core.dac) else core.dac.lsb_seconds / window_seconds(core.dac)
+    return core.pcm.g_max_siemens * share * core.read.v_read_volts
 
 
 @functools.lru_cache(maxsize=256)
@@ -52,11 +55,12 @@ def of_core(core: CoreSpec, key: Key, columns: int) -> adc.AdcColumns:
     both signs and its offset cancels between the phases.
     """
     spec: CcoAdcSpec = core.adc
-    window = window_seconds(core.dac)
+    window = conversion_seconds(core.dac)
     _representable(spec, window)
     state = adc.draw(spec, columns, key)
     reads = key.child(Purpose.ADC, _CALIBRATION_READS).generator()
-    calibration = adc.calibrate(state, spec, window, reads)
+    # Once, with full windows: what is found are rates, which hold for the time of a bit too.
+    calibration = adc.calibrate(state, spec, window_seconds(core.dac), reads)
     curve = adc.curve(state, calibration, spec)
     found = adc.columns(curve, calibration, spec, window, amperes_per_charge(core))
     step = np.float32(nominal_step(core))

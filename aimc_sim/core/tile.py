@@ -14,7 +14,7 @@ from ..device import pcm
 from ..device.programming import ProgrammingReport
 from ..rng import Key
 from ..spec import CoreSpec
-from . import oscillators, wired
+from . import inputs, oscillators, wired
 from .adc import AdcColumns, apply
 from .converters import adc
 
@@ -57,6 +57,8 @@ class TileNow:
         What floating input lines add, where wires resist and idle lines float.
     oscillators : AdcColumns or None
         The core's converters where they are circuits with a spread; None: all alike.
+    full_scale_amperes : float or None
+        Of the core's plain converters where calibration chose it; None: the specification's.
     """
 
     net: np.ndarray
@@ -64,6 +66,7 @@ class TileNow:
     variance: np.ndarray | None
     idle: wired.Floating | None = None
     oscillators: AdcColumns | None = None
+    full_scale_amperes: float | None = None
 
 
 def address(core: CoreSpec) -> pcm.Address:
@@ -117,7 +120,10 @@ def _polarities(elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def charge(now: TileNow, codes: np.ndarray) -> np.ndarray:
-    """Return the noiseless charge, (N, C) float64, of input codes (N, R)."""
+    """Return the noiseless charge, (N, C) float64, of input codes (N, R) of one conversion.
+
+    With bit-serial inputs and floating idle lines those are the codes of one plane.
+    """
     codes = np.asarray(codes, np.float64)
     if now.idle is not None:
         return _charge(now, codes) + now.idle.correction(codes)
@@ -136,10 +142,13 @@ def read(
 ) -> np.ndarray:
     """Return the ADC codes, (N, C) float64, of N input vectors.
 
+    With bit-serial inputs every plane is converted by itself, with noise of its own, and the
+    codes are shifted and added: ``sum over b of 2^b ADC(plane_b @ G + noise_b)``.
+
     Parameters
     ----------
     now : TileNow
-    codes : (N, R) float, input codes, within +-core.dac.max_code
+    codes : (N, R) float, input codes, within +-core.dac.max_code; integers if bit-serial
     core : CoreSpec
     generator : numpy Generator
         Source of the fresh read noise.
@@ -149,6 +158,16 @@ def read(
     Independent Gaussian noise of the devices adds up to one Gaussian per column, with variance
     ``codes^2 @ variance``: exact, not an approximation.
     """
+    if not inputs.reads_planes(core.dac):
+        return _convert(now, codes, core, generator)
+    planes = inputs.bit_planes(codes, core.dac)
+    return sum(2.0**b * _convert(now, plane, core, generator) for b, plane in enumerate(planes))
+
+
+def _convert(
+    now: TileNow, codes: np.ndarray, core: CoreSpec, generator: np.random.Generator
+) -> np.ndarray:
+    """Return the ADC codes of one conversion."""
     z = charge(now, codes)
     variance = 0.0
     if now.variance is not None:
@@ -160,4 +179,4 @@ def read(
         z = z + np.sqrt(variance) * generator.standard_normal(z.shape)
     if now.oscillators is not None:
         return apply(now.oscillators, z)[1].astype(np.float64)
-    return adc(core).codes(z)
+    return adc(core, now.full_scale_amperes).codes(z)

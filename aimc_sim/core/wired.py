@@ -11,13 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..spec import CoreSpec
-from . import wires
+from . import inputs, wires
 from .idle import IdleLines, high_impedance_correction, idle_lines
 
 
 @dataclass(frozen=True)
 class Floating:
-    """What idle lines that float add to a charge; ``lines`` in units of g_max."""
+    """What idle lines that float add to a charge; ``lines`` in units of g_max.
+
+    ``max_code`` is the code of a full-scale input in one conversion: 1 in a bit plane, during
+    which nothing changes, so that the correction's linear fall plays no part.
+    """
 
     lines: IdleLines
     max_code: float
@@ -66,7 +70,7 @@ def through(
         terminals = wires.ports(siemens, lines_of)
         sensed, lines = terminals.sensed, idle_lines(terminals)
         scaled = IdleLines(lines.reach / g_max, lines.weight, lines.share)
-        floating = Floating(scaled, float(core.dac.max_code), core.read.mode)
+        floating = Floating(scaled, float(inputs.largest_drive(core.dac)), core.read.mode)
     else:
         sensed = wires.effective_matrix(siemens, lines_of)
     variance = None

@@ -1,0 +1,70 @@
+"""What it costs the chip to compensate drift and to adapt batch norm: reads, time, energy.
+
+A model with the constants of the ledger: energy of MVMs (array, ADC, modulators) charged for
+whole arrays; the arithmetic on the results and the host's work are not included.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..chip import ledger
+from ..chip.image import ChipImage
+from ..spec import ChipSpec
+
+
+@dataclass(frozen=True)
+class ProcedureCost:
+    """Cost of a procedure.
+
+    Attributes
+    ----------
+    reads : input vectors per core (compensation), or images (adaptation).
+    core_mvms : MVMs summed over cores.
+    seconds : duration, s.
+    joules : energy of the MVMs, J.
+    """
+
+    reads: int
+    core_mvms: int
+    seconds: float
+    joules: float
+
+
+def compensation_cost(image: ChipImage, spec: ChipSpec) -> ProcedureCost:
+    """Return the cost of one measurement of the drift compensation, on all cores at once.
+
+    It is done twice for a compensated moment: right after programming, for the reference, and
+    at that moment. Blocks that share a core are read one after the other.
+    """
+    reads, blocks = spec.calibration.compensation_vectors, image.blocks
+    sharing = max(Counter(block.core for block in blocks).values())
+    step = max(ledger.step_seconds(block.shape[1], spec) for block in blocks)
+    mvms = reads * len(blocks)
+    return ProcedureCost(reads, mvms, reads * sharing * step, mvms * spec.core.read.mvm_joules)
+
+
+def adaptation_cost(
+    image: ChipImage, spec: ChipSpec, images: int, pixels: Mapping[str, int]
+) -> ProcedureCost:
+    """Return the cost of adapting batch norm (AdaBS) on a number of images.
+
+    Parameters
+    ----------
+    image, spec
+    images : int
+    pixels : mapping from layer name to MVMs per image and core
+
+    Notes
+    -----
+    A layer is adapted on all images before the next one sees them, so that layers work one
+    after the other, the cores of a layer at once.
+    """
+    mvms, seconds = 0, 0.0
+    for layer in image.layers:
+        count = images * pixels[layer.name]
+        mvms += count * len(layer.blocks)
+        seconds += count * max(ledger.step_seconds(b.shape[1], spec) for b in layer.blocks)
+    return ProcedureCost(images, mvms, seconds, mvms * spec.core.read.mvm_joules)
