@@ -82,13 +82,10 @@ MSE_SAMPLES = 2**16
 """Values of a batch that are kept for the search of a range, evenly spaced over the batch."""
 
 
-def measure_all(
-    image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec
-) -> tuple[Ranges, dict[str, float]]:
-    """Return what :func:`measure` finds, and the full scale of every block's ADCs, in amperes.
+def measure_all(image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec) -> Ranges:
+    """Return what :func:`measure` finds, with the full scale of every block's ADCs.
 
-    The second is :func:`adc_ranges_of_cores` on the last batch, or empty if
-    ``core.adc.range`` does not ask for it.
+    That is :func:`adc_ranges_of_cores` on the last batch, if ``core.adc.range`` asks for it.
     """
     some: list[Tensor] = []
 
@@ -99,8 +96,9 @@ def measure_all(
 
     ranges, adc = measure(image, noted(), spec), spec.core.adc
     if not some or adc.kind != "symmetric" or adc.range == "fixed":
-        return ranges, {}
-    return ranges, adc_ranges_of_cores(image, some[0], spec, ranges)
+        return ranges
+    amperes = adc_ranges_of_cores(image, some[0], spec, ranges)
+    return dataclasses.replace(ranges, adc_amperes=amperes)
 
 
 def with_adc_ranges(

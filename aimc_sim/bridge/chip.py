@@ -39,7 +39,6 @@ class Chip:
         self.compensation: compensation.Method = "none"
         self.corrections: dict[str, adapt.Correction] = {}
         self.adapted_images = 0
-        self.adc_amperes: dict[str, float] = {}  # calibrated full scales, by name of the block
         self.images_seen = 0
         self.device = torch.device("cpu")
         self.counts = executor.new_counts()
@@ -107,12 +106,12 @@ class Chip:
             as_input(self.image, batch[0] if isinstance(batch, (tuple, list)) else batch)
             for batch in batches
         )
-        ranges, amperes = calibrate.measure_all(self.image, tensors, self.spec)
+        ranges = calibrate.measure_all(self.image, tensors, self.spec)
         if ranges.images == 0:
             raise ValueError("calibrate got no images; give at least one batch")
-        if amperes != self.adc_amperes:
+        if self.ranges is None or ranges.adc_amperes != self.ranges.adc_amperes:
             self._references = self._tiles = None
-        self.ranges, self.adc_amperes, self._plan = ranges, amperes, None
+        self.ranges, self._plan = ranges, None
         return self
 
     def program(self, seed: int = 0) -> Chip:
@@ -284,7 +283,8 @@ class Chip:
     def _look_at(self, t_seconds: float) -> Mapping[int, tile.TileNow]:
         """Return the crossbars at a time, by core, with the ADC ranges that were calibrated."""
         tiles = chip_state.look(self.state, self.spec, t_seconds)
-        return calibrate.with_adc_ranges(tiles, self.image, self.adc_amperes)
+        amperes = {} if self.ranges is None else self.ranges.adc_amperes
+        return calibrate.with_adc_ranges(tiles, self.image, amperes)
 
     def _factors(self) -> Mapping[int, np.ndarray]:
         """Return the factors of the drift compensation at the chip's time, by core."""
@@ -366,7 +366,6 @@ class Chip:
                 "compensation": self.compensation,
                 "images_seen": self.images_seen,
                 "adapted_images": self.adapted_images,
-                "adc_amperes": self.adc_amperes,
                 "corrections": {
                     name: [part.tolist() for part in parts]
                     for name, parts in self.corrections.items()
@@ -392,7 +391,6 @@ class Chip:
         chip.compensation = str(clock["compensation"])
         chip.images_seen = int(clock["images_seen"])
         chip.adapted_images = int(clock.get("adapted_images", 0))
-        chip.adc_amperes = dict(clock.get("adc_amperes", {}))
         chip.corrections = {
             name: tuple(torch.tensor(part) for part in parts)
             for name, parts in clock["corrections"].items()

@@ -29,7 +29,7 @@ def not_modelled(spec: ChipSpec) -> tuple[str, ...]:
          "(core.ldpu.bit_true)"),
         (True, "leakage of the array"),
         (True, "control logic of programming; drift between the first and the last device written"),
-        (True, "energy and delay of links and digital units, static power, pipeline stalls"),
+        (True, "time and energy of digital steps between layers; energy of buffers and host"),
     )  # fmt: skip
     return tuple(text for off, text in options if off)
 
@@ -136,7 +136,7 @@ class Report:
             adaptation_cost=adaptation,
             calibration_images=None if chip.ranges is None else chip.ranges.images,
             range_method=_range_method(spec),
-            adc_ranges=len(chip.adc_amperes),
+            adc_ranges=0 if chip.ranges is None else len(chip.ranges.adc_amperes),
             transfers={kind: kinds.count(kind) for kind in sorted(set(kinds))},
             hops_mean=sum(hops) / len(hops) if hops else None,
             hops_max=max(hops) if hops else None,
@@ -217,10 +217,10 @@ class Report:
         cost = self.cost
         return [
             f"MVMs            {cost['core_mvms']:,} core MVMs per image, "
-            f"{units.show(cost['mvm_joules'], 'J')} (array, ADC, modulators; whole arrays), "
-            f"{cost['tops_per_watt']:.3g} TOPS/W",
+            f"{units.show(cost['mvm_joules'], 'J')} (array, ADC, modulators; whole arrays)",
             f"pipeline        one image per {units.show(cost['interval_seconds'], 's')} "
-            f"({cost['images_per_second']:,.0f}/s), set by {cost['busiest']} "
+            f"({cost['images_per_second']:,.0f}/s), set by {cost['busiest']}; "
+            f"{units.show(cost['joules'], 'J')} in all, {cost['tops_per_watt']:.3g} TOPS/W "
             "(model, not measurement)",
         ]
 

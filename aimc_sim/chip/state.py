@@ -29,12 +29,15 @@ class Ranges:
     g_max_siemens : mapping
         By :func:`link_name` of the block on a core: the largest g_max whose bit-line currents
         the ADCs accept; empty if the device's holds everywhere.
+    adc_amperes : mapping
+        By :func:`link_name` of the block: full scale of its ADCs, where those are calibrated.
     """
 
     values: Mapping[str, float]
     links: Mapping[str, float]
     images: int
     g_max_siemens: Mapping[str, float] = field(default_factory=dict)
+    adc_amperes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -291,7 +291,7 @@ def test_the_calibrated_range_is_the_largest_current():
         siemens = chip.state.tiles[b.tile].siemens_per_weight
         weight = layer.weight[b.row_start : b.row_stop, b.col_start : b.col_stop] * siemens
         amperes = np.abs(codes[:, b.row_start : b.row_stop] / 127 @ weight).max() * 0.2
-        assert chip.adc_amperes[name] == pytest.approx(amperes, rel=1e-5)
+        assert chip.ranges.adc_amperes[name] == pytest.approx(amperes, rel=1e-5)
     chip(images, first_image=0)
     assert chip.counts[layer.name].adc_saturated == 0  # nothing clips, and nothing is wasted
     plan = chip._build_plan()
@@ -303,14 +303,14 @@ def test_the_calibrated_range_is_the_largest_current():
 def test_full_scale_bounds_the_calibrated_range(tmp_path):
     bounded = {**LOW, "core.adc.range": "calibrated", "core.adc.full_scale_amperes": 1e-7}
     chip, _, images = chip_of(presets.hermes("odp").with_(bounded))
-    assert set(chip.adc_amperes.values()) == {1e-7}
+    assert set(chip.ranges.adc_amperes.values()) == {1e-7}
     free = presets.hermes("odp").with_({**bounded, "core.adc.full_scale_amperes": None})
     chip, _, images = chip_of(free)
-    assert min(chip.adc_amperes.values()) > 1e-7
+    assert min(chip.ranges.adc_amperes.values()) > 1e-7
     outputs = chip.program(0).at("1 h").compensate("gdc")(images)
     chip.save(tmp_path / "a.h5")
     again = aimc_sim.Chip.load(tmp_path / "a.h5")
-    assert again.adc_amperes == chip.adc_amperes
+    assert again.ranges.adc_amperes == chip.ranges.adc_amperes
     assert torch.equal(again(images, first_image=0), outputs)
     assert "full scale of the ADCs of 3 blocks" in str(chip.report())
     bare = aimc_sim.Chip.from_model(small_nets()["asymmetric_300x40"][0], free).program(0)

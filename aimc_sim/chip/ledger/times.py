@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from aimc_sim.core import inputs
 from aimc_sim.spec import ChipSpec
 
 
 def mvm_seconds(spec: ChipSpec) -> float:
-    """Return the time of one MVM: the published one, or the pulses' window if that is longer."""
-    core = spec.core
-    phases = 4 if core.read.mode == "4-phase" else 1
-    window = phases * (core.dac.max_code + 1) * core.dac.lsb_seconds
-    return max(core.read.mvm_seconds, window)
+    """Return the time of one MVM, see :func:`aimc_sim.core.inputs.mvm_seconds`."""
+    return inputs.mvm_seconds(spec.core)
 
 
 def step_seconds(columns: int, spec: ChipSpec) -> float:
