@@ -1,13 +1,18 @@
 """Questions put to chips, and their answers as tables and pictures.
 
-================  ===========================================================================
-file              what is in it
-================  ===========================================================================
-``drift``         accuracy against time: one row per preset, programming, time, compensation
-``metrics``       means and shares with their 95 % intervals
-``fit``           device laws from measured data, with standard errors; its parts:
-                  ``fit_laws``, ``fit_traces``, ``fit_variance``, ``fit_curves``
-``plots``         the pictures of a study and of a chip
-``device_plots``  the pictures of measured devices
-================  ===========================================================================
+==================  =========================================================================
+file                what is in it
+==================  =========================================================================
+``drift``           accuracy against time: one row per preset, programming, time, compensation
+``metrics``         means and shares with their 95 % intervals
+``layout``          where a network went: cores, links, bytes
+``performance``     time and energy of a placed network
+``fit``             device laws from measured data, with standard errors; its parts:
+                    ``fit_laws``, ``fit_traces``, ``fit_variance``, ``fit_curves``
+``plots``           accuracy against time
+``floorplans``      who sits where on the chip, and how busy cores and links are
+``pipeline_plots``  the pipeline in time, energy, roofline
+``device_plots``    the pictures of measured devices
+``canvas``          what the pictures share
+==================  =========================================================================
 """

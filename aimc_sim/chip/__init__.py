@@ -4,5 +4,6 @@
 - :mod:`image`: the program format: layers, blocks, transfers
 - :mod:`state`: what the chip holds when it is calibrated and programmed
 - :mod:`gdpu`: the global digital unit: tanh table, LSTM tail
-- :mod:`ledger`: what an image costs
+- :mod:`pipeline`: what fires when: schedules, line buffers, events
+- :mod:`ledger`: what work costs: time and energy of every event
 """

@@ -4,7 +4,7 @@ Read in this order: ``philox`` (addressed random words), ``math32`` (functions t
 ``normal`` (words to normals), ``flicker`` (1/f noise as a process), ``pcm`` (the statistical
 laws), ``pulses`` and ``verify`` (devices written pulse by pulse), ``replay`` (measured traces),
 ``wires`` (IR drop), ``half`` and ``ldpu`` (the digital unit in half precision), ``epilogue`` (read
-noise, ADC, affine, ReLU, requantisation).
+noise, ADC, affine, ReLU, requantisation); ``anneal`` (placement) and ``events`` (the pipeline).
 
 ========================  ==========================================  =========================
 kernel                    formula                                     source
@@ -27,6 +27,8 @@ wires                     Chebyshev iteration over two ladder families  derived 
 half.fma_half             a b + c, rounded once to half              exact, round to odd
 ldpu                      the epilogue's loops in half precision      chip paper, LDPU
 epilogue.epilogue         rint(z / step) clipped; affine; requantise  chip paper, LDPU
+anneal.anneal             exchanges under a falling temperature       Kirkpatrick et al. 1983
+events.run                heap of integer times, credits              rules of chip.pipeline
 ========================  ==========================================  =========================
 
 Two decorators decide all compiler flags: :func:`point` for scalar formulae that are inlined
