@@ -16,10 +16,11 @@ _HOMES = {
     "Chip": "aimc_sim.bridge.chip",
     "ChipSpec": "aimc_sim.spec",
     "CapacityError": "aimc_sim.errors",
+    "MappingError": "aimc_sim.errors",
     "NotProgrammedError": "aimc_sim.errors",
     "UnsupportedLayerError": "aimc_sim.errors",
 }
-_ROOMS = ("presets", "zoo", "units", "spec", "analysis")
+_ROOMS = ("presets", "zoo", "units", "spec", "analysis", "studies", "results")
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import nn
@@ -32,3 +35,23 @@ def data(images: int = 96) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     with torch.inference_mode():
         y = network()(torch.from_numpy(x)).argmax(1).numpy()
     return x[:images], y[:images], x[images:]
+
+
+def run(out: Path, programmings: int) -> None:
+    """Run the study in this process, as ``aimc-sim sweep --workers 0`` does."""
+    from aimc_sim.studies import inputs, pools, schema, sweep
+
+    study = schema.make_study({**STUDY, "programmings": programmings})
+    given = inputs.gather(study)
+    sweep.sweep(study, given, pools.InProcess(given, 1), out)
+
+
+def hungry(trial, threads):
+    """Take the place of a trial on a worker; seed 1 of 6 bits asks for all the memory there is."""
+    from aimc_sim.studies import pools
+
+    blocks = []
+    while trial.seed == 1 and trial.changes["core.adc.bits"] == 6:
+        blocks.append(np.ones(10**7))
+        time.sleep(0.02)
+    return pools._on_worker(trial, threads)

@@ -1,17 +1,19 @@
 """The command ``aimc-sim``.
 
-===========  ================================================================================
-file         what is in it
-===========  ================================================================================
-``errors``   bad input: one line on stderr, exit code 2
-``inputs``   from the texts of the options to specifications, times, networks and images
-``run``      ``aimc-sim run``: the options, the table that is printed
-``study``    what ``run`` computes, and the files it makes of it
-``results``  a folder of results that is written completely or not at all
-``place``    ``aimc-sim map`` and ``aimc-sim perf``: where a network goes, what it costs
-``info``     ``aimc-sim info``: every parameter with unit and source
-``device``   ``aimc-sim device``: measured devices: import, fit, show
-===========  ================================================================================
+=============  ==============================================================================
+file           what is in it
+=============  ==============================================================================
+``errors``     bad input: one line on stderr, exit code 2
+``inputs``     from the texts of the options to specifications, times, networks and images
+``run``        ``aimc-sim run``: the options, the table that is printed
+``study``      what ``run`` computes, and the files it makes of it
+``results``    a folder of results that is written completely or not at all
+``place``      ``aimc-sim map`` and ``aimc-sim perf``: where a network goes, what it costs
+``sweep``      ``aimc-sim sweep`` runs a study, ``aimc-sim merge`` joins folders of results
+``attribute``  ``aimc-sim attribute``: what every effect and layer costs
+``info``       ``aimc-sim info``: every parameter with unit and source
+``device``     ``aimc-sim device``: measured devices: import, fit, show
+=============  ==============================================================================
 
 torch, pandas and matplotlib load inside the functions that need them: ``--help`` is quick.
 """
@@ -25,7 +27,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
-from . import device, info, place, run
+from . import attribute, device, info, place, run, sweep
 from .errors import BadInput
 
 INTERRUPTED = 130
@@ -46,6 +48,9 @@ app = typer.Typer(
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("map", epilog=place.MAP_EXAMPLES)(place.map_)
 app.command("perf", epilog=place.PERF_EXAMPLES)(place.perf)
+app.command("sweep", epilog=sweep.SWEEP_EXAMPLES)(sweep.sweep)
+app.command("merge", epilog=sweep.MERGE_EXAMPLES)(sweep.merge)
+app.command("attribute", epilog=attribute.EXAMPLES)(attribute.attribute)
 app.command("info", epilog=info.EXAMPLES)(info.info)
 app.add_typer(device.app, name="device")
 

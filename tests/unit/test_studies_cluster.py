@@ -1,5 +1,6 @@
 """Studies on real processes: schedulers and workers on loopback, killed in the middle."""
 
+import multiprocessing
 import os
 import re
 import signal
@@ -15,6 +16,8 @@ import toy_study
 import yaml
 
 from aimc_sim import results
+from aimc_sim.studies import inputs, pools, schema
+from aimc_sim.studies import sweep as sweep_module
 
 TESTS = Path(__file__).resolve().parents[1]
 PATIENCE = 120
@@ -48,8 +51,8 @@ def sweep(place, *more, code=0, **options):
 
 @pytest.fixture(scope="module")
 def expected(place):
-    """The table as one process makes it."""
-    sweep(place, "--out", place / "expected", "--workers", 0)
+    """The table as this process makes it."""
+    toy_study.run(place / "expected", 10)
     return tables(place / "expected")
 
 
@@ -108,10 +111,24 @@ def worker(place, address, **more):
 
 
 @pytest.mark.slow
-def test_two_local_workers_are_bitwise_one_process(place, expected):
-    done = sweep(place, "--out", place / "two", "--workers", 2)
-    assert "20 trials run, 0 found" in done.stdout
-    check_same(place / "two", expected)
+def test_an_interrupted_sweep_of_two_workers_goes_on_to_the_table_of_one_process(place, expected):
+    out = place / "interrupted"
+    with subprocess.Popen(
+        command(place, "--out", out, "--workers", 2), env=environment(), cwd=place,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as client:  # fmt: skip
+        wait_for(lambda: (out / "trials").is_dir() and written(out) >= 1, "record")
+        client.send_signal(signal.SIGINT)
+        _, stderr = client.communicate(timeout=PATIENCE)
+    assert client.returncode == 130
+    assert "Traceback" not in stderr
+    safe = int(re.search(r"interrupted: (\d+) trials are safe", stderr).group(1))
+    assert safe == written(out)
+    with pytest.raises(ProcessLookupError):  # nobody of its process group is left
+        wait_for(lambda: os.killpg(client.pid, 0), "end")
+    done = sweep(place, "--out", out, "--workers", 2)
+    assert f"{20 - safe} trials run, {safe} found" in done.stdout
+    check_same(out, expected)
 
 
 @pytest.mark.slow
@@ -139,44 +156,23 @@ def test_a_worker_that_is_killed_is_survived(place, expected):
 
 @pytest.mark.slow
 def test_five_kills_at_random_moments_end_with_the_same_table(place, expected, rng):
+    server = multiprocessing.get_context("forkserver")  # imports once, then forks in no time
+    server.set_forkserver_preload(["aimc_sim.studies.work", "aimc_sim.studies.sweep", "sklearn"])
     out, kills = place / "killed", 0
     for _ in range(5):
-        with subprocess.Popen(
-            command(place, "--out", out, "--workers", 0), env=environment(), cwd=place,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        ) as client:  # fmt: skip
-            begun = len(list((out / "trials").glob("*"))) if out.exists() else 0
-            wait_for(
-                lambda begun=begun: (
-                    client.poll() is not None
-                    or ((out / "trials").is_dir() and len(list((out / "trials").iterdir())) > begun)
-                ),
-                "segment",
-            )
-            time.sleep(float(rng.uniform(0, 1.5)))
-            kills += client.poll() is None
-            client.send_signal(signal.SIGKILL)
+        client = server.Process(target=toy_study.run, args=(out, 10))
+        client.start()
+        before = written(out)
+        while client.is_alive() and written(out) == before:
+            time.sleep(0.02)
+        time.sleep(float(rng.uniform(0, 0.3)))
+        kills += client.is_alive()
+        client.kill()
+        client.join()
+        assert client.exitcode in (0, -signal.SIGKILL)
     assert kills >= 1
-    sweep(place, "--out", out, "--workers", 0)
+    toy_study.run(out, 10)
     check_same(out, expected)
-
-
-@pytest.mark.slow
-def test_an_interrupted_sweep_says_what_is_safe_and_its_workers_go(place):
-    out = place / "interrupted"
-    with subprocess.Popen(
-        command(place, "--out", out, "--workers", 1), env=environment(), cwd=place,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    ) as client:  # fmt: skip
-        wait_for(lambda: (out / "trials").is_dir() and written(out) >= 1, "record")
-        client.send_signal(signal.SIGINT)
-        _, stderr = client.communicate(timeout=PATIENCE)
-    assert client.returncode == 130
-    assert re.search(r"interrupted: \d+ trials are safe", stderr)
-    assert "Traceback" not in stderr
-    assert int(re.search(r"(\d+) trials are safe", stderr).group(1)) == written(out)
-    with pytest.raises(ProcessLookupError):  # nobody of its process group is left
-        wait_for(lambda: os.killpg(client.pid, 0), "end")
 
 
 @pytest.mark.slow
@@ -195,7 +191,22 @@ def test_other_code_on_a_worker_is_refused_with_one_sentence(place, tmp_path):
 
 
 @pytest.mark.slow
-def test_nobody_at_the_address_is_one_sentence(place):
-    done = sweep(place, "--out", place / "n", "--scheduler", "tcp://127.0.0.1:9", code=2)
-    assert "error: no Dask scheduler answers at 'tcp://127.0.0.1:9'" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_trial_that_eats_its_memory_is_given_up_and_the_others_go_on(place, expected):
+    study = schema.make_study(toy_study.STUDY)
+    given = inputs.gather(study)
+    with pools.local(given, 1, "1.2 GB") as pool:
+        pool._run = toy_study.hungry
+        progress = sweep_module.sweep(study, given, pool, place / "hungry")
+    assert (progress.done, progress.failed) == (5, 1)
+    assert "its worker died, also when the trial was alone" in progress.reasons[0]
+    assert toy_study.run(place / "hungry", 10) is None  # the rest, and the failed one
+    check_same(place / "hungry", expected)
+
+
+def test_nobody_at_the_address_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(pools, "PATIENCE_SECONDS", 2)
+    with (
+        pytest.raises(pools.ClusterError, match=r"no Dask scheduler answers at 'tcp://127.*:9'"),
+        pools.remote(None, "tcp://127.0.0.1:9"),
+    ):
+        pass

@@ -1,0 +1,139 @@
+"""``aimc-sim attribute``: where the accuracy goes, effect by effect and layer by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import units
+from .errors import BadInput, refusing
+from .sweep import FAILED, memory_bytes, run_study
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+EXAMPLES = """
+Examples:
+
+  aimc-sim attribute --out where
+
+  aimc-sim attribute --preset hermes-odp --time "30 d" --layers --out where
+
+  aimc-sim attribute --study study.yaml --out where --scheduler tcp://10.0.0.1:8786
+"""
+
+
+def attribute(
+    out: Annotated[Path, typer.Option(help="Folder for the results; goes on with what it holds.")],
+    study: Annotated[
+        Path | None, typer.Option(help="A study of one machine, in place of the options below.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Machine, see 'aimc-sim info'.")] = "hermes-tdp",
+    network: Annotated[
+        str, typer.Option(help="Of the zoo, or package.module:callable.")
+    ] = "resnet32-digits",
+    images: Annotated[int, typer.Option(min=2, help="First test images of the digits.")] = 300,
+    time: Annotated[str, typer.Option(help="Time after programming.")] = "1 d",
+    compensation: Annotated[str, typer.Option(help="none, gdc or column.")] = "gdc",
+    programmings: Annotated[int, typer.Option(min=1, help="Programmings of each machine.")] = 5,
+    layers: Annotated[bool, typer.Option("--layers", help="Also every layer by itself.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes here; 0: only this one.")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Most memory of a local worker.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Run a large study without asking.")] = False,
+) -> None:
+    """Show where the accuracy goes: effects on and off one at a time, with intervals.
+
+    All machines share seeds and images. Writes the results of the study, attribution.csv and
+    a waterfall picture per time and compensation.
+    """
+    from rich.console import Console
+
+    errors, output = Console(stderr=True), Console()
+    if not output.is_terminal:
+        output = Console(width=120)
+    memory_bytes(memory)
+    if scheduler is not None and (workers is not None or memory is not None):
+        raise BadInput("--scheduler brings its own workers; leave --workers and --memory out")
+    with errors.status("loading network and images"), refusing():
+        from ..studies import attribute as parts
+        from ..studies import inputs, schema, settings
+
+        if study is None:
+            whole = schema.make_study(
+                {
+                    "name": f"{network} on {preset}", "network": network, "presets": preset,
+                    "data": {"name": "digits", "images": images}, "times": time,
+                    "compensations": compensation, "programmings": programmings,
+                },
+                "attribute",
+            )  # fmt: skip
+        else:
+            whole = schema.load_study(study)
+        settings.check(whole)
+        given = inputs.gather(whole, None if study is None else study.parent)
+        names = [n.name for n in given.network.nodes if n.op in ("conv2d", "linear")]
+        wanted = parts.make(whole, layers=tuple(names) if layers else ())
+    progress = run_study(wanted, given, out, errors, workers, scheduler, memory, yes)
+    if progress.failed:
+        print(f"error: {progress.failed} trials failed: {'; '.join(progress.reasons[:3])}")
+        raise typer.Exit(FAILED)
+    with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
+        _write(output, out, wanted.name)
+
+
+def _write(console: Console, out: Path, title: str) -> None:
+    from ..studies import attribute as parts
+    from ..studies import results
+    from ..studies.waterfall import waterfall
+
+    results.export(out)
+    rows = parts.table(results.load(out))
+    rows.to_csv(out / "attribution.csv", index=False)
+    for (moment, method), part in rows.groupby(["time_seconds", "compensation"]):
+        when = units.show_time(moment) if moment else "now"
+        name = f"{title}: {when}, compensation {method}"
+        picture = out / f"waterfall_{when.replace(' ', '')}_{method}.png"
+        waterfall(part, title=name, path=picture)
+        _print(console, part, name)
+        console.print(f"Written: {picture}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print(console: Console, rows: pd.DataFrame, title: str) -> None:
+    from rich.table import Table
+
+    console.print(
+        f"{title}: change of accuracy in percentage points, with 95 % intervals over programmings "
+        "(one programming: over images)",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    printed = Table()
+    for name in ("effect", "how"):
+        printed.add_column(name)
+    for name in ("change", "with other images", "effect size"):
+        printed.add_column(name, justify="right", no_wrap=True)
+    how = {
+        "whole": "together", "alone": "alone", "missing": "against all but it",
+        "layer": "this layer only",
+    }  # fmt: skip
+    for kind, group in rows.groupby("kind", sort=False):
+        for row in group.itertuples():
+            size = "-" if row.effect_size != row.effect_size else f"{row.effect_size:+.1f}"
+            printed.add_row(
+                row.effect,
+                how[kind],
+                f"{100 * row.difference:+.2f} {_span(row.low, row.high)}",
+                _span(row.wide_low, row.wide_high),
+                size,
+            )
+        printed.add_section()
+    console.print(printed)
+
+
+def _span(low: float, high: float) -> str:
+    return f"\\[{100 * low:+.2f}, {100 * high:+.2f}]"

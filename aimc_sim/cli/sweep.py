@@ -1,0 +1,263 @@
+"""``aimc-sim sweep`` runs a study; ``aimc-sim merge`` puts folders of results together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import units
+from .errors import BadInput, refusing
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from ..studies.inputs import Inputs
+    from ..studies.pools import Pool
+    from ..studies.schema import Study
+    from ..studies.sweep import Progress
+
+SWEEP_EXAMPLES = """
+Examples:
+
+  aimc-sim sweep examples/studies/adc_bits.yaml --out adc_bits
+
+  aimc-sim sweep study.yaml --out results --workers 0
+
+  aimc-sim sweep study.yaml --out results --scheduler tcp://10.0.0.1:8786
+"""
+
+MERGE_EXAMPLES = """
+Example:
+
+  aimc-sim merge results_of_one_machine results_of_another --out together
+"""
+
+INTERRUPTED, FAILED = 130, 1
+
+MANY = 50_000
+"""Trials up to which the sweep ends with tables: their layers take 70 kB of memory a trial."""
+
+
+def sweep(
+    study: Annotated[Path, typer.Argument(help="YAML or Python file, see examples/studies.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; goes on with what it holds.")],
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes here; 0: only this one.  [default: one per core]"),
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler: run on its workers.")
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Most memory of a local worker, that is of one trial: '2 GB'."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Run a large study without asking.")] = False,
+) -> None:
+    """Run a study: many machines, programmings and times, with intervals.
+
+    Results are written as they arrive. After Ctrl-C, a crash or a power cut the same command
+    goes on where it stopped.
+    """
+    from rich.console import Console
+
+    errors, output = Console(stderr=True), Console()
+    if not output.is_terminal:
+        output = Console(width=120)  # a pipe or file has no width of its own
+    if scheduler is not None and (workers is not None or memory is not None):
+        raise BadInput("--scheduler brings its own workers; leave --workers and --memory out")
+    with errors.status("reading the study, loading network and images"):
+        from ..studies import inputs, schema, settings
+        from ..studies import sweep as engine
+
+        memory_bytes(memory)
+        with refusing():
+            wanted = schema.load_study(study)
+            settings.check(wanted)  # before images are read
+            given = inputs.gather(wanted, study.parent)
+            engine.check(wanted, given)
+    progress = run_study(wanted, given, out, errors, workers, scheduler, memory, yes)
+    _report(output, out, wanted, progress)
+    if progress.failed:
+        print(
+            f"error: {progress.failed} trials failed: {'; '.join(progress.reasons[:3])}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(FAILED)
+
+
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="Folders written by 'aimc-sim sweep'.")],
+    out: Annotated[Path, typer.Option(help="Folder for all of it; what it holds stays.")],
+) -> None:
+    """Put the results of several folders into one; equal trials become one.
+
+    Nothing is copied if two results of the same trial differ.
+    """
+    from ..studies import folder, results
+
+    with refusing():
+        found = folder.merge(folders, out)
+        results.export(out)
+    for damage in found.damage:
+        print(f"left out: {damage}", file=sys.stderr)
+    typer.echo(f"{out} holds {len(found.trials)} trials")
+
+
+def memory_bytes(text: str | None) -> int | None:
+    """Return the bytes of ``--memory``."""
+    if text is None:
+        return None
+    from dask.utils import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except ValueError:
+        raise BadInput(f"--memory {text}: wanted a size such as '2 GB'") from None
+
+
+def run_study(
+    study: Study, given: Inputs, out: Path, errors: Console, workers: int | None,
+    scheduler: str | None, memory: str | None, yes: bool,
+) -> Progress:  # fmt: skip
+    """Run the study, with one line for everything that can end it."""
+    from ..studies import pools
+    from ..studies import sweep as engine
+    from ..studies.work import VersionMismatch
+
+    with refusing(OSError, ValueError):
+        held = engine.open_folder(out)
+    for damage in held.damage:
+        errors.print(f"{damage}; its trial is run again", highlight=False, soft_wrap=True)
+    safe = len(held.trials)
+    try:
+        with _pool(given, workers, scheduler, memory) as pool, _bar(errors) as report:
+
+            def counted(progress: Progress) -> None:
+                nonlocal safe
+                safe = len(held.trials) + progress.done
+                report(progress)
+
+            return engine.sweep(study, given, pool, out, confirmed=yes, report=counted)
+    except KeyboardInterrupt:
+        print(
+            f"interrupted: {safe} trials are safe in '{out}'; the same command goes on from there",
+            file=sys.stderr,
+        )
+        sys.exit(INTERRUPTED)
+    except (engine.TooLarge, engine.Stopped, BlockingIOError, KeyError) as error:
+        raise BadInput(str(error.args[0] if error.args else error)) from error
+    except (pools.ClusterError, VersionMismatch) as error:
+        more = f"; {safe} trials are safe in '{out}'" if safe else ""
+        raise BadInput(f"{error}{more}") from error
+
+
+@contextmanager
+def _pool(
+    given: Inputs, workers: int | None, scheduler: str | None, memory: str | None
+) -> Iterator[Pool]:
+    from ..studies import pools
+
+    if scheduler is not None:
+        with pools.remote(given, scheduler) as pool:
+            yield pool
+    elif workers == 0:
+        yield pools.InProcess(given)
+    else:
+        with pools.local(given, workers, memory) as pool:
+            yield pool
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Callable[[Progress], Any]]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
+        TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn(),
+        console=console, speed_estimate_period=600,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("running", total=None)
+
+        def report(state: Progress) -> None:
+            done = state.reused + state.done + state.failed
+            text = f"running ({state.failed} failed)" if state.failed else "running"
+            bar.update(task, total=state.total, completed=done, description=text)
+
+        yield report
+
+
+def _report(console: Console, out: Path, study: Study, progress: Progress) -> None:
+    """Print the summary and where the files are."""
+    from ..studies import results, statistics
+
+    if progress.reused + progress.done > MANY:
+        print(
+            f"{progress.done} trials run, {progress.reused} found in {out}: too many for one "
+            "table at the end of a sweep; see docs/planning.md for reading them in parts"
+        )
+        return
+    with refusing(OSError, prefix=f"the tables cannot be written to '{out}': "):
+        files = results.export(out)
+    table = results.load(out)
+    if len(table):
+        print_summary(console, statistics.summary(table), study.name)
+    console.print(
+        f"{progress.done} trials run, {progress.reused} found in {out}. Written: "
+        f"{', '.join(path.name for path in files)}; open them with aimc_sim.results.load('{out}').",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def print_summary(console: Console, summary: pd.DataFrame, title: str) -> None:
+    """Print the accuracies of a summary, never without their intervals."""
+    from rich.table import Table
+
+    single = (summary["programmings"] == 1).all()
+    what = "over images (Wilson)" if single else "over programmings"
+    console.print(
+        f"{title}: accuracy in %, mean and 95 % interval {what}; spread: standard deviation "
+        "between programmings",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    printed = Table()
+    for name in ("setting", "time", "compensation"):
+        printed.add_column(name, no_wrap=name != "setting")
+    for name in ("accuracy", "with other images", "spread", "programmings", "images"):
+        printed.add_column(name, justify="right", no_wrap=True)
+    for _, group in summary.groupby(["setting", "layers"], sort=False):
+        for row in group.itertuples():
+            digits = 1 if row.images <= 1000 else 2
+            printed.add_row(
+                row.setting,
+                units.show_time(row.time_seconds) if row.time_seconds else "now",
+                row.compensation,
+                f"{_percent(row.mean, digits)} {_span(row.low, row.high, digits)}",
+                _span(row.wide_low, row.wide_high, digits),
+                _percent(row.spread, digits + 1),
+                str(row.programmings),
+                str(row.images),
+            )
+        printed.add_section()
+    console.print(printed)
+
+
+def _percent(share: float, digits: int) -> str:
+    return "-" if share != share else f"{100 * share:.{digits}f}"
+
+
+def _span(low: float, high: float, digits: int) -> str:
+    return f"\\[{_percent(low, digits)}, {_percent(high, digits)}]"

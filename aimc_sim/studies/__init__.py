@@ -1,0 +1,29 @@
+"""Studies: many trials, run anywhere, that add up to statements with intervals.
+
+Read in the order of the flow::
+
+    study.yaml --schema--> Study --settings--> machines --trial--> identities --feed--> what is left
+         --pools--> workers --work--> rows --sweep, records, folder--> DIR
+         --results--> tables --statistics, paired--> statements
+
+===============  =============================================================================
+file             what is in it
+===============  =============================================================================
+``schema``       a study as data; ``text``: reading YAML
+``settings``     presets, grid and explicit settings become machines
+``inputs``       network and images as arrays
+``identity``     hashes: of inputs, of the physics, of the machine
+``trial``        one programming of one machine, and its identity
+``work``         what a worker does with it
+``feed``         which trial comes next; the stopping rule
+``pools``        this process, local workers, a Dask cluster
+``sweep``        the loop that hands out trials and writes what comes back
+``records``      files that only grow, with a checksum per line
+``folder``       the folder of results; merging
+``results``      tables: ``load``, ``export``
+``statistics``   intervals, variance within and between programmings, layers
+``paired``       differences between settings on the same seeds and images
+``attribute``    which effect costs how much: effects and layers one by one
+``waterfall``    the picture of it
+===============  =============================================================================
+"""

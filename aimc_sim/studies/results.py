@@ -1,0 +1,260 @@
+"""Tables of results: one row per trial, time and compensation; one per layer.
+
+Columns of :func:`load` (and of ``table.parquet``):
+
+==========================  ====================================================================
+identity                    of the trial, 64 hex digits
+setting, preset             names of the study
+spec_id                     of the machine: ``specs/<spec_id>.json`` has all of it
+layers                      physical layers, " | " between them; "" = all
+network, network_id         name; start of the SHA-256 of operations and weights
+data, data_id               name; start of the SHA-256 of images, labels, calibration images
+seed                        of the programming
+time_seconds                after programming, s
+compensation                none, gdc, column
+images, correct             counts
+accuracy                    correct / images, 0..1
+adc_saturated_fraction      of the conversions
+output_clipped_fraction     of the conversions
+correct_bits                bytes: one bit per image, ``numpy.unpackbits(..., count=images)``
+physics, aimc_sim           version of the code
+environment                 ``environments/<environment>.json``: versions, processor
+dotted keys                 one column per parameter that the study changes
+==========================  ====================================================================
+
+Columns of :func:`load_layers` (``layers.parquet``): identity, setting, spec_id, layers, network,
+network_id, data, data_id, seed, time_seconds, compensation, physics as above; layer, position
+(in order of execution), ``sqnr_db`` (infinite without any error), ``effective_bits``.
+
+The reference of a layer's error is the same chip with perfect devices and wires, on the first
+``probe_images`` images; errors of the layers before are in it. ``effective_bits`` is
+``(sqnr_db - 1.76) / 6.02``, the number of bits of an ideal converter with that ratio for a
+full-scale sine (IEEE Std 1241): a convention for signals that are none.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from . import folder as results_folder
+from .folder import ConflictError, Contents
+from .records import Damage
+
+__all__ = ["ConflictError", "Damage", "check", "export", "load", "load_layers", "read_table"]
+
+TABLE, LAYERS = "table.parquet", "layers.parquet"
+
+_TRIAL = (
+    "identity", "setting", "preset", "spec_id", "layers", "network", "network_id", "data",
+    "data_id", "seed",
+)  # fmt: skip
+_CODE = ("physics", "aimc_sim", "environment")
+COLUMNS = (
+    *_TRIAL, "time_seconds", "compensation", "images", "correct", "accuracy",
+    "adc_saturated_fraction", "output_clipped_fraction", "correct_bits", *_CODE,
+)  # fmt: skip
+LAYER_COLUMNS = (
+    *(name for name in _TRIAL if name != "preset"), "time_seconds", "compensation", "physics",
+    "layer", "position", "sqnr_db", "effective_bits",
+)  # fmt: skip
+
+Folders = str | Path | Iterable[str | Path]
+
+
+def load(folders: Folders) -> pd.DataFrame:
+    """Return the results of one or several folders as one table.
+
+    Equal trials merge. Damaged lines are left out with a warning; half-written ones, which a
+    process leaves that was killed, without: both are in ``table.attrs["damage"]``.
+
+    Parameters
+    ----------
+    folders : path, or several
+        ``--out`` of ``aimc-sim sweep``.
+
+    Returns
+    -------
+    DataFrame
+        See the module for its columns; sorted, so that the same trials give the same table.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a folder holds no results.
+    ConflictError
+        If two results of the same trial differ.
+    """
+    contents = _read(folders)
+    rows = [row for record in _sorted(contents) for row in _rows(record)]
+    table = pd.DataFrame(rows)
+    first = [name for name in COLUMNS if name in table]
+    table = table[first + sorted(set(table) - set(first))] if rows else _empty(COLUMNS)
+    return _told(table, contents)
+
+
+def load_layers(folders: Folders) -> pd.DataFrame:
+    """Return the error of every layer: one row per trial, time, compensation and layer.
+
+    Parameters, warnings and errors as in :func:`load`.
+    """
+    contents = _read(folders)
+    rows = [row for record in _sorted(contents) for row in _layers(record)]
+    return _told(pd.DataFrame(rows, columns=list(LAYER_COLUMNS)), contents)
+
+
+def check(folders: Folders) -> list[Damage]:
+    """Return every line of a folder's files that cannot be used: half-written or damaged."""
+    return results_folder.read(_several(folders), keep_rows=False).damage
+
+
+def export(folder: str | Path) -> tuple[Path, Path]:
+    """Write ``table.parquet`` and ``layers.parquet`` into a folder, from its records.
+
+    Both are views that can be made again at any time: those of an earlier export are replaced.
+    Their pages carry checksums.
+
+    Returns
+    -------
+    (Path, Path)
+    """
+    folder = Path(folder)
+    for name, table in ((TABLE, load(folder)), (LAYERS, load_layers(folder))):
+        table.attrs = {}
+        _write_parquet(table, folder / name)
+    return folder / TABLE, folder / LAYERS
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a Parquet file that :func:`export` wrote, checking its checksums.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or no Parquet file.
+    FileNotFoundError
+        If there is none.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file '{path}'")
+    try:
+        table = parquet.read_table(path, page_checksum_verification=True, memory_map=False)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(
+            f"'{path}' is damaged or no Parquet file ({' '.join(str(error).split())}); make it "
+            "again with aimc_sim.studies.results.export"
+        ) from error
+    return table.to_pandas()
+
+
+def effective_bits(sqnr_db: float) -> float:
+    """Return ``(sqnr_db - 1.76) / 6.02``, with the exact logarithms behind these numbers."""
+    return (sqnr_db - 10 * math.log10(1.5)) / (20 * math.log10(2))
+
+
+def _read(folders: Folders) -> Contents:
+    return results_folder.read(_several(folders))
+
+
+def _several(folders: Folders) -> list[Path]:
+    return [Path(f) for f in ([folders] if isinstance(folders, (str, Path)) else folders)]
+
+
+def _sorted(contents: Contents) -> Iterator[dict[str, Any]]:
+    yield from sorted(
+        contents.trials.values(), key=lambda r: (r["setting"], r["seed"], r["identity"])
+    )
+
+
+def _place(record: dict[str, Any]) -> dict[str, Any]:
+    found = {name: record[name] for name in _TRIAL}
+    return found | {"layers": " | ".join(record["layers"] or ())}
+
+
+def _rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    place = _place(record)
+    changes = {key: _cell(value) for key, value in record["changes"].items()}
+    code = {name: record[name] for name in _CODE}
+    for row in record["rows"]:
+        conversions = max(1, row["conversions"])
+        yield {
+            **place,
+            "time_seconds": row["time_seconds"],
+            "compensation": row["compensation"],
+            "images": row["images"],
+            "correct": row["correct"],
+            "accuracy": row["correct"] / row["images"],
+            "adc_saturated_fraction": row["adc_saturated"] / conversions,
+            "output_clipped_fraction": row["output_clipped"] / conversions,
+            "correct_bits": base64.b64decode(row["correct_bits"]),
+            **code,
+            **changes,
+        }
+
+
+def _layers(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    place = _place(record)
+    for row in record["rows"]:
+        for position, (layer, sqnr) in enumerate(
+            zip(record["layer_names"], row["sqnr_db"], strict=True)
+        ):
+            ratio = math.inf if sqnr is None else sqnr
+            yield {
+                **{name: place[name] for name in LAYER_COLUMNS if name in place},
+                "time_seconds": row["time_seconds"],
+                "compensation": row["compensation"],
+                "physics": record["physics"],
+                "layer": layer,
+                "position": position,
+                "sqnr_db": ratio,
+                "effective_bits": effective_bits(ratio),
+            }
+
+
+def _cell(value: Any) -> Any:
+    """Return a value that fits into a column: numbers and texts as they are, others as JSON."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return json.dumps(value, sort_keys=True)
+
+
+def _empty(columns: tuple[str, ...]) -> pd.DataFrame:
+    return pd.DataFrame(columns=list(columns))
+
+
+def _told(table: pd.DataFrame, contents: Contents) -> pd.DataFrame:
+    table.attrs["damage"] = [str(damage) for damage in contents.damage]
+    damaged = [str(damage) for damage in contents.damage if damage.kind == "damaged"]
+    if damaged:
+        warnings.warn(
+            f"{len(damaged)} record(s) were changed after they were written and are left out "
+            f"({damaged[0]}); run the sweep again to compute their trials anew",
+            stacklevel=3,
+        )
+    return table
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Write a whole file or nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        plain = table.copy()
+        for name in plain.columns:
+            if plain[name].dtype == object and plain[name].map(type).nunique() > 1:
+                mixed = not all(isinstance(v, bytes) for v in plain[name])
+                plain[name] = plain[name].map(str) if mixed else plain[name]
+        plain.to_parquet(temporary, index=False, engine="pyarrow", write_page_checksum=True)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

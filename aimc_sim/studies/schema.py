@@ -1,0 +1,223 @@
+"""A study as data: what is written in its file, checked.
+
+``load_study`` reads a YAML file, or a Python file that defines ``study``; both hold the same
+mapping. Every key is explained where it is declared below.
+"""
+
+from __future__ import annotations
+
+import difflib
+import runpy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictInt,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from .. import units
+from .text import read_yaml
+
+Method = Literal["none", "gdc", "column"]
+
+
+class _Checked(BaseModel):
+    """Frozen; a key that does not exist is refused with the nearest one that does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        for key in data:
+            if key not in cls.model_fields:
+                near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+                hint = f"did you mean '{near[0]}'? " if near else ""
+                raise ValueError(f"no key '{key}'; {hint}Known: {', '.join(cls.model_fields)}")
+        return data
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class NetworkChoice(_Checked):
+    """Which trained network."""
+
+    name: str = Field(description="of the zoo, or package.module:callable without arguments")
+    weights: str | None = Field(None, description="path of a state dict; default: its own")
+
+
+class DataChoice(_Checked):
+    """Which images are classified, and which ones calibrate."""
+
+    name: str = Field("digits", description="digits, cifar10, or package.module:callable")
+    folder: str | None = Field(None, description="where cifar-10-batches-py is")
+    images: StrictInt | None = Field(None, ge=1, description="first test images; default: all")
+    calibration: StrictInt = Field(256, ge=1, description="first training images, never counted")
+
+
+class Stopping(_Checked):
+    """Programmings until the mean accuracy of a setting is known well enough."""
+
+    half_width: float = Field(gt=0, lt=1, description="of the 95 % interval, as a share 0..1")
+    at_least: StrictInt = Field(5, ge=2)
+    at_most: StrictInt = Field(100, ge=2)
+    batch: StrictInt = Field(5, ge=1, description="programmings between two looks")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.at_least > self.at_most:
+            raise ValueError(f"at_least = {self.at_least} is above at_most = {self.at_most}")
+        return self
+
+
+class SettingChoice(_Checked):
+    """One explicit setting: a preset with changes, under a name."""
+
+    name: str = Field(min_length=1)
+    preset: str | None = Field(None, description="default: every one of `presets`")
+    changes: dict[str, Any] = Field({}, description="dotted key to value, after the study's own")
+    ideal_devices: StrictBool = Field(False, description="perfect devices, same converters")
+    layers: tuple[str, ...] | None = Field(None, description="only these layers are physical")
+    programmings: StrictInt | None = Field(None, ge=1, description="in place of the study's")
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, (str, int, float)) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+def _kind(value: Any) -> str:
+    return _RULE if isinstance(value, (Mapping, Stopping)) else _NUMBER
+
+
+_RULE, _NUMBER = "<rule>", "<number>"  # not shown to the user
+Programmings = Annotated[
+    Annotated[StrictInt, Field(ge=1), Tag(_NUMBER)] | Annotated[Stopping, Tag(_RULE)],
+    Discriminator(_kind),
+]
+
+
+class Study(_Checked):
+    """A study: network, data, settings, times, compensations, programmings."""
+
+    name: str = Field("study", description="for titles")
+    network: Annotated[NetworkChoice, BeforeValidator(_named)] = NetworkChoice(
+        name="resnet32-digits"
+    )
+    data: Annotated[DataChoice, BeforeValidator(_named)] = DataChoice()
+    presets: Names = Field(("hermes-tdp",), min_length=1, description="see 'aimc-sim info'")
+    changes: dict[str, Any] = Field({}, description="of every preset: dotted key to value")
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        {}, description="dotted key to values; all combinations, with every preset"
+    )
+    settings: tuple[SettingChoice, ...] = Field((), description="single settings, beside the grid")
+    times: tuple[float, ...] = Field(
+        (0.0, 3600.0, 86400.0, 30 * 86400.0, 365 * 86400.0), min_length=1,
+        description="after programming: seconds, or text such as '1 h'",
+    )  # fmt: skip
+    compensations: Annotated[tuple[Method, ...], BeforeValidator(_listed)] = Field(
+        ("none", "gdc"), min_length=1, description="of drift"
+    )
+    programmings: Programmings = Field(
+        5, description="a number, or a stopping rule: half_width, at_least, at_most, batch"
+    )
+    first_seed: StrictInt = Field(0, ge=0, description="seeds count up from here")
+    probe_images: StrictInt = Field(
+        16, ge=0, description="first images behind the error of every layer; 0 leaves it out"
+    )
+    seconds_per_trial: float | None = Field(
+        None, gt=0, description="if known: then no trial is run before a large study is announced"
+    )
+
+    @field_validator("times", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        return sorted({units.seconds(moment) for moment in _listed(value)})
+
+    @field_validator("compensations", "presets")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(value))
+
+
+def load_study(path: str | Path) -> Study:
+    """Read a study from a ``.yaml``/``.yml`` file, or a ``.py`` file that defines ``study``.
+
+    Paths in it (weights, folder) are relative to the file. A Python file is executed.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read, or says something that cannot be; names the nearest key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no study '{path}'; give the path of a YAML file, see examples/studies"
+        )
+    if path.suffix == ".py":
+        try:
+            data = runpy.run_path(str(path)).get("study")
+        except Exception as error:  # whatever the user's file does
+            raise ValueError(f"'{path}' fails with {type(error).__name__}: {error}") from error
+    elif path.suffix in (".yaml", ".yml"):
+        data = read_yaml(path)
+    else:
+        raise ValueError(f"'{path}' is no .yaml, .yml or .py file; give a study as one of them")
+    if isinstance(data, Study):
+        data = data.model_dump(exclude_unset=True)
+    if not isinstance(data, Mapping):
+        raise ValueError(
+            f"'{path}' holds a {type(data).__name__}; wanted a mapping of keys such as network, "
+            "presets, grid and times" + (" in the variable 'study'" if path.suffix == ".py" else "")
+        )
+    study = make_study(data, f"'{path}'")
+    return _absolute(study, path.parent.resolve())
+
+
+def make_study(data: Mapping[str, Any], where: str = "study") -> Study:
+    """Return the study that a mapping describes; ValueError is one sentence about ``where``."""
+    try:
+        return Study.model_validate(dict(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if part not in (_RULE, _NUMBER))
+        reason = first["msg"].removeprefix("Value error, ")
+        given = first["input"]
+        shown = f" = {given!r}" if isinstance(given, (str, int, float, bool)) else ""
+        raise ValueError(f"{where}: {place}{shown}{': ' if place else ''}{reason}") from None
+
+
+def _absolute(study: Study, folder: Path) -> Study:
+    data = study.model_dump(exclude_unset=True)
+    for part, key in (("network", "weights"), ("data", "folder")):
+        if data.get(part, {}).get(key) is not None:
+            data[part][key] = str(folder / data[part][key])
+    return Study.model_validate(data)

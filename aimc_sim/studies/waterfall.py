@@ -1,0 +1,91 @@
+"""The picture of :mod:`aimc_sim.studies.attribute`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .. import units
+from ..analysis.canvas import PALETTE, written
+
+_TITLES = {
+    "alone": "this effect alone",
+    "missing": "everything, against everything but this",
+    "layer": "this layer with real devices, the others perfect",
+}
+
+
+def waterfall(
+    rows: pd.DataFrame, *, title: str | None = None, path: str | Path | None = None
+) -> Figure:
+    """Draw what effects and layers cost at one time and compensation.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From :func:`.attribute.table`, of one time and one compensation.
+    title : str, optional
+    path : path, optional
+        Also write the picture to this file.
+
+    Returns
+    -------
+    Figure
+        One panel per kind: bars from where the effects above ended ("alone", with the rest that
+        effects have in common, down to the whole), or from zero; whiskers are 95 % intervals.
+
+    Raises
+    ------
+    ValueError
+        If the rows are of several times or compensations.
+    """
+    looks = rows[["time_seconds", "compensation"]].drop_duplicates()
+    if len(looks) != 1:
+        raise ValueError(f"{len(looks)} times and compensations; choose the rows of one")
+    kinds = [kind for kind in _TITLES if kind in set(rows["kind"])]
+    heights = [len(rows[rows["kind"] == kind]) + 3 for kind in kinds]
+    figure = Figure(figsize=(8, 1.0 + 0.28 * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(kinds), squeeze=False, height_ratios=heights)[:, 0]
+    whole = rows[rows["kind"] == "whole"].iloc[0]
+    for ax, kind in zip(panels, kinds, strict=True):
+        part = rows[rows["kind"] == kind]
+        if kind != "layer":
+            part = part.sort_values("difference")
+        _panel(ax, part, whole, falls=kind == "alone")
+        ax.set_title(_TITLES[kind], fontsize=10, loc="left")
+    panels[-1].set_xlabel("change of accuracy (percentage points)")
+    (time, compensation) = looks.iloc[0]
+    when = units.show_time(time) if time else "now"
+    figure.suptitle(title or f"{when}, compensation {compensation}", fontsize=11, x=0.01, ha="left")
+    return written(figure, path)
+
+
+def _panel(ax: Axes, part: pd.DataFrame, whole: pd.Series, falls: bool) -> None:
+    labels = part["effect"].tolist()
+    size = 100 * part["difference"].to_numpy()
+    low, high = 100 * part["low"].to_numpy(), 100 * part["high"].to_numpy()
+    begin = np.zeros(len(size))
+    if falls:
+        begin = np.concatenate([[0.0], np.cumsum(size)[:-1]])
+        rest = 100 * whole["difference"] - size.sum()
+        labels += ["together, beyond the sum", "all effects"]
+        begin = np.append(begin, [size.sum(), 0.0])
+        size = np.append(size, [rest, 100 * whole["difference"]])
+        low = np.append(low, [np.nan, 100 * whole["low"]])
+        high = np.append(high, [np.nan, 100 * whole["high"]])
+    y = np.arange(len(size))
+    colours = [PALETTE[1] if s < 0 else PALETTE[2] for s in size]
+    ax.barh(y, size, left=begin, color=colours, height=0.65, alpha=0.75)
+    known = np.isfinite(low)
+    whiskers = np.abs(np.array([size - low, high - size]))[:, known]
+    ends = (begin + size)[known]
+    ax.errorbar(ends, y[known], xerr=whiskers, fmt="none", ecolor="0.15", elinewidth=1, capsize=2)
+    ax.axvline(0, color="black", lw=0.8)
+    ax.set_yticks(y, labels, fontsize=8.5)
+    ax.invert_yaxis()
+    ax.grid(axis="x", color="0.92")
+    ax.set_axisbelow(True)

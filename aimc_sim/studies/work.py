@@ -1,0 +1,257 @@
+"""What a worker does: one trial, from specification to rows.
+
+A process keeps its study's inputs and the last few calibrated chips; a trial never depends on
+which trials the process ran before. Trials of one process run one after the other, each with the
+number of threads it is given; no number of threads changes a result: everything before the
+images runs on one thread, and images are addressed one by one.
+"""
+
+from __future__ import annotations
+
+import base64
+import resource
+import sys
+import threading
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import mapping
+from ..bridge import probe
+from ..bridge.chip import Chip
+from . import identity
+from .inputs import Inputs
+from .trial import Trial
+
+CHIPS = 4
+"""Calibrated chips that a process keeps."""
+
+
+class VersionMismatch(RuntimeError):
+    """A worker and its client do not compute with the same code."""
+
+
+@dataclass(frozen=True)
+class _Ready:
+    chip: Chip
+    ideal: Chip | None  # perfect devices, if something is compared with them
+    reference: dict[str, np.ndarray]  # what its layers give
+
+
+_inputs: dict[str, Inputs] = {}
+_chips: OrderedDict[tuple, _Ready] = OrderedDict()
+_one_at_a_time = threading.Lock()
+
+
+def install(inputs: Inputs) -> None:
+    """Give this process the network and the images of a study."""
+    _inputs[inputs.id] = inputs
+
+
+def execute(trial: Trial, threads: int = 1) -> dict[str, Any]:
+    """Run a trial; its network and images must be installed.
+
+    Parameters
+    ----------
+    trial : Trial
+    threads : int
+        Of torch and numba.
+
+    Returns
+    -------
+    dict
+        JSON values: ``layer_names``; ``rows``, one per time and compensation, with
+        ``time_seconds``, ``compensation``, ``images``, ``correct``, ``correct_bits`` (base64 of
+        one bit per image, ``numpy.packbits``), ``conversions``, ``adc_saturated``,
+        ``output_clipped``, ``sqnr_db`` (one per layer name, None if there is no error); and
+        what differs from run to run: ``seconds``, ``peak_bytes``, ``environment``.
+
+    Raises
+    ------
+    VersionMismatch
+        If this process has other code than the trial was made for.
+    ValueError
+        If the network does not fit the machine or the images.
+    """
+    if trial.physics != identity.physics():
+        raise VersionMismatch(
+            f"this worker computes with another aimc_sim than the client (physics "
+            f"{identity.physics()[:12]} against {trial.physics[:12]}); install the same release "
+            "everywhere"
+        )
+    with _one_at_a_time, _threads(threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # clipped fractions are columns of the table
+        began = time.perf_counter()
+        ready = _ready(trial)
+        prepared = time.perf_counter()
+        rows = list(_rows(trial, ready))
+        done = time.perf_counter()
+    names = [layer.name for layer in ready.chip.image.layers] if trial.probe_images else []
+    return {
+        "layer_names": names,
+        "rows": rows,
+        "seconds": {"prepare": round(prepared - began, 4), "run": round(done - prepared, 4)},
+        "peak_bytes": _peak_bytes(),
+        "environment": identity.environment(),
+    }
+
+
+def _rows(trial: Trial, ready: _Ready) -> Iterator[dict[str, Any]]:
+    inputs, chip = _of(trial), ready.chip
+    images, labels = torch.from_numpy(inputs.images), inputs.labels
+    chip.program(trial.seed)
+    for moment in trial.times:
+        row: dict[str, Any] = {}
+        for method in trial.compensations:
+            if row and moment == 0:
+                # Compensation compares with the reads at time 0: here its factors are 1.
+                row = {**row, "compensation": method}
+                yield row
+                continue
+            chip.at(moment).compensate(method)
+            runs: Any = (
+                chip if trial.layers is None else probe.Mixed(chip, ready.ideal, trial.layers)
+            )
+            before = _counts(runs)
+            right = correct(runs, images, labels)
+            conversions, saturated, clipped = (_counts(runs) - before).tolist()
+            row = {
+                "time_seconds": moment,
+                "compensation": method,
+                "images": len(right),
+                "correct": int(right.sum()),
+                "correct_bits": base64.b64encode(np.packbits(right).tobytes()).decode(),
+                "conversions": conversions,
+                "adc_saturated": saturated,
+                "output_clipped": clipped,
+                "sqnr_db": _layer_errors(trial, ready, runs, images),
+            }
+            yield row
+
+
+def correct(network: Callable[[Tensor], Tensor], images: Tensor, labels: np.ndarray) -> np.ndarray:
+    """Return which images have their largest score at their label, (N,) bool.
+
+    Parameters
+    ----------
+    network : callable
+        (B, ...) images to (B, classes) scores.
+    images : (N, ...) float32 tensor
+    labels : (N,) int64 array
+
+    Raises
+    ------
+    ValueError
+        If the network's answer is not one score per class.
+    """
+    largest, scores = int(labels.max()), network(images)
+    if scores.ndim != 2 or scores.shape[1] <= largest:
+        raise ValueError(
+            f"the network answers {len(images)} images with the shape {tuple(scores.shape)}; the "
+            f"labels want ({len(images)}, classes) with at least {largest + 1} classes"
+        )
+    return scores.argmax(1).numpy() == labels
+
+
+def sqnr_db(reference: np.ndarray, values: np.ndarray) -> float | None:
+    """Return the ratio of signal to error in dB; None if there is no error or no signal.
+
+    ``10 log10(sum r^2 / sum (v - r)^2)`` over all entries, in float64, on one thread.
+
+    Parameters
+    ----------
+    reference, values : arrays of the same shape
+    """
+    r = reference.astype(np.float64)
+    error = float(np.square(values - r).sum())
+    signal = float(np.square(r).sum())
+    return None if error == 0 or signal == 0 else round(10 * float(np.log10(signal / error)), 9)
+
+
+def _layer_errors(trial: Trial, ready: _Ready, runs: Any, images: Tensor) -> list[float | None]:
+    if not trial.probe_images:
+        return []
+    x = images[: trial.probe_images]
+    with _torch_threads(1):
+        seen = runs.layer_outputs(x) if trial.layers is not None else probe.layer_outputs(runs, x)
+    return [sqnr_db(reference, seen[name]) for name, reference in ready.reference.items()]
+
+
+def _ready(trial: Trial) -> _Ready:
+    """Return the calibrated chip of a trial's setting, made or kept."""
+    needs = trial.probe_images > 0 or trial.layers is not None
+    key = (trial.spec.id_text(), trial.network_id, trial.data_id, needs, trial.probe_images)
+    if key in _chips:
+        _chips.move_to_end(key)
+        return _chips[key]
+    inputs = _of(trial)
+    with _torch_threads(1):
+        chip = Chip(mapping.compile_network(inputs.network, trial.spec), trial.spec)
+        try:
+            chip.calibrate(torch.from_numpy(inputs.calibration))
+        except RuntimeError as error:
+            raise ValueError(
+                f"the network cannot run '{inputs.data_name}': {' '.join(str(error).split())}"
+            ) from error
+        ideal, reference = None, {}
+        if needs:
+            ideal = Chip(chip.image, trial.reference_spec)
+            ideal.ranges = chip.ranges
+            ideal.program(0)
+            if trial.probe_images:
+                x = torch.from_numpy(inputs.images[: trial.probe_images])
+                reference = probe.layer_outputs(ideal, x)
+    _chips[key] = _Ready(chip, ideal, reference)
+    if len(_chips) > CHIPS:
+        _chips.popitem(last=False)
+    return _chips[key]
+
+
+def _of(trial: Trial) -> Inputs:
+    key = identity.digest([trial.network_id, trial.data_id])
+    if key not in _inputs:
+        raise RuntimeError("the network and images of this study are not on this worker")
+    return _inputs[key]
+
+
+def _counts(network: Chip | probe.Mixed) -> np.ndarray:
+    """Return (3,) counts so far: conversions, saturated at the ADC, clipped at the output."""
+    fields = ("conversions", "adc_saturated", "output_clipped")
+    tally = network.counts.values()
+    return np.array([sum(getattr(c, f) for c in tally) for f in fields], np.int64)
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    before = numba.get_num_threads()
+    numba.set_num_threads(max(1, min(n, numba.config.NUMBA_NUM_THREADS)))
+    try:
+        with _torch_threads(n):
+            yield
+    finally:
+        numba.set_num_threads(before)
+
+
+@contextmanager
+def _torch_threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process ever held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
