@@ -87,7 +87,9 @@ def test_estimate_is_close(spec, channels):
         ({"fabric.link_hertz": 100e6}, "host", 0.1),
         ({"mapping.replicate": (("a", 2), ("stem", 2))}, "pipelined", 0.1),
         ({"fabric.rows": 2, "fabric.cols": 4, "chips": 2}, "pipelined", 0.1),
-        ({"mapping.blocks_per_core": 4}, "pipelined", 0.2),  # turns are averaged
+        ({"mapping.blocks_per_core": 2}, "pipelined", 0.1),
+        ({"mapping.blocks_per_core": 4}, "pipelined", 0.1),
+        ({"mapping.blocks_per_core": 16}, "pipelined", 0.1),
         ({"mapping.blocks_per_core": 4}, "host", 0.1),
     ],
 )

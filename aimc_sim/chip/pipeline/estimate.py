@@ -9,8 +9,12 @@ package's description)
 where ready and joined are the arrivals of what the MVM and the stream wait for. Put together,
 ``stream[i] = max(r[i], stream[i - 1] + step)`` with ``r = max(ready + mvm, joined)`` and ``step =
 max(mvm, stream_ps)``, which a running maximum solves: ``stream[i] = i step + max over j <= i of
-(r[j] - j step)``. A second pass waits for slots, which are free as in the first one. For many
-images the busiest stage or link sets the interval.
+(r[j] - j step)``. A second pass waits for slots, which are free as in the first one.
+
+Stages that share a core are first followed as if each had its own. Where a core would then have
+more work than time, the whole pipeline slows down to its pace: the time of the first image is
+stretched, piece by piece, by the load of the busiest core of that piece. For many images the
+busiest stage, core or link sets the interval.
 """
 
 from __future__ import annotations
@@ -57,17 +61,17 @@ def estimate(schedule: Schedule) -> Estimate:
     schedule : Schedule
         Its buffers are taken to be large enough for full speed, see
         :func:`aimc_sim.chip.pipeline.enough`; what they cost the first image is found by one
-        more pass, unless cores are shared. Queueing behind other producers' streams at links
-        is left out of the latency, not of the interval; turns on a shared core are averaged.
+        more pass. Queueing behind other producers' streams at links is left out of the latency,
+        not of the interval.
 
     Returns
     -------
     Estimate
     """
     streams, read = _one_pass(schedule, None)
-    turns = [stage.core for stage in schedule.stages if stage.core is not None]
-    if len(set(turns)) == len(turns) and any(e.capacity is not None for e in schedule.edges):
+    if any(edge.capacity is not None for edge in schedule.edges):
         streams, read = _one_pass(schedule, read)
+    streams = _stretched(schedule, streams)
     has_sink = any(stage.kind == "sink" for stage in schedule.stages)
     ends = [
         int(begin[-1]) + stage.stream_ps
@@ -86,7 +90,6 @@ _Times = list[tuple[np.ndarray, np.ndarray]]
 
 def _one_pass(schedule: Schedule, read: _Times | None) -> tuple[list[np.ndarray], _Times]:
     """Return the begins of all streams; slots become free as in the pass before."""
-    steps = _shared_steps(schedule)
     streams: list[np.ndarray] = []
     times: _Times = []
     for number, stage in enumerate(schedule.stages):
@@ -108,7 +111,7 @@ def _one_pass(schedule: Schedule, read: _Times | None) -> tuple[list[np.ndarray]
                 else (mvm, np.maximum(joined, slots))
             )
         ready = np.maximum(mvm + stage.mvm_ps, joined)
-        streams.append(_in_turn(ready, steps[number], stage.lanes))
+        streams.append(_in_turn(ready, stage.step_ps, stage.lanes))
         earlier = np.concatenate([np.zeros(stage.lanes, np.int64), streams[-1]])[: stage.firings]
         times.append((np.maximum(mvm, earlier) + stage.mvm_ps, streams[-1] + stage.stream_ps))
     return streams, times
@@ -149,20 +152,38 @@ def interval_of(schedule: Schedule) -> tuple[int, str]:
     return busy[busiest], busiest
 
 
-def _shared_steps(schedule: Schedule) -> list[int]:
-    """Return the step of every stage; stages on one core are taken to alternate evenly.
+PIECES = 100
+"""Pieces of the first image's time whose loads are taken to be even."""
 
-    When layers follow one another, only the blocks of one layer meet.
-    """
-    busy: dict[tuple[int, str], int] = {}
-    turns = [(s.core, s.layer if schedule.sequential else "") for s in schedule.stages]
-    for stage, turn in zip(schedule.stages, turns, strict=True):
-        if stage.core is not None:
-            busy[turn] = busy.get(turn, 0) + stage.busy_ps
-    return [
-        stage.step_ps if stage.core is None else busy[turn] * stage.lanes // stage.firings
-        for stage, turn in zip(schedule.stages, turns, strict=True)
-    ]
+
+def _stretched(schedule: Schedule, streams: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the begins of all streams when cores that are shared set the pace."""
+    loads: dict[tuple[int, str], np.ndarray] = {}
+    cores = [stage.core for stage in schedule.stages]
+    ends = [begin[-1] + s.stream_ps for begin, s in zip(streams, schedule.stages, strict=True)]
+    edges = np.linspace(0.0, float(max(ends)), PIECES + 1)
+    for stage, begin in zip(schedule.stages, streams, strict=True):
+        if stage.core is None or cores.count(stage.core) < 2:
+            continue
+        for unit, first, length in (
+            ("mvm", begin - stage.mvm_ps, stage.mvm_ps), ("stream", begin, stage.stream_ps),
+        ):  # fmt: skip
+            busy = np.diff(_busy_until(np.sort(first), length, edges))
+            key = stage.core, unit
+            loads[key] = loads.get(key, 0.0) + busy / (edges[1] - edges[0])
+    if not loads:
+        return streams
+    pace = np.maximum(1.0, np.max(list(loads.values()), axis=0))
+    times = np.concatenate([[0.0], np.cumsum(pace * np.diff(edges))])
+    return [np.interp(begin, edges, times).astype(np.int64) for begin in streams]
+
+
+def _busy_until(begins: np.ndarray, length: int, times: np.ndarray) -> np.ndarray:
+    """Return the time spent until each of `times` on work of one length, begins in order."""
+    begun = np.searchsorted(begins, times)
+    done = np.searchsorted(begins + length, times)
+    sums = np.concatenate([[0.0], np.cumsum(begins, dtype=np.float64)])
+    return done * length + (begun - done) * times - (sums[begun] - sums[done])
 
 
 def _in_turn(ready: np.ndarray, step: int, lanes: int) -> np.ndarray:
