@@ -117,15 +117,20 @@ def route(
     carry = carriers(flows) if spec.mapping.carry_inputs else {}
     cores = [b.core for step in steps if isinstance(step, AnalogLayer) for b in step.blocks]
     ways = _Ways(spec, paths, sum(flow.channels for flow in flows))
-    transfers = []
-    for flow in flows:
-        stops = [flow.consumer]
-        while flow.kind == "activation" and stops[0] in carry:
-            stops.insert(0, carry[stops[0]])
-        stops.insert(0, flow.producer)
-        path = ways.through([cores[stop] for stop in stops], flow.channels)
-        transfers.append(Transfer(flow.kind, flow.value, path[0], path[-1], path, flow.channels))
-    return tuple(transfers)
+
+    def stops(flow: Flow) -> list[int]:
+        blocks = [flow.consumer]
+        while flow.kind == "activation" and blocks[0] in carry:
+            blocks.insert(0, carry[blocks[0]])
+        return [cores[block] for block in (flow.producer, *blocks)]
+
+    # Short ways first: they have no choice, longer ones can avoid them.
+    order = sorted(range(len(flows)), key=lambda i: ways.length(stops(flows[i])))
+    routes = {i: ways.through(stops(flows[i]), flows[i].channels) for i in order}
+    return tuple(
+        Transfer(flow.kind, flow.value, routes[i][0], routes[i][-1], routes[i], flow.channels)
+        for i, flow in enumerate(flows)
+    )
 
 
 class _Ways:
@@ -136,8 +141,18 @@ class _Ways:
     ) -> None:
         self.given, self.cores = given, spec.fabric.cores
         self.links = fabric_graph(spec.fabric)
+        self.hops = dict(nx.all_pairs_shortest_path_length(self.links))
         self.load = dict.fromkeys(self.links.edges, 0)
         self.total = total
+
+    def length(self, stops: Sequence[int]) -> int:
+        """Return the links between some cores in turn; other chips are further than any core."""
+        return sum(
+            self.hops[a % self.cores][b % self.cores]
+            if a // self.cores == b // self.cores
+            else self.cores
+            for a, b in pairwise(stops)
+        )
 
     def through(self, stops: Sequence[int], size: int) -> tuple[int, ...]:
         """Return the way over some cores in turn, and count `size` bytes on it."""
