@@ -10,7 +10,7 @@ Read in the order of the flow::
 - :mod:`replicate`: a patch of output pixels per MVM instead of one
 - :mod:`split`: weights larger than a crossbar become near-equal blocks
 - :mod:`pack`: small blocks share a core
-- :mod:`place`: a core for every block, by annealing; :mod:`onehop`: on direct links only
+- :mod:`place`: a core for every block, by annealing; :mod:`direct`: on direct links only
 - :mod:`route`: who sends what to whom, over which links
 """
 

@@ -22,7 +22,7 @@ from aimc_sim.chip.image import AnalogLayer, Block
 from aimc_sim.errors import CapacityError
 from aimc_sim.kernels.anneal import anneal, polish
 from aimc_sim.mapping.lower import Step
-from aimc_sim.mapping.onehop import Paths, place_one_hop
+from aimc_sim.mapping.direct import Paths, place_one_hop
 from aimc_sim.mapping.pack import Spot, pack
 from aimc_sim.mapping.route import Flow, carried, dataflow
 from aimc_sim.rng import Key, Purpose
