@@ -11,7 +11,11 @@ Read in the order of the flow::
 - :mod:`split`: weights larger than a crossbar become near-equal blocks
 - :mod:`pack`: small blocks share a core
 - :mod:`place`: a core for every block, by annealing; :mod:`direct`: on direct links only
-- :mod:`route`: who sends what to whom, over which links
+- :mod:`route`: who sends what to whom, over which links; :mod:`traffic`: how many bytes
+
+Beside the flow: :mod:`named` (the layouts of the chip paper), :mod:`embedding` (one link for every
+flow, exactly), and for the pipeline :mod:`shapes`, :mod:`control` (which data waits for which) and
+:mod:`schedule`.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.chip.image import AnalogLayer, Block
 from aimc_sim.errors import CapacityError
 from aimc_sim.kernels.anneal import anneal, polish
-from aimc_sim.mapping.lower import Step
 from aimc_sim.mapping.direct import Paths, place_one_hop
+from aimc_sim.mapping.lower import Step
 from aimc_sim.mapping.pack import Spot, pack
 from aimc_sim.mapping.route import Flow, carried, dataflow
 from aimc_sim.rng import Key, Purpose
