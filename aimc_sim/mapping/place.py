@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import shortest_path
 
 from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.chip.image import AnalogLayer, Block
-from aimc_sim.errors import CapacityError
+from aimc_sim.errors import CapacityError, MappingError
 from aimc_sim.kernels.anneal import anneal, polish
 from aimc_sim.mapping.direct import Paths, place_one_hop
 from aimc_sim.mapping.lower import Step
@@ -85,7 +85,12 @@ def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[tuple[Step, ...], Path
     if spec.mapping.placement == "search":
         cores = place_blocks(count, between, spec, fixed=fixed)
     else:
-        cores, paths = place_one_hop(_group_names(layers, spots), between, spec, fixed)
+        names = _group_names(layers, spots)
+        try:
+            cores, paths = place_one_hop(names, between, spec, fixed)
+        except MappingError as error:
+            nearest = place_blocks(count, between, spec, fixed=fixed)
+            raise MappingError(f"{error}. {_linkless(nearest, names, between, spec)}") from None
     spot = iter(spots)
 
     def placed(block: Block) -> Block:
@@ -204,6 +209,20 @@ def _group_names(layers: Sequence[AnalogLayer], spots: Sequence[Spot]) -> list[s
             f"{block.layer}[{block.row_index},{block.col_index}]"
         )
     return [" + ".join(members[group]) for group in range(len(members))]
+
+
+def _linkless(
+    cores: Sequence[int], names: Sequence[str], flows: Sequence[Flow], spec: ChipSpec
+) -> str:
+    """Say which flows have no link of their own in a placement."""
+    distance = distances(spec)
+    pairs = dict.fromkeys((flow.producer, flow.consumer) for flow in flows)
+    far = [(a, b) for a, b in pairs if distance[cores[a], cores[b]] > 1]
+    some = ", ".join(f"{names[a]} -> {names[b]}" for a, b in far[:3])
+    return (
+        f"The placement by search leaves {len(far)} of {len(pairs)} without a link: {some}"
+        f"{', ...' * (len(far) > 3)}"
+    )
 
 
 def _fixed(layers: Sequence[AnalogLayer], spots: Sequence[Spot], spec: ChipSpec) -> dict[int, int]:

@@ -42,6 +42,8 @@ def test_every_transfer_takes_one_link():
 def test_a_refusal_after_an_exhaustive_search_says_so():
     with pytest.raises(MappingError, match=r"12 nodes and 16 edges .*searched exhaustively"):
         chip(Residual(70), "one-hop")  # two by two blocks per layer
+    with pytest.raises(MappingError, match=r"leaves \d+ of 16 without a link: \w+\[\d,\d\] -> "):
+        chip(Residual(70), "one-hop")
 
 
 def test_a_triangle_has_no_place_on_a_mesh_and_the_refusal_says_so():
