@@ -58,7 +58,9 @@ class ChipSpec(Spec):
     name: str = "chip"
     core: CoreSpec = quantity("-", "every core")
     fabric: FabricSpec = quantity("-", "cores and links")
-    gdpu: GdpuSpec = quantity("-", "global digital unit", GdpuSpec(), later=True)
+    gdpu: GdpuSpec = quantity(
+        "-", "global digital unit: not part of a traced network yet", GdpuSpec(), later=True
+    )
     host: HostSpec = quantity("-", "what feeds the chip", HostSpec(), later=True)
     cost: CostSpec = quantity("-", "time and energy of digital work", CostSpec(), later=True)
     mapping: MappingSpec = quantity("-", "layout of a network", MappingSpec(), later=True)

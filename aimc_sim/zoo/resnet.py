@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aimc_sim.zoo.stored import WEIGHTS_DIR, Kind, fill
+from aimc_sim.zoo.stored import Kind, classifier
 
-__all__ = ["KIND", "WEIGHTS_DIR", "BasicBlock", "PadShortcut", "ResNet32", "resnet32"]
+__all__ = ["KIND", "BasicBlock", "PadShortcut", "ResNet32", "resnet32"]
 
 KIND = Kind(
     name="ResNet-32 with option A shortcuts",
@@ -109,17 +109,7 @@ def resnet32(num_classes: int = 10, weights: str | Path | None = None) -> ResNet
     ValueError
         If the file cannot be read as weights, or they belong to another network.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes = {num_classes}: a classifier needs at least 1 output")
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(_INIT_SEED)
-        network = ResNet32(num_classes)
-        for part in network.modules():
-            if isinstance(part, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
-    if weights is not None:
-        fill(network, weights, KIND)
-    return network.eval()
+    return classifier(ResNet32, num_classes, weights, KIND, _INIT_SEED)
 
 
 def _stage(in_channels: int, channels: int, stride: int) -> nn.Sequential:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aimc_sim.zoo.stored import Kind, fill
+from aimc_sim.zoo.stored import Kind, classifier
 
 FILTERS = (56, 112, 112, 112, 224, 224, 224, 224)
 """Output channels of conv0 to conv7."""
@@ -86,14 +86,4 @@ def resnet9(num_classes: int = 10, weights: str | Path | None = None) -> ResNet9
     ValueError
         If the file cannot be read as weights, or they belong to another network.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes = {num_classes}: a classifier needs at least 1 output")
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(_INIT_SEED)
-        network = ResNet9(num_classes)
-        for part in network.modules():
-            if isinstance(part, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
-    if weights is not None:
-        fill(network, weights, KIND)
-    return network.eval()
+    return classifier(ResNet9, num_classes, weights, KIND, _INIT_SEED)

@@ -6,7 +6,7 @@ Every network of the zoo names its weight files in a :class:`Kind` and reads the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,3 +154,47 @@ def _check_fit(state: Mapping[str, Tensor], network: nn.Module, path: Path, kind
                 f"'{key}' in '{path}' holds values that are not finite; give weights of a "
                 "training that converged"
             )
+
+
+def classifier(
+    build: Callable[[int], nn.Module], num_classes: int, weights: str | Path | None, kind: Kind,
+    seed: int,
+) -> nn.Module:  # fmt: skip
+    """Build a network of convolutions and linear layers, random or with stored weights.
+
+    Parameters
+    ----------
+    build : callable
+        From the number of classes to the network.
+    num_classes : int
+        At least 1.
+    weights : None, shipped name or path
+        None: He-normal weights (torch's ``kaiming_normal_``), always the same draw; the global
+        generator is left as it was.
+    kind : Kind
+    seed : int
+        Of the random weights.
+
+    Returns
+    -------
+    nn.Module
+        float32, on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file at ``weights``.
+    ValueError
+        If there is no class, or the weights cannot be read or belong to another network.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes = {num_classes}: a classifier needs at least 1 output")
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        network = build(num_classes)
+        for part in network.modules():
+            if isinstance(part, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+    if weights is not None:
+        fill(network, weights, kind)
+    return network.eval()

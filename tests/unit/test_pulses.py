@@ -388,16 +388,3 @@ def test_presets_are_devices(published):
     chip = presets.pcm_hermes_one_device().with_({"pulses": presets.pulses_hermes()})
     assert chip.pulses.reset.amperes == 700e-6
     assert published.programming is None
-
-
-def test_cost_of_a_pulse(spec, published):
-    """Duration and heat by hand: 90 uA, 50 ns, 2.5 V; RESET 700 uA, 125 ns."""
-    assert pulses.cost(published, Pulse.ACCUMULATE) == pytest.approx((50e-9, 90e-6 * 2.5 * 50e-9))
-    chip = presets.pcm_hermes_closed_loop()
-    assert pulses.cost(chip, Pulse.RESET) == pytest.approx((125e-9, 700e-6 * 2.5 * 125e-9))
-    assert pulses.cost(chip, Pulse.SQUARE, 3e-4) == pytest.approx((125e-9, 3e-4 * 2.5 * 125e-9))
-    assert pulses.cost(chip, Pulse.NONE) == (0.0, 0.0)
-    with pytest.raises(ValueError, match="a square pulse needs an amplitude"):
-        pulses.cost(chip, Pulse.SQUARE)
-    with pytest.raises(ValueError, match="accumul"):
-        pulses.cost(chip, Pulse.ACCUMULATE)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aimc_sim.zoo import digits, resnet32, train_digits
-from aimc_sim.zoo.resnet import WEIGHTS_DIR
+from aimc_sim.zoo.stored import WEIGHTS_DIR
 
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
