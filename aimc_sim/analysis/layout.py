@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from aimc_sim.chip.fabric import core_label, describe_links
+from aimc_sim.chip.fabric import describe_links
 from aimc_sim.chip.image import AnalogLayer, ChipImage
 from aimc_sim.mapping.traffic import Traffic, traffic, unused_links
 from aimc_sim.spec import ChipSpec
@@ -162,10 +162,3 @@ def layout(image: ChipImage, spec: ChipSpec, mvms: Mapping[str, int] | None = No
         unused_links=unused,
         traffic=None if mvms is None else traffic(image, mvms),
     )
-
-
-def describe_core(core: int, spec: ChipSpec) -> str:
-    """Return "chip 2, Core(3,5)", or without the chip if there is one only."""
-    chip, local = divmod(core, spec.fabric.cores)
-    label = core_label(local, spec.fabric)
-    return label if spec.chips == 1 else f"chip {chip + 1}, {label}"

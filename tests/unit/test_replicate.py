@@ -68,7 +68,7 @@ def test_an_ideal_chip_with_patches_equals_torch(patches, chips):
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(images).program(0)
     with torch.no_grad():
         torch.testing.assert_close(chip(images), model(images), atol=1e-5, rtol=1e-5)
-    sides = {name: dict.fromkeys(("stem", "a", "b"), 1)[name] for name in ("stem", "a", "b")}
+    sides = dict.fromkeys(("stem", "a", "b"), 1)
     for pattern, n in patches:
         sides.update(dict.fromkeys(sides if pattern == "*" else [pattern], n))
     for name, n in sides.items():
