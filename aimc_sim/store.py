@@ -1,10 +1,10 @@
 """A chip in an HDF5 file: specification, image, ranges, programmed devices, clock.
 
 Layout (format "aimc_sim chip", version 2): ``spec`` and ``clock`` (attributes of the
-root), ``/image`` and ``/ranges`` are JSON; ``/layers/<n>`` the arrays of the n-th analog layer
-(dimensionless); ``/tiles/<core>`` the devices (``target``, ``g`` in siemens, ``nu``
-dimensionless, ``programmed``, and ``trace`` where measured traces are replayed) and
-``siemens_per_weight``. Every array carries a checksum.
+root), ``/image`` and ``/ranges`` are JSON; ``/layers/<n>`` the arrays of the n-th analog layer and
+``/digital/<n>`` what digital steps have learned (dimensionless); ``/tiles/<core>`` the devices
+(``target``, ``g`` in siemens, ``nu`` dimensionless, ``programmed``, and ``trace`` where measured
+traces are replayed) and ``siemens_per_weight``. Every array carries a checksum.
 """
 
 from __future__ import annotations
@@ -108,13 +108,12 @@ def _write(file, spec, image, ranges, state, clock) -> None:
     file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
     file.attrs["spec"], file.attrs["spec_id"] = spec.model_dump_json(), spec.id()
     file.attrs["clock"] = json.dumps(clock)
-    layers = file.create_group("layers")
+    layers, learned = file.create_group("layers"), file.create_group("digital")
     steps = []
     for step in image.steps:
+        kept = (*_LAYER_ARRAYS, "arrays")
         fields = {
-            f.name: getattr(step, f.name)
-            for f in dataclasses.fields(step)
-            if f.name not in _LAYER_ARRAYS
+            f.name: getattr(step, f.name) for f in dataclasses.fields(step) if f.name not in kept
         }
         if isinstance(step, AnalogLayer):
             fields["blocks"] = [dataclasses.asdict(block) for block in step.blocks]
@@ -124,6 +123,12 @@ def _write(file, spec, image, ranges, state, clock) -> None:
             for name in _LAYER_ARRAYS:
                 if getattr(step, name) is not None:
                     _array(group, name, getattr(step, name), "1")
+        elif step.arrays:
+            fields["learned"] = str(len(learned))
+            group = learned.create_group(fields["learned"])
+            group.attrs["name"] = step.name
+            for name, array in step.arrays.items():
+                _array(group, name, array, "1")
         steps.append(fields)
     head = {
         "input": image.input,
@@ -131,6 +136,9 @@ def _write(file, spec, image, ranges, state, clock) -> None:
         "cores_available": image.cores_available,
         "transfers": [dataclasses.asdict(transfer) for transfer in image.transfers],
         "steps": steps,
+        "inputs": image.inputs,
+        "axis": image.axis,
+        "results": image.results,
     }
     # Text datasets, not attributes: those end at 64 KiB.
     file.create_dataset("image", data=json.dumps(head))
@@ -156,7 +164,10 @@ def _read(file: h5py.File):
     head = json.loads(file["image"][()])
     steps = tuple(_step(file, fields) for fields in head["steps"])
     transfers = tuple(Transfer(**{**t, "route": tuple(t["route"])}) for t in head["transfers"])
-    image = ChipImage(head["input"], head["output"], steps, transfers, head["cores_available"])
+    image = ChipImage(
+        head["input"], head["output"], steps, transfers, head["cores_available"],
+        tuple(head.get("inputs", ())), int(head.get("axis", 0)), head.get("results"),
+    )  # fmt: skip
     ranges = json.loads(file["ranges"][()])
     state = None
     if "tiles" in file:
@@ -169,7 +180,10 @@ def _read(file: h5py.File):
             pcm = PcmState(**arrays)
             report = ProgrammingReport(**json.loads(group.attrs["report"]))
             tiles[int(core)] = TileState(pcm, group["siemens_per_weight"][()], report, cycle)
-        state = ChipState(int(head["seed"]), tiles, float(head["programmed_at_seconds"]), cycle)
+        layer_of = {block.tile: block.layer for block in image.blocks}
+        state = ChipState(
+            int(head["seed"]), tiles, float(head["programmed_at_seconds"]), cycle, layer_of
+        )
     return (
         spec,
         image,
@@ -184,7 +198,10 @@ def _step(file: h5py.File, fields: dict[str, Any]) -> AnalogLayer | DigitalStep:
         return tuple(value) if isinstance(value, list) else value
 
     if "arrays" not in fields:
-        return DigitalStep(**{k: v if k == "attrs" else frozen(v) for k, v in fields.items()})
+        group = file["digital"][fields.pop("learned")] if "learned" in fields else {}
+        learned = {name: group[name][()] for name in group}
+        kept = {k: v if k == "attrs" else frozen(v) for k, v in fields.items()}
+        return DigitalStep(**kept, arrays=learned)
     group = file["layers"][fields.pop("arrays")]
     blocks = tuple(Block(**block) for block in fields.pop("blocks"))
     arrays = {n: group[n][()] for n in _LAYER_ARRAYS if n != "norm" or n in group}

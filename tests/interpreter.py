@@ -21,6 +21,7 @@ def digital(op, attrs, *x):
         "flatten": lambda: x[0].flatten(1),
         "subsample": lambda: x[0][tuple(slice(*part) for part in attrs["slices"])],
         "pad": lambda: F.pad(x[0], attrs["pad"]),
+        "index": lambda: x[0][..., slice(*attrs["args"][1][1]["slice"])],
     }[op]()
 
 

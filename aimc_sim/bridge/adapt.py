@@ -10,28 +10,32 @@ moving average.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from .calls import AS_IT_IS, LayerCall
-from .executor import SMALLEST_BATCH, _Run, new_counts
+from .chunk import Run
+from .counts import new_counts
+from .executor import SMALLEST_BATCH
 from .plan import Plan
 
 Correction = tuple[Tensor, Tensor]
 """(C,) factor and (C,) shift of a layer's output before the residual: ``y factor + shift``."""
 
 
-def batch_norm_corrections(plan: Plan, images: Tensor, first_event: int) -> dict[str, Correction]:
+def batch_norm_corrections(
+    plan: Plan, inputs: Sequence[Tensor], first_event: int
+) -> dict[str, Correction]:
     """Return the corrections that give every normalised layer its training statistics back.
 
     Parameters
     ----------
     plan : Plan
         Of the moment, without corrections.
-    images : (B, ...) float32 tensor
-        B >= 2.
+    inputs : one (B, ...) tensor for every input of the network
+        Some hundreds of images.
     first_event : int
         Number of the first image, for the noise.
 
@@ -40,6 +44,7 @@ def batch_norm_corrections(plan: Plan, images: Tensor, first_event: int) -> dict
     dict from layer name to Correction
         Layers without batch norm are left out; a channel whose output never varies is left alone.
     """
+    images = inputs[0].movedim(plan.image.axis, 0)
     if len(images) < SMALLEST_BATCH:
         raise ValueError(
             f"{len(images)} images give no statistics; use at least {SMALLEST_BATCH}, better some "
@@ -47,22 +52,22 @@ def batch_norm_corrections(plan: Plan, images: Tensor, first_event: int) -> dict
         )
     run = _Adapting(plan, len(images), first_event, new_counts())
     with torch.inference_mode():
-        run(images.to(plan.device))
+        run(*(x.to(plan.device) for x in inputs))
     return run.corrections
 
 
-class _Adapting(_Run):
+class _Adapting(Run):
     """A run that measures the statistics of every layer and corrects it before using it."""
 
     def __init__(self, *arguments) -> None:
         super().__init__(*arguments)
         self.corrections: dict[str, Correction] = {}
 
-    def _layer(self, call: LayerCall, values):
+    def layer(self, call: LayerCall, values, time=None):
         layer = call.layer
         if layer.norm is None:
-            return super()._layer(call, values)
-        y = super()._layer(_bare(call), values).codes
+            return super().layer(call, values, time)
+        y = super().layer(_bare(call), values, time).codes
         dims = tuple(d for d in range(y.ndim) if d != 1)
         mean, std = y.mean(dims), y.std(dims, correction=0)
         wanted_mean, wanted_std = torch.from_numpy(layer.norm).to(y.device)
@@ -70,7 +75,7 @@ class _Adapting(_Run):
         factor = torch.where(alive, wanted_std / std.clamp(min=1e-30), torch.ones_like(std))
         shift = torch.where(alive, wanted_mean - mean * factor, torch.zeros_like(mean))
         self.corrections[layer.name] = factor, shift
-        return super()._layer(corrected(call, (factor, shift)), values)
+        return super().layer(corrected(call, (factor, shift)), values, time)
 
 
 def _bare(call: LayerCall) -> LayerCall:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -61,8 +62,47 @@ def convolve_alike(layer: AnalogLayer, x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def as_maps(layer: AnalogLayer, x: Tensor) -> Tensor:
-    """Return the input of a layer as (B, channels, H, W); a vector is a 1 x 1 map."""
-    return x[:, :, None, None] if layer.kind == "linear" else x
+    """Return the input of a layer as (N, channels, rows, columns).
+
+    Parameters
+    ----------
+    layer : AnalogLayer
+    x : tensor
+        Linear layers read the last dimension: (B, ..., channels) become maps of one column, a
+        vector a 1 x 1 map. One-dimensional convolutions read (N, channels, columns).
+    """
+    if layer.axis:
+        x = x.movedim(layer.axis, 0)
+    if layer.kind == "conv1d":
+        return x[:, :, None, :]
+    if layer.kind != "linear":
+        return x
+    if x.ndim == 2:
+        return x[:, :, None, None]
+    return x.reshape(len(x), -1, x.shape[-1]).transpose(1, 2)[..., None]
+
+
+def from_maps(layer: AnalogLayer, maps: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the output maps (N, channels, rows, columns) as the layer's output.
+
+    Parameters
+    ----------
+    layer : AnalogLayer
+    maps : tensor
+    shape : sequence of int
+        Of the layer's input; matters for linear layers.
+    """
+    if layer.kind == "conv1d":
+        y = maps[:, :, 0, :]
+    elif layer.kind != "linear":
+        y = maps
+    elif len(shape) == 2:
+        y = maps[:, :, 0, 0]
+    else:
+        first = list(shape)
+        first.insert(0, first.pop(layer.axis))
+        y = maps[..., 0].transpose(1, 2).reshape(*first[:-1], maps.shape[1])
+    return y.movedim(0, layer.axis) if layer.axis else y
 
 
 def add_floating_lines(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,52 +12,75 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..chip.image import AnalogLayer, Block, ChipImage
+from ..chip.operations import RECURRENT
 from ..chip.state import Ranges, link_name
 from ..core import gmax, inputs, tile, weights
-from ..spec import CalibrationSpec, ChipSpec
+from ..spec import CalibrationSpec, ChipSpec, CoreSpec
 from . import digital
-from .blocks import as_maps, block_kernel, convolve
-from .plan import value_quantisers
+from .blocks import as_maps, block_kernel, convolve, from_maps
+from .quantisers import value_quantisers
+from .recurrent import float_loop
 
 
 def float_walk(
-    image: ChipImage, x: Tensor, see=lambda name, value: None, enter=lambda layer, x: None
-) -> Tensor:
+    image: ChipImage, x: Tensor | Sequence[Tensor], see=lambda name, value: None,
+    enter=lambda layer, x: None, lengths: Tensor | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
     """Run the image's network in float32 with exact weights.
 
     Parameters
     ----------
     image : ChipImage
-    x : (B, ...) float32 tensor
+    x : (B, ...) float32 tensor, or one for every input
     see : callable(name, tensor), optional
         Called with every value and every partial sum that would be turned into integers.
     enter : callable(AnalogLayer, tensor), optional
-        Called with every analog layer and its input maps (B, channels, H, W).
+        Called with every analog layer and its input maps (B, channels, H, W); for layers inside a
+        loop once per time step.
+    lengths : (B,) tensor, optional
+        Time steps of every sequence.
 
     Returns
     -------
-    (B, outputs) float32 tensor
+    dict from value name to tensor
+        Every value that was computed.
     """
-    values = {image.input: x}
-    see(image.input, x)
+    values = dict(zip(image.inputs, (x,) if isinstance(x, Tensor) else x, strict=True))
+    for name, given in values.items():
+        see(name, given)
+    layers = {layer.name: layer for layer in image.layers}
+
+    def product(layer: AnalogLayer, inputs: Mapping[str, Tensor]) -> Tensor:
+        enter(layer, as_maps(layer, inputs[layer.source]))
+        y = _float_layer(layer, inputs, see)
+        see(layer.name, y)
+        return y
+
+    sizes = {name: tuple(given.shape) for name, given in values.items()}
     for step in image.steps:
         if isinstance(step, AnalogLayer):
-            enter(step, as_maps(step, values[step.source]))
-            y = _float_layer(step, values, see)
+            if step.loop is None:
+                values[step.name] = product(step, values)
+        elif step.op in RECURRENT:
+            values |= float_loop(step, layers, values, product, lengths)
+            see(step.name, values[step.name])
         else:
-            y = digital.apply(step.op, [values[name] for name in step.sources], step.attrs)
-        values[step.name] = y
-        if isinstance(step, AnalogLayer) or step.op not in digital.KEEPS_CODES:
-            see(step.name, y)
-    return values[image.output]
+            sources = [values[name] for name in step.sources]
+            y = digital.apply(step.op, sources, step.attrs, step.arrays, sizes)
+            values[step.name] = y
+            if step.op not in digital.KEEPS_CODES or not sources:
+                see(step.name, y)
+        if step.name in values:
+            sizes[step.name] = tuple(values[step.name].shape)
+    return values
 
 
-def _float_layer(layer: AnalogLayer, values: dict[str, Tensor], see) -> Tensor:
+def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tensor:
     x = as_maps(layer, values[layer.source])
     scale = torch.from_numpy(layer.scale)[:, None, None]
     offset = torch.from_numpy(layer.offset)[:, None, None]
     weight = torch.from_numpy(layer.weight)
-    outputs = []
+    outputs, source = [], values[layer.source]
     for chain in layer.chains:
         cols = slice(chain[0].col_start, chain[0].col_stop)
         total = None
@@ -66,13 +90,13 @@ def _float_layer(layer: AnalogLayer, values: dict[str, Tensor], see) -> Tensor:
             matrix = weight[block.row_start : block.row_stop, cols]
             kernel, channels = block_kernel(layer, block, matrix)
             y = convolve(layer, x[:, channels], kernel) * scale[cols]
-            total = y if total is None else total + y
+            total = y if total is None else y + total
             if block is not chain[-1]:
                 see(link_name(block), total)
         outputs.append(total + offset[cols])
     y = torch.cat(outputs, dim=1)
     y = F.relu(y) if layer.relu else y
-    return y[:, :, 0, 0] if layer.kind == "linear" else y
+    return from_maps(layer, y, source.shape)
 
 
 G_MAX_IMAGES, G_MAX_INPUTS = 16, 512
@@ -82,23 +106,38 @@ MSE_SAMPLES = 2**16
 """Values of a batch that are kept for the search of a range, evenly spaced over the batch."""
 
 
-def measure_all(image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec) -> Ranges:
+Batch = tuple[Tensor, ...]
+"""One tensor for every input of the network."""
+
+
+def _some(image: ChipImage, batch: Batch, n: int) -> Batch:
+    """Return the first inputs of a batch."""
+    axis, n = image.axis, min(n, batch[0].shape[image.axis])
+    return tuple(x.narrow(axis if x.ndim > 1 else 0, 0, n) for x in batch)
+
+
+def measure_all(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
     """Return what :func:`measure` finds, with the full scale of every block's ADCs.
 
     That is :func:`adc_ranges_of_cores` on the last batch, if ``core.adc.range`` asks for it.
     """
-    some: list[Tensor] = []
+    some: list[Batch] = []
 
-    def noted() -> Iterator[Tensor]:
+    def noted() -> Iterator[Batch]:
         for batch in batches:
-            some[:] = [batch[:G_MAX_IMAGES]]
+            some[:] = [_some(image, batch, G_MAX_IMAGES)]
             yield batch
 
-    ranges, adc = measure(image, noted(), spec), spec.core.adc
-    if not some or adc.kind != "symmetric" or adc.range == "fixed":
+    ranges = measure(image, noted(), spec)
+    cores = [spec.for_layer(layer.name).core for layer in image.layers]
+    if not some or not any(_has_calibrated_adc(core) for core in cores):
         return ranges
     amperes = adc_ranges_of_cores(image, some[0], spec, ranges)
     return dataclasses.replace(ranges, adc_amperes=amperes)
+
+
+def _has_calibrated_adc(core: CoreSpec) -> bool:
+    return core.adc.kind == "symmetric" and core.adc.range != "fixed"
 
 
 def with_adc_ranges(
@@ -113,13 +152,13 @@ def with_adc_ranges(
     return found
 
 
-def measure(image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec) -> Ranges:
+def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
     """Return the ranges of all integers, from images.
 
     Parameters
     ----------
     image : ChipImage
-    batches : iterable of (B, ...) float32 tensors
+    batches : iterable of tuples of (B, ...) tensors
     spec : ChipSpec
         ``calibration.range_method`` "percentile": a range holds that share of the magnitudes of
         a batch, in %, the largest over the batches is kept, 100 is the maximum. "mse": the range
@@ -136,7 +175,10 @@ def measure(image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec) -> Rang
     images = 0
 
     def see(name: str, value: Tensor) -> None:
-        size = value.abs().flatten()
+        size = value.float().abs().flatten()
+        if name not in links and not (size.numel() and size.max() < math.inf):
+            # Masks add minus infinity; nothing at all has no range either.
+            size = torch.cat([size[size.isfinite()], size.new_zeros(1)])
         if method == "mse":
             kept.setdefault(name, []).append(size[:: -(-size.numel() // MSE_SAMPLES)].clone())
         seen[name] = max(seen.get(name, 0.0), _magnitude(size, spec.calibration))
@@ -144,11 +186,9 @@ def measure(image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec) -> Rang
     some = None
     with torch.inference_mode():
         for batch in batches:
-            images += len(batch)
-            some = batch[:G_MAX_IMAGES]
-            if batch.ndim == 4:
-                batch = batch.contiguous(memory_format=torch.channels_last)
-            float_walk(image, batch, see)
+            images += batch[0].shape[image.axis]
+            some = _some(image, batch, G_MAX_IMAGES)
+            float_walk(image, [_channels_last(x) for x in batch], see)
         for name, parts in kept.items():
             bits = spec.core.ldpu.link_bits if name in links else spec.core.ldpu.output_bits
             seen[name] = best_range(torch.cat(parts), seen[name], bits)
@@ -157,9 +197,14 @@ def measure(image: ChipImage, batches: Iterable[Tensor], spec: ChipSpec) -> Rang
         links={name: size for name, size in seen.items() if name in links},
         images=images,
     )
-    if spec.core.g_max_rule == "bit-line" and some is not None:
+    rules = {spec.for_layer(layer.name).core.g_max_rule for layer in image.layers}
+    if "bit-line" in rules and some is not None:
         return dataclasses.replace(ranges, g_max_siemens=g_max_of_cores(image, some, spec, ranges))
     return ranges
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def _magnitude(size: Tensor, calibration: CalibrationSpec) -> float:
@@ -171,14 +216,14 @@ def _magnitude(size: Tensor, calibration: CalibrationSpec) -> float:
 
 
 def g_max_of_cores(
-    image: ChipImage, images: Tensor, spec: ChipSpec, ranges: Ranges
+    image: ChipImage, images: Batch, spec: ChipSpec, ranges: Ranges
 ) -> dict[str, float]:
     """Return the g_max of every block, by name, that keeps its bit-line currents in range.
 
     Parameters
     ----------
     image : ChipImage
-    images : (B, ...) float32 tensor
+    images : tuple of (B, ...) tensors
         A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them.
     spec : ChipSpec
     ranges : Ranges
@@ -186,22 +231,26 @@ def g_max_of_cores(
     found: dict[str, float] = {}
 
     def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
+        core, name = spec.for_layer(layer.name).core, link_name(block)
+        if core.g_max_rule != "bit-line":
+            return
         weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
-        found[link_name(block)] = gmax.largest_siemens(weight, spec.core, codes, current="peak")
+        own = gmax.largest_siemens(weight, core, codes, current="peak")
+        found[name] = min(own, found.get(name, own))
 
     _drive(image, images, spec, ranges, use)
     return found
 
 
 def adc_ranges_of_cores(
-    image: ChipImage, images: Tensor, spec: ChipSpec, ranges: Ranges
+    image: ChipImage, images: Batch, spec: ChipSpec, ranges: Ranges
 ) -> dict[str, float]:
     """Return the full-scale current of every block's ADCs, by name, in amperes.
 
     Parameters
     ----------
     image : ChipImage
-    images : (B, ...) float32 tensor
+    images : tuple of (B, ...) tensors
         A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them.
     spec : ChipSpec
         ``calibration.range_method`` chooses among the currents as for activations, see
@@ -214,11 +263,13 @@ def adc_ranges_of_cores(
     register serves every programming. What devices and wires add is not foreseen and may clip.
     """
     found: dict[str, float] = {}
-    core, calibration = spec.core, spec.calibration
-    limit = core.adc.full_scale_amperes
+    calibration = spec.calibration
 
     def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
-        name = link_name(block)
+        core, name = spec.for_layer(layer.name).core, link_name(block)
+        if not _has_calibrated_adc(core):
+            return
+        limit = core.adc.full_scale_amperes
         weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
         targets = weights.to_targets(weight, core, ranges.g_max_siemens.get(name))
         amperes = np.abs(codes @ (weight * targets.siemens_per_weight))
@@ -232,6 +283,7 @@ def adc_ranges_of_cores(
             largest = smallest_error_range(size, largest, codes_left)
         if largest == 0:  # nothing flows
             largest = limit or core.pcm.g_max_siemens * core.read.v_read_volts
+        largest = max(largest, found.get(name, 0.0))  # of all time steps
         found[name] = largest if limit is None else min(largest, limit)
 
     _drive(image, images, spec, ranges, use)
@@ -239,7 +291,7 @@ def adc_ranges_of_cores(
 
 
 def _drive(
-    image: ChipImage, images: Tensor, spec: ChipSpec, ranges: Ranges,
+    image: ChipImage, images: Batch, spec: ChipSpec, ranges: Ranges,
     use: Callable[[AnalogLayer, Block, np.ndarray], None],
 ) -> None:  # fmt: skip
     """Call ``use(layer, block, codes)`` with the (N, R) input codes of every block.
@@ -252,12 +304,13 @@ def _drive(
         rows = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
         rows = rows.transpose(1, 2).reshape(-1, rows.shape[1])
         rows = rows[:: -(-len(rows) // G_MAX_INPUTS)]
-        held, top = quantisers[layer.source], spec.core.dac.max_code
+        held, dac = quantisers[layer.source], spec.for_layer(layer.name).core.dac
+        top = dac.max_code
         full = held.step * held.limit if held.rounds else float(x.abs().max()) or 1.0
         codes = (rows / full * top).clamp(-top, top)
-        codes = (codes if spec.core.dac.bits is None else codes.round()).numpy()
-        if inputs.reads_planes(spec.core.dac):
-            codes = np.concatenate(inputs.bit_planes(codes, spec.core.dac))
+        codes = (codes if dac.bits is None else codes.round()).numpy()
+        if inputs.reads_planes(dac):
+            codes = np.concatenate(inputs.bit_planes(codes, dac))
         for block in layer.blocks:
             use(layer, block, codes[:, block.row_start : block.row_stop])
 

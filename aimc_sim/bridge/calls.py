@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -211,3 +212,39 @@ class DigitalCall:
 
     step: DigitalStep
     output: Quantiser | None
+
+
+@dataclass(frozen=True)
+class LoopCall:
+    """A recurrent step with the cores that it runs once per time step.
+
+    Attributes
+    ----------
+    step : DigitalStep
+        "lstm", "gru" or "rnn".
+    hidden : LayerCall
+        The hidden matrix.
+    projection : LayerCall or None
+        From the cell's outputs to the hidden state.
+    """
+
+    step: DigitalStep
+    hidden: LayerCall
+    projection: LayerCall | None
+
+    @property
+    def layers(self) -> tuple[LayerCall, ...]:
+        """The analog layers inside the loop."""
+        return (self.hidden,) if self.projection is None else (self.hidden, self.projection)
+
+
+Call = LayerCall | DigitalCall | LoopCall
+
+
+def layer_calls(calls: Iterable[Call]) -> Iterator[LayerCall]:
+    """Return the calls of all analog layers, those inside loops too."""
+    for call in calls:
+        if isinstance(call, LayerCall):
+            yield call
+        elif isinstance(call, LoopCall):
+            yield from call.layers

@@ -5,22 +5,30 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from .. import mapping, presets, store, units
 from ..chip import state as chip_state
 from ..chip.image import ChipImage
 from ..chip.state import ChipState, Ranges
-from ..core import compensation, inputs, tile, weights
+from ..core import compensation, tile, weights
 from ..errors import NotProgrammedError
+from ..mapping.matrices import grouped_weight
 from ..spec import ChipSpec
 from . import adapt, calibrate, clipping, executor, plan
-from .images import as_input
+from .counts import new_counts
+from .explain import Explanation, check_layers, explain
+from .images import as_inputs, split_batch
+from .recurrent import Span
 from .report import Report
+from .stream import Stream, packed
 from .trace import trace
+from .where import Where
 
 
 class Chip:
@@ -41,7 +49,7 @@ class Chip:
         self.adapted_images = 0
         self.images_seen = 0
         self.device = torch.device("cpu")
-        self.counts = executor.new_counts()
+        self.counts = new_counts()
         # What follows from the above, kept while it stays true.
         self._plan: plan.Plan | None = None
         self._tiles: tuple[float, Mapping[int, tile.TileNow]] | None = None
@@ -52,8 +60,9 @@ class Chip:
 
     @classmethod
     def from_model(
-        cls, model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None
-    ) -> Chip:
+        cls, model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None, *,
+        where: Where = None, example: Any = None,
+    ) -> Chip:  # fmt: skip
         """Trace a network, fold its batch norms, split it and place it on cores.
 
         Parameters
@@ -62,6 +71,12 @@ class Chip:
             Left untouched; evaluated as in ``model.eval()``.
         spec : ChipSpec, optional
             Default ``presets.hermes()``.
+        where : mapping or sequence, optional
+            Layers on crossbars: {pattern of names: "analog" or "digital"}, of which the last that
+            matches counts, or the patterns of those that are. Default: all layers with weights.
+        example : tensor or tuple of tensors, optional
+            Inputs, if the forward method decides by sizes (``if x.shape[1] > 3``); it is then
+            recorded for inputs of these sizes and any batch.
 
         Returns
         -------
@@ -89,8 +104,29 @@ class Chip:
                 f"model is a {type(model).__name__}; give a torch.nn.Module, or a function "
                 "without arguments that returns one"
             )
-        inputs.check(spec.core)
-        return cls(mapping.compile_network(trace(model), spec), spec)
+        network = trace(model, where=where, example=example)
+        image = mapping.compile_network(network, spec)
+        check_layers(spec, image)
+        return cls(image, spec)
+
+    @staticmethod
+    def explain(
+        model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None, *,
+        where: Where = None, example: Any = None,
+    ) -> Explanation:  # fmt: skip
+        """Say what becomes of every layer and operation: on which cores, digital, merged, refused.
+
+        Parameters
+        ----------
+        model, spec, where, example
+            As of :meth:`from_model`, which would raise where this lists a refusal.
+
+        Returns
+        -------
+        Explanation
+            Prints as a table; ``.rows`` are its rows.
+        """
+        return explain(model, presets.hermes() if spec is None else spec, where, example)
 
     def calibrate(self, batches: Tensor | np.ndarray | Iterable) -> Chip:
         """Measure the ranges of all integers on a few images; returns the chip.
@@ -100,12 +136,9 @@ class Chip:
         batches : (B, ...) images, or an iterable of them, or of (images, labels) pairs
             Float numbers as the torch model takes them.
         """
-        if isinstance(batches, (Tensor, np.ndarray)):
+        if isinstance(batches, (Tensor, np.ndarray, PackedSequence)):
             batches = [batches]
-        tensors = (
-            as_input(self.image, batch[0] if isinstance(batch, (tuple, list)) else batch)
-            for batch in batches
-        )
+        tensors = (as_inputs(self.image, split_batch(self.image, batch))[0] for batch in batches)
         ranges = calibrate.measure_all(self.image, tensors, self.spec)
         if ranges.images == 0:
             raise ValueError("calibrate got no images; give at least one batch")
@@ -193,12 +226,12 @@ class Chip:
         doi:10.1038/s41467-020-16108-9; see :mod:`aimc_sim.bridge.adapt`. The new statistics stay
         until this is called again or the chip is programmed; :meth:`compensate` acts below them.
         """
-        x = as_input(self.image, images)
+        x, _ = as_inputs(self.image, split_batch(self.image, images))
         self.corrections, self.adapted_images = {}, 0
         self._prepare(x)
         # Far above the numbers of images that are run: no draw is used twice.
         self.corrections = adapt.batch_norm_corrections(self._build_plan(), x, 2**62)
-        self.adapted_images = len(x)
+        self.adapted_images = x[0].shape[self.image.axis]
         self._plan = None
         return self
 
@@ -214,15 +247,16 @@ class Chip:
     # ------------------------------------------------------------------ running
 
     def __call__(
-        self, images: Tensor | np.ndarray, *, first_image: int | None = None,
+        self, *images: Tensor | np.ndarray | PackedSequence, first_image: int | None = None,
         chunk: int | None = None,
-    ) -> Tensor:  # fmt: skip
-        """Run images through the chip at its present time.
+    ) -> Any:  # fmt: skip
+        """Run images, or sequences, through the chip at its present time.
 
         Parameters
         ----------
-        images : (B, ...) float
-            As the torch model takes them.
+        *images : (B, ...) numbers
+            As the torch model takes them, one tensor for each of its inputs; a network of
+            recurrent layers takes a packed sequence as well.
         first_image : int, optional
             Number of the first image. The fresh read noise of an image belongs to its number;
             by default numbers go on from the last call (one batch of 128 equals two of 64).
@@ -231,41 +265,75 @@ class Chip:
 
         Returns
         -------
-        (B, outputs) float32 tensor
+        (B, outputs) float32 tensor, or what else the torch model returns
+            Tuples, lists and dictionaries of tensors keep their structure.
         """
-        x = as_input(self.image, images)
+        x, lengths = as_inputs(self.image, images)
+        span = None if lengths is None else Span(lengths=lengths)
+        outputs = self._run(x, span, first_image, chunk)
+        return outputs if lengths is None else packed(self.image, outputs, lengths)
+
+    def stream(self, first_image: int | None = None) -> Stream:
+        """Return a runner that takes sequences piece by piece and keeps the state between pieces.
+
+        Parameters
+        ----------
+        first_image : int, optional
+            As of :meth:`__call__`.
+
+        Returns
+        -------
+        Stream
+            Call it with the next time steps; the results are those of the whole sequence.
+
+        Raises
+        ------
+        ValueError
+            If the network has no recurrent layer, or a layer looks at several time steps at once.
+        """
+        return Stream(self, self.images_seen if first_image is None else first_image)
+
+    def _run(
+        self, x: tuple[Tensor, ...], span: Span | None, first_image: int | None, chunk: int | None
+    ) -> Any:
         self._prepare(x)
         if self._plan is None:
             self._plan = adapt.apply(self._build_plan(), self.corrections)
         first = self.images_seen if first_image is None else first_image
-        self.images_seen = first + len(x)
-        outputs = executor.run(self._plan, x, first, self.counts, chunk)
+        self.images_seen = first + x[0].shape[self.image.axis]
+        outputs = executor.run(self._plan, x, first, self.counts, chunk, span)
         clipping.warn(self.counts, self.spec.calibration.clip_warning_fraction, self._warned)
         return outputs
 
-    def _prepare(self, x: Tensor) -> None:
+    def _prepare(self, x: tuple[Tensor, ...]) -> None:
         """Raise if nothing is programmed; calibrate on these images if nothing else was given."""
         if self.state is None:
             raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
         if self.ranges is None:
             if self._needs_ranges():
                 warnings.warn(
-                    f"the chip was not calibrated: using these {len(x)} images to set the "
-                    "integer ranges; call chip.calibrate(batches) to choose others",
-                    stacklevel=3,
+                    f"the chip was not calibrated: using these {x[0].shape[self.image.axis]} "
+                    "images to set the integer ranges; call chip.calibrate(batches) to choose "
+                    "others",
+                    stacklevel=4,
                 )
-            self.calibrate(x)
+            self.calibrate([x])
 
     def _needs_g_max(self) -> None:
-        if self.spec.core.g_max_rule == "bit-line" and self.ranges is None:
+        rules = {self.spec.for_layer(layer.name).core.g_max_rule for layer in self.image.layers}
+        if "bit-line" in rules and self.ranges is None:
             raise ValueError(
                 "core.g_max_rule = 'bit-line' chooses g_max from calibration images; call "
                 "chip.calibrate(batches) before chip.program()"
             )
 
     def _needs_ranges(self) -> bool:
-        core = self.spec.core
-        bits = (core.dac.bits, core.ldpu.output_bits, core.ldpu.link_bits, core.adc.bits)
+        cores = [self.spec.core, *(self.spec.for_layer(s.name).core for s in self.image.layers)]
+        bits = (
+            bits
+            for core in cores
+            for bits in (core.dac.bits, core.ldpu.output_bits, core.ldpu.link_bits, core.adc.bits)
+        )
         return any(b is not None for b in bits)
 
     def _build_plan(self) -> plan.Plan:
@@ -323,8 +391,9 @@ class Chip:
             raise KeyError(f"core {core} holds no weights; cores in use: {used}")
         key = self.state.key(core)
         age = self.state.age(self.time_seconds)
-        now = tile.elements_at(self.state.tiles[core], self.spec.core, age, key)
-        return weights.devices(now.g, self.spec.core.pcm)
+        own = self.state.spec_of(core, self.spec).core
+        now = tile.elements_at(self.state.tiles[core], own, age, key)
+        return weights.devices(now.g, own.pcm)
 
     def effective_weights(self, layer: str) -> np.ndarray:
         """Return the weights that a layer's conductances stand for at the chip's time.
@@ -343,13 +412,15 @@ class Chip:
         tiles, factors = self._look(), self._factors()
         matrix = np.zeros_like(step.weight)
         for block in step.blocks:
-            net = tiles[block.tile].net * self.spec.core.pcm.g_max_siemens
+            pcm = self.spec.for_layer(layer).core.pcm
+            net = tiles[block.tile].net * pcm.g_max_siemens
             net = net / self.state.tiles[block.tile].siemens_per_weight
             net = net * factors.get(block.tile, 1.0)
             matrix[block.row_start : block.row_stop, block.col_start : block.col_stop] = net
         if step.kind == "linear":
             return matrix.T
-        return matrix.T.reshape(matrix.shape[1], -1, *step.kernel_size)
+        kernel = step.kernel_size if step.kind == "conv2d" else step.kernel_size[1:]
+        return grouped_weight(matrix, kernel, step.groups)
 
     def report(self) -> Report:
         """Return what the chip looks like and what it did so far; print it or ``.to_dict()``."""

@@ -31,6 +31,10 @@ class Value:
     codes: Tensor
     squares: Tensor | None = None
 
+    def rows(self, rows: slice) -> Value:
+        """Return part of the batch; writing to it writes to this value."""
+        return Value(self.codes[rows], None if self.squares is None else self.squares[rows])
+
 
 @dataclass(frozen=True)
 class Link:

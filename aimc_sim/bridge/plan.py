@@ -14,15 +14,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..chip.image import AnalogLayer, Block, ChipImage, DigitalStep
+from ..chip.image import AnalogLayer, Block, ChipImage, leaves
+from ..chip.operations import RECURRENT
 from ..chip.state import ChipState, Ranges, link_name
 from ..core import converters, inputs, oscillators, tile
 from ..core.converters import Quantiser
 from ..rng import Purpose
-from ..spec import ChipSpec
+from ..spec import ChipSpec, CoreSpec, GdpuSpec
 from .blocks import block_kernel
-from .calls import CoreCall, DigitalCall, FloatingLines, LayerCall, Oscillators, bit_serial
-from .digital import KEEPS_CODES
+from .calls import (
+    AS_IT_IS,
+    Call,
+    CoreCall,
+    DigitalCall,
+    FloatingLines,
+    LayerCall,
+    LoopCall,
+    Oscillators,
+    bit_serial,
+    layer_calls,
+)
+from .quantisers import keeps_codes, value_quantisers
 
 
 @dataclass(frozen=True)
@@ -52,26 +64,16 @@ class Plan:
     last_use : by value name, index of the last call that reads it.
     squared : names of values whose squares are needed for the read noise.
     device : where the tensors are.
+    gdpu : the global digital units.
     """
 
     image: ChipImage
-    calls: tuple[LayerCall | DigitalCall, ...]
+    calls: tuple[Call, ...]
     quantisers: Mapping[str, Quantiser]
     last_use: Mapping[str, int]
     squared: frozenset[str]
     device: torch.device
-
-
-def value_quantisers(image: ChipImage, spec: ChipSpec, ranges: Ranges) -> dict[str, Quantiser]:
-    """Return the quantiser of every value of the network."""
-    bits = spec.core.ldpu.output_bits
-    found = {image.input: converters.integer_range(bits, ranges.values[image.input])}
-    for step in image.steps:
-        if isinstance(step, DigitalStep) and step.op in KEEPS_CODES:
-            found[step.name] = found[step.sources[0]]
-        else:
-            found[step.name] = converters.integer_range(bits, ranges.values[step.name])
-    return found
+    gdpu: GdpuSpec
 
 
 def build(
@@ -95,22 +97,27 @@ def build(
     quantisers = value_quantisers(image, spec, ranges)
     device = torch.device(device)
     builder = _Builder(image, spec, ranges, state, moment, quantisers, device)
-    calls: list[LayerCall | DigitalCall] = []
-    last_use: dict[str, int] = {image.output: len(image.steps)}
-    for index, step in enumerate(image.steps):
+    calls: list[Call] = []
+    last_use = {name: len(image.steps) for name, _ in leaves(image.results)}
+    inside: dict[str, LayerCall] = {}
+    for step in image.steps:
+        if isinstance(step, AnalogLayer) and step.loop is not None:
+            inside[step.name] = builder.layer(step)
+            continue
         for name in step.sources:
-            last_use[name] = max(last_use.get(name, 0), index)
+            last_use[name] = max(last_use.get(name, 0), len(calls))
         if isinstance(step, AnalogLayer):
             calls.append(builder.layer(step))
+        elif step.op in RECURRENT:
+            layers = step.attrs["layers"]
+            calls.append(LoopCall(step, inside[layers["hh"]], inside.get(layers.get("hr"))))
         else:
-            keeps = step.op in KEEPS_CODES
-            calls.append(DigitalCall(step, None if keeps else quantisers[step.name]))
+            passes = quantisers[step.name] is not AS_IT_IS and keeps_codes(step, quantisers)
+            calls.append(DigitalCall(step, None if passes else quantisers[step.name]))
     squared = {
-        call.layer.source
-        for call in calls
-        if isinstance(call, LayerCall) and call.dac is None and call.needs_squares
+        call.layer.source for call in layer_calls(calls) if call.dac is None and call.needs_squares
     }
-    return Plan(image, tuple(calls), quantisers, last_use, frozenset(squared), device)
+    return Plan(image, tuple(calls), quantisers, last_use, frozenset(squared), device, spec.gdpu)
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,7 @@ class _Builder:
     device: torch.device
 
     def layer(self, layer: AnalogLayer) -> LayerCall:
-        core = self.spec.core
+        core = self.spec.for_layer(layer.name).core
         held = self.quantisers[layer.source]
         largest = held.step * held.limit if held.rounds else self._range(layer.source)
         dac = None
@@ -135,7 +142,7 @@ class _Builder:
             calibrated = core.adc.kind == "symmetric" and core.adc.range == "calibrated"
             if (calibrated or core.adc.full_scale_amperes is not None) and not full:
                 dac = Quantiser(largest / core.dac.max_code, math.inf, False)
-        elif core.dac.bits != core.ldpu.output_bits:
+        elif not held.rounds or held.limit != core.dac.max_code:
             dac = converters.integer_range(core.dac.bits, largest)
         step = (dac or held).step
         chains = tuple(self._chain(layer, chain, step) for chain in layer.chains)
@@ -144,6 +151,8 @@ class _Builder:
     def _range(self, name: str) -> float:
         """Return the calibrated range of a value, looking through code-preserving steps."""
         while name not in self.ranges.values:
+            if name.endswith((".raw", ".h")):  # of a recurrent step
+                return 1.0
             name = next(s for s in self.image.steps if s.name == name).sources[0]
         return self.ranges.values[name] or 1.0
 
@@ -157,8 +166,10 @@ class _Builder:
                 output = self.quantisers[layer.name]
             else:
                 largest = self.ranges.links[link_name(block)]
-                output = converters.integer_range(self.spec.core.ldpu.link_bits, largest)
-            calls.append(self._core(layer, block, input_step, link_gain, output))
+                bits = self.spec.for_layer(layer.name).core.ldpu.link_bits
+                output = converters.integer_range(bits, largest)
+            is_tail = block is chain[-1]
+            calls.append(self._core(layer, block, input_step, link_gain, output, is_tail))
             link_gain = output.step
         return tuple(calls)
 
@@ -169,8 +180,9 @@ class _Builder:
         input_step: float,
         link_gain: float,
         output: Quantiser,
+        is_tail: bool,
     ) -> CoreCall:
-        core, key = self.spec.core, self.state.key(block.tile)
+        core, key = self.spec.for_layer(layer.name).core, self.state.key(block.tile)
         programmed = self.state.tiles[block.tile]
         now = self.moment.tiles[block.tile]
         cols = slice(block.col_start, block.col_stop)
@@ -179,7 +191,6 @@ class _Builder:
         gain = adc.step * core.pcm.g_max_siemens * input_step
         gain = gain / programmed.siemens_per_weight * layer.scale[cols]
         gain = gain * self.moment.factors.get(block.tile, 1.0)
-        is_tail = block.row_stop == layer.weight.shape[0]
         offset = layer.offset[cols] if is_tail else np.zeros_like(layer.offset[cols])
 
         def kernel(matrix: np.ndarray) -> Tensor:
@@ -200,7 +211,7 @@ class _Builder:
             noise_key=np.array(noise_key.words(), np.uint32),
             adc=adc,
             bit_true=core.ldpu.bit_true,
-            oscillators=self._oscillators(now),
+            oscillators=self._oscillators(now, core),
             floating=self._floating(now, kernel),
         )
         if inputs.reads_planes(core.dac):
@@ -228,8 +239,8 @@ class _Builder:
             both_signs=now.idle.mode == "1-phase",
         )
 
-    def _oscillators(self, now: tile.TileNow) -> Oscillators | None:
-        found, core = now.oscillators, self.spec.core
+    def _oscillators(self, now: tile.TileNow, core: CoreSpec) -> Oscillators | None:
+        found = now.oscillators
         if found is None:
             return None
         table = np.stack([found.slope, found.bend, found.lift, found.gain, found.offset])

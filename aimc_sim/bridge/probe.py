@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from . import adapt, executor
-from .calls import LayerCall
+from .calls import Call, LayerCall, LoopCall
 from .chip import Chip
-from .images import as_input
+from .chunk import Run
+from .counts import new_counts
+from .images import as_inputs, split_batch
 from .plan import Plan
+from .recurrent import padded
 
 
 def layer_outputs(chip: Chip, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
@@ -39,8 +42,7 @@ def layer_outputs(chip: Chip, images: Tensor | np.ndarray) -> dict[str, np.ndarr
     NotProgrammedError
         If nothing is programmed.
     """
-    x = as_input(chip.image, images)
-    return _seen(_plan(chip), x)
+    return _seen(_plan(chip), as_inputs(chip.image, split_batch(chip.image, images))[0])
 
 
 class Mixed:
@@ -75,44 +77,59 @@ class Mixed:
             )
         chosen = set(layers)
         calls = tuple(
-            one if isinstance(one, LayerCall) and one.layer.name in chosen else other
+            _chosen(one, other, chosen)
             for one, other in zip(physical.calls, perfect.calls, strict=True)
         )
         squared = physical.squared | perfect.squared
         self._plan = dataclasses.replace(physical, calls=calls, squared=squared)
-        self.counts = executor.new_counts()
+        self.counts = new_counts()
 
     def __call__(self, images: Tensor | np.ndarray) -> Tensor:
         """Return the (B, outputs) float32 outputs of images 0, 1, ..."""
-        x = as_input(self._plan.image, images)
+        x, _ = as_inputs(self._plan.image, split_batch(self._plan.image, images))
         return executor.run(self._plan, x, 0, self.counts, None)
 
     def layer_outputs(self, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
         """Return the same as :func:`layer_outputs`."""
-        return _seen(self._plan, as_input(self._plan.image, images))
+        image = self._plan.image
+        return _seen(self._plan, as_inputs(image, split_batch(image, images))[0])
 
 
-class _Seeing(executor._Run):
+def _chosen(one: Call, other: Call, names: Collection[str]) -> Call:
+    """Return the call with the layers of `one` that are named and the other layers of `other`."""
+    if isinstance(one, LoopCall):
+        pairs = zip(one.layers, other.layers, strict=True)
+        layers = [_chosen(mine, yours, names) for mine, yours in pairs]
+        return LoopCall(one.step, layers[0], layers[1] if len(layers) > 1 else None)
+    return one if isinstance(one, LayerCall) and one.layer.name in names else other
+
+
+class _Seeing(Run):
     """A run that keeps what every layer gives."""
 
     def __init__(self, *arguments) -> None:
         super().__init__(*arguments)
         self.seen: dict[str, np.ndarray] = {}
 
-    def _layer(self, call: LayerCall, values):
-        value = super()._layer(call, values)
-        step = self.plan.quantisers[call.layer.name].step
-        self.seen[call.layer.name] = (value.codes[: self.n] * step).cpu().numpy()
+    def layer(self, call: LayerCall, values, time=None):
+        value = super().layer(call, values, time)
+        axis = 0 if time is not None else call.layer.axis
+        real = self.real(value.codes.narrow(axis, 0, self.n), call.layer.name).cpu().numpy()
+        if time is not None:  # of all time steps, in the order in which they were run
+            before = self.seen.get(call.layer.name, real[:, :0, None].swapaxes(1, 2))
+            real = np.concatenate([before, real[:, None]], axis=1)
+        self.seen[call.layer.name] = real
         return value
 
 
-def _seen(plan: Plan, x: Tensor) -> dict[str, np.ndarray]:
-    n = len(x)
+def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
+    axis = plan.image.axis
+    n = inputs[0].shape[axis]
     if n < executor.SMALLEST_BATCH:  # as the executor pads small chunks
-        x = torch.cat([x, x.new_zeros((executor.SMALLEST_BATCH - n, *x.shape[1:]))])
-    run = _Seeing(plan, n, 0, executor.new_counts())
+        inputs = tuple(padded(x, axis, executor.SMALLEST_BATCH - n) for x in inputs)
+    run = _Seeing(plan, n, 0, new_counts())
     with torch.inference_mode():
-        run(x.to(plan.device))
+        run(*(x.to(plan.device) for x in inputs))
     return run.seen
 
 

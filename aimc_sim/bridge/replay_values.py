@@ -19,9 +19,10 @@ from torch import Tensor
 from ..chip.image import AnalogLayer, Block
 from ..chip.pipeline import PipelineReport, Schedule, simulate
 from ..mapping.shapes import pixels, value_shapes
-from . import executor
 from .chip import Chip
+from .chunk import Run, quantise
 from .convert import Value
+from .counts import new_counts
 from .images import as_input
 from .plan import LayerCall, Plan
 
@@ -99,7 +100,7 @@ class _Replay:
         self.plan, self.schedule, self.images = plan, schedule, images
         self.shapes = value_shapes(plan.image, images.shape[1:])
         self.calls = {(c.layer if isinstance(c, LayerCall) else c.step).name: c for c in plan.calls}
-        self.worker = executor._Run(plan, 1, 0, executor.new_counts())
+        self.worker = Run(plan, 1, 0, new_counts())
         self.worker.batch = 1
         layers = {layer.name: layer for layer in plan.image.layers}
         self.where: dict[int, tuple[AnalogLayer, Block]] = {}
@@ -120,7 +121,7 @@ class _Replay:
         self.windows: dict[tuple[int, int], Tensor] = {}
         self.sums: dict[tuple[int, int], Tensor] = {}
         quantiser = plan.quantisers[plan.image.input]
-        self.codes = executor._quantise(images, quantiser).reshape(len(images), images.shape[1], -1)
+        self.codes = quantise(images, quantiser).reshape(len(images), images.shape[1], -1)
         self.outputs: dict[int, Tensor] = {}
 
     def _channels(self, stage: int) -> slice:
@@ -156,7 +157,7 @@ class _Replay:
         call = self.calls.get(name)
         if call is not None and not isinstance(call, LayerCall):
             sources = {s: Value(self._value(s, stage, image, kinds)) for s in call.step.sources}
-            return self.worker._digital(call, sources).codes
+            return self.worker.digital(call, sources).codes
         shape = self.shapes[name]
         codes = torch.full((shape[0], *pixels(shape)), torch.nan)
         for e, edge in enumerate(self.schedule.edges):
@@ -233,7 +234,7 @@ class _Replay:
             values[changes["residual"]] = Value(added[:, :, None, None] if is_map else added)
         call = self.calls[layer.name]
         alone = replace(call, layer=replace(layer, **changes))
-        return self.worker._layer(alone, values).codes.reshape(-1)[columns]
+        return self.worker.layer(alone, values).codes.reshape(-1)[columns]
 
 
 def _window(layer: AnalogLayer, maps: Tensor, shape: tuple[int, ...], pixel: int) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import operator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,21 +18,36 @@ from typing import Any
 import numpy as np
 from torch import fx, nn
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils import rnn
 
 from aimc_sim.bridge import trace_rules as rules
-from aimc_sim.bridge.trace_values import Parameter, Value, unsupported
+from aimc_sim.bridge.trace_values import (
+    BatchAxisError,
+    Missing,
+    Packed,
+    Parameter,
+    Value,
+    unsupported,
+)
+from aimc_sim.bridge.where import Chosen, Where
+from aimc_sim.chip.image import leaves
 from aimc_sim.errors import UnsupportedLayerError
-from aimc_sim.mapping.graph import Network, Node
+from aimc_sim.mapping.graph import ANALOG, Network, Node
 
 
-def trace(model: nn.Module) -> Network:
+def trace(model: nn.Module, where: Where = None, example: Any = None) -> Network:
     """Record what a model computes in evaluation mode.
 
     Parameters
     ----------
     model : torch.nn.Module
-        One tensor in, one tensor out; float32 or float64 weights, which become float32. It is
-        neither changed nor run, and may be in training mode.
+        Tensors in, tensors out; float32 or float64 weights, which become float32. It is neither
+        changed nor run, and may be in training mode. Arguments of its forward method that have a
+        default keep it.
+    where : mapping or sequence, optional
+        Layers on crossbars, see :data:`aimc_sim.bridge.where.Where`; None: all with weights.
+    example : tensor or tuple of tensors, optional
+        Inputs by whose sizes the forward method may decide.
 
     Returns
     -------
@@ -41,37 +57,97 @@ def trace(model: nn.Module) -> Network:
     Raises
     ------
     UnsupportedLayerError
-        If a layer or operation has no counterpart on the chip, control flow depends on data,
-        or there are several inputs or outputs.
+        If a layer or operation has no counterpart on the chip, or control flow depends on data.
     ValueError
-        If there is no Conv2d and no Linear, or a weight is NaN or infinite.
+        If no layer has weights for a crossbar, a weight is NaN or infinite, or a pattern of
+        `where` matches nothing.
     TypeError
         If `model` is not a torch module.
+    """
+    chosen = Chosen.of(where)
+    walk = walked(model, chosen, example)
+    if not any(node.op in ANALOG for node in walk.nodes):
+        off = " on the analog side" if where is not None else ""
+        raise ValueError(
+            f"the model {type(model).__name__} has no Conv2d, Linear or recurrent layer{off}, so "
+            f"nothing would run on the chip; expected at least one"
+        )
+    chosen.check()
+    return walk.network()
+
+
+def walked(model: nn.Module, chosen: Chosen, example: Any = None, refusals: bool = False) -> Walk:
+    """Return the finished walk over a model's record.
+
+    Parameters
+    ----------
+    model, example
+        As of :func:`trace`.
+    chosen : Chosen
+    refusals : bool
+        Go on after what cannot be mapped, and list it in ``Walk.log``.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"trace() got a {type(model).__name__}, expected a torch.nn.Module")
     model = getattr(model, "_orig_mod", model)  # torch.compile wraps the module that was given
-    _check_signature(model)
-    wrapper = _OneInput(copy.deepcopy(model).eval())
-    walk = Walk(wrapper)
-    output = walk.run(_record(wrapper))
-    if not any(node.op in ("conv2d", "linear") for node in walk.nodes):
-        raise ValueError(
-            f"the model {type(model).__name__} has no Conv2d and no Linear layer, so nothing "
-            f"would run on the chip; expected at least one"
-        )
-    return Network(tuple(walk.nodes), "input", output)
+    wrapper = wrapped(model)
+    record = record_of(wrapper, example)
+    for axis in (0, 1):
+        try:
+            walk = Walk(wrapper, chosen, axis, refusals)
+            walk.run(record)
+            return walk
+        except BatchAxisError:
+            # Layers with batch_first=False read (time, batch, ...), and so does the network.
+            if axis == 1:
+                raise
+    raise AssertionError("unreachable")
 
 
-class _OneInput(nn.Module):
+class Wrapper(nn.Module):
     """Calls the model with one argument, so that its optional arguments keep their defaults."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, names: list[str]) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.names = model, names
 
     def forward(self, x: Any) -> Any:
+        """Call the model."""
         return self.model(x)
+
+
+class _Two(Wrapper):
+    def forward(self, x: Any, y: Any) -> Any:
+        return self.model(x, y)
+
+
+class _Three(Wrapper):
+    def forward(self, x: Any, y: Any, z: Any) -> Any:
+        return self.model(x, y, z)
+
+
+def wrapped(model: nn.Module) -> Wrapper:
+    """Return a copy of the model, in evaluation mode, that takes only what it needs."""
+    names = required_arguments(model)
+    if len(names) > 3:
+        raise UnsupportedLayerError(
+            f"{type(model).__name__}.forward needs {len(names)} arguments ({', '.join(names)}), "
+            f"expected at most 3; wrap the model in a module that takes fewer"
+        )
+    kind = (Wrapper, _Two, _Three)[len(names) - 1]
+    return kind(copy.deepcopy(model).eval(), names)
+
+
+def required_arguments(model: nn.Module) -> list[str]:
+    """Return the names of the arguments without default, at least one."""
+    kinds = inspect.Parameter
+    parameters = [
+        p
+        for p in inspect.signature(model.forward).parameters.values()
+        if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
+    ]
+    needed = [p.name for p in parameters if p.default is kinds.empty]
+    return needed or [p.name for p in parameters[:1]] or ["input"]
 
 
 class _Proxy(fx.Proxy):
@@ -84,6 +160,10 @@ class _Proxy(fx.Proxy):
 class _Tracer(fx.Tracer):
     """Keeps torch's own layers whole, also when subclassed, unless forward was rewritten."""
 
+    def __init__(self) -> None:
+        functions = (rnn.pack_padded_sequence, rnn.pad_packed_sequence)
+        super().__init__(autowrap_modules=(math, rnn), autowrap_functions=functions)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         for base in rules.MODULES:
             if isinstance(m, base):
@@ -94,30 +174,25 @@ class _Tracer(fx.Tracer):
         return _Proxy(node, self)
 
 
-def _check_signature(model: nn.Module) -> None:
-    kinds = inspect.Parameter
-    required = [
-        p.name
-        for p in inspect.signature(model.forward).parameters.values()
-        if p.default is kinds.empty and p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
-    ]
-    if len(required) > 1:
-        raise UnsupportedLayerError(
-            f"{type(model).__name__}.forward needs {len(required)} arguments "
-            f"({', '.join(required)}), expected one tensor; wrap the model in a module that "
-            f"takes one"
-        )
+def record_of(wrapper: Wrapper, example: Any = None) -> fx.Graph:
+    """Return the record of a model's forward method.
 
-
-def _record(wrapper: _OneInput) -> fx.Graph:
+    Parameters
+    ----------
+    wrapper : Wrapper
+    example : tensor or tuple of tensors, optional
+        If given, sizes in the record are numbers, except those of the batch.
+    """
     name = type(wrapper.model).__name__
+    tracer = _Tracer()
     try:
-        return _Tracer().trace(wrapper)
+        return tracer.trace(wrapper)
     except fx.proxy.TraceError as error:
         raise UnsupportedLayerError(
             f"{name}: its forward method takes decisions that depend on the data or on sizes "
             f"(if, for, while, assert, len; torch.fx: {error}), which a fixed program cannot; "
-            f"write the chosen branch out, or move the decision to __init__"
+            f"write the chosen branch out, move the decision to __init__, or, if it depends on "
+            f"sizes only, give an input of that size: from_model(model, example=x)"
         ) from error
     except Exception as error:  # the user's code runs here: any error is possible
         raise UnsupportedLayerError(
@@ -126,35 +201,54 @@ def _record(wrapper: _OneInput) -> fx.Graph:
         ) from error
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One call of the record: what it is, the nodes that it became, why it was refused."""
+
+    name: str
+    kind: str
+    nodes: tuple[str, ...]
+    refused: str | None = None
+
+
 @dataclass
 class Walk:
     """The walk over a record: nodes so far, and what each recorded name stands for."""
 
-    wrapper: nn.Module
+    wrapper: Wrapper
+    chosen: Chosen
+    axis: int = 0
+    refusals: bool = False
     nodes: list[Node] = field(default_factory=list)
     known: dict[fx.Node, Any] = field(default_factory=dict)
     crossbars: set[str] = field(default_factory=set)
+    log: list[Entry] = field(default_factory=list)
+    results: Any = None
+    axes: dict[str, int | None] = field(default_factory=dict)
 
-    def run(self, record: fx.Graph) -> str:
-        """Walk to the end and return the name of the output value."""
-        result: Any = None
+    def run(self, record: fx.Graph) -> None:
+        """Walk to the end."""
         for item in record.nodes:
-            args, kwargs = fx.node.map_arg((item.args, item.kwargs), self._read)
-            if item.op == "placeholder":
-                self.known[item] = self.emit("input", "input", ())
-            elif item.op == "output":
-                result = args[0]
-            elif item.op == "get_attr":
-                path = str(item.target)
-                self.known[item] = Parameter(path.removeprefix("model."), self._attribute(path))
-            else:
-                self.known[item] = self._call(item, args, kwargs)
-        if not isinstance(result, Value):
-            raise UnsupportedLayerError(
-                f"the model returns {result!r:.80}, expected one tensor; wrap it in a module "
-                f"that returns the one to be computed on the chip"
-            )
-        return result.name
+            try:
+                self._visit(item)
+            except BatchAxisError:
+                raise
+            except UnsupportedLayerError as error:
+                if not self.refusals:
+                    raise
+                self.log.append(Entry(*self._label(item), (), str(error)))
+                self.known[item] = self.emit(f"{item.name} (refused)", "constant", ())
+        self._forget_unread()
+
+    def network(self) -> Network:
+        """Return the graph."""
+        return Network(
+            tuple(self.nodes), "input", leaves(self.results)[0][0], self.axis, self.results
+        )
+
+    def network_nodes(self) -> dict[str, Node]:
+        """Return the nodes by name."""
+        return {node.name: node for node in self.nodes}
 
     def emit(
         self,
@@ -168,6 +262,7 @@ class Walk:
         modules: tuple[str, ...] = (),
         memory: object = None,
         size_of: str | None = None,
+        axis: int | None = -1,
     ) -> Value:
         """Append a node and return its value.
 
@@ -185,6 +280,8 @@ class Walk:
             Identity of the memory that the result shares with its input; None: its own.
         size_of : str, optional
             Name of the value whose sizes the result has; None: its own.
+        axis : int or None
+            Dimension that counts the batch; -1: that of the first input.
         """
         taken = {node.name for node in self.nodes}
         unique, number = name, 1
@@ -193,7 +290,10 @@ class Walk:
             unique = f"{name}#{number}"
         reads = tuple(value.name for value in inputs)
         self.nodes.append(Node(unique, op, reads, attrs or {}, arrays or {}, modules))
-        return Value(unique, ndim, memory or object(), size_of or unique)
+        if axis == -1:
+            axis = inputs[0].axis if inputs else None
+        self.axes[unique] = axis
+        return Value(unique, ndim, memory or object(), size_of or unique, False, axis)
 
     def overwrite(self, old: Value, new: Value) -> Value:
         """Let all readers of `old` see `new`, which was computed in the same memory."""
@@ -203,6 +303,26 @@ class Walk:
             elif isinstance(value, Value) and value.memory is old.memory:
                 value.stale = True  # a view: its new contents are in no node
         return new
+
+    def axis_of(self, name: str) -> int | None:
+        """Return the dimension of a value that counts the batch."""
+        return self.axes.get(name)
+
+    def node_of(self, value: Value) -> Node | None:
+        """Return the node that writes a value."""
+        return next((node for node in self.nodes if value.name in node.values), None)
+
+    def is_map(self, value: Value) -> bool:
+        """Return whether a value comes from a convolution, with channels second."""
+        node = self.node_of(value)
+        while node is not None and node.op in ("relu", "batch_norm", "add", "max_pool2d"):
+            node = next((n for n in self.nodes if n.name == node.inputs[0]), None)
+        return node is not None and node.op in ("conv2d", "global_avg_pool", "avg_pool2d")
+
+    def last_is_channel(self, value: Value) -> bool:
+        """Return whether a value comes straight from a linear layer, with channels last."""
+        node = self.node_of(value)
+        return node is not None and node.op == "linear"
 
     def claim(self, path: str, where: str) -> None:
         """Reserve the crossbars of a layer; a second call of the layer is refused."""
@@ -214,7 +334,60 @@ class Walk:
             )
         self.crossbars.add(path)
 
-    def _read(self, item: fx.Node) -> Any:
+    def call_module(self, path: str, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """Return what a layer makes of its arguments."""
+        label = type(module).__name__
+        rule = next((r for base, r in rules.MODULES.items() if isinstance(module, base)), None)
+        if rule is None:
+            raise unsupported(f"layer '{path}'", label)
+        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+            raise unsupported(
+                f"layer '{path}'", label, "its shape is not known yet; run one batch first"
+            )
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise unsupported(
+                f"layer '{path}'", label, "it has forward hooks, which would not run; remove them"
+            )
+        try:
+            return rule(self, path, module, *args, **kwargs)
+        except TypeError as error:
+            raise unsupported(
+                f"layer '{path}'", label, f"its arguments are not supported ({error})"
+            ) from error
+
+    def _visit(self, item: fx.Node) -> None:
+        args, kwargs = fx.node.map_aggregate((item.args, item.kwargs), self._read)
+        before = len(self.nodes)
+        if item.op == "placeholder":
+            first = not self.known
+            name = "input" if first else self.wrapper.names[len(self.known)]
+            self.known[item] = self.emit(name, "input", (), axis=self.axis)
+            return
+        if item.op == "output":
+            self.results = self._tree(args[0])
+            return
+        if item.op == "get_attr":
+            path = str(item.target)
+            self.known[item] = Parameter(path.removeprefix("model."), self._attribute(path))
+            return
+        self.known[item] = self._call(item, args, kwargs)
+        made = tuple(node.name for node in self.nodes[before:])
+        if made or item.op == "call_module":
+            self.log.append(Entry(*self._label(item), made))
+
+    def _label(self, item: fx.Node) -> tuple[str, str]:
+        """Return path (or name) and kind of a recorded call."""
+        if item.op == "call_module":
+            path = str(item.target).removeprefix("model").lstrip(".")
+            kind = type(self._attribute(str(item.target))).__name__
+            return path or kind, kind
+        target = item.target
+        kind = target if isinstance(target, str) else getattr(target, "__name__", str(target))
+        return item.name.removeprefix("model_"), kind
+
+    def _read(self, item: Any) -> Any:
+        if not isinstance(item, fx.Node):
+            return item
         value = self.known[item]
         if isinstance(value, Value) and value.stale:
             raise UnsupportedLayerError(
@@ -233,35 +406,50 @@ class Walk:
         if item.op == "call_module":
             module = self._attribute(str(item.target))
             path = str(item.target).removeprefix("model").lstrip(".") or type(module).__name__
-            return self._call_module(path, module, args, kwargs)
-        name = item.name.removeprefix("model_")
-        table, target = rules.FUNCTIONS, item.target
-        if item.op == "call_method":
-            table = rules.METHODS
-        label = target if isinstance(target, str) else getattr(target, "__name__", str(target))
-        if target not in table:
+            return self.call_module(path, module, *args, **kwargs)
+        name, label = self._label(item)
+        table = rules.METHODS if item.op == "call_method" else rules.FUNCTIONS
+        if item.target not in table:
             raise unsupported(f"operation '{name}'", label)
         try:
-            return table[target](self, name, *args, **kwargs)
+            return table[item.target](self, name, *args, **kwargs)
         except TypeError as error:
             raise unsupported(
                 f"operation '{name}'", label, f"its arguments are not supported ({error})"
             ) from error
 
-    def _call_module(self, path: str, module: nn.Module, args: tuple, kwargs: dict) -> Any:
-        label = type(module).__name__
-        rule = next((r for base, r in rules.MODULES.items() if isinstance(module, base)), None)
-        if rule is None:
-            raise unsupported(f"layer '{path}'", label)
-        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
-            raise unsupported(
-                f"layer '{path}'", label, "its shape is not known yet; run one batch first"
+    def _tree(self, result: Any) -> Any:
+        """Return what the model returns as a tree of results."""
+        if isinstance(result, Value):
+            if result.axis is None:
+                raise UnsupportedLayerError(
+                    f"the output '{result.name}' has no dimension that counts the batch, so it "
+                    f"cannot be put together from parts; return values of every image"
+                )
+            return ["value", result.name, result.axis]
+        if isinstance(result, tuple | list) and result:
+            kind = "list" if isinstance(result, list) else "tuple"
+            return [kind, [self._tree(part) for part in result]]
+        if isinstance(result, dict) and result:
+            return ["dict", {key: self._tree(part) for key, part in result.items()}]
+        if isinstance(result, Packed):
+            return self._tree(result.value)
+        if isinstance(result, Missing):
+            raise UnsupportedLayerError(
+                f"the model returns a value that is missing: {result.reason}"
             )
-        if module._forward_hooks or module._forward_pre_hooks:
-            raise unsupported(
-                f"layer '{path}'", label, "it has forward hooks, which would not run; remove them"
-            )
-        tensors = [*args, *kwargs.values()]
-        if len(tensors) != 1 or not isinstance(tensors[0], Value):
-            raise unsupported(f"layer '{path}'", label, "expected one tensor as its only argument")
-        return rule(self, path, module, tensors[0])
+        raise UnsupportedLayerError(
+            f"the model returns {result!r:.80}, expected tensors in tuples, lists or "
+            f"dictionaries; wrap it in a module that returns the ones to be computed on the chip"
+        )
+
+    def _forget_unread(self) -> None:
+        """Drop digital nodes that nobody reads, such as states that the model does not return."""
+        wanted = {name for name, _ in leaves(self.results)} if self.results else set()
+        kept: list[Node] = []
+        for node in reversed(self.nodes):
+            analog = node.op in ANALOG or node.op == "input"
+            if analog or not wanted.isdisjoint(node.values) or not self.results:
+                kept.append(node)
+                wanted.update(node.inputs)
+        self.nodes = kept[::-1]

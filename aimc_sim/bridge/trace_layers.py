@@ -6,85 +6,167 @@ call of the function with the layer's parameters give the same node.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from aimc_sim.bridge.trace_values import Parameter, Value, as_pair, as_tensor, unsupported
+from aimc_sim.bridge.trace_values import (
+    Parameter,
+    Value,
+    as_integer,
+    as_tensor,
+    like,
+    unsupported,
+)
 
 if TYPE_CHECKING:
     from aimc_sim.bridge.trace import Walk
 
 
-def conv2d(
-    walk: Walk, name: str, input: Any, weight: Any, bias: Any = None, stride: Any = 1,
-    padding: Any = 0, dilation: Any = 1, groups: int = 1,
-) -> Value:  # fmt: skip
-    """Convolution; its place on the crossbars belongs to the owner of the weight."""
-    owner, name, modules = _owner(name, weight)
-    where = f"layer '{name}'"
-    value = as_tensor(input, where, "Conv2d", ndim=4)
-    if groups != 1:
+def convolution(dims: int, transposed: bool = False) -> Any:
+    """Return the rule of ``F.conv1d``, ``F.conv2d`` or their transposed kind.
+
+    The place of a convolution on the crossbars belongs to the owner of its weight.
+    """
+    kind = f"Conv{'Transpose' if transposed else ''}{dims}d"
+    op = f"conv{'_transpose' if transposed else ''}{dims}d"
+
+    def rule(
+        walk: Walk, name: str, input: Any, weight: Any, bias: Any = None, stride: Any = 1,
+        padding: Any = 0, dilation: Any = 1, groups: int = 1, output_padding: Any = 0,
+    ) -> Value:  # fmt: skip
+        owner, name, modules = _owner(name, weight)
+        where = f"layer '{name}'"
+        value = as_tensor(input, where, kind, ndim=dims + 2)
+        if value.axis != 0:
+            raise unsupported(where, kind, "the batch is not the first dimension of its input")
+        arrays = weights_of(where, weight=weight, bias=bias)
+        stride, dilation = as_list(where, stride, dims), as_list(where, dilation, dims)
+        extra = as_list(where, output_padding, dims)
+        if isinstance(padding, str):
+            value, padding = _same_padding(
+                walk, name, kind, value, padding, stride, dilation, arrays["weight"].shape[2:]
+            )
+        padding = as_list(where, padding, dims)
+        digital = not walk.chosen.analog(name)
+        walk.claim(owner, name)
+        attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        if transposed:
+            attrs["output_padding"] = extra
+        if digital:
+            macs = prod(arrays["weight"].shape[1:]) // (
+                arrays["weight"].shape[1] if transposed else 1
+            )
+            attrs |= {"macs_per_output": macs}
+            attrs |= {"transposed": True} if transposed else {}
+            about = {"ndim": dims + 2, "attrs": attrs, "arrays": arrays, "modules": modules}
+            return walk.emit(name, "convolution", (value,), **about)
+        if dims == 1:
+            attrs = {key: _flat(key, part) for key, part in attrs.items()}
+            arrays["weight"] = arrays["weight"][:, :, None]
+        if groups == 1:
+            attrs.pop("groups")
+        return walk.emit(
+            name, op, (value,), ndim=dims + 2, attrs=attrs, arrays=arrays, modules=modules
+        )
+
+    def transposed_rule(
+        walk: Walk, name: str, input: Any, weight: Any, bias: Any = None, stride: Any = 1,
+        padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+    ) -> Value:  # fmt: skip
+        return rule(
+            walk, name, input, weight, bias, stride, padding, dilation, groups, output_padding
+        )
+
+    return transposed_rule if transposed else rule
+
+
+def _flat(key: str, part: Any) -> Any:
+    """Return an attribute of a line as that of maps with one row."""
+    one_row = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
+    return [one_row[key], *part] if key in one_row else part
+
+
+def _same_padding(
+    walk: Walk, name: str, kind: str, value: Value, padding: str, stride: list[int],
+    dilation: list[int], kernel: Sequence[int],
+) -> tuple[Value, Any]:  # fmt: skip
+    """Return input and padding for 'same' and 'valid'."""
+    if padding == "valid":
+        return value, 0
+    if set(stride) != {1}:
         raise unsupported(
-            where, "Conv2d", f"groups = {groups}, supported now: 1; use a full convolution "
-            f"(a grouped one leaves most of a crossbar empty)",
+            f"layer '{name}'", kind,
+            f"padding = 'same' with stride {stride}; give the padding in pixels",
         )  # fmt: skip
-    arrays = _weights(where, weight=weight, bias=bias)
-    stride, dilation = as_pair(where, stride), as_pair(where, dilation)
-    if padding == "same":
-        if stride != [1, 1]:
-            raise unsupported(
-                where,
-                "Conv2d",
-                f"padding = 'same' with stride {stride}; give the padding in pixels",
-            )
-        kernel = arrays["weight"].shape[2:]
-        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        padding = [t // 2 for t in total]
-        extra = [t % 2 for t in total]
-        if any(extra):  # torch puts the odd pixel behind; the layer's own padding is symmetric
-            value = walk.emit(
-                f"{name}.pad", "pad", (value,), ndim=4, attrs={"pad": [0, extra[1], 0, extra[0]]}
-            )
-    walk.claim(owner, name)
-    attrs = {
-        "stride": stride,
-        "padding": [0, 0] if padding == "valid" else as_pair(where, padding),
-        "dilation": dilation,
-    }
-    return walk.emit(name, "conv2d", (value,), ndim=4, attrs=attrs, arrays=arrays, modules=modules)
+    total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    extra = [t % 2 for t in total]
+    if any(extra):  # torch puts the odd pixel behind; the layer's own padding is symmetric
+        pad = [size for more in reversed(extra) for size in (0, more)]
+        value = walk.emit(f"{name}.pad", "pad", (value,), ndim=value.ndim, attrs={"pad": pad})
+    return value, [t // 2 for t in total]
 
 
 def linear(walk: Walk, name: str, input: Any, weight: Any, bias: Any = None) -> Value:
-    """Product with a matrix."""
+    """Product of the last dimension with a matrix."""
     owner, name, modules = _owner(name, weight)
     where = f"layer '{name}'"
     value = as_tensor(input, where, "Linear")
-    if value.ndim not in (None, 2):
+    if value.ndim == 4 and value.axis == 0 and walk.is_map(value):
         raise unsupported(
             where, "Linear", "its input is a feature map; flatten it first (torch.flatten(x, 1))"
         )
-    arrays = _weights(where, weight=weight, bias=bias)
+    arrays = weights_of(where, weight=weight, bias=bias)
     walk.claim(owner, name)
-    return walk.emit(name, "linear", (value,), ndim=2, arrays=arrays, modules=modules)
-
-
-def conv2d_module(walk: Walk, path: str, module: nn.Conv2d, x: Value) -> Value:
-    """Convolution as a layer."""
-    if module.padding_mode != "zeros":
+    about: dict[str, Any] = {"ndim": value.ndim, "arrays": arrays, "modules": modules}
+    if not walk.chosen.analog(name):
+        attrs = {"macs_per_output": arrays["weight"].shape[1]}
+        return walk.emit(name, "linear_digital", (value,), attrs=attrs, **about)
+    if value.axis is None:
         raise unsupported(
-            f"layer '{path}'", "Conv2d",
-            f"padding_mode = '{module.padding_mode}', supported now: 'zeros'; retrain with it",
+            where, "Linear", "it is not known which dimension of its input counts the batch; use "
+            "x.shape[0] for it in reshape and view",
+        )  # fmt: skip
+    attrs = {"axis": value.axis} if value.axis else {}
+    return walk.emit(name, "linear", (value,), attrs=attrs, **about)
+
+
+def matmul(walk: Walk, name: str, input: Any, other: Any) -> Any:
+    """``x @ W`` with a parameter is a linear layer; products of values are digital."""
+    from aimc_sim.bridge import trace_digital
+
+    if isinstance(other, Parameter) and other.tensor.ndim == 2:
+        return linear(walk, name, input, Parameter(other.path, other.tensor.T))
+    return trace_digital.matmul(walk, name, input, other)
+
+
+def convolution_module(walk: Walk, path: str, module: Any, x: Any) -> Value:
+    """Convolution as a layer."""
+    dims, transposed = len(module.kernel_size), hasattr(module, "output_padding")
+    transposed = transposed and isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d)
+    if module.padding_mode != "zeros":
+        pads = [
+            size for side in reversed(as_list(path, module.padding, dims)) for size in (side, side)
+        ]
+        x = as_tensor(x, f"layer '{path}'", type(module).__name__, ndim=dims + 2)
+        x = walk.emit(
+            f"{path}.pad", "pad", (x,), ndim=dims + 2, modules=(path,),
+            attrs={"pad": pads, "mode": module.padding_mode},
         )  # fmt: skip
     weight, bias = (Parameter(f"{path}.{key}", getattr(module, key)) for key in ("weight", "bias"))
-    return conv2d(
-        walk, path, x, weight, bias, module.stride, module.padding, module.dilation, module.groups
-    )
+    padding = module.padding if module.padding_mode == "zeros" else 0
+    geometry = {"stride": module.stride, "padding": padding, "dilation": module.dilation}
+    if transposed:
+        geometry["output_padding"] = module.output_padding
+    rule = convolution(dims, transposed)
+    return rule(walk, path, x, weight, bias, groups=module.groups, **geometry)
 
 
-def linear_module(walk: Walk, path: str, module: nn.Linear, x: Value) -> Value:
+def linear_module(walk: Walk, path: str, module: nn.Linear, x: Any) -> Value:
     """Product with a matrix as a layer."""
     weight, bias = (Parameter(f"{path}.{key}", getattr(module, key)) for key in ("weight", "bias"))
     return linear(walk, path, x, weight, bias)
@@ -100,7 +182,7 @@ def batch_norm_module(walk: Walk, path: str, module: nn.BatchNorm2d, x: Value) -
         )  # fmt: skip
     fixed = {"running_mean": module.running_mean, "running_var": module.running_var}
     learned = {"weight": module.weight, "bias": module.bias}
-    arrays = _weights(where, **{k: Parameter(k, v) for k, v in {**fixed, **learned}.items()})
+    arrays = weights_of(where, **{k: Parameter(k, v) for k, v in {**fixed, **learned}.items()})
     mean, var = (arrays[key].astype(np.float64) for key in fixed)
     if np.any(var + module.eps <= 0):
         raise unsupported(where, kind, "its running variance is negative; retrain the layer")
@@ -111,13 +193,21 @@ def batch_norm_module(walk: Walk, path: str, module: nn.BatchNorm2d, x: Value) -
     folded = {"scale": scale, "offset": offset, "mean": beta, "std": np.abs(gamma)}
     folded = {name: values.astype(np.float32) for name, values in folded.items()}
     value = as_tensor(x, where, kind)
+    if value.axis != 0:
+        raise unsupported(where, kind, "the batch is not the first dimension of its input")
+    if walk.last_is_channel(value) and value.ndim != 2:
+        if value.ndim is not None:
+            raise unsupported(
+                where, kind, "it normalises time steps behind a linear layer of sequences; use "
+                "LayerNorm, or put the channels second (transpose)",
+            )  # fmt: skip
+        value.ndim = 2
     return walk.emit(
-        path, "batch_norm", (value,), ndim=value.ndim, arrays=folded, modules=(path,),
-        size_of=value.size_of,
+        path, "batch_norm", (value,), arrays=folded, modules=(path,), **like(value)
     )  # fmt: skip
 
 
-def _weights(where: str, **parameters: Any) -> dict[str, np.ndarray]:
+def weights_of(where: str, **parameters: Any) -> dict[str, np.ndarray]:
     """Return float32 copies of the parameters that are there."""
     arrays = {}
     for key, parameter in parameters.items():
@@ -147,3 +237,10 @@ def _owner(name: str, weight: Any) -> tuple[str, str, tuple[str, ...]]:
         return name, name, (name,)
     module = weight.path.rpartition(".")[0]
     return weight.path, module or name, (module or name,)
+
+
+def as_list(where: str, value: Any, dims: int) -> list[int]:
+    """Return one whole number per dimension, from one or several."""
+    parts = list(value) if isinstance(value, Sequence) else [value]
+    parts = [as_integer(where, part) for part in parts]
+    return parts * dims if len(parts) == 1 else parts

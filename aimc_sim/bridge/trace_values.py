@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,34 +11,31 @@ import torch
 from aimc_sim.errors import UnsupportedLayerError
 
 SUPPORTED = (
-    "Conv2d, Linear, BatchNorm1d/2d, ReLU, addition, max and average pooling, flattening, "
-    "zero padding, strided slicing, Dropout, Identity"
+    "Conv1d/2d, ConvTranspose1d/2d, Linear, LSTM, GRU, RNN, MultiheadAttention, Transformer "
+    "layers, batch, layer, group and instance normalisation, activations, softmax, Embedding, "
+    "pooling, arithmetic, shape operations, Dropout"
 )
-"""Layers that the chip's program can express."""
+"""What the cores and the digital units can do, in short."""
 
 _HINTS = {
-    "replace it by ReLU and retrain": (
-        "sigmoid", "tanh", "gelu", "silu", "elu", "selu", "celu", "leakyrelu", "leaky_relu",
-        "prelu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "softplus", "mish", "clamp",
-    ),
-    "replace it by BatchNorm2d, which merges into the layer before it, and retrain": (
-        "layernorm", "layer_norm", "groupnorm", "group_norm", "instancenorm", "rmsnorm",
-    ),
-    "sequences are not mapped yet; run this part on the host": (
-        "lstm", "gru", "rnn", "embedding", "multihead", "transformer",
+    "write the sequence with nn.LSTM, nn.GRU or nn.RNN, which run any number of steps": (
+        "lstmcell", "grucell", "rnncell",
     ),
     "leave it out and apply it to the chip's output on the host": (
-        "softmax", "log_softmax", "logsoftmax", "argmax",
+        "argmax", "argmin", "topk", "sort", "multinomial", "nonzero",
     ),
-    "write it as Conv2d with a kernel of height 1": ("conv1d",),
-    "replace it by padding and Conv2d, or run it on the host": (
-        "convtranspose", "conv_transpose",
-    ),
-    "join values by torch.cat along dimension 1, or run this part on the host": (
-        "cat", "concat", "stack", "hstack",
+    "three-dimensional maps have no counterpart; write it with two dimensions": (
+        "conv3d", "convtranspose3d", "conv_transpose3d",
     ),
 }  # fmt: skip
 """What would help, and the beginnings of the names that it helps with."""
+
+
+_DIMENSIONS = {
+    2: ("batch", "features"),
+    3: ("batch", "channels", "columns"),
+    4: ("batch", "channels", "rows", "columns"),
+}
 
 
 @dataclass(eq=False)
@@ -47,7 +44,8 @@ class Value:
 
     ``ndim`` counts the batch dimension (None: unknown); ``memory`` is shared by values whose
     tensors share memory; ``size_of`` names a value of the same sizes; ``stale`` marks a view
-    whose memory was changed since.
+    whose memory was changed since; ``axis`` is the dimension that counts the batch (None: there
+    is none, or it was lost track of).
     """
 
     name: str
@@ -55,6 +53,7 @@ class Value:
     memory: object
     size_of: str
     stale: bool = False
+    axis: int | None = 0
 
     def __repr__(self) -> str:
         return f"tensor '{self.name}'"
@@ -74,6 +73,51 @@ class Size:
 
     size_of: str
     dims: tuple[int, ...]
+
+    @property
+    def tree(self) -> Any:
+        """The size as an attribute of a digital step."""
+        parts = [{"size": [self.size_of, dim]} for dim in self.dims]
+        return (
+            parts[0]
+            if len(parts) == 1
+            else {"*": [parts[0], Size(self.size_of, self.dims[1:]).tree]}
+        )
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A number computed from sizes, as an attribute of a digital step."""
+
+    tree: Any
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What ``chunk``, ``split`` and ``unbind`` return: cut out when one is asked for."""
+
+    value: Value
+    cut: Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A packed sequence: padded values, their lengths, and how they lie."""
+
+    value: Value
+    lengths: Value
+    batch_first: bool
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A result that is not computed; whoever reads it gets the reason."""
+
+    reason: str
+
+
+class BatchAxisError(UnsupportedLayerError):
+    """A layer expects the batch along another dimension than the network's input has it."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +154,8 @@ def unsupported(where: str, kind: str, reason: str | None = None) -> Unsupported
 
 def as_tensor(value: Any, where: str, kind: str, ndim: int | None = None) -> Value:
     """Return `value` if it is a tensor of the graph, of `ndim` dimensions if that is given."""
+    if isinstance(value, Missing):
+        raise unsupported(where, kind, value.reason)
     if not isinstance(value, Value):
         what = f"parameter '{value.path}'" if isinstance(value, Parameter) else f"{value!r}"
         raise unsupported(
@@ -119,11 +165,22 @@ def as_tensor(value: Any, where: str, kind: str, ndim: int | None = None) -> Val
     if ndim is not None and value.ndim is not None and value.ndim != ndim:
         raise unsupported(
             where, kind, f"its input has {value.ndim} dimensions, expected {ndim} "
-            f"(batch, channels, rows, columns)",
+            f"({', '.join(_DIMENSIONS.get(ndim, ('batch', '...')))})",
         )  # fmt: skip
     if value.ndim is None:
         value.ndim = ndim
     return value
+
+
+def like(value: Value) -> dict[str, Any]:
+    """Return what a result of the same sizes inherits."""
+    return {"ndim": value.ndim, "size_of": value.size_of, "axis": value.axis}
+
+
+def as_dim(where: str, value: Value, dim: Any) -> int:
+    """Return a dimension counted from the front where the number of dimensions is known."""
+    dim = as_integer(where, dim)
+    return dim + value.ndim if dim < 0 and value.ndim is not None else dim
 
 
 def as_pair(where: str, value: Any) -> list[int]:

@@ -240,6 +240,23 @@ def lstm_step(codes: np.ndarray, cell: np.ndarray, registers: Registers, spec: G
     return Step(sent, cell, saturated)
 
 
+def lstm_passes(codes: np.ndarray, cell: np.ndarray, registers: Registers, spec: GdpuSpec) -> Step:
+    """Return :func:`lstm_step` for any number of hidden units: in several passes if need be.
+
+    The chip's slices hold the cell states of 512 units; for more, states have to be kept
+    elsewhere between passes, which the paper does not describe.
+    """
+    parts = [
+        lstm_step(codes[:, 4 * start : 4 * (start + spec.hidden)], own, registers, spec)
+        for start in range(0, cell.shape[1], spec.hidden)
+        for own in [cell[:, start : start + spec.hidden]]
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    joined = (np.concatenate([getattr(p, key) for p in parts], 1) for key in ("codes", "cell"))
+    return Step(*joined, sum(part.saturated for part in parts))
+
+
 def cycles(hidden: int, spec: GdpuSpec) -> int:
     """Return the clocks between first and last output, for units spread evenly over slices.
 

@@ -6,7 +6,9 @@ whose name is the step's own. Values are batches of feature maps or vectors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -57,11 +59,16 @@ class AnalogLayer:
     ``y = relu?(scale * (x @ weight) + offset [+ residual])``, per output channel, where scale
     and offset hold bias and batch normalisation. Rows of ``weight`` run over (input channel,
     kernel row, kernel column) as in ``torch.nn.functional.unfold``; a linear layer is a
-    1x1 kernel.
+    1x1 kernel on the last dimension, a one-dimensional convolution has one kernel row.
+
+    With ``groups`` > 1 channels are in groups that do not mix: the weight matrix is block
+    diagonal, and crossbars hold pieces of the diagonal. ``axis`` is the dimension of source and
+    output that counts the inputs of a batch. A layer with a ``loop`` runs once per time step,
+    inside the recurrent step of that name, whose outputs it reads.
     """
 
     name: str
-    kind: str  # "conv2d" | "linear"
+    kind: str  # "conv2d" | "conv1d" | "linear"
     source: str
     weight: np.ndarray  # (rows, cols) float32
     scale: np.ndarray  # (cols,) float32
@@ -76,7 +83,10 @@ class AnalogLayer:
     folded: tuple[str, ...] = ()  # torch modules merged into the epilogue
     norm: np.ndarray | None = None  # (2, cols) mean and spread that batch norm gives its outputs
     patch: int = 1  # output pixels per MVM and direction, see mapping.replicate
-    patch_macs: int | None = None  # without the zeros that a patch adds to the weights
+    patch_macs: int | None = None  # without the zeros that patches or groups add to the weights
+    groups: int = 1
+    axis: int = 0
+    loop: str | None = None
 
     def check_patch(self, rows: int, cols: int) -> None:
         """Raise ValueError if patches do not cover the output for input maps of this size."""
@@ -112,16 +122,20 @@ class AnalogLayer:
 
 @dataclass(frozen=True)
 class DigitalStep:
-    """An operation of the digital units: pooling, addition, shortcut padding, ReLU, ...
+    """An operation of the digital units: pooling, addition, normalisation, softmax, ...
 
-    ``attrs`` holds plain JSON values; the operations are listed in
-    :mod:`aimc_sim.bridge.digital`.
+    ``attrs`` holds plain JSON values, ``arrays`` what the operation has learned; the operations
+    are listed in :mod:`aimc_sim.chip.operations`. ``modules`` are the torch modules behind it.
+    A recurrent step ("lstm", "gru", "rnn") writes ``NAME.h`` and ``NAME.c`` beside its outputs:
+    hidden and cell state after the last time step.
     """
 
     name: str
     op: str
     sources: tuple[str, ...]
     attrs: dict = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,15 +164,53 @@ class Transfer:
         return HOST in self.route
 
 
+def leaves(results: Any) -> list[tuple[str, int]]:
+    """Return (value, axis) of every leaf of a tree of results, from left to right."""
+    kind, content, *axis = results
+    if kind == "value":
+        return [(content, axis[0])]
+    parts = content.values() if kind == "dict" else content
+    return [leaf for part in parts for leaf in leaves(part)]
+
+
+def with_names(results: Any, rename: Callable[[str], str]) -> Any:
+    """Return a tree of results with other names of values."""
+    kind, content, *axis = results
+    if kind == "value":
+        return [kind, rename(content), *axis]
+    if kind == "dict":
+        return [kind, {key: with_names(part, rename) for key, part in content.items()}]
+    return [kind, [with_names(part, rename) for part in content]]
+
+
 @dataclass(frozen=True)
 class ChipImage:
-    """A network placed on the cores of a chip."""
+    """A network placed on the cores of a chip.
+
+    ``input`` is the first of ``inputs``; ``output`` the first value in ``results``, a tree of
+    ``["tuple" or "list", [trees]]``, ``["dict", {key: tree}]`` and leaves
+    ``["value", name, axis]``, where axis is the dimension that counts the batch.
+    """
 
     input: str
     output: str
     steps: tuple[AnalogLayer | DigitalStep, ...]
     transfers: tuple[Transfer, ...]
     cores_available: int
+    inputs: tuple[str, ...] = ()
+    axis: int = 0  # dimension of the inputs that counts the batch
+    results: Any = None
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            object.__setattr__(self, "inputs", (self.input,))
+        if self.results is None:
+            object.__setattr__(self, "results", ["value", self.output, 0])
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the network has state that goes from one time step to the next."""
+        return any(layer.loop is not None for layer in self.layers)
 
     @property
     def layers(self) -> tuple[AnalogLayer, ...]:

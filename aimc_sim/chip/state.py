@@ -45,13 +45,19 @@ class ChipState:
     """A programmed chip: one :class:`~aimc_sim.core.tile.TileState` per core in use.
 
     ``programmed_at_seconds`` is the moment of the last programming on the chip's clock, which
-    starts with the first one; ``cycle`` counts programmings from 0.
+    starts with the first one; ``cycle`` counts programmings from 0. ``layer_of`` names the layer
+    of every tile, whose specification may be its own.
     """
 
     seed: int
     tiles: Mapping[int, tile.TileState]
     programmed_at_seconds: float = 0.0
     cycle: int = 0
+    layer_of: Mapping[int, str] = field(default_factory=dict)
+
+    def spec_of(self, core: int, spec: ChipSpec) -> ChipSpec:
+        """Return the specification of a tile's core."""
+        return spec.for_layer(self.layer_of[core]) if spec.layers else spec
 
     def report(self) -> ProgrammingReport:
         """Return what programming all cores took, one after the other."""
@@ -108,22 +114,24 @@ def program(
     """
     tiles = {}
     for layer in image.layers:
+        own = spec.for_layer(layer.name)
         for block in layer.blocks:
             weight = layer.weight[
                 block.row_start : block.row_stop, block.col_start : block.col_stop
             ]
             tiles[block.tile] = programming.program(
-                weight, spec.core, core_key(seed, block.tile), cycle,
+                weight, own.core, core_key(seed, block.tile), cycle,
                 None if ranges is None else ranges.g_max_siemens.get(link_name(block)),
             )  # fmt: skip
-    return ChipState(seed, tiles, at_seconds, cycle)
+    layer_of = {block.tile: block.layer for block in image.blocks}
+    return ChipState(seed, tiles, at_seconds, cycle, layer_of)
 
 
 def look(state: ChipState, spec: ChipSpec, t_seconds: float) -> dict[int, tile.TileNow]:
     """Return every crossbar in use, by core, at a moment of the chip's clock."""
     age = state.age(t_seconds)
     return {
-        core: tile.at(programmed, spec.core, age, state.key(core))
+        core: tile.at(programmed, state.spec_of(core, spec).core, age, state.key(core))
         for core, programmed in state.tiles.items()
     }
 
@@ -133,6 +141,8 @@ def compensation_reads(
 ) -> dict[int, np.ndarray]:
     """Return what the drift-compensation reads of every core give, (C,) float64 by core."""
     return {
-        core: compensation.mean_magnitude(crossbar, spec, t_seconds, state.key(core))
+        core: compensation.mean_magnitude(
+            crossbar, state.spec_of(core, spec), t_seconds, state.key(core)
+        )
         for core, crossbar in now.items()
     }

@@ -20,8 +20,8 @@ flow, exactly), and for the pipeline :mod:`shapes`, :mod:`control` (which data w
 
 from __future__ import annotations
 
-from aimc_sim.chip.image import ChipImage
-from aimc_sim.mapping.graph import Network, Node
+from aimc_sim.chip.image import ChipImage, leaves
+from aimc_sim.mapping.graph import ANALOG, Network, Node
 from aimc_sim.mapping.lower import lower
 from aimc_sim.mapping.place import place
 from aimc_sim.mapping.replicate import replicate
@@ -56,19 +56,22 @@ def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
     ValueError
         If the network has no convolution or linear layer.
     """
-    steps, output = lower(network)
+    steps, results = lower(network)
     if spec.mapping.replicate:
-        steps, output = replicate(steps, output, spec.mapping.replicate)
-    if not any(node.op in ("conv2d", "linear") for node in network.nodes):
+        steps, results = replicate(steps, results, spec.mapping.replicate)
+    if not any(node.op in ANALOG for node in network.nodes):
         raise ValueError(
-            "the network has no Conv2d and no Linear layer, so nothing would run on the chip; "
-            "expected at least one"
+            "the network has no convolution, linear or recurrent layer, so nothing would run on "
+            "the cores; expected at least one"
         )
     steps, paths = place(split(steps, spec), spec)
     return ChipImage(
         input=network.input,
-        output=output,
+        output=leaves(results)[0][0],
         steps=steps,
         transfers=route(steps, spec, paths),
         cores_available=spec.cores,
+        inputs=network.inputs,
+        axis=network.axis,
+        results=results,
     )

@@ -7,8 +7,16 @@ numpy, attributes are plain JSON values, so that a graph can come from any frame
 operation           arrays; attributes
 ==================  =======================================================================
 input               the batch that enters the chip
-conv2d              weight (out, in, kh, kw), bias? (out,); stride, padding, dilation
-linear              weight (out, in), bias? (out,)
+conv2d              weight (out, in / groups, kh, kw), bias? (out,); stride, padding, dilation,
+                    groups?, axis?
+conv1d              the same with kh = 1 and pairs that begin with 1, 0, 1, for (N, C, L)
+conv_transpose2d    weight (in, out / groups, kh, kw), bias?; the same, output_padding
+conv_transpose1d    likewise
+linear              weight (out, in), bias? (out,); axis?
+lstm, gru, rnn      weight_ih, weight_hh, bias_ih?, bias_hh?, weight_hr?; reverse, function, axis,
+                    initial (values given for hidden and cell state), lengths (whether the last
+                    value read holds them), layers: names of its matrices; writes NAME,
+                    NAME.h and NAME.c
 batch_norm          scale (channels,), offset (channels,): y = scale x + offset;
                     mean, std (channels,), optional: of y during training
 relu, add           --
@@ -21,7 +29,9 @@ subsample           slices: [start, stop, step] of each dimension, the batch one
 pad                 pad: pairs (before, after) from the last dimension backwards, with zeros
 ==================  =======================================================================
 
-Two-dimensional attributes are lists [rows, columns] in pixels of the feature map.
+Two-dimensional attributes are lists [rows, columns] in pixels of the feature map; ``axis`` is the
+dimension that counts the batch, 0 if absent. Every other operation of
+:mod:`aimc_sim.chip.operations` may stand in a graph as well, with its attributes and arrays.
 """
 
 from __future__ import annotations
@@ -32,37 +42,50 @@ from typing import Any
 
 import numpy as np
 
+from aimc_sim.chip.image import leaves
+from aimc_sim.chip.operations import OPERATIONS as DIGITAL
+from aimc_sim.chip.operations import RECURRENT
+
+_MATRICES = ({"weight"}, {"bias"})
+_GATES = ({"weight_ih", "weight_hh"}, {"bias_ih", "bias_hh", "weight_hr"})
 _ARRAYS = {
-    "conv2d": ({"weight"}, {"bias"}),
-    "linear": ({"weight"}, {"bias"}),
+    "conv2d": _MATRICES,
+    "conv1d": _MATRICES,
+    "conv_transpose2d": _MATRICES,
+    "conv_transpose1d": _MATRICES,
+    "linear": _MATRICES,
     "batch_norm": ({"scale", "offset"}, {"mean", "std"}),
+    **dict.fromkeys(RECURRENT, _GATES),
 }
-_WEIGHT_NDIM = {"conv2d": 4, "linear": 2}
+_WEIGHT_NDIM = {
+    "conv2d": 4, "conv1d": 4, "conv_transpose2d": 4, "conv_transpose1d": 4, "linear": 2,
+}  # fmt: skip
+_GEOMETRY = {"stride", "padding", "dilation"}
 _ATTRS = {
-    "conv2d": {"stride", "padding", "dilation"},
+    "conv2d": _GEOMETRY,
+    "conv1d": _GEOMETRY,
+    "conv_transpose2d": _GEOMETRY | {"output_padding"},
+    "conv_transpose1d": _GEOMETRY | {"output_padding"},
+    **{op: {"reverse", "layers"} for op in RECURRENT},
     "max_pool2d": {"kernel_size", "stride", "padding", "dilation", "ceil_mode"},
     "avg_pool2d": {"kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"},
     "subsample": {"slices"},
     "pad": {"pad"},
     "concat": {"dim"},
 }
-_INPUTS = {"input": 0, "add": 2}
+_ARITY = {
+    "input": (0, 0), "add": (2, 2), "concat": (2, 1000), "batch_norm": (1, 1),
+    **dict.fromkeys(_WEIGHT_NDIM, (1, 1)),
+    **dict.fromkeys(("relu", "max_pool2d", "avg_pool2d", "global_avg_pool", "flatten"), (1, 1)),
+    **dict.fromkeys(("subsample", "pad"), (1, 1)),
+    **dict.fromkeys(RECURRENT, (1, 4)),
+}  # fmt: skip
+"""Fewest and most values read."""
 
-OPERATIONS = (
-    "input",
-    "conv2d",
-    "linear",
-    "batch_norm",
-    "relu",
-    "add",
-    "concat",
-    "max_pool2d",
-    "avg_pool2d",
-    "global_avg_pool",
-    "flatten",
-    "subsample",
-    "pad",
-)
+ANALOG = frozenset({*_WEIGHT_NDIM, *RECURRENT})
+"""Operations whose weights go on crossbars."""
+
+OPERATIONS = frozenset({"input", "batch_norm", *ANALOG, *DIGITAL})
 """Every operation that a graph may hold."""
 
 
@@ -102,11 +125,15 @@ class Node:
     def __post_init__(self) -> None:
         where = f"node '{self.name}'"
         if self.op not in OPERATIONS:
-            raise ValueError(f"{where}: unknown operation '{self.op}'; known: {OPERATIONS}")
-        arity = max(2, len(self.inputs)) if self.op == "concat" else _INPUTS.get(self.op, 1)
-        if len(self.inputs) != arity:
-            raise ValueError(f"{where} ({self.op}) reads {self.inputs}, expected {arity} values")
-        required, optional = _ARRAYS.get(self.op, (set(), set()))
+            raise ValueError(
+                f"{where}: unknown operation '{self.op}'; known: {', '.join(sorted(OPERATIONS))}"
+            )
+        arity = _ARITY.get(self.op, (0, 1000))
+        if not arity[0] <= len(self.inputs) <= arity[1]:
+            raise ValueError(
+                f"{where} ({self.op}) reads {self.inputs}, expected {arity[0]} to {arity[1]} values"
+            )
+        required, optional = _ARRAYS.get(self.op, (set(), set(self.arrays)))
         if not required <= set(self.arrays) <= required | optional:
             raise ValueError(
                 f"{where} ({self.op}) has arrays {sorted(self.arrays)}, expected "
@@ -121,30 +148,47 @@ class Node:
 
     def _check_array(self, key: str, array: np.ndarray) -> None:
         where = f"layer '{self.name}': {key}"
-        ndim = _WEIGHT_NDIM[self.op] if key == "weight" else 1
+        ndim = _WEIGHT_NDIM.get(self.op, array.ndim) if key == "weight" else 1
+        if self.op not in _ARRAYS or self.op in RECURRENT:
+            ndim = array.ndim
         if array.ndim != ndim or 0 in array.shape:
             raise ValueError(f"{where} has shape {array.shape}, expected {ndim} sizes above zero")
-        bad = int(np.count_nonzero(~np.isfinite(array)))
+        bad = 0 if self.op == "constant" else int(np.count_nonzero(~np.isfinite(array)))
         if bad:
             raise ValueError(
                 f"{where} holds {bad} values of {array.size} that are NaN or infinite; "
                 f"repair the trained model before mapping it"
             )
+        if self.op not in _ARRAYS or self.op in RECURRENT:
+            return
         channels = self.arrays["weight" if self.op in _WEIGHT_NDIM else "scale"].shape[0]
-        if array.shape[0] != channels:
+        if self.op.startswith("conv_transpose"):
+            channels = self.arrays["weight"].shape[1] * int(self.attrs.get("groups", 1))
+        if key != "weight" and array.shape[0] != channels:
             raise ValueError(f"{where} has {array.shape[0]} entries for {channels} channels")
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Names of the values written: the node's own, and the states of a recurrent one."""
+        if self.op in RECURRENT:
+            return self.name, f"{self.name}.h", f"{self.name}.c"
+        return (self.name,)
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network with one input and one output.
+    """A network.
 
     Parameters
     ----------
     nodes : tuple of Node
         In execution order: a node reads only values written before it.
     input, output : str
-        Names of the value that enters and of the value that leaves.
+        Names of the (first) value that enters and of the (first) value that leaves.
+    axis : int
+        Dimension of the inputs that counts the batch.
+    results : tree, optional
+        All that leaves, see :class:`aimc_sim.chip.image.ChipImage`.
 
     Raises
     ------
@@ -156,8 +200,12 @@ class Network:
     nodes: tuple[Node, ...]
     input: str
     output: str
+    axis: int = 0
+    results: Any = None
 
     def __post_init__(self) -> None:
+        if self.results is None:
+            object.__setattr__(self, "results", ["value", self.output, 0])
         written: set[str] = set()
         for node in self.nodes:
             if node.name in written:
@@ -168,18 +216,26 @@ class Network:
                         f"node '{node.name}' reads '{name}', which no earlier node writes; "
                         f"put the nodes in execution order"
                     )
-            written.add(node.name)
-        inputs = [node.name for node in self.nodes if node.op == "input"]
-        if inputs != [self.input]:
-            raise ValueError(f"the network has the inputs {inputs}, expected only '{self.input}'")
-        if self.output not in written:
-            raise ValueError(f"the output '{self.output}' is written by no node")
+            written.update(node.values)
+        if self.inputs[:1] != (self.input,):
+            raise ValueError(
+                f"the network has the inputs {list(self.inputs)}, expected '{self.input}' first"
+            )
+        missing = [name for name, _ in leaves(self.results) if name not in written]
+        if missing or self.output not in written:
+            raise ValueError(f"the output '{(missing or [self.output])[0]}' is written by no node")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the values that enter."""
+        return tuple(node.name for node in self.nodes if node.op == "input")
 
     def readers(self) -> dict[str, int]:
-        """Return how often each value is read, the network's output being one reading."""
-        counts = {node.name: 0 for node in self.nodes}
+        """Return how often each value is read, leaving the network being one reading."""
+        counts = {name: 0 for node in self.nodes for name in node.values}
         for node in self.nodes:
             for name in node.inputs:
                 counts[name] += 1
-        counts[self.output] += 1
+        for name, _ in leaves(self.results):
+            counts[name] += 1
         return counts

@@ -8,17 +8,21 @@ between them; everything else becomes a :class:`DigitalStep`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from aimc_sim.chip.image import AnalogLayer, DigitalStep
+from aimc_sim.chip.image import AnalogLayer, DigitalStep, with_names
+from aimc_sim.chip.operations import OPERATIONS, RECURRENT
 from aimc_sim.mapping.graph import Network, Node
+from aimc_sim.mapping.matrices import crossbar_matrix, transposed_as_convolution
 
 Step = AnalogLayer | DigitalStep
 
 
-def lower(network: Network) -> tuple[tuple[Step, ...], str]:
+def lower(network: Network) -> tuple[tuple[Step, ...], Any]:
     """Turn a graph into the chip's steps, with blocks still missing.
 
     Parameters
@@ -31,28 +35,39 @@ def lower(network: Network) -> tuple[tuple[Step, ...], str]:
     steps : tuple of AnalogLayer or DigitalStep
         In execution order. A merged layer keeps its own name; an addition that was merged
         moves the layer to the place of the addition, where its residual is available.
-    output : str
-        Name of the value that leaves the chip.
+    results : tree
+        What leaves the chip, see :class:`aimc_sim.chip.image.ChipImage`.
     """
     lowering = _Lowering(network.readers())
     for node in network.nodes:
         if node.op != "input":
             lowering.visit(node)
-    return tuple(lowering.steps.values()), lowering.renamed.get(network.output, network.output)
+    renamed = lowering.renamed
+    return lowering.finished(), with_names(network.results, lambda name: renamed.get(name, name))
 
 
 class _Lowering:
-    """Steps so far (in order), the readers of each graph value, and merged values' names."""
+    """Steps so far (in order), the readers of each graph value, and merged values' names.
+
+    ``expanded`` holds, by the step that ends it, the analog layer of a transposed convolution;
+    ``floating`` the values that are not integer codes.
+    """
 
     def __init__(self, readers: dict[str, int]) -> None:
         self.readers = readers
         self.steps: dict[str, Step] = {}
         self.renamed: dict[str, str] = {}
+        self.expanded: dict[str, str] = {}
+        self.floating: set[str] = set()
 
     def visit(self, node: Node) -> None:
         sources = tuple(self.renamed.get(name, name) for name in node.inputs)
-        if node.op in ("conv2d", "linear"):
+        if node.op in ("conv2d", "conv1d", "linear"):
             self.steps[node.name] = analog_layer(node, sources[0])
+        elif node.op.startswith("conv_transpose"):
+            self._transposed(node, sources[0])
+        elif node.op in RECURRENT:
+            self._recurrent(node, sources)
         elif node.op == "batch_norm":
             self._batch_norm(node, sources[0])
         elif node.op == "relu":
@@ -60,18 +75,37 @@ class _Lowering:
         elif node.op == "add":
             self._add(node, sources)
         else:
-            self.steps[node.name] = DigitalStep(node.name, node.op, sources, dict(node.attrs))
+            self._digital(node.name, node.op, sources, dict(node.attrs), node)
+
+    def finished(self) -> tuple[Step, ...]:
+        """Return the steps; sizes of merged values are looked up under their last names."""
+        return tuple(
+            replace(step, attrs=_with_sizes(step.attrs, self.renamed))
+            if isinstance(step, DigitalStep)
+            else step
+            for step in self.steps.values()
+        )
+
+    def _digital(
+        self, name: str, op: str, sources: tuple[str, ...], attrs: dict, node: Node
+    ) -> None:
+        arrays = dict(node.arrays) if op == node.op else {}
+        self.steps[name] = DigitalStep(name, op, sources, attrs, arrays, node.modules)
+        kind = OPERATIONS[op].kind
+        if kind in ("float", "exact") or not self.floating.isdisjoint(sources):
+            self.floating.add(name)
 
     def _open_layer(self, value: str, name: str) -> AnalogLayer | None:
         """Return the layer behind `name` if only this reader of graph value `value` sees it."""
-        step = self.steps.get(name)
+        step = self.steps.get(self.expanded.get(name, name))
         if isinstance(step, AnalogLayer) and not step.relu and self.readers[value] == 1:
             return step
         return None
 
     def _merge(self, node: Node, layer: AnalogLayer, **changes: object) -> None:
         self.steps[layer.name] = replace(layer, folded=layer.folded + node.modules, **changes)
-        self.renamed[node.name] = layer.name
+        ends = {start: end for end, start in self.expanded.items()}
+        self.renamed[node.name] = ends.get(layer.name, layer.name)
 
     def _batch_norm(self, node: Node, source: str) -> None:
         scale, offset = (node.arrays[key].astype(np.float64) for key in ("scale", "offset"))
@@ -82,8 +116,10 @@ class _Lowering:
                 "scale": node.arrays["scale"].tolist(),
                 "offset": node.arrays["offset"].tolist(),
             }
-            self.steps[node.name] = DigitalStep(node.name, "affine", (source,), attrs)
+            self._digital(node.name, "affine", (source,), attrs, node)
             return
+        copies = layer.scale.size // scale.size if source in self.expanded else 1
+        scale, offset = np.repeat(scale, copies), np.repeat(offset, copies)
         if scale.shape != layer.scale.shape:
             raise ValueError(
                 f"layer '{node.name}' normalises {scale.size} channels, but '{layer.name}' "
@@ -94,7 +130,9 @@ class _Lowering:
             layer,
             scale=(scale * layer.scale).astype(np.float32),
             offset=(scale * layer.offset + offset).astype(np.float32),
-            norm=np.stack([node.arrays["mean"], node.arrays["std"]]).astype(np.float32)
+            norm=np.repeat(
+                np.stack([node.arrays["mean"], node.arrays["std"]]), copies, axis=1
+            ).astype(np.float32)
             if "mean" in node.arrays
             else None,
         )
@@ -102,7 +140,7 @@ class _Lowering:
     def _relu(self, node: Node, source: str) -> None:
         layer = self._open_layer(node.inputs[0], source)
         if layer is None:
-            self.steps[node.name] = DigitalStep(node.name, "relu", (source,))
+            self._digital(node.name, "relu", (source,), {}, node)
         else:
             self._merge(node, layer, relu=True)
 
@@ -111,24 +149,107 @@ class _Lowering:
         choices = [
             (order[source], i)
             for i, (value, source) in enumerate(zip(node.inputs, sources, strict=True))
-            if (layer := self._open_layer(value, source)) is not None and layer.residual is None
+            if (layer := self._open_layer(value, source)) is not None
+            and layer.residual is None
+            and source not in self.expanded
+            and sources[1 - i] not in self.floating
+            and node.attrs.get("merge", True)
         ]
         if not choices:
-            self.steps[node.name] = DigitalStep(node.name, "add", sources)
+            self._digital(node.name, "add", sources, {}, node)
             return
         _, chosen = max(choices)
         layer = self.steps.pop(sources[chosen])  # re-inserted last: its residual is ready there
         assert isinstance(layer, AnalogLayer)
         self._merge(node, layer, residual=sources[1 - chosen])
 
+    def _transposed(self, node: Node, source: str) -> None:
+        """A convolution that computes all pixels of a stride at once, put in order and cropped."""
+        convolution, factor, crop = transposed_as_convolution(node)
+        last = node.name
+        self.steps[last] = analog_layer(convolution, source)
+        flat = convolution.op == "conv1d"
+        if flat:
+            self._digital(f"{node.name}.map", "unsqueeze", (last,), {"args": [_SOURCE, 2]}, node)
+            last = f"{node.name}.map"
+        if factor != [1, 1]:
+            self._digital(f"{node.name}.pixels", "pixel_shuffle", (last,), {"factor": factor}, node)
+            last = f"{node.name}.pixels"
+        if crop != [[None, None, 1], [None, None, 1]]:
+            slices = [[None, None, None], [None, None, None], *crop]
+            self._digital(f"{node.name}.crop", "subsample", (last,), {"slices": slices}, node)
+            last = f"{node.name}.crop"
+        if flat:
+            self._digital(f"{node.name}.line", "squeeze", (last,), {"args": [_SOURCE, 2]}, node)
+            last = f"{node.name}.line"
+        if last != node.name:
+            self.expanded[last] = node.name
+        self.renamed[node.name] = last
+
+    def _recurrent(self, node: Node, sources: tuple[str, ...]) -> None:
+        """Input matrix for all time steps; hidden matrix (and projection) inside the step.
+
+        The hidden matrix of an LSTM adds what the input matrix gave, which reaches it by link;
+        a GRU multiplies one by a gate before the sum, so its two products meet in the digital
+        unit.
+        """
+        names, arrays, axis = node.attrs["layers"], node.arrays, int(node.attrs.get("axis", 0))
+        zero = np.zeros(len(arrays["weight_ih"]), np.float32)
+        bias_ih, bias_hh = (arrays.get(key, zero) for key in ("bias_ih", "bias_hh"))
+        joined = node.op != "gru"
+        if joined:
+            bias_ih, bias_hh = zero, bias_ih + bias_hh
+
+        def layer(key: str, source: str, bias: np.ndarray | None, **more: object) -> AnalogLayer:
+            name = names[key]
+            matrix = {"weight": arrays[f"weight_{key}"]}
+            if bias is not None:
+                matrix["bias"] = bias
+            return replace(
+                analog_layer(Node(name, "linear", (source,), {}, matrix, node.modules), source),
+                **more,
+            )  # fmt: skip
+
+        first = layer("ih", sources[0], bias_ih, axis=axis)
+        hidden = layer(
+            "hh", node.name, bias_hh, loop=node.name, residual=first.name if joined else None
+        )
+        self.steps[first.name], self.steps[hidden.name] = first, hidden
+        attrs = {**node.attrs, "hidden": len(arrays["weight_hh"]) // GATES[node.op]}
+        if "weight_hr" in arrays:
+            projection = layer("hr", f"{node.name}.raw", None, loop=node.name)
+            self.steps[projection.name] = projection
+        self.steps[node.name] = DigitalStep(
+            node.name, node.op, (first.name, *sources[1:]), attrs, {}, node.modules
+        )
+        self.floating.add(f"{node.name}.c")
+
+
+_SOURCE = {"value": 0}
+
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+"""Rows of the hidden matrix per hidden unit."""
+
+
+def _with_sizes(tree: Any, renamed: Mapping[str, str]) -> Any:
+    """Return attributes in which sizes are those of the values' last names."""
+    if isinstance(tree, list):
+        return [_with_sizes(part, renamed) for part in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if set(tree) == {"size"}:
+        name, dim = tree["size"]
+        return {"size": [renamed.get(name, name), dim]}
+    return {key: _with_sizes(part, renamed) for key, part in tree.items()}
+
 
 def analog_layer(node: Node, source: str) -> AnalogLayer:
-    """Return the analog layer of a conv2d or linear node, without blocks.
+    """Return the analog layer of a convolution or linear node, without blocks.
 
     Parameters
     ----------
     node : Node
-        With weight (out, in, kh, kw) or (out, in), dimensionless.
+        With weight (out, in / groups, kh, kw) or (out, in), dimensionless.
     source : str
         Name of the value read.
 
@@ -137,19 +258,22 @@ def analog_layer(node: Node, source: str) -> AnalogLayer:
     AnalogLayer
         Weight (in * kh * kw, out), scale one, offset the bias or zero.
     """
-    weight = node.arrays["weight"]
+    weight, groups = node.arrays["weight"], int(node.attrs.get("groups", 1))
     outputs = weight.shape[0]
     geometry = {}
-    if node.op == "conv2d":
+    if node.op != "linear":
         geometry = {key: tuple(node.attrs[key]) for key in ("stride", "padding", "dilation")}
         geometry["kernel_size"] = weight.shape[2:]
     return AnalogLayer(
         name=node.name,
         kind=node.op,
         source=source,
-        weight=np.ascontiguousarray(weight.reshape(outputs, -1).T, dtype=np.float32),
+        weight=crossbar_matrix(weight, groups),
         scale=np.ones(outputs, np.float32),
         offset=node.arrays.get("bias", np.zeros(outputs)).astype(np.float32),
         relu=False,
+        groups=groups,
+        axis=int(node.attrs.get("axis", 0)),
+        patch_macs=weight.size if groups > 1 else None,
         **geometry,
     )

@@ -13,30 +13,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 
-from aimc_sim.chip.image import AnalogLayer, DigitalStep
+from aimc_sim.chip.image import AnalogLayer, DigitalStep, with_names
 from aimc_sim.mapping.lower import Step
 
 
 def replicate(
-    steps: Sequence[Step], output: str, patches: Sequence[tuple[str, int]]
-) -> tuple[tuple[Step, ...], str]:
+    steps: Sequence[Step], results: Any, patches: Sequence[tuple[str, int]]
+) -> tuple[tuple[Step, ...], Any]:
     """Rewrite the convolutions that match a pattern.
 
     Parameters
     ----------
     steps : sequence of AnalogLayer or DigitalStep
         From :func:`aimc_sim.mapping.lower.lower`.
-    output : str
-        Name of the value that leaves the chip.
+    results : tree
+        What leaves the chip, see :class:`aimc_sim.chip.image.ChipImage`.
     patches : sequence of (pattern, n)
         Shell patterns of layer names; the last one that matches a layer counts.
 
     Returns
     -------
-    steps, output
+    steps, results
         As given, with every patch layer followed by a step that puts its pixels in order.
 
     Raises
@@ -44,7 +45,7 @@ def replicate(
     ValueError
         If a pattern matches no convolution.
     """
-    convolutions = [s.name for s in steps if isinstance(s, AnalogLayer) and s.kind == "conv2d"]
+    convolutions = [s.name for s in steps if _can_patch(s)]
     for pattern, _ in patches:
         if not any(fnmatchcase(name, pattern) for name in convolutions):
             raise ValueError(
@@ -69,7 +70,7 @@ def replicate(
         whole = DigitalStep(f"{step.name}.pixels", "pixel_shuffle", (step.name,), {"factor": n})
         done.append(whole)
         renamed[step.name] = whole.name
-    return tuple(done), renamed.get(output, output)
+    return tuple(done), with_names(results, lambda name: renamed.get(name, name))
 
 
 def patch_layer(layer: AnalogLayer, n: int) -> AnalogLayer:
@@ -118,8 +119,12 @@ def patch_layer(layer: AnalogLayer, n: int) -> AnalogLayer:
     )
 
 
+def _can_patch(step: Step) -> bool:
+    return isinstance(step, AnalogLayer) and step.kind == "conv2d" and step.groups == 1
+
+
 def _patch(step: Step, patches: Sequence[tuple[str, int]]) -> int:
-    if not isinstance(step, AnalogLayer) or step.kind != "conv2d":
+    if not _can_patch(step):
         return 1
     found = [n for pattern, n in patches if fnmatchcase(step.name, pattern)]
     return found[-1] if found else 1

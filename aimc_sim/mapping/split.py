@@ -58,17 +58,35 @@ def split_layer(layer: AnalogLayer, rows: int, cols: int) -> tuple[Block, ...]:
     tuple of Block
         Column block by column block, each from head to tail, with ``core = UNPLACED``.
     """
-    weight_rows, weight_cols = layer.weight.shape
+    rows_of_group, cols_of_group = (size // layer.groups for size in layer.weight.shape)
     area = layer.kernel_size[0] * layer.kernel_size[1]
+    together = min(rows // rows_of_group, cols // cols_of_group, layer.groups)
+    if layer.groups > 1 and together > 0:
+        # Whole groups side by side along the diagonal: nothing to add up between crossbars.
+        groups = pairwise(equal_cuts(layer.groups, together))
+        return tuple(
+            Block(
+                layer.name, UNPLACED, 0, index, first * rows_of_group, last * rows_of_group,
+                first * cols_of_group, last * cols_of_group,
+            )
+            for index, (first, last) in enumerate(groups)
+        )  # fmt: skip
     # A kernel larger than the crossbar has to be cut inside the channel.
     unit = area if area <= rows else 1
-    row_cuts = [unit * cut for cut in equal_cuts(weight_rows // unit, rows // unit)]
-    col_cuts = equal_cuts(weight_cols, cols)
-    return tuple(
-        Block(layer.name, UNPLACED, row_index, col_index, *row_range, *col_range)
-        for col_index, col_range in enumerate(pairwise(col_cuts))
-        for row_index, row_range in enumerate(pairwise(row_cuts))
-    )
+    row_cuts = [unit * cut for cut in equal_cuts(rows_of_group // unit, rows // unit)]
+    col_cuts = equal_cuts(cols_of_group, cols)
+    blocks = []
+    for group in range(layer.groups):
+        top, left = group * rows_of_group, group * cols_of_group
+        for col_index, (start, stop) in enumerate(pairwise(col_cuts), group * (len(col_cuts) - 1)):
+            blocks += [
+                Block(
+                    layer.name, UNPLACED, row_index, col_index, top + first, top + last,
+                    left + start, left + stop,
+                )
+                for row_index, (first, last) in enumerate(pairwise(row_cuts))
+            ]  # fmt: skip
+    return tuple(blocks)
 
 
 def equal_cuts(total: int, largest: int) -> list[int]:

@@ -13,6 +13,7 @@ from ..spec import (
     CoreSpec,
     DacSpec,
     FabricSpec,
+    GdpuSpec,
     LdpuSpec,
     PcmSpec,
     PolaritySpec,
@@ -124,8 +125,9 @@ def ideal() -> ChipSpec:
         ldpu=LdpuSpec(output_bits=None, link_bits=None),
     )
     return ChipSpec(
-        name="ideal", core=core, fabric=_FABRIC, calibration=CalibrationSpec(), source="-"
-    )
+        name="ideal", core=core, fabric=_FABRIC, calibration=CalibrationSpec(), source="-",
+        gdpu=GdpuSpec(exact_tanh=True, bit_true=False, input_bits=None, output_bits=None),
+    )  # fmt: skip
 
 
 def ideal_devices(spec: ChipSpec) -> ChipSpec:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
-from .base import Spec, quantity
+from .base import Spec, _plain, quantity
 from .core import CoreSpec
 from .cost import CostSpec, HostSpec
 from .gdpu import GdpuSpec
@@ -59,12 +61,16 @@ class ChipSpec(Spec):
     core: CoreSpec = quantity("-", "every core")
     fabric: FabricSpec = quantity("-", "cores and links")
     gdpu: GdpuSpec = quantity(
-        "-", "global digital unit: not part of a traced network yet", GdpuSpec(), later=True
+        "-", "global digital unit: gates of recurrent layers", GdpuSpec(), later=True
     )
     host: HostSpec = quantity("-", "what feeds the chip", HostSpec(), later=True)
     cost: CostSpec = quantity("-", "time and energy of digital work", CostSpec(), later=True)
     mapping: MappingSpec = quantity("-", "layout of a network", MappingSpec(), later=True)
     chips: int = quantity("-", "chips that share a network", 1, later=True, ge=1)
+    layers: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = quantity(
+        "-", "(pattern of layer names, fields of core and their values): cores of other layers "
+        "stay as they are", (), later=True,
+    )  # fmt: skip
     calibration: CalibrationSpec = quantity("-", "calibration procedures")
     source: str = ""
 
@@ -77,6 +83,46 @@ class ChipSpec(Spec):
                 "core.read.mvm_joules, which contains it"
             )
         return self
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _changes_as_pairs(cls, value: Any) -> Any:
+        """Accept ``{"conv1": {"core.adc.bits": 6}}`` and lists for what is kept as pairs."""
+        if not isinstance(value, (Mapping, list, tuple)):
+            return value
+        items = value.items() if isinstance(value, Mapping) else value
+        pairs = ((p, c.items() if isinstance(c, Mapping) else c) for p, c in items)
+        return tuple((p, tuple((path, _plain(v)) for path, v in changes)) for p, changes in pairs)
+
+    @model_validator(mode="after")
+    def _layers_change_cores_only(self) -> Self:
+        for pattern, changes in self.layers:
+            for path, _ in changes:
+                if not path.startswith("core.") or path in ("core.rows", "core.cols"):
+                    raise ValueError(
+                        f"layers: '{pattern}' changes '{path}'; a layer may have its own fields "
+                        "below 'core', but not another size of crossbar"
+                    )
+            try:
+                self.model_copy(update={"layers": ()}).with_(dict(changes))
+            except KeyError as error:
+                raise ValueError(f"layers: '{pattern}': {error.args[0]}") from None
+        return self
+
+    def for_layer(self, name: str) -> ChipSpec:
+        """Return the specification that the cores of a layer have.
+
+        Parameters
+        ----------
+        name : str
+            The layer's path in the torch module. Of several patterns that match, later ones
+            overrule earlier ones field by field.
+        """
+        changes: dict[str, Any] = {}
+        for pattern, own in self.layers:
+            if fnmatchcase(name, pattern):
+                changes.update(own)
+        return self.with_({"layers": (), **changes}) if changes else self
 
     @property
     def cores(self) -> int:

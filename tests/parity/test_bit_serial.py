@@ -11,7 +11,7 @@ from conftest import small_nets
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge import convert, executor
+from aimc_sim.bridge import chunk, convert, counts
 from aimc_sim.core import converters, inputs, tile
 from aimc_sim.spec import CcoAdcSpec, WireSpec
 
@@ -135,7 +135,7 @@ def test_both_paths_agree(name, read, adc, monkeypatch):
     images = images_of(name, 16)
     chip = programmed(NETS[name][0], spec, images).at("1 h").compensate("gdc")
     compiled = chip(images, first_image=0)
-    monkeypatch.setattr(executor, "convert_compiled", convert.convert_plain)
+    monkeypatch.setattr(chunk, "convert_compiled", convert.convert_plain)
     plain = chip(images, first_image=0)
     # a code of the top plane is worth 64; single ones may round the other way
     assert (plain - compiled).norm() / compiled.norm() < 0.03

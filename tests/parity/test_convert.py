@@ -8,7 +8,7 @@ from conftest import small_nets
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge import convert, executor
+from aimc_sim.bridge import chunk, convert, counts
 from aimc_sim.spec import CcoAdcSpec
 
 NETS = small_nets()
@@ -35,8 +35,8 @@ def test_both_paths_agree(name, preset, changes, monkeypatch):
     chip.calibrate(images).program(1).at("1 h").compensate("gdc")
     compiled = chip(images, first_image=0)
     saturated = [chip.counts[layer.name].output_clipped for layer in chip.image.layers]
-    chip.counts = executor.new_counts()
-    monkeypatch.setattr(executor, "convert_compiled", convert.convert_plain)
+    chip.counts = counts.new_counts()
+    monkeypatch.setattr(chunk, "convert_compiled", convert.convert_plain)
     plain = chip(images, first_image=0)
     # one code of one ADC may round the other way; a code here is far below 1 % of the output
     error = (plain - compiled).norm() / compiled.norm()

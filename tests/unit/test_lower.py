@@ -28,7 +28,7 @@ def lowered(function):
     """Lower the model, check the result against it, and return what each step became."""
     model = settle(Graph(function)).eval()
     network = trace(model)
-    steps, output = lower(network)
+    steps, (_, output, _) = lower(network)
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = model(x.clone())
@@ -112,11 +112,11 @@ def test_output_read_before_its_relu_is_not_rectified():
     """The network's output counts as a reader."""
     a = Node("a", "linear", ("input",), arrays={"weight": np.eye(2, dtype=np.float32)})
     nodes = (Node("input", "input"), a, Node("r", "relu", ("a",)))
-    steps, output = lower(Network(nodes, "input", "a"))
-    assert output == "a"
+    steps, results = lower(Network(nodes, "input", "a"))
+    assert results == ["value", "a", 0]
     assert not steps[0].relu
-    steps, output = lower(Network(nodes, "input", "r"))
-    assert output == "a"
+    steps, results = lower(Network(nodes, "input", "r"))
+    assert results == ["value", "a", 0]
     assert steps[0].relu
 
 
@@ -135,7 +135,7 @@ def test_batch_norm_of_the_wrong_width():
     ("build", "message"),
     [
         (lambda: Node("x", "conv3d", ("y",)), "'x': unknown operation 'conv3d'"),
-        (lambda: Node("x", "add", ("y",)), r"'x' \(add\) reads \('y',\), expected 2"),
+        (lambda: Node("x", "add", ("y",)), r"'x' \(add\) reads \('y',\), expected 2 to 2"),
         (lambda: Node("x", "linear", ("y",)), r"'x' \(linear\) has arrays \[\]"),
         (lambda: Node("x", "pad", ("y",)), r"'x' \(pad\) lacks the attributes \['pad'\]"),
         (
@@ -152,7 +152,7 @@ def test_batch_norm_of_the_wrong_width():
         ),
         (lambda: Network((Node("i", "input"),) * 2, "i", "i"), "two nodes are named 'i'"),
         (lambda: Network((Node("i", "input"),), "i", "o"), "output 'o' is written by no node"),
-        (lambda: Network((Node("i", "input"),), "j", "i"), r"inputs \['i'\], expected only 'j'"),
+        (lambda: Network((Node("i", "input"),), "j", "i"), r"inputs \['i'\], expected 'j' first"),
     ],
 )
 def test_malformed_graph(build, message):

@@ -1,0 +1,98 @@
+"""Which integers hold which value of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..chip.image import AnalogLayer, ChipImage, DigitalStep
+from ..chip.operations import OPERATIONS, RECURRENT
+from ..chip.state import Ranges
+from ..core import converters
+from ..core.converters import Quantiser
+from ..spec import ChipSpec
+from .calls import AS_IT_IS
+from .digital import KEEPS_CODES
+
+
+def value_quantisers(image: ChipImage, spec: ChipSpec, ranges: Ranges) -> dict[str, Quantiser]:
+    """Return the quantiser of every value of the network.
+
+    What digital units keep in floating point, and whole numbers such as tokens, pass as they
+    are; they become integers where a core reads them.
+    """
+    bits, unit = spec.core.ldpu.output_bits, spec.gdpu
+    found = {
+        name: converters.integer_range(bits, ranges.values[name])
+        if as_integers(image, name)
+        else AS_IT_IS
+        for name in image.inputs
+    }
+    gates = {step.attrs["layers"]["hh"] for step in image.steps if _is_recurrent(step)}
+    gates |= {step.sources[0] for step in image.steps if _is_recurrent(step)}
+    for step in image.steps:
+        if isinstance(step, AnalogLayer):
+            width = _fewest(bits, unit.input_bits) if step.name in gates else bits
+            found[step.name] = converters.integer_range(width, ranges.values[step.name])
+        elif _is_recurrent(step):
+            found |= _state_quantisers(step, spec, ranges)
+        else:
+            found[step.name] = _digital_quantiser(step, found, bits, ranges)
+    return found
+
+
+def _digital_quantiser(
+    step: DigitalStep, found: Mapping[str, Quantiser], bits: int | None, ranges: Ranges
+) -> Quantiser:
+    kind, sources = OPERATIONS[step.op].kind, [found[name] for name in step.sources]
+    if kind in ("float", "exact") or not sources or any(source is AS_IT_IS for source in sources):
+        return AS_IT_IS
+    if keeps_codes(step, found):
+        return sources[0]
+    return converters.integer_range(bits, ranges.values[step.name])
+
+
+def _state_quantisers(
+    step: DigitalStep, spec: ChipSpec, ranges: Ranges
+) -> dict[str, Quantiser]:  # fmt: skip
+    """Return the quantisers of the hidden state, of what is projected to it and of the cell."""
+    name, bits = step.name, spec.gdpu.output_bits
+    bounded = step.op != "rnn" or step.attrs.get("function", "tanh") == "tanh"
+    projected = "hr" in step.attrs["layers"]
+    unit = converters.integer_range(bits, 1.0)
+    hidden = unit if bounded else converters.integer_range(bits, ranges.values[name])
+    raw = {}
+    if projected:
+        raw = {f"{name}.raw": unit}
+        hidden = converters.integer_range(
+            _fewest(spec.core.ldpu.output_bits, bits), ranges.values[step.attrs["layers"]["hr"]]
+        )
+    return {name: hidden, f"{name}.h": hidden, f"{name}.c": AS_IT_IS, **raw}
+
+
+def _fewest(*bits: int | None) -> int | None:
+    """Return the narrowest of some widths; None is unlimited."""
+    return min((b for b in bits if b is not None), default=None)
+
+
+def _is_recurrent(step: AnalogLayer | DigitalStep) -> bool:
+    return isinstance(step, DigitalStep) and step.op in RECURRENT
+
+
+def keeps_codes(step: DigitalStep, found: Mapping[str, Quantiser]) -> bool:
+    """Return whether codes pass a digital step unchanged; joined ones do if they are alike."""
+    if step.op in ("concat", "stack"):
+        return len({found[name] for name in step.sources}) == 1
+    return step.op in KEEPS_CODES
+
+
+def as_integers(image: ChipImage, name: str) -> bool:
+    """Return whether an input is turned into integers: whether cores or local units read it."""
+    for step in image.steps:
+        if name not in step.sources:
+            continue
+        if isinstance(step, AnalogLayer):
+            return True
+        kind = OPERATIONS[step.op].kind
+        if kind == "integer" or (kind == "codes" and as_integers(image, step.name)):
+            return True
+    return False
