@@ -136,6 +136,27 @@ def measure_all(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> R
     return dataclasses.replace(ranges, adc_amperes=amperes)
 
 
+def needs_ranges(image: ChipImage, spec: ChipSpec) -> bool:
+    """Return whether anything on the chip is an integer, so that ranges matter."""
+    cores = [spec.core, *(spec.for_layer(layer.name).core for layer in image.layers)]
+    bits = (
+        bits
+        for core in cores
+        for bits in (core.dac.bits, core.ldpu.output_bits, core.ldpu.link_bits, core.adc.bits)
+    )
+    return any(b is not None for b in bits)
+
+
+def check_g_max(image: ChipImage, spec: ChipSpec, ranges: Ranges | None) -> None:
+    """Raise ValueError if g_max depends on a calibration that was not made yet."""
+    rules = {spec.for_layer(layer.name).core.g_max_rule for layer in image.layers}
+    if "bit-line" in rules and ranges is None:
+        raise ValueError(
+            "core.g_max_rule = 'bit-line' chooses g_max from calibration images; call "
+            "chip.calibrate(batches) before chip.program()"
+        )
+
+
 def _has_calibrated_adc(core: CoreSpec) -> bool:
     return core.adc.kind == "symmetric" and core.adc.range != "fixed"
 

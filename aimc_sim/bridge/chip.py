@@ -16,11 +16,10 @@ from .. import mapping, presets, store, units
 from ..chip import state as chip_state
 from ..chip.image import ChipImage
 from ..chip.state import ChipState, Ranges
-from ..core import compensation, tile, weights
+from ..core import compensation, tile
 from ..errors import NotProgrammedError
-from ..mapping.matrices import grouped_weight
 from ..spec import ChipSpec
-from . import adapt, calibrate, clipping, executor, plan
+from . import adapt, calibrate, clipping, executor, looking, plan
 from .counts import new_counts
 from .explain import Explanation, check_layers, explain
 from .images import as_inputs, split_batch
@@ -155,7 +154,7 @@ class Chip:
         seed : int
             The same seed gives the same devices, whatever else was simulated.
         """
-        self._needs_g_max()
+        calibrate.check_g_max(self.image, self.spec, self.ranges)
         self.state = chip_state.program(self.image, self.spec, int(seed), ranges=self.ranges)
         self.time_seconds, self.images_seen = 0.0, 0
         self.corrections, self.adapted_images = {}, 0
@@ -310,7 +309,7 @@ class Chip:
         if self.state is None:
             raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
         if self.ranges is None:
-            if self._needs_ranges():
+            if calibrate.needs_ranges(self.image, self.spec):
                 warnings.warn(
                     f"the chip was not calibrated: using these {x[0].shape[self.image.axis]} "
                     "images to set the integer ranges; call chip.calibrate(batches) to choose "
@@ -318,23 +317,6 @@ class Chip:
                     stacklevel=4,
                 )
             self.calibrate([x])
-
-    def _needs_g_max(self) -> None:
-        rules = {self.spec.for_layer(layer.name).core.g_max_rule for layer in self.image.layers}
-        if "bit-line" in rules and self.ranges is None:
-            raise ValueError(
-                "core.g_max_rule = 'bit-line' chooses g_max from calibration images; call "
-                "chip.calibrate(batches) before chip.program()"
-            )
-
-    def _needs_ranges(self) -> bool:
-        cores = [self.spec.core, *(self.spec.for_layer(s.name).core for s in self.image.layers)]
-        bits = (
-            bits
-            for core in cores
-            for bits in (core.dac.bits, core.ldpu.output_bits, core.ldpu.link_bits, core.adc.bits)
-        )
-        return any(b is not None for b in bits)
 
     def _build_plan(self) -> plan.Plan:
         moment = plan.Moment(self.time_seconds, self._look(), self._factors())
@@ -355,19 +337,7 @@ class Chip:
         return calibrate.with_adc_ranges(tiles, self.image, amperes)
 
     def _factors(self) -> Mapping[int, np.ndarray]:
-        """Return the factors of the drift compensation at the chip's time, by core."""
-        if self.compensation == "none":
-            return {}
-        state, spec = self.state, self.spec
-        if self._references is None:
-            begin = state.programmed_at_seconds
-            start = self._look_at(begin)
-            self._references = chip_state.compensation_reads(state, spec, start, begin)
-        later = chip_state.compensation_reads(state, spec, self._look(), self.time_seconds)
-        return {
-            core: compensation.factors(self._references[core], later[core], self.compensation)
-            for core in later
-        }
+        return looking.factors(self)
 
     # ------------------------------------------------------------------ looking
 
@@ -384,16 +354,7 @@ class Chip:
             g1+, g2+, g1-, g2- of the rows and columns in use. Where the law describes the two
             devices of a polarity as one, they are shown with half each.
         """
-        if self.state is None:
-            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
-        if core not in self.state.tiles:
-            used = sorted(self.state.tiles)
-            raise KeyError(f"core {core} holds no weights; cores in use: {used}")
-        key = self.state.key(core)
-        age = self.state.age(self.time_seconds)
-        own = self.state.spec_of(core, self.spec).core
-        now = tile.elements_at(self.state.tiles[core], own, age, key)
-        return weights.devices(now.g, own.pcm)
+        return looking.conductances(self, core)
 
     def effective_weights(self, layer: str) -> np.ndarray:
         """Return the weights that a layer's conductances stand for at the chip's time.
@@ -406,21 +367,10 @@ class Chip:
         Returns
         -------
         float32, in the shape of the torch module's weight
-            Drift compensation included; batch norm (which is digital) not.
+            Drift compensation included; batch norm (which is digital) not. A transposed
+            convolution is shown as the ordinary one that runs.
         """
-        step = self.image.layer(layer)
-        tiles, factors = self._look(), self._factors()
-        matrix = np.zeros_like(step.weight)
-        for block in step.blocks:
-            pcm = self.spec.for_layer(layer).core.pcm
-            net = tiles[block.tile].net * pcm.g_max_siemens
-            net = net / self.state.tiles[block.tile].siemens_per_weight
-            net = net * factors.get(block.tile, 1.0)
-            matrix[block.row_start : block.row_stop, block.col_start : block.col_stop] = net
-        if step.kind == "linear":
-            return matrix.T
-        kernel = step.kernel_size if step.kind == "conv2d" else step.kernel_size[1:]
-        return grouped_weight(matrix, kernel, step.groups)
+        return looking.effective_weights(self, layer)
 
     def report(self) -> Report:
         """Return what the chip looks like and what it did so far; print it or ``.to_dict()``."""
@@ -430,19 +380,7 @@ class Chip:
 
     def save(self, path: str | Path) -> None:
         """Write everything to an HDF5 file; a chip loaded from it gives the same results."""
-        store.save(
-            path, self.spec, self.image, self.ranges, self.state,
-            {
-                "time_seconds": self.time_seconds,
-                "compensation": self.compensation,
-                "images_seen": self.images_seen,
-                "adapted_images": self.adapted_images,
-                "corrections": {
-                    name: [part.tolist() for part in parts]
-                    for name, parts in self.corrections.items()
-                },
-            },
-        )  # fmt: skip
+        looking.save(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Chip:
@@ -458,12 +396,5 @@ class Chip:
         spec, image, ranges, state, clock = store.load(path)
         chip = cls(image, spec)
         chip.ranges, chip.state = ranges, state
-        chip.time_seconds = float(clock["time_seconds"])
-        chip.compensation = str(clock["compensation"])
-        chip.images_seen = int(clock["images_seen"])
-        chip.adapted_images = int(clock.get("adapted_images", 0))
-        chip.corrections = {
-            name: tuple(torch.tensor(part) for part in parts)
-            for name, parts in clock["corrections"].items()
-        }
+        looking.restore(chip, clock)
         return chip

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..chip.image import AnalogLayer, leaves
-from ..chip.operations import OPERATIONS
+from ..chip.image import AnalogLayer, DigitalStep, leaves
+from ..chip.operations import OPERATIONS, Sizes
 from ..core.converters import Quantiser
 from . import digital
 from .blocks import ALIKE_ON_CPU, add_floating_lines, as_maps, convolve_alike, from_maps
@@ -105,15 +105,16 @@ class Run:
         result = digital.apply(step.op, inputs, step.attrs, step.arrays, self.sizes)
         if result.device != self.plan.device:
             result = result.to(self.plan.device)
-        operation = OPERATIONS[step.op]
-        sources = [tuple(x.shape) for x in inputs]
-        seen = self.counts[step.name]
-        seen.images += self.n
-        share = self.n / self.batch
-        seen.operations += share * operation.operations(sources, tuple(result.shape), step.attrs)
+        self.count(step, [tuple(x.shape) for x in inputs], tuple(result.shape))
         if call.output is None:
             return Value(_channels_last(result))
         return Value(quantise(result, call.output))
+
+    def count(self, step: DigitalStep, sources: list[Sizes], result: Sizes) -> None:
+        """Count the operations of a digital step."""
+        seen, share = self.counts[step.name], self.n / self.batch
+        seen.images += self.n
+        seen.operations += share * OPERATIONS[step.op].operations(sources, result, step.attrs)
 
     def layer(self, call: LayerCall, values: dict[str, Value], time: int | None = None) -> Value:
         """Run a layer; inside a loop, ``time`` is the number of the time step."""

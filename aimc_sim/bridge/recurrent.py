@@ -157,6 +157,7 @@ def run_loop(run: Run, call: LoopCall, values: Mapping[str, Value]) -> dict[str,
 
     outputs, state = unroll(inputs, state, cell, step.attrs["reverse"], lengths)
     run.span.final[name] = state
+    run.count(step, [tuple(inputs.shape)], (*outputs.shape[:2], step.attrs["hidden"]))
     return {
         name: Value(_as_given(step, outputs)),
         f"{name}.h": Value(state[0]),

@@ -72,6 +72,7 @@ class Report:
     hops_mean: float | None
     hops_max: int | None
     cost: dict[str, Any] | None
+    digital_operations: dict[str, float]
     layers: tuple[LayerRow, ...]
     not_modelled: tuple[str, ...]
 
@@ -90,7 +91,8 @@ class Report:
                     layer.name,
                     *layer.weight.shape,
                     cores=tuple(block.core for block in layer.blocks),
-                    utilisation=layer.weight.size / (blocks * cells),
+                    utilisation=sum(b.shape[0] * b.shape[1] for b in layer.blocks)
+                    / (blocks * cells),
                     adc_saturated_fraction=counts.adc_saturated / counts.conversions
                     if seen
                     else None,
@@ -122,7 +124,10 @@ class Report:
             spec_id=spec.id(),
             cores_used=image.cores_used,
             cores_available=image.cores_available,
-            weights=sum(layer.weight.size for layer in image.layers),
+            weights=sum(
+                layer.macs if layer.groups > 1 else layer.weight.size for layer in image.layers
+            ),
+            digital_operations=_digital_operations(chip),
             programmed_seed=None if chip.state is None else chip.state.seed,
             programming=None if written is None else asdict(written),
             programming_text=str(written or ""),
@@ -169,6 +174,13 @@ class Report:
             lines.append("time, energy    run images first: their size sets the number of MVMs")
         else:
             lines += self._cost_lines()
+        if self.digital_operations:
+            total = sum(self.digital_operations.values())
+            most = max(self.digital_operations.items(), key=lambda item: item[1])
+            lines.append(
+                f"digital steps   {total:,.0f} operations per image in "
+                f"{len(self.digital_operations)} steps, most in {most[0]} ({most[1]:,.0f})"
+            )
         lines += ["", self._table(), "", "not modelled:"]
         lines += [f"  - {text}" for text in self.not_modelled]
         return "\n".join(lines)
@@ -235,6 +247,15 @@ class Report:
                 + " ".join(str(core) for core in row.cores)
             )
         return "\n".join(lines)
+
+
+def _digital_operations(chip: Chip) -> dict[str, float]:
+    """Return the arithmetic operations per image of every digital step that was run."""
+    return {
+        name: seen.operations / seen.images
+        for name, seen in chip.counts.items()
+        if seen.images and seen.operations
+    }
 
 
 def _range_method(spec: ChipSpec) -> str:

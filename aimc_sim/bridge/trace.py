@@ -1,26 +1,22 @@
 """From a torch module to the mapper's graph, by symbolic execution of its evaluation form.
 
-``torch.fx`` records which modules and functions the forward method calls; this file walks that
-record and :mod:`aimc_sim.bridge.trace_rules` says what each call becomes. No input is needed,
-so sizes are unknown: ``x.size(3)`` is a symbol that pooling and reshaping understand
-(:class:`aimc_sim.bridge.trace_values.Size`).
+:mod:`aimc_sim.bridge.trace_record` records which modules and functions the forward method calls;
+this file walks that record and :mod:`aimc_sim.bridge.trace_rules` says what each call becomes.
+Sizes may be unknown: ``x.size(3)`` is then a symbol that pooling, reshaping and digital operations
+understand (:class:`aimc_sim.bridge.trace_values.Size`).
 """
 
 from __future__ import annotations
 
-import copy
-import inspect
-import math
-import operator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from torch import fx, nn
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.utils import rnn
 
 from aimc_sim.bridge import trace_rules as rules
+from aimc_sim.bridge.trace_record import Wrapper, record_of, wrapped
 from aimc_sim.bridge.trace_values import (
     BatchAxisError,
     Missing,
@@ -102,103 +98,6 @@ def walked(model: nn.Module, chosen: Chosen, example: Any = None, refusals: bool
             if axis == 1:
                 raise
     raise AssertionError("unreachable")
-
-
-class Wrapper(nn.Module):
-    """Calls the model with one argument, so that its optional arguments keep their defaults."""
-
-    def __init__(self, model: nn.Module, names: list[str]) -> None:
-        super().__init__()
-        self.model, self.names = model, names
-
-    def forward(self, x: Any) -> Any:
-        """Call the model."""
-        return self.model(x)
-
-
-class _Two(Wrapper):
-    def forward(self, x: Any, y: Any) -> Any:
-        return self.model(x, y)
-
-
-class _Three(Wrapper):
-    def forward(self, x: Any, y: Any, z: Any) -> Any:
-        return self.model(x, y, z)
-
-
-def wrapped(model: nn.Module) -> Wrapper:
-    """Return a copy of the model, in evaluation mode, that takes only what it needs."""
-    names = required_arguments(model)
-    if len(names) > 3:
-        raise UnsupportedLayerError(
-            f"{type(model).__name__}.forward needs {len(names)} arguments ({', '.join(names)}), "
-            f"expected at most 3; wrap the model in a module that takes fewer"
-        )
-    kind = (Wrapper, _Two, _Three)[len(names) - 1]
-    return kind(copy.deepcopy(model).eval(), names)
-
-
-def required_arguments(model: nn.Module) -> list[str]:
-    """Return the names of the arguments without default, at least one."""
-    kinds = inspect.Parameter
-    parameters = [
-        p
-        for p in inspect.signature(model.forward).parameters.values()
-        if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
-    ]
-    needed = [p.name for p in parameters if p.default is kinds.empty]
-    return needed or [p.name for p in parameters[:1]] or ["input"]
-
-
-class _Proxy(fx.Proxy):
-    """Records ``a += b`` as such: as ``a = a + b``, its effect on other readers would be lost."""
-
-    def __iadd__(self, other: Any) -> Any:
-        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
-
-
-class _Tracer(fx.Tracer):
-    """Keeps torch's own layers whole, also when subclassed, unless forward was rewritten."""
-
-    def __init__(self) -> None:
-        functions = (rnn.pack_padded_sequence, rnn.pad_packed_sequence)
-        super().__init__(autowrap_modules=(math, rnn), autowrap_functions=functions)
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        for base in rules.MODULES:
-            if isinstance(m, base):
-                return type(m).forward is base.forward
-        return super().is_leaf_module(m, module_qualified_name)
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Proxy(node, self)
-
-
-def record_of(wrapper: Wrapper, example: Any = None) -> fx.Graph:
-    """Return the record of a model's forward method.
-
-    Parameters
-    ----------
-    wrapper : Wrapper
-    example : tensor or tuple of tensors, optional
-        If given, sizes in the record are numbers, except those of the batch.
-    """
-    name = type(wrapper.model).__name__
-    tracer = _Tracer()
-    try:
-        return tracer.trace(wrapper)
-    except fx.proxy.TraceError as error:
-        raise UnsupportedLayerError(
-            f"{name}: its forward method takes decisions that depend on the data or on sizes "
-            f"(if, for, while, assert, len; torch.fx: {error}), which a fixed program cannot; "
-            f"write the chosen branch out, move the decision to __init__, or, if it depends on "
-            f"sizes only, give an input of that size: from_model(model, example=x)"
-        ) from error
-    except Exception as error:  # the user's code runs here: any error is possible
-        raise UnsupportedLayerError(
-            f"{name}: its forward method cannot be recorded by torch.fx "
-            f"({type(error).__name__}: {error}); use torch operations on tensors only"
-        ) from error
 
 
 @dataclass(frozen=True)

@@ -227,6 +227,10 @@ class ChipImage:
         """Number of cores that hold weights."""
         return len({block.core for block in self.blocks})
 
+    def step(self, name: str) -> AnalogLayer | DigitalStep:
+        """Return the step of that name."""
+        return next(step for step in self.steps if step.name == name)
+
     def layer(self, name: str) -> AnalogLayer:
         """Return the analog layer of that name; KeyError lists the names there are."""
         for layer in self.layers:

@@ -9,14 +9,17 @@ from typing import Literal
 
 import pandas as pd
 
-from aimc_sim.chip.image import ChipImage
+from aimc_sim.chip.image import AnalogLayer, ChipImage
 from aimc_sim.chip.ledger.energy import mvm_joules
-from aimc_sim.chip.ledger.times import mvm_seconds, step_seconds
+from aimc_sim.chip.ledger.times import gdpu_seconds, mvm_seconds, operation_seconds, step_seconds
 from aimc_sim.spec import ChipSpec
 
-COMPONENTS = ("MVM", "local digital unit", "links", "static, cores", "static, shared")
-"""Where energy goes: array with ADCs and modulators; digital units with their own link; further
-links that data crosses; power of cores in use; power of the chip as a whole."""
+COMPONENTS = (
+    "MVM", "local digital unit", "global digital unit", "links", "static, cores", "static, shared",
+)  # fmt: skip
+"""Where energy goes: array with ADCs and modulators; digital units with their own link; units of
+recurrent layers; further links that data crosses; power of cores in use; power of the chip as a
+whole."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def estimate(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int]) -> Cos
     Notes
     -----
     The busiest core sets the interval of a pipeline without stalls: the blocks that share it
-    take turns. Derived here, not measured.
+    take turns. A recurrent layer makes no step before the one before has gone all its way, so
+    that its time steps count with their latency. Derived here, not measured.
     """
     busy: Counter[int] = Counter()
     of: dict[int, str] = {}
@@ -119,11 +123,36 @@ def estimate(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int]) -> Cos
         mvms += count * len(layer.blocks)
         macs += layer.macs * count
         for block in layer.blocks:
-            busy[block.core] += count * step_seconds(block.shape[1], spec)
+            seconds = step_seconds(block.shape[1], spec)
+            if layer.loop is not None:
+                seconds = loop_seconds(image, layer, block.shape[1], spec)
+            busy[block.core] += count * seconds
             of.setdefault(block.core, layer.name)
     core, interval = max(busy.items(), key=lambda item: item[1])
     joules = ledger(image, spec, pixels, interval).joules
     return Cost(mvms, mvms * spec.core.read.mvm_joules, joules, interval, of[core], macs)
+
+
+def loop_seconds(image: ChipImage, layer: AnalogLayer, columns: int, spec: ChipSpec) -> float:
+    """Return the time of one step of a recurrent layer: MVM, accumulation, gates, state.
+
+    The partial sums of the input matrix are waiting; a projection follows in the same step.
+    """
+    hidden = image.step(layer.loop).attrs["hidden"] if layer.source == layer.loop else 0
+    chain = max(len(chain) for chain in layer.chains)
+    own = operation_seconds(columns, chain, spec, hidden)
+    others = [
+        other for other in image.layers if other.loop == layer.loop and other.name != layer.name
+    ]
+    return own + sum(
+        operation_seconds(
+            max(block.shape[1] for block in other.blocks),
+            max(len(chain) for chain in other.chains),
+            spec,
+            image.step(other.loop).attrs["hidden"] if other.source == other.loop else 0,
+        )
+        for other in others
+    )
 
 
 def ledger(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int], seconds: float) -> Ledger:
@@ -151,6 +180,13 @@ def ledger(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int], seconds:
                       outputs * cost.ldpu_joules_per_output),
             ]  # fmt: skip
             cores.add(block.core)
+        if layer.loop is not None and layer.source == layer.loop:
+            outputs = count * image.step(layer.loop).attrs["hidden"]
+            entries.append(
+                Entry("global digital unit", layer.name, -1, outputs,
+                      count * gdpu_seconds(outputs // max(1, count), spec),
+                      outputs * cost.gdpu_joules_per_output)
+            )  # fmt: skip
     for transfer in image.transfers:
         # The first link is part of the digital unit's energy, as in the measurement.
         further = max(0, transfer.hops - 1) * transfer.channels * pixels[transfer.value]
