@@ -32,6 +32,7 @@ class Purpose(IntEnum):
     GRADIENT = 13  # random inputs and read noise of gradient-descent programming
     ADC = 14  # what fabrication gave the converters of a core
     PLACEMENT = 15  # exchanges tried by the placement search
+    TRAINING = 16  # noise on weights and outputs, age of the devices in training
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,11 @@ ALIKE_ON_CPU = torch.backends.mkldnn.is_available()
 """Whether this build of torch has oneDNN."""
 
 
+LINEAR_ROWS = 16
+"""Products of fewer rows are computed by kernels that sum in another order, so that the last bit of
+a charge would depend on the batch."""
+
+
 def block_kernel(layer: AnalogLayer, block: Block, matrix: Tensor) -> tuple[Tensor, slice]:
     """Return a block's (C, channels, kh, kw) convolution kernel and the channels it reads.
 
@@ -50,8 +55,17 @@ def convolve_alike(layer: AnalogLayer, x: Tensor, kernel: Tensor) -> Tensor:
 
     For small batches ``F.conv2d`` chooses among kernels that sum in different orders; on a CPU
     oneDNN's, which it takes for large ones, is called directly. Elsewhere batches are padded, see
-    :data:`aimc_sim.bridge.executor.SMALLEST_BATCH`.
+    :data:`aimc_sim.bridge.executor.SMALLEST_BATCH`. Linear layers are products of matrices, whose
+    rows are filled up to a multiple of :data:`LINEAR_ROWS`.
     """
+    if layer.kind == "linear":
+        rows = x.permute(0, 2, 3, 1)
+        sizes = rows.shape[:-1]
+        rows = rows.reshape(-1, x.shape[1])
+        n = len(rows)
+        if n % LINEAR_ROWS:
+            rows = F.pad(rows, (0, 0, 0, -n % LINEAR_ROWS))
+        return F.linear(rows, kernel[:, :, 0, 0])[:n].view(*sizes, -1).permute(0, 3, 1, 2)
     if not (x.is_cpu and ALIKE_ON_CPU):
         return convolve(layer, x, kernel)
     if layer.patch > 1:

@@ -99,11 +99,11 @@ def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tenso
     return from_maps(layer, y, source.shape)
 
 
-G_MAX_IMAGES, G_MAX_INPUTS = 16, 512
+G_MAX_IMAGES, G_MAX_INPUTS = 16, 4096
 """Calibration images and input vectors per layer behind the g_max of every core."""
 
 MSE_SAMPLES = 2**16
-"""Values of a batch that are kept for the search of a range, evenly spaced over the batch."""
+"""Values of a batch that are kept for the search of a range."""
 
 
 Batch = tuple[Tensor, ...]
@@ -201,7 +201,7 @@ def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Range
             # Masks add minus infinity; nothing at all has no range either.
             size = torch.cat([size[size.isfinite()], size.new_zeros(1)])
         if method == "mse":
-            kept.setdefault(name, []).append(size[:: -(-size.numel() // MSE_SAMPLES)].clone())
+            kept.setdefault(name, []).append(size[_spread(size.numel(), MSE_SAMPLES)])
         seen[name] = max(seen.get(name, 0.0), _magnitude(size, spec.calibration))
 
     some = None
@@ -222,6 +222,19 @@ def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Range
     if "bit-line" in rules and some is not None:
         return dataclasses.replace(ranges, g_max_siemens=g_max_of_cores(image, some, spec, ranges))
     return ranges
+
+
+def _spread(total: int, wanted: int) -> Tensor:
+    """Return up to `wanted` of `total` places, in order: random within even steps, always the same.
+
+    Steps alone would fall on one column of the maps, often the one at their border.
+    """
+    if total <= wanted:
+        return torch.arange(total)
+    step = total / wanted
+    start = np.arange(wanted) * step
+    inside = np.random.default_rng(total).random(wanted) * step
+    return torch.from_numpy(np.minimum(start + inside, total - 1).astype(np.int64))
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -324,7 +337,7 @@ def _drive(
     def enter(layer: AnalogLayer, x: Tensor) -> None:
         rows = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
         rows = rows.transpose(1, 2).reshape(-1, rows.shape[1])
-        rows = rows[:: -(-len(rows) // G_MAX_INPUTS)]
+        rows = rows[_spread(len(rows), G_MAX_INPUTS)]
         held, dac = quantisers[layer.source], spec.for_layer(layer.name).core.dac
         top = dac.max_code
         full = held.step * held.limit if held.rounds else float(x.abs().max()) or 1.0

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..chip.image import AnalogLayer, DigitalStep, leaves
 from ..chip.operations import OPERATIONS, Sizes
@@ -26,11 +25,6 @@ from .convert import Link, Value, convert_compiled, convert_plain
 from .counts import Tally
 from .plan import Plan
 from .recurrent import Span, run_loop
-
-LINEAR_BATCH = 16
-"""Where :func:`.blocks.convolve_alike` cannot see to it, the batch of linear layers is padded to a
-multiple of this: torch would pick kernels that sum in another order, and the last bit of a charge
-would depend on the batch."""
 
 TIME_STEP = 2**40
 """Event numbers between two time steps of a sequence; more images than anybody runs."""
@@ -139,7 +133,7 @@ class Run:
         for chain in call.chains:
             link = None
             if residual is not None:
-                added = self._maps(layer, residual, timed, pad=False)
+                added = self._maps(layer, residual, timed)
                 link = Link(added, chain[0].block.col_start)
             for core in chain:
                 part = x[:, core.channels]
@@ -165,7 +159,7 @@ class Run:
             out.squares = self._from_maps(layer, out.squares, codes, timed)
         return out
 
-    def _maps(self, layer: AnalogLayer, x: Tensor, timed: bool, pad: bool = True) -> Tensor:
+    def _maps(self, layer: AnalogLayer, x: Tensor, timed: bool) -> Tensor:
         """Return the layer's input maps; every time step is a map of its own where timed."""
         if timed:
             x = x.movedim(layer.axis, 0) if layer.axis else x
@@ -173,7 +167,7 @@ class Run:
             maps = x[:, :, None, None]
         else:
             maps = as_maps(layer, x)
-        return _pad_linear(layer, maps) if pad else maps
+        return maps
 
     def _from_maps(self, layer: AnalogLayer, maps: Tensor, like: Tensor, timed: bool) -> Tensor:
         if not timed:
@@ -318,9 +312,3 @@ def _channels_last(x: Tensor) -> Tensor:
 def pads(x: Tensor) -> bool:
     """Whether sums would depend on the batch without padding."""
     return not (x.is_cpu and ALIKE_ON_CPU)
-
-
-def _pad_linear(layer: AnalogLayer, x: Tensor) -> Tensor:
-    """Pad the batch of a linear layer, see :data:`LINEAR_BATCH`."""
-    missing = -len(x) % LINEAR_BATCH if layer.kind == "linear" and pads(x) else 0
-    return F.pad(x, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else x

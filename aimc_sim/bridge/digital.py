@@ -58,7 +58,10 @@ def apply(
     if op == "constant":
         return torch.from_numpy(np.asarray(arrays["value"]))
     args = decode(attrs["args"], inputs, arrays or {}, sizes or {})
-    kwargs = decode(attrs.get("kwargs", {}), inputs, arrays or {}, sizes or {})
+    kwargs = {  # one by one: their names may be those of the tree's own keys, such as "size"
+        key: decode(part, inputs, arrays or {}, sizes or {})
+        for key, part in attrs.get("kwargs", {}).items()
+    }
     return FUNCTIONS[op](*args, **kwargs)
 
 

@@ -22,7 +22,8 @@ from .recurrent import Span, padded
 
 SMALLEST_BATCH = 4
 """Images per convolution at least, where :func:`.blocks.convolve_alike` cannot see to it (smaller
-chunks are padded with zeros), see :data:`aimc_sim.bridge.chunk.LINEAR_BATCH`."""
+chunks are padded with zeros): below, torch picks kernels that sum in another order, and the last
+bit of a charge would depend on the batch."""
 
 LOOP_BYTES = 128 * 2**20
 """The same as :data:`CHUNK_BYTES` for all time steps of a recurrent layer."""
@@ -120,12 +121,13 @@ def _run_chunk(
     if n < SMALLEST_BATCH and pads(parts[0]):
         parts = [padded(part, axis, SMALLEST_BATCH - n) for part in parts]
         span.pad(SMALLEST_BATCH - n)
-    tally = new_counts()
+    batch, tally = parts[0].shape[axis], new_counts()
     with torch.inference_mode():
         outputs = Run(plan, n, first_event, tally, span)(*parts)
         span.cut(n)
+    # Where the network merged other dimensions with the batch, an image has several rows.
     return [
-        output.narrow(axis, 0, n).cpu()
+        output.narrow(axis, 0, output.shape[axis] // batch * n).cpu()
         for output, (_, axis) in zip(outputs, leaves(plan.image.results), strict=True)
     ], tally
 

@@ -31,7 +31,8 @@ def value_quantisers(image: ChipImage, spec: ChipSpec, ranges: Ranges) -> dict[s
     gates |= {step.sources[0] for step in image.steps if _is_recurrent(step)}
     for step in image.steps:
         if isinstance(step, AnalogLayer):
-            width = _fewest(bits, unit.input_bits) if step.name in gates else bits
+            own = spec.for_layer(step.name).core.ldpu.output_bits
+            width = _fewest(own, unit.input_bits) if step.name in gates else own
             found[step.name] = converters.integer_range(width, ranges.values[step.name])
         elif _is_recurrent(step):
             found |= _state_quantisers(step, spec, ranges)
@@ -63,9 +64,9 @@ def _state_quantisers(
     raw = {}
     if projected:
         raw = {f"{name}.raw": unit}
-        hidden = converters.integer_range(
-            _fewest(spec.core.ldpu.output_bits, bits), ranges.values[step.attrs["layers"]["hr"]]
-        )
+        layer = step.attrs["layers"]["hr"]
+        own = spec.for_layer(layer).core.ldpu.output_bits
+        hidden = converters.integer_range(_fewest(own, bits), ranges.values[layer])
     return {name: hidden, f"{name}.h": hidden, f"{name}.c": AS_IT_IS, **raw}
 
 

@@ -133,12 +133,15 @@ def pointwise(op: str, *names: str, constant: bool = False) -> Rule:
         walk: Walk, name: str, input: Any, *args: Any, modules: Any = (), **kwargs: Any
     ) -> Value:
         value = as_tensor(input, f"operation '{name}'", op)
-        kwargs.pop("inplace", None)
+        inplace = kwargs.pop("inplace", False)
         kwargs.pop("_stacklevel", None)
-        return emit(walk, name, op, (value, *args), kwargs, modules=modules, **like(value))
+        result = emit(walk, name, op, (value, *args), kwargs, modules=modules, **like(value))
+        return walk.overwrite(value, result) if inplace else result
 
     def of_layer(walk: Walk, path: str, module: Any, x: Value) -> Value:
-        return rule(walk, path, x, modules=(path,), **{key: getattr(module, key) for key in names})
+        given = {key: getattr(module, key) for key in names}
+        inplace = getattr(module, "inplace", False)
+        return rule(walk, path, x, modules=(path,), inplace=inplace, **given)
 
     rule.of_layer = of_layer
     return rule
@@ -165,7 +168,11 @@ def broadcast(values: Sequence[Any]) -> dict[str, Any]:
 def arithmetic(op: str) -> Rule:
     """Return the rule of an operation on two operands: tensors, parameters, sizes, numbers."""
 
-    def rule(walk: Walk, name: str, input: Any, other: Any, *, rounding_mode: Any = None) -> Any:
+    def rule(
+        walk: Walk, name: str, input: Any, other: Any = None, *, exponent: Any = None,
+        rounding_mode: Any = None,
+    ) -> Any:  # fmt: skip
+        other = exponent if other is None else other
         if not any(isinstance(x, Value | Parameter) for x in (input, other)):
             return on_sizes(f"operation '{name}'", op, input, other)
         if rounding_mode is not None:
@@ -175,6 +182,16 @@ def arithmetic(op: str) -> Rule:
         return emit(walk, name, op, (input, other), **broadcast((input, other)))
 
     return rule
+
+
+def in_place(rule: Rule) -> Rule:
+    """Return the rule of ``a *= b`` and its kind: every later reader of a sees the result."""
+
+    def overwriting(walk: Walk, name: str, input: Any, other: Any) -> Any:
+        result = rule(walk, name, input, other)
+        return walk.overwrite(input, result) if isinstance(input, Value) else result
+
+    return overwriting
 
 
 _SYMBOLS = {
@@ -253,8 +270,22 @@ def reduction(op: str) -> Rule:
             ndim = None if ndim is None else ndim - len(dims)
             axis = None if axis is None else axis - sum(0 <= d < axis for d in dims)
         kwargs = {key: v for key, v in kwargs.items() if v is not None}
-        args = (value, dims if op != "amax" or len(dims) > 1 else dims[0], keepdim)
-        return emit(walk, name, op, args, kwargs, ndim=ndim, axis=axis)
+        return emit(walk, name, op, (value, dims), {**kwargs, "keepdim": keepdim}, ndim=ndim,
+                    axis=axis)  # fmt: skip
+
+    return rule
+
+
+def spread(op: str) -> Rule:
+    """Return the rule of a variance or standard deviation, in both forms that torch has."""
+    inner = reduction(op)
+
+    def rule(
+        walk: Walk, name: str, input: Any, dim: Any = None, unbiased: bool = True,
+        keepdim: bool = False, *, correction: int | None = None,
+    ) -> Value:  # fmt: skip
+        correction = int(unbiased) if correction is None else correction
+        return inner(walk, name, input, dim, keepdim, correction=correction)
 
     return rule
 
@@ -301,12 +332,22 @@ def scaled_dot_product_attention(
     where = f"operation '{name}'"
     if enable_gqa:
         raise unsupported(where, "attention", "enable_gqa = True; repeat keys and values first")
+    if dropout_p:
+        raise unsupported(
+            where, "attention", f"dropout_p = {dropout_p}, which also acts in evaluation; pass "
+            "dropout_p=self.p if self.training else 0.0",
+        )  # fmt: skip
     parts = [as_tensor(part, where, "attention") for part in (query, key, value)]
     if isinstance(attn_mask, Parameter):
         attn_mask = constant(walk, f"{name}.mask", attn_mask)
     if attn_mask is not None:
         parts.append(as_tensor(attn_mask, where, "attention"))
-    scale = scale if scale is None or isinstance(scale, float | int) else None
+    if isinstance(scale, Size | Expression):
+        # Known with the data only: it goes into the queries, beside torch's own 1 / sqrt(E).
+        width = on_sizes(where, "pow", Size(parts[0].name, (-1,)), 0.5)
+        factor = on_sizes(where, "mul", scale, width)
+        parts[0] = arithmetic("mul")(walk, f"{name}.scaled", parts[0], factor)
+        scale = None
     return walk.emit(
         name, "attention", tuple(parts), ndim=parts[0].ndim, axis=parts[0].axis,
         attrs={"causal": bool(is_causal), "scale": scale},
@@ -323,9 +364,10 @@ def full(fill: float | None) -> Rule:
     """Return the rule of ``torch.zeros`` and its kind; sizes may be those of values."""
 
     def rule(walk: Walk, name: str, *sizes: Any, **kwargs: Any) -> Value:
-        number = fill
-        if fill is None:
+        number = kwargs.pop("fill_value", fill)
+        if number is None:
             *sizes, number = sizes
+        sizes = (kwargs.pop("size"),) if "size" in kwargs else sizes
         if len(sizes) == 1 and isinstance(sizes[0], list | tuple):
             sizes = tuple(sizes[0])
         batch = [i for i, size in enumerate(sizes) if counts_batch(walk, size)]

@@ -110,6 +110,21 @@ def convert(walk: Walk, name: str, input: Any, *args: Any, **kwargs: Any) -> Any
     return input
 
 
+def to_integer(walk: Walk, name: str, input: Any) -> Any:
+    """``.long``, ``.int``: truth values become numbers, whole numbers stay, others are refused."""
+    if isinstance(input, Value):
+        node = walk.node_of(input)
+        kind = None if node is None else digital_kind(node.op)
+        if kind == "exact":
+            return digital.emit(walk, name, "mul", (input, 1), **like(input))
+        if node is not None and node.op not in ("input", "arange", "lengths", "index"):
+            raise unsupported(
+                f"operation '{name}'", "conversion to integers",
+                "it cuts computed numbers, which no unit does; leave it out",
+            )  # fmt: skip
+    return input
+
+
 def digital_kind(op: str) -> str | None:
     """Return the kind of a digital operation, or None for layers."""
     found = OPERATIONS.get(op)
@@ -209,9 +224,6 @@ ACTIVATIONS: dict[type, tuple[str, tuple[str, ...]]] = {
     nn.Softsign: ("softsign", ()),
     nn.LogSigmoid: ("logsigmoid", ()),
     nn.Mish: ("mish", ()),
-    nn.Softmax: ("softmax", ("dim",)),
-    nn.LogSoftmax: ("log_softmax", ("dim",)),
-    nn.Softmin: ("softmin", ("dim",)),
 }
 
 

@@ -58,10 +58,8 @@ def convolution(dims: int, transposed: bool = False) -> Any:
         if transposed:
             attrs["output_padding"] = extra
         if digital:
-            macs = prod(arrays["weight"].shape[1:]) // (
-                arrays["weight"].shape[1] if transposed else 1
-            )
-            attrs |= {"macs_per_output": macs}
+            # Per output, or per input of a transposed one: what the other channels and pixels take.
+            attrs |= {"macs_per_output": prod(arrays["weight"].shape[1:])}
             attrs |= {"transposed": True} if transposed else {}
             about = {"ndim": dims + 2, "attrs": attrs, "arrays": arrays, "modules": modules}
             return walk.emit(name, "convolution", (value,), **about)
@@ -149,9 +147,7 @@ def convolution_module(walk: Walk, path: str, module: Any, x: Any) -> Value:
     dims, transposed = len(module.kernel_size), hasattr(module, "output_padding")
     transposed = transposed and isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d)
     if module.padding_mode != "zeros":
-        pads = [
-            size for side in reversed(as_list(path, module.padding, dims)) for size in (side, side)
-        ]
+        pads = _pads(path, module, dims)
         x = as_tensor(x, f"layer '{path}'", type(module).__name__, ndim=dims + 2)
         x = walk.emit(
             f"{path}.pad", "pad", (x,), ndim=dims + 2, modules=(path,),
@@ -164,6 +160,18 @@ def convolution_module(walk: Walk, path: str, module: Any, x: Any) -> Value:
         geometry["output_padding"] = module.output_padding
     rule = convolution(dims, transposed)
     return rule(walk, path, x, weight, bias, groups=module.groups, **geometry)
+
+
+def _pads(path: str, module: Any, dims: int) -> list[int]:
+    """Return pixels before and after, from the last dimension backwards."""
+    if isinstance(module.padding, str):
+        both = [
+            d * (k - 1) * (module.padding == "same")
+            for d, k in zip(module.dilation, module.kernel_size, strict=True)
+        ]
+    else:
+        both = [2 * size for size in as_list(path, module.padding, dims)]
+    return [side for total in reversed(both) for side in (total // 2, total - total // 2)]
 
 
 def linear_module(walk: Walk, path: str, module: nn.Linear, x: Any) -> Value:

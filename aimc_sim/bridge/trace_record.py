@@ -69,11 +69,18 @@ def required_arguments(model: nn.Module) -> list[str]:
     return needed or [p.name for p in parameters[:1]] or ["input"]
 
 
+def _changing(operation: Any) -> Any:
+    def record(self: fx.Proxy, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operation, (self, other), {})
+
+    return record
+
+
 class _Proxy(fx.Proxy):
     """Records ``a += b`` as such: as ``a = a + b``, its effect on other readers would be lost."""
 
-    def __iadd__(self, other: Any) -> Any:
-        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+    __iadd__, __isub__ = _changing(operator.iadd), _changing(operator.isub)
+    __imul__, __itruediv__ = _changing(operator.imul), _changing(operator.itruediv)
 
 
 class _Tracer(fx.Tracer):

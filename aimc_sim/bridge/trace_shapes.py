@@ -29,9 +29,10 @@ def _listed(sizes: tuple[Any, ...]) -> list[Any]:
     return list(sizes)
 
 
-def permute(walk: Walk, name: str, input: Any, *dims: Any) -> Any:
+def permute(walk: Walk, name: str, input: Any, *order: Any, dims: Any = None) -> Any:
     """Dimensions in another order."""
     where = f"operation '{name}'"
+    dims = order if dims is None else dims
     if isinstance(input, Parameter):
         return Parameter(input.path, input.tensor.permute(*_listed(dims)))
     value = as_tensor(input, where, "permute")
@@ -52,6 +53,11 @@ def transpose(walk: Walk, name: str, input: Any, dim0: Any, dim1: Any) -> Any:
         walk, name, "transpose", (value, first, second), ndim=value.ndim,
         axis=axis if axis is None or axis >= 0 else None,
     )  # fmt: skip
+
+
+def swapaxes(walk: Walk, name: str, input: Any, axis0: Any, axis1: Any) -> Any:
+    """The same under numpy's name."""
+    return transpose(walk, name, input, axis0, axis1)
 
 
 def transposed(walk: Walk, name: str, input: Any) -> Any:
@@ -149,9 +155,13 @@ def expand(walk: Walk, name: str, input: Any, *sizes: Any) -> Value:
     where = f"operation '{name}'"
     wanted = _listed(sizes)
     axis = input.axis if isinstance(input, Value) else None
-    for place, size in enumerate(wanted):
-        if counts_batch(walk, size):
-            axis = place
+    if axis is not None and input.ndim is not None:
+        axis += len(wanted) - input.ndim  # new dimensions stand in front
+    named = [place for place, size in enumerate(wanted) if counts_batch(walk, size)]
+    if named:
+        axis = named[-1]
+    elif axis is not None and (axis >= len(wanted) or wanted[axis] != -1):
+        raise unsupported(where, "expand", "no size in it is that of the batch; write -1 there")
     if not isinstance(input, Value | Parameter):
         raise unsupported(where, "expand", f"its operand {input!r:.60} is not a tensor")
     return emit(walk, name, "expand", (input, wanted), ndim=len(wanted), axis=axis)
@@ -162,9 +172,10 @@ def repeat(walk: Walk, name: str, input: Any, *times: Any) -> Value:
     wanted = _listed(times)
     batch = [place for place, size in enumerate(wanted) if counts_batch(walk, size)]
     if isinstance(input, Value) and input.axis is not None:
-        if wanted[input.axis] != 1:
+        at = input.axis + (0 if input.ndim is None else len(wanted) - input.ndim)
+        if wanted[at] != 1:
             raise unsupported(f"operation '{name}'", "repeat", "it repeats the batch; keep it")
-        batch = [input.axis]
+        batch = [at]
     return emit(
         walk, name, "repeat", (input, wanted), ndim=len(wanted), axis=batch[0] if batch else None
     )
@@ -189,12 +200,16 @@ def chunk(walk: Walk, name: str, input: Any, chunks: int, dim: int = 0) -> Piece
     value = as_tensor(input, where, "chunk")
     total = Size(value.name, (dim,))
     size = on_sizes(where, "floordiv", on_sizes(where, "add", total, chunks - 1), chunks)
-    return _cut(walk, name, value, dim, lambda i: (i % chunks, size))
+    return _cut(walk, name, value, dim, size)
 
 
-def split(walk: Walk, name: str, input: Any, size: Any, dim: int = 0) -> Pieces:
+def split(
+    walk: Walk, name: str, tensor: Any, split_size_or_sections: Any = None, dim: int = 0, *,
+    split_size: Any = None,
+) -> Pieces:  # fmt: skip
     """Pieces of given sizes along a dimension."""
-    value = as_tensor(input, f"operation '{name}'", "split")
+    value = as_tensor(tensor, f"operation '{name}'", "split")
+    size = split_size_or_sections if split_size is None else split_size
     if isinstance(size, Sequence):
         starts = [sum(size[:i]) for i in range(len(size))]
 
@@ -202,7 +217,7 @@ def split(walk: Walk, name: str, input: Any, size: Any, dim: int = 0) -> Pieces:
             return _narrow(walk, f"{name}.{i}", value, dim, starts[i], starts[i] + size[i])
 
         return Pieces(value, piece)
-    return _cut(walk, name, value, dim, lambda i: (i, size))
+    return _cut(walk, name, value, dim, size)
 
 
 def unbind(walk: Walk, name: str, input: Any, dim: int = 0) -> Pieces:
@@ -218,14 +233,20 @@ def unbind(walk: Walk, name: str, input: Any, dim: int = 0) -> Pieces:
     return Pieces(value, piece)
 
 
-def _cut(walk: Walk, name: str, value: Value, dim: int, place: Any) -> Pieces:
+def _cut(walk: Walk, name: str, value: Value, dim: int, size: Any) -> Pieces:
+    where = f"operation '{name}'"
+
     def piece(i: int) -> Value:
-        number, size = place(i)
-        where = f"operation '{name}'"
-        start = on_sizes(where, "mul", size, number) if not isinstance(size, int) else size * number
-        stop = on_sizes(where, "mul", size, number + 1) if not isinstance(size, int) else None
-        stop = size * (number + 1) if stop is None else stop
-        return _narrow(walk, f"{name}.{i}", value, dim, start, stop)
+        if isinstance(size, int) and i >= 0:
+            return _narrow(walk, f"{name}.{i}", value, dim, size * i, size * (i + 1))
+        number: Any = i
+        if i < 0:  # counted from the end: how many there are depends on the size
+            whole = on_sizes(
+                where, "add", Size(value.name, (dim,)), on_sizes(where, "sub", size, 1)
+            )
+            number = on_sizes(where, "add", on_sizes(where, "floordiv", whole, size), i)
+        start = on_sizes(where, "mul", size, number)
+        return _narrow(walk, f"{name}.{i}", value, dim, start, on_sizes(where, "add", start, size))
 
     return Pieces(value, piece)
 
@@ -291,7 +312,8 @@ def index(walk: Walk, name: str, source: Any, parts: Any) -> Value:
 
 def interpolate(
     walk: Walk, name: str, input: Any, size: Any = None, scale_factor: Any = None,
-    mode: str = "nearest", align_corners: Any = None, modules: Any = (), **_: Any,
+    mode: str = "nearest", align_corners: Any = None, recompute_scale_factor: Any = None,
+    antialias: bool = False, modules: Any = (),
 ) -> Value:  # fmt: skip
     """Larger or smaller maps; nearest neighbours keep codes, other modes average."""
     value = as_tensor(input, f"operation '{name}'", "interpolate")
@@ -303,5 +325,7 @@ def interpolate(
         "scale_factor": scale_factor,
         "mode": mode,
         "align_corners": align_corners,
+        "recompute_scale_factor": recompute_scale_factor,
+        "antialias": antialias or None,
     }
     return emit(walk, name, op, (value,), kwargs, modules=modules, ndim=value.ndim, axis=value.axis)

@@ -79,7 +79,8 @@ def _einsum(sources: Sequence[Sizes], result: Sizes, attrs: Mapping) -> float:
 
 
 def _digital_layer(sources: Sequence[Sizes], result: Sizes, attrs: Mapping) -> float:
-    return 2.0 * attrs["macs_per_output"] * prod(result)
+    counted = sources[0] if attrs.get("transposed") else result
+    return 2.0 * attrs["macs_per_output"] * prod(counted)
 
 
 def _interpolation(sources: Sequence[Sizes], result: Sizes, attrs: Mapping) -> float:

@@ -11,6 +11,8 @@ file           what is in it
 ``place``      ``aimc-sim map`` and ``aimc-sim perf``: where a network goes, what it costs
 ``sweep``      ``aimc-sim sweep`` runs a study, ``aimc-sim merge`` joins folders of results
 ``attribute``  ``aimc-sim attribute``: what every effect and layer costs
+``report``     ``aimc-sim report``: one HTML page about a folder of results
+``optimise``   ``aimc-sim optimise``: designs for accuracy against energy, time and cores
 ``info``       ``aimc-sim info``: every parameter with unit and source
 ``device``     ``aimc-sim device``: measured devices: import, fit, show
 =============  ==============================================================================
@@ -27,7 +29,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
-from . import attribute, device, info, place, run, sweep
+from . import attribute, device, info, optimise, place, report, run, sweep
 from .errors import BadInput
 
 INTERRUPTED = 130
@@ -51,6 +53,8 @@ app.command("perf", epilog=place.PERF_EXAMPLES)(place.perf)
 app.command("sweep", epilog=sweep.SWEEP_EXAMPLES)(sweep.sweep)
 app.command("merge", epilog=sweep.MERGE_EXAMPLES)(sweep.merge)
 app.command("attribute", epilog=attribute.EXAMPLES)(attribute.attribute)
+app.command("optimise", epilog=optimise.EXAMPLES)(optimise.optimise)
+app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("info", epilog=info.EXAMPLES)(info.info)
 app.add_typer(device.app, name="device")
 

@@ -34,6 +34,20 @@ target_resistance, pulse_volts, pulse_amperes, pulse_count, time, conductance, r
 temperature, read_seconds.
 """  # noqa: E501
 
+_FIT_EXAMPLES = """
+Examples:
+
+  aimc-sim device fit reads.h5
+
+  aimc-sim device fit drift.h5 --csv estimates.csv
+"""
+
+_SHOW_EXAMPLES = """
+Example:
+
+  aimc-sim device show reads.h5 --out reads.png
+"""
+
 _SHOWN_LEVELS = 12
 """Of more levels than this, an even choice is printed; ``--csv`` has all."""
 
@@ -84,7 +98,7 @@ def import_(
     typer.echo(f"{_size(found.data)} written to {out}")
 
 
-@app.command("fit")
+@app.command("fit", epilog=_FIT_EXAMPLES)
 def fit_(
     file: _File,
     csv: Annotated[Path | None, typer.Option(help="Also write all estimates here.")] = None,
@@ -108,7 +122,7 @@ def fit_(
         typer.echo(f"All estimates written to {csv}")
 
 
-@app.command("show")
+@app.command("show", epilog=_SHOW_EXAMPLES)
 def show(
     file: _File,
     out: Annotated[Path, typer.Option(help="Picture to write (.png, .pdf or .svg).")],

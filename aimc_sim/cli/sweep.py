@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from ..studies.feed import MakeSource
     from ..studies.inputs import Inputs
     from ..studies.pools import Pool
     from ..studies.schema import Study
@@ -124,9 +125,13 @@ def memory_bytes(text: str | None) -> int | None:
 
 def run_study(
     study: Study, given: Inputs, out: Path, errors: Console, workers: int | None,
-    scheduler: str | None, memory: str | None, yes: bool,
+    scheduler: str | None, memory: str | None, yes: bool, source: MakeSource | None = None,
 ) -> Progress:  # fmt: skip
-    """Run the study, with one line for everything that can end it."""
+    """Run the study, with one line for everything that can end it.
+
+    ``source`` hands out the trials in place of the study's own settings, as in
+    :func:`aimc_sim.studies.sweep.sweep`.
+    """
     from ..studies import pools
     from ..studies import sweep as engine
     from ..studies.work import VersionMismatch
@@ -144,7 +149,9 @@ def run_study(
                 safe = len(held.trials) + progress.done
                 report(progress)
 
-            return engine.sweep(study, given, pool, out, confirmed=yes, report=counted)
+            return engine.sweep(
+                study, given, pool, out, confirmed=yes, report=counted, source=source
+            )
     except KeyboardInterrupt:
         print(
             f"interrupted: {safe} trials are safe in '{out}'; the same command goes on from there",

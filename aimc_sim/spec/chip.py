@@ -104,7 +104,7 @@ class ChipSpec(Spec):
                         "below 'core', but not another size of crossbar"
                     )
             try:
-                self.model_copy(update={"layers": ()}).with_(dict(changes))
+                CoreSpec.with_(self.core, {p.removeprefix("core."): v for p, v in changes})
             except KeyError as error:
                 raise ValueError(f"layers: '{pattern}': {error.args[0]}") from None
         return self

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ..analysis.metrics import mean_interval
 from . import settings
@@ -26,6 +26,37 @@ from .trial import Trial, first_trial
 
 Shares = tuple[float, ...]
 """Accuracies of a trial, one per time and compensation, 0..1."""
+
+
+class Source(Protocol):
+    """Something that hands out trials, one after the other: a :class:`Feed`, or a search.
+
+    ``held``: shares of finished trials by identity, never handed out again; ``reused``: how many
+    of them belong to this study, as far as known; ``total``: trials as far as known; ``most``:
+    trials at most.
+    """
+
+    held: Mapping[str, Shares]
+    reused: int
+
+    @property
+    def total(self) -> int: ...  # noqa: D102
+
+    @property
+    def most(self) -> int: ...  # noqa: D102
+
+    def next(self) -> Trial | None:
+        """Return a trial to run; None if there is none, or none before others are done."""
+
+    def done(self, trial: Trial, shares: Shares | None) -> None:
+        """Take note of a finished trial; None if it failed."""
+
+    def describe(self) -> str:
+        """Return how large this is, as the beginning of a sentence."""
+
+
+MakeSource = Callable[[Mapping[str, Shares], Callable[[Setting], Any]], Source]
+"""Makes a source from the shares of finished trials and a callback for new settings."""
 
 
 @dataclass
@@ -78,6 +109,13 @@ class Feed:
     def most(self) -> int:
         """Trials at most."""
         return settings.trials(self.study)
+
+    def describe(self) -> str:
+        """Return how large the study is, as the beginning of a sentence."""
+        return (
+            f"this study has {'up to ' if self.rule else ''}{self.most:,} trials "
+            f"({settings.count(self.study):,} settings)"
+        )
 
     def next(self) -> Trial | None:
         """Return a trial to run; None if there is none, or none before others are done."""

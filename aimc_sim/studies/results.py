@@ -129,7 +129,7 @@ def export(folder: str | Path) -> tuple[Path, Path]:
     folder = Path(folder)
     for name, table in ((TABLE, load(folder)), (LAYERS, load_layers(folder))):
         table.attrs = {}
-        _write_parquet(table, folder / name)
+        write_parquet(table, folder / name)
     return folder / TABLE, folder / LAYERS
 
 
@@ -245,8 +245,8 @@ def _told(table: pd.DataFrame, contents: Contents) -> pd.DataFrame:
     return table
 
 
-def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    """Write a whole file or nothing."""
+def write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Write a whole Parquet file with checksums, or nothing; replaces an older one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         plain = table.copy()

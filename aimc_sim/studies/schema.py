@@ -10,7 +10,7 @@ import difflib
 import runpy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -32,7 +32,7 @@ from .text import read_yaml
 Method = Literal["none", "gdc", "column"]
 
 
-class _Checked(BaseModel):
+class Checked(BaseModel):
     """Frozen; a key that does not exist is refused with the nearest one that does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -50,18 +50,22 @@ class _Checked(BaseModel):
         return data
 
 
-def _named(value: Any) -> Any:
+def named(value: Any) -> Any:
+    """Return a choice that is given by its name alone as a mapping."""
     return {"name": value} if isinstance(value, str) else value
 
 
-class NetworkChoice(_Checked):
+Model = TypeVar("Model", bound=Checked)
+
+
+class NetworkChoice(Checked):
     """Which trained network."""
 
     name: str = Field(description="of the zoo, or package.module:callable without arguments")
     weights: str | None = Field(None, description="path of a state dict; default: its own")
 
 
-class DataChoice(_Checked):
+class DataChoice(Checked):
     """Which images are classified, and which ones calibrate."""
 
     name: str = Field("digits", description="digits, cifar10, or package.module:callable")
@@ -70,7 +74,7 @@ class DataChoice(_Checked):
     calibration: StrictInt = Field(256, ge=1, description="first training images, never counted")
 
 
-class Stopping(_Checked):
+class Stopping(Checked):
     """Programmings until the mean accuracy of a setting is known well enough."""
 
     half_width: float = Field(gt=0, lt=1, description="of the 95 % interval, as a share 0..1")
@@ -85,7 +89,7 @@ class Stopping(_Checked):
         return self
 
 
-class SettingChoice(_Checked):
+class SettingChoice(Checked):
     """One explicit setting: a preset with changes, under a name."""
 
     name: str = Field(min_length=1)
@@ -96,32 +100,33 @@ class SettingChoice(_Checked):
     programmings: StrictInt | None = Field(None, ge=1, description="in place of the study's")
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
+    """Return a single value as a list of one."""
     return [value] if isinstance(value, (str, int, float)) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
 def _kind(value: Any) -> str:
     return _RULE if isinstance(value, (Mapping, Stopping)) else _NUMBER
 
 
-_RULE, _NUMBER = "<rule>", "<number>"  # not shown to the user
+_RULE, _NUMBER = "<rule>", "<number>"  # names in <> are not shown to the user
 Programmings = Annotated[
     Annotated[StrictInt, Field(ge=1), Tag(_NUMBER)] | Annotated[Stopping, Tag(_RULE)],
     Discriminator(_kind),
 ]
 
 
-class Study(_Checked):
+class Study(Checked):
     """A study: network, data, settings, times, compensations, programmings."""
 
     name: str = Field("study", description="for titles")
-    network: Annotated[NetworkChoice, BeforeValidator(_named)] = NetworkChoice(
+    network: Annotated[NetworkChoice, BeforeValidator(named)] = NetworkChoice(
         name="resnet32-digits"
     )
-    data: Annotated[DataChoice, BeforeValidator(_named)] = DataChoice()
+    data: Annotated[DataChoice, BeforeValidator(named)] = DataChoice()
     presets: Names = Field(("hermes-tdp",), min_length=1, description="see 'aimc-sim info'")
     changes: dict[str, Any] = Field({}, description="of every preset: dotted key to value")
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
@@ -132,7 +137,7 @@ class Study(_Checked):
         (0.0, 3600.0, 86400.0, 30 * 86400.0, 365 * 86400.0), min_length=1,
         description="after programming: seconds, or text such as '1 h'",
     )  # fmt: skip
-    compensations: Annotated[tuple[Method, ...], BeforeValidator(_listed)] = Field(
+    compensations: Annotated[tuple[Method, ...], BeforeValidator(listed)] = Field(
         ("none", "gdc"), min_length=1, description="of drift"
     )
     programmings: Programmings = Field(
@@ -149,7 +154,7 @@ class Study(_Checked):
     @field_validator("times", mode="before")
     @classmethod
     def _seconds(cls, value: Any) -> Any:
-        return sorted({units.seconds(moment) for moment in _listed(value)})
+        return sorted({units.seconds(moment) for moment in listed(value)})
 
     @field_validator("compensations", "presets")
     @classmethod
@@ -178,46 +183,69 @@ def load_study(path: str | Path) -> Study:
         If it cannot be read, or says something that cannot be; names the nearest key.
     """
     path = Path(path)
+    study = make_study(read_mapping(path, "study"), f"'{path}'")
+    return absolute(study, path.parent.resolve())
+
+
+def read_mapping(path: Path, what: str) -> dict[str, Any]:
+    """Return what a YAML file, or a Python file that defines the variable `what`, holds.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        "study" or "search": the name of the variable, and of the thing in messages.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As in :func:`load_study`.
+    """
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no study '{path}'; give the path of a YAML file, see examples/studies"
+            f"there is no {what} '{path}'; give the path of a YAML file, see examples/studies"
         )
     if path.suffix == ".py":
         try:
-            data = runpy.run_path(str(path)).get("study")
+            data = runpy.run_path(str(path)).get(what)
         except Exception as error:  # whatever the user's file does
             raise ValueError(f"'{path}' fails with {type(error).__name__}: {error}") from error
     elif path.suffix in (".yaml", ".yml"):
         data = read_yaml(path)
     else:
-        raise ValueError(f"'{path}' is no .yaml, .yml or .py file; give a study as one of them")
-    if isinstance(data, Study):
+        raise ValueError(f"'{path}' is no .yaml, .yml or .py file; give a {what} as one of them")
+    if isinstance(data, Checked):
         data = data.model_dump(exclude_unset=True)
     if not isinstance(data, Mapping):
         raise ValueError(
-            f"'{path}' holds a {type(data).__name__}; wanted a mapping of keys such as network, "
-            "presets, grid and times" + (" in the variable 'study'" if path.suffix == ".py" else "")
+            f"'{path}' holds a {type(data).__name__}; wanted a mapping of keys such as network "
+            "and data" + (f" in the variable '{what}'" if path.suffix == ".py" else "")
         )
-    study = make_study(data, f"'{path}'")
-    return _absolute(study, path.parent.resolve())
+    return dict(data)
 
 
 def make_study(data: Mapping[str, Any], where: str = "study") -> Study:
     """Return the study that a mapping describes; ValueError is one sentence about ``where``."""
+    return checked(Study, data, where)
+
+
+def checked(kind: type[Model], data: Mapping[str, Any], where: str) -> Model:
+    """Return what a mapping describes; ValueError is one sentence about ``where``."""
     try:
-        return Study.model_validate(dict(data))
+        return kind.model_validate(dict(data))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part not in (_RULE, _NUMBER))
+        place = ".".join(str(part) for part in first["loc"] if str(part)[:1] != "<")
         reason = first["msg"].removeprefix("Value error, ")
         given = first["input"]
         shown = f" = {given!r}" if isinstance(given, (str, int, float, bool)) else ""
         raise ValueError(f"{where}: {place}{shown}{': ' if place else ''}{reason}") from None
 
 
-def _absolute(study: Study, folder: Path) -> Study:
+def absolute(study: Model, folder: Path) -> Model:
+    """Return a study whose paths (weights, folder) are relative to ``folder`` no more."""
     data = study.model_dump(exclude_unset=True)
     for part, key in (("network", "weights"), ("data", "folder")):
         if data.get(part, {}).get(key) is not None:
             data[part][key] = str(folder / data[part][key])
-    return Study.model_validate(data)
+    return type(study).model_validate(data)

@@ -16,7 +16,7 @@ from typing import Any
 from .. import __version__
 from . import folder as results_folder
 from . import settings
-from .feed import Feed, Shares
+from .feed import Feed, MakeSource, Shares, Source
 from .folder import Contents
 from .inputs import Inputs
 from .pools import IN_FLIGHT, Answer, Pool
@@ -91,6 +91,7 @@ def sweep(
     *,
     confirmed: bool = False,
     report: Report = lambda progress: None,
+    source: MakeSource | None = None,
 ) -> Progress:
     """Run the trials of a study that a folder does not hold yet.
 
@@ -107,6 +108,8 @@ def sweep(
         Run a large study without asking.
     report : callable
         Called with the :class:`Progress` at the start and after every trial.
+    source : callable, optional
+        Makes what hands out the trials in place of the study's grid and settings.
 
     Returns
     -------
@@ -126,7 +129,7 @@ def sweep(
     check(study, inputs)
     held = open_folder(out)
     with results_folder.locked(out):
-        run = _Run(study, inputs, pool, out, held, report)
+        run = _Run(study, inputs, pool, out, held, report, source)
         with run.segment:
             if not confirmed:
                 run.announce()
@@ -138,14 +141,21 @@ class _Run:
     """A sweep on its way."""
 
     def __init__(
-        self, study: Study, inputs: Inputs, pool: Pool, out: Path, held: Contents, report: Report
-    ) -> None:
+        self, study: Study, inputs: Inputs, pool: Pool, out: Path, held: Contents, report: Report,
+        source: MakeSource | None = None,
+    ) -> None:  # fmt: skip
         self.study, self.inputs, self.pool, self.out = study, inputs, pool, out
         self.report, self.in_flight = report, 0
         shares = {name: record["shares"] for name, record in held.trials.items()}
         self.progress, self.safe_before = Progress(), len(shares)
         self._keep("studies", study.model_dump(mode="json"))
-        self.feed = Feed(study, inputs, shares, self._new_setting)
+        self.feed: Source
+        with self._disk():
+            self.feed = (
+                Feed(study, inputs, shares, self._new_setting)
+                if source is None
+                else source(shares, self._new_setting)
+            )
         self.progress.total = self.feed.total
         self.segment: Segment = results_folder.new_segment(out)
 
@@ -155,20 +165,20 @@ class _Run:
         if most <= PROBES * 10:
             return
         seconds = self.study.seconds_per_trial
-        how = "as the study states"
+        how, known = "as the study states", len(self.feed.held)
         if seconds is None:
             found = self._probe()
             if found is None and self.progress.failed and most > MANY_TRIALS:
                 raise Stopped(f"the first trials failed: {self.progress.reasons[0]}")
             if found is None:
                 return
-            seconds, how = found, "measured now"
-        left = most - self.progress.done - len(self.feed.held)
+            # The folder may hold trials of other studies; those of this one came before the probe.
+            seconds, how, known = found, "measured now", self.feed.reused
+        left = max(0, most - self.progress.done - known)
         hours = left * seconds / self.pool.workers / 3600
         if most > MANY_TRIALS or hours > LONG_HOURS:
             raise TooLarge(
-                f"this study has {'up to ' if self.feed.rule else ''}{most:,} trials "
-                f"({settings.count(self.study):,} settings); at {seconds:.3g} s each ({how}) and "
+                f"{self.feed.describe()}; at {seconds:.3g} s each ({how}) and "
                 f"{self.pool.workers} at a time the {left:,} that are left take about "
                 f"{_duration(hours)}; give --yes to run it, or make it smaller"
             )

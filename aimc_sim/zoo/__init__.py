@@ -13,6 +13,7 @@ file               what is in it
 ``train_digits``   ``python -m aimc_sim.zoo.train_digits``: ResNet-32 on digits
 ``train_cifar``    ``python -m aimc_sim.zoo.train_cifar``: ResNet-32 or ResNet-9 on CIFAR-10
 ``train_ptb``      ``python -m aimc_sim.zoo.train_ptb``: the LSTM on Penn Treebank
+``aware``          hardware-aware fine-tuning with the last two: chip and effects
 ``training``       what they share: epochs, checkpoints, records
 ``augment``        random changes to training images
 ``weights/``       the shipped weights, and beside them a record of their training

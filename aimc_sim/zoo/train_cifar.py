@@ -4,6 +4,10 @@ Writes the weights to ``--out`` and a record of the training beside it. The test
 at for the curve only: the last epoch is kept whatever they say. After each epoch everything is
 saved in ``OUT.checkpoint``; the same command goes on from there.
 
+``--hardware-aware FLOAT.pt`` fine-tunes trained float weights for a chip instead (see
+:mod:`aimc_sim.zoo.aware`): the curve then shows the accuracy with converters and without noise,
+and what is written are plain weights, clipped.
+
 Two schedules: ``short`` (a few dozen epochs, rising then falling rate) and ``paper``, the chip
 paper's 300 epochs (SGD, rate 0.05 on a cosine, batch 128, random crops, 4 x 4 Cutout; its weight
 decay is not printed, ours is).
@@ -25,7 +29,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from aimc_sim.training import finalize
 from aimc_sim.zoo.augment import crop_and_flip, cutout
+from aimc_sim.zoo.aware import OPTIONS, Aware
 from aimc_sim.zoo.datasets import ImageSet, cifar10
 from aimc_sim.zoo.resnet import resnet32
 from aimc_sim.zoo.resnet9 import resnet9
@@ -90,6 +96,12 @@ SCHEDULES = {
 }
 """Recipe of each network and schedule."""
 
+AWARE = {
+    "short": Recipe(epochs=8, rate=0.02, warm_up=0.5),
+    "paper": Recipe(epochs=200, rate=0.05, warm_up=0, cutout=4),
+}
+"""Recipe of the hardware-aware phase; the paper's 200 epochs follow its 300 float ones."""
+
 
 def main() -> None:
     """Read the command line, train, write."""
@@ -104,8 +116,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--compile", action="store_true", help="fuse operations (torch.compile)")
     parser.add_argument("--take", type=int, help="only the first images, for a trial")
+    parser.add_argument("--hardware-aware", type=Path, metavar="FLOAT", help="weights to fine-tune")
+    parser.add_argument("--chip", default="hermes-tdp", help="preset for --hardware-aware")
     options = parser.parse_args()
-    recipe = SCHEDULES[options.model, options.schedule]
+    recipe, aware = SCHEDULES[options.model, options.schedule], None
+    if options.hardware_aware is not None:
+        recipe, effects = AWARE[options.schedule], OPTIONS["cifar", options.schedule]
+        aware = Aware(options.hardware_aware, options.chip, effects, adc_bits=8)
+        if options.compile:
+            parser.error("--compile: noisy layers are not compiled; leave it out here")
     recipe = replace(recipe, precision=options.precision)
     if options.epochs is not None:
         if options.epochs < 1:
@@ -115,16 +134,19 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     train_set, test_set = (cifar10(options.data, part, options.take) for part in ("train", "test"))
     network, curve = train(
-        options.model, recipe, options.seed, train_set, test_set, options.out, options.compile
-    )
+        options.model, recipe, options.seed, train_set, test_set, options.out, options.compile,
+        aware,
+    )  # fmt: skip
     command = (
         f"python -m aimc_sim.zoo.train_cifar --model {options.model} --data DIR --out "
         f"{options.out.name} --schedule {options.schedule} --epochs {recipe.epochs} "
         f"--seed {options.seed} --precision {options.precision} --threads {options.threads}"
         + (" --compile" if options.compile else "")
         + (f" --take {options.take}" if options.take else "")
+        + (f" --hardware-aware {aware.start.name} --chip {aware.preset}" if aware else "")
     )
     run = {"command": command, "seed": options.seed, **asdict(recipe)}
+    run |= aware.told() if aware else {}
     export(network, options.model, run, curve, test_set, options.out)
 
 
@@ -136,6 +158,7 @@ def train(
     test_set: ImageSet,
     out: Path,
     compiled: bool = False,
+    aware: Aware | None = None,
 ) -> tuple[nn.Module, list[Row]]:
     """Return the network after the last epoch (evaluation mode), and one row an epoch.
 
@@ -152,6 +175,8 @@ def train(
         The checkpoint is ``OUT.checkpoint``.
     compiled : bool
         Whether torch compiles the training step.
+    aware : Aware, optional
+        Fine-tunes float weights for a chip; the seed is that of the noise, too.
 
     Raises
     ------
@@ -164,9 +189,12 @@ def train(
             f"{len(train_set)} training images of '{train_set.name}': wanted at least one batch "
             f"of {recipe.batch}; give more images"
         )
-    network = MODELS[model](len(train_set.classes))
-    reset(network, seed)
+    network = MODELS[model](len(train_set.classes), aware.start if aware else None)
+    if aware is None:
+        reset(network, seed)
     network.to(memory_format=torch.channels_last)
+    if aware is not None:
+        network = aware.prepared(network, seed)
     forward = torch.compile(network) if compiled else network
     optimizer = _optimizer(network, recipe)
 
@@ -176,8 +204,9 @@ def train(
             return {"loss": round(loss, 4), "test": accuracy(network, test_set)}
 
     run = {"model": model, "seed": seed, "images": len(train_set), **asdict(recipe)}
+    run |= aware.told() if aware else {}
     curve = run_epochs(one_epoch, network, optimizer, run, checkpoint_of(out))
-    return network.eval(), curve
+    return (finalize(network) if aware else network).eval(), curve
 
 
 def export(

@@ -4,6 +4,9 @@ Writes the weights to ``--out`` and a record of the training beside it. The vali
 looked at for the curve, the test text once at the end: the last epoch is kept whatever they say.
 After each epoch everything is saved in ``OUT.checkpoint``; the same command goes on from there.
 
+``--hardware-aware FLOAT.pt`` fine-tunes trained float weights for a chip instead (see
+:mod:`aimc_sim.zoo.aware`), without dropout; what is written are plain weights, clipped.
+
 Two schedules: ``short`` (a few epochs, smaller batches and less dropout, since so short a training
 does not overfit) and ``paper``, the chip paper's 200 epochs (Adam, rate 0.01 divided by ten every
 50 epochs, batch 128, sequences of 150, gradient norm 5, dropout 0.25). Both carry the state from
@@ -23,6 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aimc_sim.training import finalize
+from aimc_sim.zoo.aware import OPTIONS, Aware
 from aimc_sim.zoo.char_lstm import CharLSTM, char_lstm, redraw
 from aimc_sim.zoo.text import Text, ptb_characters
 from aimc_sim.zoo.training import (
@@ -76,6 +81,11 @@ SCHEDULES = {
     "short": Recipe(epochs=7, batch=64, rate=0.004, warm_up=0.3, dropout=0.1),
     "paper": Recipe(epochs=200),
 }
+AWARE = {
+    "short": Recipe(epochs=8, batch=64, rate=0.001, warm_up=0.3, dropout=0.0),
+    "paper": Recipe(epochs=200, dropout=0.0),
+}
+"""Recipe of the hardware-aware phase; how long the paper's was is not printed."""
 
 
 def main() -> None:
@@ -88,21 +98,29 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--hardware-aware", type=Path, metavar="FLOAT", help="weights to fine-tune")
+    parser.add_argument("--chip", default="hermes-tdp", help="preset for --hardware-aware")
     options = parser.parse_args()
-    recipe = replace(SCHEDULES[options.schedule], precision=options.precision)
+    recipe, aware = SCHEDULES[options.schedule], None
+    if options.hardware_aware is not None:
+        recipe, effects = AWARE[options.schedule], OPTIONS["ptb", options.schedule]
+        aware = Aware(options.hardware_aware, options.chip, effects)
+    recipe = replace(recipe, precision=options.precision)
     if options.epochs is not None:
         if options.epochs < 1:
             parser.error(f"--epochs {options.epochs}: wanted at least 1")
         recipe = replace(recipe, epochs=options.epochs)
     torch.set_num_threads(options.threads)
     texts = {split: ptb_characters(options.data, split) for split in ("train", "valid", "test")}
-    network, curve = train(recipe, options.seed, texts["train"], texts["valid"], options.out)
+    network, curve = train(recipe, options.seed, texts["train"], texts["valid"], options.out, aware)
     command = (
         f"python -m aimc_sim.zoo.train_ptb --data DIR --out {options.out.name} --schedule "
         f"{options.schedule} --epochs {recipe.epochs} --seed {options.seed} --precision "
         f"{options.precision} --threads {options.threads}"
+        + (f" --hardware-aware {aware.start.name} --chip {aware.preset}" if aware else "")
     )
     run = {"command": command, "seed": options.seed, **asdict(recipe)}
+    run |= aware.told() if aware else {}
     export(network, run, curve, texts["test"], options.out)
 
 
@@ -133,7 +151,12 @@ def bits_per_character(network: CharLSTM, text: Text, streams: int = 1) -> float
 
 
 def train(
-    recipe: Recipe, seed: int, train_text: Text, valid_text: Text, out: Path
+    recipe: Recipe,
+    seed: int,
+    train_text: Text,
+    valid_text: Text,
+    out: Path,
+    aware: Aware | None = None,
 ) -> tuple[CharLSTM, list[Row]]:
     """Return the network after the last epoch (evaluation mode), and one row an epoch.
 
@@ -146,6 +169,8 @@ def train(
         The validation text is for the curve only.
     out : path
         The checkpoint is ``OUT.checkpoint``.
+    aware : Aware, optional
+        Fine-tunes float weights for a chip; the seed is that of the noise, too.
 
     Raises
     ------
@@ -158,8 +183,11 @@ def train(
             f"{len(train_text)} characters of '{train_text.name}': wanted more than one step of "
             f"{recipe.batch} x {recipe.length}; give a longer text"
         )
-    network = char_lstm()
-    redraw(network, seed)
+    network = char_lstm(aware.start if aware else None)
+    if aware is None:
+        redraw(network, seed)
+    else:
+        network = aware.prepared(network, seed)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=recipe.rate)
 
@@ -170,8 +198,9 @@ def train(
         return {"train_bits": round(bits, 4), "valid_bits": round(valid, 4)}
 
     run = {"seed": seed, "characters": len(train_text), **asdict(recipe)}
+    run |= aware.told() if aware else {}
     curve = run_epochs(one_epoch, network, optimizer, run, checkpoint_of(out))
-    return network.eval(), curve
+    return (finalize(network) if aware else network).eval(), curve
 
 
 def export(

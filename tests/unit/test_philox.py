@@ -62,7 +62,7 @@ def test_purposes_never_move():
         "COMPENSATION_VECTORS": 4, "COMPENSATION_READ": 5, "POLARITY": 6,
         "PULSE_DEVICE": 7, "PULSE_CYCLE": 8, "PULSE_READ": 9,
         "STUCK": 10, "REPROGRAM": 11, "REPLAY": 12, "GRADIENT": 13,
-        "ADC": 14, "PLACEMENT": 15,
+        "ADC": 14, "PLACEMENT": 15, "TRAINING": 16,
     }  # fmt: skip
 
 

@@ -1,0 +1,160 @@
+"""``aimc-sim optimise``: designs for accuracy against energy, time and cores."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import units
+from .errors import BadInput, refusing
+from .sweep import FAILED, memory_bytes, run_study
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from ..search.schema import Search
+
+EXAMPLES = """
+Examples:
+
+  aimc-sim optimise examples/searches/energy.yaml --out front
+
+  aimc-sim optimise search.yaml --out front --trials 200 --workers 2
+
+  aimc-sim optimise search.yaml --out front --scheduler tcp://10.0.0.1:8786
+"""
+
+PICTURES = ("pareto.png", "pareto.svg")
+
+
+def optimise(
+    search: Annotated[Path, typer.Argument(help="YAML or Python file, see examples/studies.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; goes on with what it holds.")],
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Designs to propose, in place of the file's number.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes here; 0: only this one.  [default: one per core]"),
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler: run on its workers.")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="Most memory of a local worker: '2 GB'.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Run a large search without asking.")] = False,
+) -> None:
+    """Search the knobs of a machine: accuracy against energy, time and cores.
+
+    Prints the Pareto front; writes designs.parquet and .csv, pareto.png and .svg, and front.yaml,
+    a study that runs the front again with fresh programmings. The same command goes on after
+    Ctrl-C or a crash, and the number of workers changes no result.
+    """
+    from rich.console import Console
+
+    errors, output = Console(stderr=True), Console()
+    if not output.is_terminal:
+        output = Console(width=120)
+    memory_bytes(memory)
+    if scheduler is not None and (workers is not None or memory is not None):
+        raise BadInput("--scheduler brings its own workers; leave --workers and --memory out")
+    with errors.status("reading the search, loading network and images"), refusing():
+        from ..search import outcome, schema, space
+        from ..search.optimise import Plan
+        from ..search.picture import pareto
+        from ..studies import inputs
+
+        wanted = schema.load_search(search)
+        if trials is not None:
+            wanted = schema.changed(wanted, trials=trials)
+        space.check(wanted)  # before images are read
+        plan = Plan(wanted, inputs.gather(wanted.study(), search.parent), out)
+        if not yes:
+            plan.announce()
+    if not wanted.needs_images and scheduler is None:
+        workers = 0  # nothing to hand out
+    progress = run_study(
+        plan.study, plan.inputs, out, errors, workers, scheduler, memory, yes, plan.source
+    )
+    found = outcome.table(plan.feed, out)
+    with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
+        files = outcome.write(found, plan.feed, out)
+        files += [out / name for name in PICTURES]
+        pareto(found, wanted.objectives, title=_title(wanted, found), paths=files[-2:])
+    _print(output, wanted, found)
+    output.print(
+        f"{progress.done} trials run, {progress.reused} found in {out}. Written: "
+        f"{', '.join(path.name for path in files)}",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+    if progress.failed:
+        print(
+            f"error: {progress.failed} trials failed: {'; '.join(progress.reasons[:3])}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(FAILED)
+
+
+def _title(search: Search, found: pd.DataFrame) -> str:
+    text = f"{search.name}: {search.network.name}, {len(found)} designs"
+    if search.needs_images:
+        when = units.show_time(search.time) if search.time else "now"
+        text += f", accuracy at {when}, {search.programmings} programmings of each"
+    return text
+
+
+def _print(console: Console, search: Search, found: pd.DataFrame) -> None:
+    """Print the front, accuracies with their intervals."""
+    from rich.table import Table
+
+    from ..search import front
+
+    counts = found["status"].value_counts()
+    text = ", ".join(f"{counts[s]} {s}" for s in front.STATUSES if s in counts)
+    console.print(
+        f"{_title(search, found)}: {text}.\nAccuracy in %, mean and 95 % interval over "
+        "programmings (of one: over images); rivals: designs that cost no more and may be as "
+        "accurate.",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    on = found[found["status"].isin((front.FRONT, front.LIKELY))]
+    if on.empty:
+        console.print("No design meets the constraints.", highlight=False)
+        return
+    names = list(dict.fromkeys([*search.objectives, *search.constraints]))
+    printed = Table()
+    printed.add_column("design", justify="right")
+    printed.add_column("status")
+    for name in names:
+        printed.add_column(name, justify="right", no_wrap=True)
+    printed.add_column("knobs", overflow="fold")
+    printed.add_column("rivals")
+    for _, row in on.sort_values(names[-1]).iterrows():
+        knobs = "\n".join(f"{name}={_show(row[name])}" for name in search.knobs)
+        cells = [_cell(name, row) for name in names]
+        printed.add_row(str(row["design"]), row["status"], *cells, knobs.replace("[", "\\["),
+                        _few(row["rivals"]))  # fmt: skip
+    console.print(printed)
+
+
+def _cell(name: str, row: pd.Series) -> str:
+    from ..search.objectives import ACCURACY, OBJECTIVES
+
+    if name == ACCURACY:
+        return f"{100 * row[name]:.1f} \\[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    unit = OBJECTIVES[name].unit
+    return units.show(row[name], unit) if unit in ("J", "s") else f"{row[name]:,.4g}"
+
+
+def _show(value: object) -> str:
+    return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _few(rivals: str, most: int = 5) -> str:
+    each = rivals.split()
+    return " ".join(each[:most]) + (f" and {len(each) - most} more" if len(each) > most else "")

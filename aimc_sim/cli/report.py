@@ -1,0 +1,106 @@
+"""``aimc-sim report``: one HTML page that says what a folder of results says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import BadInput, refusing
+
+EXAMPLES = """
+Examples:
+
+  aimc-sim report drift
+
+  aimc-sim report drift --out drift.html --figures figures
+
+  aimc-sim report drift --setting "hermes-odp, as published"
+"""
+
+DEFAULT = "report.html"
+
+
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of 'aimc-sim sweep' or 'attribute'.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file to write.  [default: DIR/report.html]")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Also write every figure into this folder, PNG and SVG.")
+    ] = None,
+    setting: Annotated[
+        str | None,
+        typer.Option(help="Setting in front.  [default: the best one with imperfect devices]"),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files that are no earlier report.")
+    ] = False,
+) -> None:
+    """Write one self-contained HTML page about the results of a study.
+
+    Accuracy with intervals, differences, layers, floorplan, pipeline, energy, settings with
+    sources, what is not modelled, how to make it again. It works offline, on phones and in print.
+    The study's network is loaded as the sweep did, placed and simulated anew.
+    """
+    from rich.console import Console
+
+    errors = Console(stderr=True)
+    path = out or folder / DEFAULT
+    with errors.status("reading the results, placing the network"):
+        with refusing():
+            from ..pages import material
+
+            found = material.read(folder)
+        from ..pages import figures as pictures
+        from ..pages import page as pages
+
+        _refuse(path, pages.MARK, force)
+        if figures is not None and figures.exists() and not figures.is_dir():
+            raise BadInput(f"--figures '{figures}' is a file; give a folder")
+        with refusing(KeyError, ValueError):
+            page = pages.gather(found, setting)
+        if figures is not None:
+            _refuse_figures(figures, pictures.names(page), force)
+        with refusing(OSError, prefix=f"the report cannot be written to '{path}': "):
+            pages.write(page, path)
+        written = []
+        if figures is not None:
+            with refusing(OSError, prefix=f"the figures cannot be written to '{figures}': "):
+                written = pictures.write(page, figures)
+    for damage in found.damage:
+        print(f"left out: {damage}", file=sys.stderr)
+    if "machine" in page.absent:
+        print(f"left out: floorplan, pipeline and energy. {page.absent['machine']}",
+              file=sys.stderr)  # fmt: skip
+    more = f"; {len(written)} files of figures in {figures}" if written else ""
+    typer.echo(f"Written: {path}{more}")
+
+
+def _refuse(path: Path, mark: str, force: bool) -> None:
+    """Raise BadInput unless the page may be written there: an earlier report may be replaced."""
+    if path.is_dir():
+        raise BadInput(f"--out '{path}' is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise BadInput(f"there is no folder '{path.parent}' for the report; make it first")
+    if path.exists() and not force:
+        with refusing(OSError, prefix=f"'{path}' cannot be read: "):
+            begin = path.read_bytes()[:200]
+        if mark.encode() not in begin:
+            raise BadInput(
+                f"'{path}' is there already and is no earlier report; give --force to replace "
+                "it, or another name with --out"
+            )
+
+
+def _refuse_figures(folder: Path, names: list[str], force: bool) -> None:
+    there = [name for name in names if (folder / name).exists()]
+    if there and not force:
+        raise BadInput(
+            f"'{folder}' already holds {', '.join(there[:3])}; give --force to replace them, or "
+            "another folder with --figures"
+        )

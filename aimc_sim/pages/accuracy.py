@@ -1,0 +1,244 @@
+"""Accuracy against time, and differences between settings on the same seeds and images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from .. import results
+from .headline import Headline, is_attribution, same_place
+from .tables import Cell, Chart, Series, Table, digits_of, even_stops, percent, span, time_stops
+from .tables import when as shown_time
+
+MOST_COMPARED = 24
+"""Settings that are compared with the one in front."""
+
+
+def in_front(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the settings that an attribution adds, which have a section."""
+    return frame[~frame["setting"].map(is_attribution)]
+
+
+def chart(summary: pd.DataFrame, head: Headline) -> Chart:
+    """Return accuracy against time, a curve per setting and compensation.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        Labelled, without attribution.
+    head : Headline
+        Its curves come first.
+
+    Returns
+    -------
+    Chart
+        Percent. With a single time: against the setting, a curve per compensation.
+    """
+    labels = sorted(summary["label"].unique(), key=lambda name: name != head.label)
+    methods = sorted(summary["compensation"].unique(), key=lambda m: m != head.compensation)
+    moments = sorted(summary["time_seconds"].unique())
+    found = {
+        (row.label, row.compensation, row.time_seconds): tuple(
+            100 * x for x in (row.mean, row.low, row.high)
+        )
+        for row in summary.itertuples()
+    }
+    if len(moments) == 1:
+        stops = even_stops(labels)
+        series = [
+            Series(m, m, i, i, [found.get((label, m, moments[0])) for label in labels])
+            for i, m in enumerate(methods)
+        ]
+        about = "setting"
+    else:
+        stops = time_stops(moments)
+        series = [
+            Series(f"{label}, {m}", m, i, j, [found.get((label, m, t)) for t in moments])
+            for i, label in enumerate(labels)
+            for j, m in enumerate(methods)
+            if any((label, m, t) in found for t in moments)
+        ]
+        about = "time after programming (logarithmic)"
+    return Chart(
+        "accuracy", "Accuracy against time after programming"
+        if len(moments) > 1 else f"Accuracy, {shown_time(moments[0])}", about,
+        "classified correctly", "%", stops, series, digits_of(int(summary["images"].max())),
+        bounds=(0.0, 100.0), joined=len(moments) > 1,
+    )  # fmt: skip
+
+
+def table(summary: pd.DataFrame) -> Table:
+    """Return every mean accuracy with its intervals.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        Labelled.
+    """
+    rows = []
+    for row in summary.itertuples():
+        digits = digits_of(row.images)
+        rows.append(
+            [
+                Cell(row.label),
+                Cell(row.compensation),
+                Cell(shown_time(row.time_seconds), row.time_seconds),
+                Cell(f"{percent(row.mean, digits)} {span(row.low, row.high, digits)}", row.mean),
+                Cell(span(row.wide_low, row.wide_high, digits), row.wide_low),
+                Cell(percent(row.spread, digits + 1), row.spread),
+                Cell(f"{row.programmings:,}", row.programmings),
+                Cell(f"{row.images:,}", row.images),
+            ]
+        )
+    return Table(
+        "Accuracy in %, mean and 95 % interval",
+        ("setting", "compensation", ">time", ">accuracy", ">with other images", ">spread",
+         ">programmings", ">images"),
+        rows,
+    )  # fmt: skip
+
+
+def differences(table: pd.DataFrame, head: Headline) -> pd.DataFrame:
+    """Return paired differences: settings, compensations, and last against first time.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Results, labelled, without attribution.
+    head : Headline
+
+    Returns
+    -------
+    DataFrame
+        ``kind`` ("setting", "compensation", "time") and ``question``, before the columns of
+        :func:`aimc_sim.results.compare`. Settings without a common seed are left out.
+    """
+    near = same_place(table, head.first)
+    found = []
+    for kind, question, before, after in _questions(near, head):
+        try:
+            rows = results.compare(near, before, after)
+        except (KeyError, ValueError):  # no seeds or times in common
+            continue
+        rows.insert(0, "kind", kind)
+        rows.insert(1, "question", question)
+        found.append(rows)
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def _questions(near: pd.DataFrame, head: Headline) -> Iterator[tuple]:
+    settings = near["setting"].unique().tolist()
+    others = [name for name in settings if name != head.setting]
+    for name in others[:MOST_COMPARED]:
+        yield "setting", f"'{name}' minus '{head.setting}'", head.setting, name
+    front = {"setting": head.setting}
+    for method in near.loc[near["setting"] == head.setting, "compensation"].unique():
+        if method != head.compensation:
+            yield (
+                "compensation",
+                f"{head.compensation} minus {method}, in '{head.setting}'",
+                front | {"compensation": method},
+                front | {"compensation": head.compensation},
+            )
+    first, last = (float(row["time_seconds"]) for row in (head.first, head.last))
+    if first < last:
+        for name in [head.setting, *others[:MOST_COMPARED]]:
+            look = {"setting": name, "compensation": head.compensation}
+            yield (
+                "time",
+                f"{shown_time(last)} minus {shown_time(first)}, in '{name}'",
+                look | {"time_seconds": first},
+                look | {"time_seconds": last},
+            )
+
+
+def difference_chart(rows: pd.DataFrame, head: Headline) -> Chart | None:
+    """Return differences between settings and compensations against time; None without any.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From :func:`differences`.
+    head : Headline
+        The curves of its compensation are on at first.
+    """
+    rows = rows[rows["kind"] != "time"] if len(rows) else rows
+    if not len(rows):
+        return None
+    moments = sorted(rows["time_seconds"].unique())
+    questions = rows["question"].unique().tolist()
+    if len(moments) == 1:
+        return _one_time(rows, questions) if len(questions) > 1 else None
+    many = (rows["kind"] == "setting").any() and rows["compensation"].nunique() > 1
+    methods = rows["compensation"].unique().tolist()
+    series = []
+    for (question, method), part in rows.groupby(["question", "compensation"], sort=False):
+        at = {
+            row.time_seconds: tuple(100 * x for x in (row.difference, row.low, row.high))
+            for row in part.itertuples()
+        }
+        plain = part["kind"].iloc[0] == "compensation"
+        name = question if plain or not many else f"{question}, {method}"
+        series.append(
+            Series(name, "compensations" if plain else method, questions.index(question),
+                   methods.index(method), [at.get(t) for t in moments])
+        )  # fmt: skip
+    return Chart(
+        "differences", "Paired differences of accuracy", "time after programming",
+        "difference", "percentage points", time_stops(moments), series,
+        digits_of(int(rows["images"].max())), zero=True, group=head.compensation,
+    )  # fmt: skip
+
+
+def difference_table(rows: pd.DataFrame) -> Table:
+    """Return the paired differences with intervals, p-values and effect sizes."""
+    found = []
+    for row in rows.itertuples():
+        digits = digits_of(row.images)
+        size = row.effect_size
+        found.append(
+            [
+                Cell(row.question),
+                Cell(row.compensation),
+                Cell(shown_time(row.time_seconds), row.time_seconds),
+                Cell(
+                    f"{100 * row.difference:+.{digits}f} {span(row.low, row.high, digits, True)}",
+                    row.difference,
+                ),
+                Cell(span(row.wide_low, row.wide_high, digits, True), row.wide_low),
+                _p_value(row),
+                Cell("-" if size != size else f"{size:+.1f}", size),
+                Cell(f"{row.lost:,} / {row.gained:,}", row.lost),
+                Cell(f"{row.programmings:,}", row.programmings),
+            ]
+        )
+    return Table(
+        "Differences in percentage points, mean and 95 % interval",
+        ("question", "compensation", ">time", ">difference", ">with other images", ">p",
+         ">effect size", ">images lost / gained", ">programmings"),
+        found,
+    )  # fmt: skip
+
+
+def _one_time(rows: pd.DataFrame, questions: list[str]) -> Chart:
+    """Return the differences of one time, question by question."""
+    series = []
+    for i, (method, part) in enumerate(rows.groupby("compensation", sort=False)):
+        at = {
+            row.question: tuple(100 * x for x in (row.difference, row.low, row.high))
+            for row in part.itertuples()
+        }
+        series.append(Series(method, method, i, i, [at.get(question) for question in questions]))
+    return Chart(
+        "differences",
+        f"Paired differences of accuracy, {shown_time(rows['time_seconds'].iloc[0])}",
+        "question", "difference", "percentage points", even_stops(questions), series,
+        digits_of(int(rows["images"].max())), zero=True, joined=False,
+    )  # fmt: skip
+
+
+def _p_value(row) -> Cell:
+    if row.low == row.high and row.difference:  # no spread: the t test has nothing to go by
+        return Cell("-", float("nan"))
+    return Cell("< 0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}", row.p_value)

@@ -1,0 +1,71 @@
+"""What effects and layers cost: the attribution, if the folder holds one."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..studies import attribute
+from .headline import PLACE
+from .tables import Cell, Table, digits_of, span
+from .tables import when as shown_time
+
+KINDS = {
+    "whole": "together",
+    "alone": "this effect alone",
+    "missing": "against everything but this",
+    "layer": "this layer only",
+}
+"""What was asked, by kind of row."""
+
+
+def rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what every effect and layer costs; empty if the results hold no attribution.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`aimc_sim.results.load`.
+
+    Returns
+    -------
+    DataFrame
+        As from :func:`.attribute.table`; of several networks, data or versions of the code only
+        the first one that was taken apart.
+    """
+    for _, part in table.groupby(PLACE, sort=True):
+        if {attribute.NOTHING, attribute.EVERYTHING} <= set(part["setting"]):
+            return attribute.table(part)
+    return pd.DataFrame()
+
+
+def table(found: pd.DataFrame) -> Table:
+    """Return the costs as a table.
+
+    Parameters
+    ----------
+    found : DataFrame
+        From :func:`rows`, not empty.
+    """
+    made = []
+    for row in found.itertuples():
+        digits, size = digits_of(row.images) + 1, row.effect_size
+        made.append(
+            [
+                Cell(row.effect),
+                Cell(KINDS[row.kind]),
+                Cell(shown_time(row.time_seconds), row.time_seconds),
+                Cell(row.compensation),
+                Cell(
+                    f"{100 * row.difference:+.{digits}f} {span(row.low, row.high, digits, True)}",
+                    row.difference,
+                ),
+                Cell(span(row.wide_low, row.wide_high, digits, True), row.wide_low),
+                Cell("-" if size != size else f"{size:+.1f}", size),
+            ]
+        )
+    return Table(
+        "Change of accuracy in percentage points, mean and 95 % interval over programmings",
+        ("effect", "question", ">time", "compensation", ">change", ">with other images",
+         ">effect size"),
+        made,
+    )  # fmt: skip

@@ -1,0 +1,214 @@
+"""The network on the chip: placed and simulated anew from the study's network and machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import mapping
+from ..analysis.layout import Layout, layout
+from ..analysis.performance import NOT_COUNTED, Performance, performance
+from ..chip.image import ChipImage
+from ..mapping.shapes import output_pixels
+from ..spec import ChipSpec
+from ..studies import inputs, settings
+from .headline import Headline
+from .material import Material
+from .tables import Cell, Table, shown
+
+IMAGES = 4
+"""Images under way in the simulation, as in ``aimc-sim perf``."""
+
+TRACE = 4_000_000
+"""Events kept for the picture of the pipeline: 160 MB at most."""
+
+MOST_MACHINES = 6
+"""Machines that are simulated: the one in front, and others that differ in more than devices."""
+
+NOT_MODELLED = NOT_COUNTED
+
+
+class Unavailable(ValueError):
+    """The network cannot be placed or simulated here; the text says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Machine:
+    """A network on a machine.
+
+    Attributes
+    ----------
+    label : str
+        Of the setting.
+    spec : ChipSpec
+    image : ChipImage
+    layout : Layout
+    performance : Performance
+        Of :data:`IMAGES` images, with the trace.
+    """
+
+    label: str
+    spec: ChipSpec
+    image: ChipImage
+    layout: Layout
+    performance: Performance
+
+
+def build(material: Material, head: Headline) -> list[Machine]:
+    """Place and simulate the machine in front, then others that differ in more than devices.
+
+    Parameters
+    ----------
+    material : Material
+        Its table has the column ``label``.
+    head : Headline
+
+    Returns
+    -------
+    list of Machine
+        At least one, at most :data:`MOST_MACHINES`.
+
+    Raises
+    ------
+    Unavailable
+        If the network or the shape of its images is not to be had, or the network has parts
+        that the simulation does not know.
+    """
+    given = _given(material, head)
+    shape = given.images.shape[1:]
+    front = material.specs[head.spec_id]
+    table = material.table[material.table["network_id"] == head.first["network_id"]]
+    rest = table[table["label"] != head.label].drop_duplicates("spec_id")
+    others = [material.specs[name] for name in rest["spec_id"]]
+    candidates = [(head.label, front), *zip(rest["label"], others, strict=True)]
+    found: dict[str, Machine] = {}
+    for label, spec in candidates:
+        # Neither places nor times nor energies depend on the devices.
+        key = spec.with_({"core.pcm": front.core.pcm}).id()
+        if key not in found and len(found) < MOST_MACHINES:
+            try:
+                found[key] = _machine(label, given, spec, shape)
+            except Unavailable:
+                if not found:
+                    raise
+    return list(found.values())
+
+
+def _given(material: Material, head: Headline) -> inputs.Inputs:
+    row = head.first
+    tried = []
+    for study in material.studies:
+        if (study.network.name, study.data.name) != (row["network"], row["data"]):
+            continue
+        few = settings.count(study) <= settings.CHECKED_AT_ONCE
+        if few and head.setting not in {s.name for s in settings.settings(study)}:
+            continue
+        try:
+            given = inputs.gather(study)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            tried.append(str(error.args[0] if isinstance(error, KeyError) else error))
+            continue
+        if given.network_id.startswith(row["network_id"]):
+            return given
+        tried.append(f"'{study.network.name}' has other weights now than in these results")
+    raise Unavailable(
+        "; ".join(dict.fromkeys(tried)) or "the folder holds no study that names this network"
+    )
+
+
+def _machine(label: str, given: inputs.Inputs, spec: ChipSpec, shape: tuple[int, ...]) -> Machine:
+    try:
+        image = mapping.compile_network(given.network, spec)
+        place = layout(image, spec, output_pixels(image, shape))
+        speed = performance(image, spec, shape, images=IMAGES, trace=TRACE)
+    except (ValueError, KeyError, TypeError, NotImplementedError, RuntimeError) as error:
+        raise Unavailable(" ".join(str(error.args[0] if error.args else error).split())) from error
+    return Machine(label, spec, image, place, speed)
+
+
+def machine_table(machines: list[Machine]) -> Table:
+    """Return cores, time and energy of every machine."""
+    rows = []
+    for m in machines:
+        book, speed = m.performance.ledger, m.performance
+        rows.append(
+            [
+                Cell(m.label),
+                Cell(f"{m.layout.cores_used} of {m.layout.cores_available}", m.layout.cores_used),
+                _seconds(speed.pipeline.first_image_seconds),
+                _seconds(book.seconds),
+                Cell(f"{1 / book.seconds:,.0f}", 1 / book.seconds),
+                Cell(shown(book.joules, "J"), book.joules),
+                Cell(f"{speed.tops_per_watt:.3g}", speed.tops_per_watt),
+                Cell(speed.estimate.busiest),
+            ]
+        )
+    return Table(
+        "Machines: time and energy of the placed network (model, not measurement)",
+        ("setting", ">cores", ">first image", ">interval", ">images/s", ">energy per image",
+         ">TOPS/W", "interval set by"),
+        rows,
+    )  # fmt: skip
+
+
+def energy_tables(machine: Machine) -> list[Table]:
+    """Return the energy of one image by part, and by layer without static power."""
+    book = machine.performance.ledger
+    by_layer = {k: v for k, v in book.by("layer").items() if k}
+    return [
+        _shares("Energy of one image, by part (model)", "part", book.by("component")),
+        _shares("Energy of one image, by layer, without static power (model)", "layer", by_layer),
+    ]
+
+
+def _shares(caption: str, name: str, joules: dict[str, float]) -> Table:
+    total, most = sum(joules.values()), max(joules.values())
+    rows = [
+        [
+            Cell(key),
+            Cell(shown(value, "J"), value, bar=value / most if most else 0.0),
+            Cell(_share(value / total if total else 0.0), value),
+        ]
+        for key, value in joules.items()
+    ]
+    return Table(caption, (name, ">energy", ">share"), rows)
+
+
+def layer_table(machine: Machine) -> Table:
+    """Return every layer's place and work."""
+    stages, speed = machine.performance.pipeline.schedule.stages, machine.performance
+    busy: dict[str, list[float]] = {}
+    for stage, share in zip(stages, speed.pipeline.mvm_utilisation, strict=True):
+        if stage.layer:
+            busy.setdefault(stage.layer, []).append(float(share))
+    roofs = {roof.layer: roof for roof in speed.roofs}
+    rows = []
+    for layer in machine.layout.layers:
+        share = float(np.mean(busy.get(layer.name, [0.0])))
+        rows.append(
+            [
+                Cell(layer.name),
+                Cell(f"{layer.rows:,} × {layer.cols:,}", layer.rows * layer.cols),
+                Cell(f"{layer.mvms:,}", layer.mvms),
+                Cell(f"{len(set(layer.cores))}", len(set(layer.cores))),
+                Cell(" ".join(map(str, layer.cores)), min(layer.cores)),
+                Cell(f"{100 * layer.cells:.0f} %", layer.cells),
+                Cell(f"{100 * share:.0f} %", share, bar=share),
+                Cell(roofs[layer.name].bound),
+            ]
+        )
+    return Table(
+        "Layers on the chip",
+        ("layer", ">matrix", ">MVMs per image", ">cores", "which", ">cells in use",
+         ">busy with MVMs", "limited by"),
+        rows,
+    )  # fmt: skip
+
+
+def _share(share: float) -> str:
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def _seconds(value: float) -> Cell:
+    return Cell(shown(value, "s"), value)

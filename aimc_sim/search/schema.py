@@ -1,0 +1,213 @@
+"""A search as data: what is written in its file, checked."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictInt,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from .. import units
+from ..studies import schema
+from ..studies.schema import Checked, DataChoice, Method, NetworkChoice, Study
+from .objectives import ACCURACY, OBJECTIVES
+
+PRESET, COMPENSATION = "preset", "compensation"
+"""Knobs that are no field of the machine."""
+
+MOST_TRIALS = 100_000
+"""Designs of one search: Optuna remembers all of them, and looks through them at every step."""
+
+
+COLUMNS = (
+    "design", "status", "rivals", "setting", "preset", "spec_id", "compensation", "time_seconds",
+    "programmings", "images", "low", "high", "wide_low", "wide_high", "missed", "reason",
+    *OBJECTIVES,
+)  # fmt: skip
+"""Of the table of designs, see :mod:`.outcome`; no knob of options may be named so."""
+
+
+class Choices(Checked):
+    """A knob with a list of values, in the file simply the list."""
+
+    values: tuple[Any, ...] = Field(min_length=1)
+
+
+class Range(Checked):
+    """A knob between two numbers, both included; whole numbers if both bounds are."""
+
+    low: StrictInt | float
+    high: StrictInt | float
+    step: StrictInt | float | None = Field(None, gt=0, description="between values")
+    log: StrictBool = Field(False, description="even over the logarithm")
+
+    @model_validator(mode="after")
+    def _has_values(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"the range is empty: low = {self.low} is above high = {self.high}")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("a range with log needs low > 0 and no step")
+        if self.whole and isinstance(self.step, float):
+            raise ValueError(f"step = {self.step} between whole numbers; give a whole number")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether the values are whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+class Options(Checked):
+    """A knob of named options, each a set of changes made together; its own name is free."""
+
+    options: dict[str, dict[str, Any]] = Field(
+        min_length=1, description="name to changes: dotted key to value"
+    )
+
+
+def _kind(value: Any) -> str:
+    keys = value if isinstance(value, Mapping) else ()
+    if isinstance(value, (Choices, list, tuple)) or "values" in keys:
+        return "<choices>"
+    return "<options>" if isinstance(value, Options) or "options" in keys else "<range>"
+
+
+def _values(value: Any) -> Any:
+    return {"values": value} if isinstance(value, (list, tuple)) else value
+
+
+Knob = Annotated[
+    Annotated[Choices, BeforeValidator(_values), Tag("<choices>")]
+    | Annotated[Range, Tag("<range>")]
+    | Annotated[Options, Tag("<options>")],
+    Discriminator(_kind),
+]
+
+
+class Search(Checked):
+    """A search: network, data, knobs, objectives, constraints."""
+
+    name: str = Field("search", description="for titles")
+    network: Annotated[NetworkChoice, BeforeValidator(schema.named)] = NetworkChoice(
+        name="resnet32-digits"
+    )
+    data: Annotated[DataChoice, BeforeValidator(schema.named)] = DataChoice()
+    preset: str = Field("hermes-tdp", description="of every design; see 'aimc-sim info'")
+    changes: dict[str, Any] = Field({}, description="of every design: dotted key to value")
+    knobs: dict[str, Knob] = Field(
+        min_length=1,
+        description="dotted key of the machine, preset or compensation, to a list of values or "
+        "{low, high, step, log}; any other name to {options: {name: changes}}",
+    )
+    objectives: Annotated[tuple[str, ...], BeforeValidator(schema.listed)] = Field(
+        (ACCURACY, "energy"), min_length=1, description=", ".join(OBJECTIVES)
+    )
+    constraints: dict[str, float] = Field(
+        {}, description="objective to the worst value allowed (shares, J, s, 1/s, cores)"
+    )
+    time: float = Field(86400.0, description="after programming: seconds, or text such as '1 d'")
+    compensation: Method = Field("gdc", description="of drift")
+    programmings: StrictInt = Field(5, ge=1, description="of every design, on the same seeds")
+    first_seed: StrictInt = Field(0, ge=0, description="of the programmings; they count up")
+    trials: StrictInt = Field(64, ge=1, le=MOST_TRIALS, description="designs proposed")
+    batch: StrictInt = Field(
+        16, ge=2, le=1000, description="designs proposed at once; the population of nsga2"
+    )
+    sampler: Literal["nsga2", "tpe"] = Field("nsga2", description="how Optuna proposes designs")
+    seed: StrictInt = Field(0, ge=0, lt=2**32, description="of the sampler")
+    mode: Literal["pipelined", "host"] = Field(
+        "pipelined", description="of the pipeline behind energy and time, see 'aimc-sim perf'"
+    )
+    seconds_per_trial: float | None = Field(
+        None, gt=0, description="of one programming, if known: then none is run to measure it"
+    )
+
+    @field_validator("time", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        return units.seconds(value)
+
+    @field_validator("objectives")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            _refuse_unknown(name)
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("constraints")
+    @classmethod
+    def _bounds(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, bound in value.items():
+            _refuse_unknown(name)
+            if name == ACCURACY and not 0 <= bound <= 1:
+                raise ValueError(f"{name} = {bound}: give a share 0..1, not percent")
+            if bound < 0 or math.isinf(bound):
+                raise ValueError(f"{name} = {bound}: wanted a finite number >= 0")
+        return value
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        owners: dict[str, str] = {}
+        for name, knob in self.knobs.items():
+            if isinstance(knob, Options) and name in COLUMNS:
+                raise ValueError(f"the knob '{name}' has the name of a column; give it another")
+            options = knob.options.values() if isinstance(knob, Options) else ({name: None},)
+            for key in sorted({key for changes in options for key in changes}):
+                if owners.setdefault(key, name) != name:
+                    raise ValueError(f"the knobs '{owners[key]}' and '{name}' both turn '{key}'")
+                if key in self.changes:
+                    raise ValueError(f"'{key}' is a knob and under changes; leave one out")
+        return self
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether the accuracy is asked for."""
+        return ACCURACY in (*self.objectives, *self.constraints)
+
+    def study(self, compensation: Method | None = None, preset: str | None = None) -> Study:
+        """Return the study of one design: the same network, data, time and seeds."""
+        return Study(
+            name=self.name, network=self.network, data=self.data,
+            presets=(preset or self.preset,), changes=self.changes, times=(self.time,),
+            compensations=(compensation or self.compensation,), programmings=self.programmings,
+            first_seed=self.first_seed, probe_images=0, seconds_per_trial=self.seconds_per_trial,
+        )  # fmt: skip
+
+
+def _refuse_unknown(name: str) -> None:
+    if name not in OBJECTIVES:
+        near = difflib.get_close_matches(name, OBJECTIVES, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise ValueError(f"no objective '{name}'; {hint}Known: {', '.join(OBJECTIVES)}")
+
+
+def make_search(data: Mapping[str, Any], where: str = "search") -> Search:
+    """Return the search that a mapping describes; ValueError is one sentence about ``where``."""
+    return schema.checked(Search, data, where)
+
+
+def load_search(path: str | Path) -> Search:
+    """Read a search from a ``.yaml``/``.yml`` file, or a ``.py`` file that defines ``search``.
+
+    Parameters and errors as in :func:`aimc_sim.studies.schema.load_study`.
+    """
+    path = Path(path)
+    search = make_search(schema.read_mapping(path, "search"), f"'{path}'")
+    return schema.absolute(search, path.parent.resolve())
+
+
+def changed(search: Search, **fields: Any) -> Search:
+    """Return a search with some keys changed, checked again."""
+    return make_search(search.model_dump(exclude_unset=True) | fields)

@@ -1,0 +1,241 @@
+"""The differentiable parts: weights replaced by a noisy draw, converters that let gradients pass.
+
+Straight-through estimator: rounding and noise have the gradient of the identity, clipping that of
+the clip (Y. Bengio et al., arXiv:1308.3432). Learned ranges have the gradient of S. K. Esser et
+al., *Learned step size quantization*, ICLR 2020, arXiv:1902.08153.
+
+Tensors in float32 or bfloat16 on a processor go through the fused loops of :mod:`.loops`; any
+other dtype or device through the torch operations beside them, which say the same. Noise is the
+same for any number of threads; another device draws other numbers from the same address.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from aimc_sim.training import loops
+
+CHUNK = 1 << 16
+"""Smallest piece of work for a thread; a multiple of the values that share an event."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where noise comes from: two key words, and the first event of a call."""
+
+    k0: int
+    k1: int
+    event: int
+
+    def words(self) -> tuple[np.uint32, np.uint32]:
+        """Return the key words as the loops take them."""
+        return np.uint32(self.k0), np.uint32(self.k1)
+
+    def at(self, place: int) -> np.int64:
+        """Return the event of the run that begins at a value."""
+        return np.int64(self.event + place // loops.BLOCK)
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """Return torch's generator for this address."""
+        mixed = np.random.SeedSequence((self.k0, self.k1, self.event)).generate_state(2, np.uint32)
+        return torch.Generator(device).manual_seed(int(mixed[0]) << 31 | int(mixed[1]) >> 1)
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="aimc-sim-training")
+
+
+def _chunks(n: int, work: Callable[[slice], Any]) -> list[Any]:
+    """Return ``work(slice)`` of all parts of n values, on torch's number of threads."""
+    threads = min(torch.get_num_threads(), -(-n // CHUNK))
+    if threads < 2:
+        return [work(slice(0, n))] if n else []
+    size = -(-n // threads // CHUNK) * CHUNK
+    return list(_pool(threads).map(work, [slice(k, min(k + size, n)) for k in range(0, n, size)]))
+
+
+def normals(shape: torch.Size, like: Tensor, address: Address) -> Tensor:
+    """Return standard normals of a shape, in the dtype and on the device of ``like``."""
+    n = math.prod(shape)
+    if like.device.type != "cpu":
+        noise = torch.empty(n, dtype=like.dtype, device=like.device)
+        return noise.normal_(generator=address.generator(like.device)).reshape(shape)
+    out = np.empty(n, np.float32)
+    _chunks(n, lambda where: loops.draw(address.at(where.start), *address.words(), out[where]))
+    return torch.from_numpy(out).to(like.dtype).reshape(shape)
+
+
+# --------------------------------------------------------------------------------- weights
+
+
+class _Replaced(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, weight: Tensor, noisy: Tensor) -> Tensor:
+        return noisy
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def replaced(weight: Tensor, noisy: Tensor) -> Tensor:
+    """Return ``noisy`` with the gradient of ``weight``."""
+    return _Replaced.apply(weight, noisy)
+
+
+# ------------------------------------------------------------------------------ converters
+
+
+class _Converted(torch.autograd.Function):
+    """Noise, then a converter of fixed range; the gradient is that of the clip."""
+
+    @staticmethod
+    def forward(ctx, x, step, limit, std, address):
+        out, inside, top = convert(x, step, limit, std, address)
+        ctx.inside = inside
+        ctx.mark_non_differentiable(top)
+        return out, top
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient, _):
+        if ctx.inside is None:
+            return gradient, None, None, None, None
+        return torch.where(ctx.inside, gradient, 0), None, None, None, None
+
+
+def converted(
+    x: Tensor, step: float | Tensor, limit: float, std: float | Tensor, address: Address
+) -> tuple[Tensor, Tensor]:
+    """Return ``step clip(rint((x + std xi) / step), +-limit)`` and the largest ``|x|``.
+
+    Parameters
+    ----------
+    x : tensor, floating point
+    step : float or 0-dim tensor
+        0 rounds and clips nothing.
+    limit : float
+        Largest code.
+    std : float or 0-dim tensor
+        Spread of the noise in front of the converter; 0 for none.
+    address : Address
+
+    Returns
+    -------
+    tensor like x, 0-dim tensor
+        The gradient passes where ``|x + std xi| <= limit step``.
+    """
+    return _Converted.apply(x, step, limit, std, address)
+
+
+def convert(
+    x: Tensor, step: float | Tensor, limit: float, std: float | Tensor, address: Address
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return the same without a gradient, with what lies inside the range (None: everything)."""
+    x = x.detach()
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
+        return convert_plainly(x, step, limit, std, address)
+    x, order = _dense(x)
+    out, inside = torch.empty_like(x), torch.empty_like(x, dtype=torch.uint8)
+    flat = [_flat(tensor, order) for tensor in (x, out, inside)]
+    numbers = [np.float32(float(value)) for value in (std, step, limit)]
+
+    def work(where: slice) -> tuple[int, int]:
+        source, target, mask = (part[where] for part in flat)
+        event = address.at(where.start)
+        return loops.convert(source, *numbers, event, *address.words(), target, mask)
+
+    found = _chunks(x.numel(), work)
+    top = np.array(max((bits for bits, _ in found), default=0), np.uint32).view(np.float32)
+    clipped = any(beyond for _, beyond in found)
+    return out, inside.view(torch.bool) if clipped else None, torch.from_numpy(top)
+
+
+def convert_plainly(
+    x: Tensor, step: float | Tensor, limit: float, std: float | Tensor, address: Address
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return the same as :func:`convert` by torch operations, for any dtype and device."""
+    x, order = _dense(x)
+    top = x.abs().amax().float() if x.numel() else x.new_zeros((), dtype=torch.float32)
+    if isinstance(std, Tensor) or std > 0:
+        noise = normals((x.numel(),), x, address)
+        placed = noise.reshape([x.shape[i] for i in order]).permute(np.argsort(order).tolist())
+        x = x + std * placed
+    if not isinstance(step, Tensor) and step == 0:
+        return x.clone(), None, top
+    code = x / step
+    out = (code.round().clamp(-limit, limit) * step).to(x.dtype)
+    inside = code.abs() <= limit
+    if isinstance(step, Tensor):  # a range that is zero converts nothing
+        out, inside = torch.where(step > 0, out, x), inside | (step <= 0)
+    return out, inside, top
+
+
+def _dense(x: Tensor) -> tuple[Tensor, list[int]]:
+    """Return the tensor without gaps in memory, and its dimensions in the order of memory."""
+    order = list(range(x.ndim))
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    if x.is_contiguous():
+        return x, order
+    if x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim]):
+        return x, [0, *range(2, x.ndim), 1]
+    return x.contiguous(), order
+
+
+def _flat(x: Tensor, order: list[int]) -> np.ndarray:
+    """Return a view of all values in the order of memory; bfloat16 as its bits."""
+    x = x.permute(order) if order else x
+    if x.dtype == torch.bfloat16:
+        return x.view(torch.int16).numpy().reshape(-1).view(np.uint16)
+    return x.numpy().reshape(-1)
+
+
+class _Learned(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, largest, limit):
+        step = largest / limit
+        code = x / step
+        inside = code.abs() <= limit
+        out = code.round().clamp(-limit, limit)
+        ctx.save_for_backward(torch.where(inside, out - code, out) / limit, inside)
+        return out * step
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        slope, inside = ctx.saved_tensors
+        # Of the published scale 1 / sqrt(N Q), Q is in `slope`'s unit: the range, not the step.
+        total = (gradient * slope).sum() / math.sqrt(max(1, slope.numel()))
+        return torch.where(inside, gradient, 0), total, None
+
+
+def learned(x: Tensor, largest: Tensor, limit: float) -> Tensor:
+    """Return ``x`` converted to ``2 limit + 1`` codes over a range that has a gradient.
+
+    Parameters
+    ----------
+    x : tensor, floating point
+    largest : 0-dim tensor
+        Half the range; the step is ``largest / limit``.
+    limit : float
+        Largest code.
+
+    Notes
+    -----
+    With v = x / step, the gradient of the output against ``largest`` is ``(rint(v) - v) / limit``
+    inside the range and +-1 beyond, summed over x and divided by sqrt(number of values): the
+    published rule for a step s, written for the range ``limit s`` (its factor 1 / sqrt(limit)
+    only rescales the learning rate and is left out).
+    """
+    return _Learned.apply(x, largest.to(x.dtype), limit)

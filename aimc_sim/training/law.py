@@ -1,0 +1,227 @@
+"""What a weight becomes on the devices: mean and spread against state and age, as tables.
+
+States are ``|w| / w_max`` and all values are in units of w_max. Statistical laws have closed
+forms (a product of independent factors: programmed conductance, drift, 1/f noise); every other
+scheme (pulses, gradient, measured traces, stuck cells, heat) is measured once, by programming
+whole crossbars with the simulator itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.special import ndtr
+
+from aimc_sim.core import programming, tile, weights
+from aimc_sim.device import pcm
+from aimc_sim.device.programming.statistical import allocate
+from aimc_sim.rng import Key, Purpose
+from aimc_sim.spec import CoreSpec, PcmSpec, StateCurve
+
+NODES = 257
+"""States of a table, evenly spaced from 0 to 1."""
+AGES = 33
+"""Ages of a table with drift, evenly spaced over ln(t + t0)."""
+MEASURED_LEVELS = 33
+MEASURED_BLOCKS = 4
+"""Crossbars behind a measured table; about 2,000 cells per level each, if it is 256 x 256."""
+SMALL = 1e-5
+"""State of the table's first node: exactly zero is another case, nothing is programmed there."""
+
+
+@dataclass(frozen=True)
+class WeightLaw:
+    """Mean and spread of effective weights, in units of the weight that is mapped to g_max.
+
+    Attributes
+    ----------
+    clock : (T,) float64
+        ln(t + t0) of each row, t in seconds.
+    mean, std : (T, K) float32
+        Against the state; without compensation.
+    zero_std : (T,) float32
+        Spread of a weight that is exactly zero.
+    fresh : (K,) float32
+        Mean square right after programming, the reference of drift compensation.
+    """
+
+    clock: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    zero_std: np.ndarray
+    fresh: np.ndarray
+
+    def __deepcopy__(self, memo: dict) -> WeightLaw:
+        """Share: nothing changes a law."""
+        return self
+
+    def at(self, clock: float) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return mean (K,), spread (K,) and spread of a zero weight at ln(t + t0)."""
+        if len(self.clock) == 1:
+            return self.mean[0], self.std[0], float(self.zero_std[0])
+        place = np.interp(clock, self.clock, np.arange(len(self.clock)))
+        low = min(int(place), len(self.clock) - 2)
+        part = np.float32(place - low)
+        rows = (row[low] + part * (row[low + 1] - row[low]) for row in (self.mean, self.std))
+        zero = self.zero_std[low] + part * (self.zero_std[low + 1] - self.zero_std[low])
+        return *rows, float(zero)
+
+
+@lru_cache(maxsize=32)
+def weight_law(
+    core: CoreSpec, drift_seconds: tuple[float, float] | None = None, read_noise: bool = True
+) -> WeightLaw:
+    """Return the law of a core's devices, right after programming or between two ages.
+
+    Parameters
+    ----------
+    core : CoreSpec
+    drift_seconds : (float, float), seconds, optional
+        Smallest and largest time since programming; None: right after it.
+    read_noise : bool
+        Whether the spread includes the 1/f noise (its slow and its fresh part together).
+
+    Notes
+    -----
+    The clip at zero conductance is part of the closed form. Not in any table: IR drop,
+    polarity-dependent conduction and the spread of converters, which are no property of a device.
+    """
+    device = core.pcm if read_noise else core.pcm.with_(read_noise=None)
+    core = core.with_(pcm=device)
+    times = np.zeros(1)
+    if drift_seconds is not None:
+        low, high = np.log(np.asarray(drift_seconds) + device.t0_seconds)
+        times = np.exp(np.linspace(low, high, AGES)) - device.t0_seconds
+        if low == high:
+            times = times[:1]
+    scheme = "statistical" if device.programming is None else device.programming.scheme
+    plain = scheme == "statistical" and device.faults is None and device.temperature is None
+    found = (_closed_form if plain else _measured)(core, np.concatenate([[0.0], times]))
+    mean, std, zero = (rows.astype(np.float32) for rows in found)
+    return WeightLaw(
+        np.log(times + device.t0_seconds), mean[1:], std[1:], zero[1:], mean[0] ** 2 + std[0] ** 2
+    )
+
+
+# ---------------------------------------------------------------------------- closed form
+
+
+def rectified(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first two moments of ``max(0, N(mean, std^2))``."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(std > 0, mean / std, np.where(mean > 0, np.inf, -np.inf))
+    inside, density = ndtr(z), np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    first = mean * inside + std * density
+    return first, (mean**2 + std**2) * inside + mean * std * density
+
+
+def decay(mean: np.ndarray, std: np.ndarray, length: float) -> np.ndarray:
+    """Return ``E exp(-length |N(mean, std^2)|)``, the moment of drift with a folded exponent."""
+    if length == 0:
+        return np.ones_like(mean)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(std > 0, mean / std, np.inf)
+    shift = length * std
+    keep = np.exp(-length * mean + shift**2 / 2) * ndtr(z - shift)
+    return keep + np.exp(length * mean + shift**2 / 2) * ndtr(-z - shift)
+
+
+def _curve(curve: StateCurve | None, x: np.ndarray) -> np.ndarray:
+    if curve is None:
+        return np.zeros_like(x)
+    form = {
+        "log": lambda: curve.a * np.log(x) + curve.b,
+        "power": lambda: curve.a * x**curve.b,
+        "inverse": lambda: curve.a / x + curve.b,
+    }
+    low = np.clip(form[curve.form](), curve.low, curve.high)
+    if curve.knee is None:
+        return low
+    return np.where(x >= curve.knee, np.polynomial.polynomial.polyval(x, curve.polynomial), low)
+
+
+def _closed_form(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return mean, spread (T, K) and spread of a zero weight (T,), from the moments of elements."""
+    states = np.linspace(0, 1, NODES)
+    states[0] = SMALL
+    block = np.append(states, 0.0)[:, None]
+    targets = weights.to_targets(block, core)
+    elements, programmed = allocate(targets.request, core.pcm)
+    half, unit = len(elements) // 2, 1 / targets.siemens_per_weight[0]
+    mean, std = [], []
+    for t in times:
+        first, second = _moments(elements[:, :, 0].astype(float), programmed[:, :, 0], core.pcm, t)
+        mean.append((first[:half].sum(0) - first[half:].sum(0)) * unit)
+        std.append(np.sqrt(np.maximum(0, second - first**2).sum(0)) * unit)
+    mean, std = np.array(mean), np.array(std)
+    return mean[:, :-1], std[:, :-1], std[:, -1]
+
+
+def _moments(
+    target: np.ndarray, programmed: np.ndarray, spec: PcmSpec, t: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first two moments of elements at a time after programming."""
+    error, drift, noise = spec.programming, spec.drift, spec.read_noise
+    x = np.maximum(target / spec.g_max_siemens, 1e-7)
+    sigma = np.zeros_like(x)
+    if error is not None:
+        scale = error.scale * spec.g_max_siemens / spec.g_reference_siemens
+        sigma = scale * np.polynomial.polynomial.polyval(x, error.polynomial_siemens)
+    spread = math.sqrt(spec.devices_per_element) * spec.reset.std_siemens
+    level = np.where(programmed, target, pcm.reset_level(spec))
+    first, second = rectified(level, np.where(programmed, np.abs(sigma), spread))
+    if drift is not None:
+        length = drift.scale * math.log1p(t / spec.t0_seconds)
+        exponent = _curve(drift.exponent_mean, x), _curve(drift.exponent_std, x)
+        first = first * decay(*exponent, length)
+        second = second * decay(*exponent, 2 * length)
+    if noise is not None:
+        slow, fresh = pcm.noise_bands(noise, t + spec.t0_seconds)
+        q = _curve(noise.amplitude, np.minimum(x, 1.0))
+        held, squared = rectified(np.ones_like(q), q * math.sqrt(slow))
+        first, second = first * held, second * (squared + q**2 * fresh)
+    return first, second
+
+
+# ------------------------------------------------------------------------------- measured
+
+
+def levels() -> np.ndarray:
+    """Return the states that a table is measured at: zero, one close to it, then evenly spaced."""
+    return np.concatenate([[0.0, 0.01], np.linspace(0, 1, MEASURED_LEVELS)[1:]])
+
+
+def _measured(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the same from crossbars that the simulator programs and looks at."""
+    states = levels()
+    sums = np.zeros((3, len(times), len(states)))
+    counts = np.zeros(len(states))
+    for block in range(MEASURED_BLOCKS):
+        key = Key(block).child(Purpose.TRAINING)
+        draw = key.generator()
+        level = draw.integers(0, len(states), (core.rows, core.cols))
+        level[draw.integers(0, core.rows, core.cols), np.arange(core.cols)] = len(states) - 1
+        sign = np.where(draw.random(level.shape) < 0.5, -1.0, 1.0)
+        state = programming.program(states[level] * sign, core, key)
+        counts += np.bincount(level.ravel(), minlength=len(states))
+        for i, t in enumerate(times):
+            now = tile.elements_at(state, core, t, key)
+            net = sign * weights.net(now.g.astype(float)) / state.siemens_per_weight
+            fresh = np.zeros_like(net)
+            if now.fresh is not None:
+                fresh = (now.fresh.astype(float) ** 2).sum(0) / state.siemens_per_weight**2
+            for k, value in enumerate((net, net**2, fresh)):
+                sums[k, i] += np.bincount(level.ravel(), value.ravel(), len(states))
+    mean, square, fresh = sums / counts
+    std = np.sqrt(np.maximum(0, square - mean**2) + fresh)
+    grid = np.linspace(0, 1, NODES)
+    table = [
+        np.array([np.interp(grid, states[1:], row[1:]) for row in rows]) for rows in (mean, std)
+    ]
+    # Below the first level the mean goes to zero with the state, the spread stays.
+    below = grid < states[1]
+    table[0][:, below] = mean[:, 1:2] * grid[below] / states[1]
+    return *table, std[:, 0]

@@ -1,0 +1,175 @@
+"""Layers with noisy weights and converters: subclasses of torch's own, with the same parameters.
+
+``prepare`` changes the class of a layer and gives it a child ``analog``, one
+:class:`~aimc_sim.training.crossbar.Crossbar` for each matrix; ``finalize`` takes both back. So
+``isinstance``, parameter names, optimisers and hooks work as with the plain layer. Under
+``torch.compile`` these layers run as they are and what lies between them is fused
+(``_disable_dynamo`` is ``compiler.disable`` without an import of seconds).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from aimc_sim.training.crossbar import Crossbar
+from aimc_sim.training.geometry import layer_layout
+
+
+class AnalogLayer:
+    """What all prepared layers share: bounds of the weights, and channels that are held."""
+
+    analog: nn.ModuleDict
+
+    def matrices(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that lie on crossbars, by name."""
+        return {"weight": self.weight}
+
+    def biases(self, name: str) -> list[nn.Parameter]:
+        """Return the biases whose entries belong to the output channels of a matrix."""
+        return [] if self.bias is None else [self.bias]
+
+    def channels(self, name: str) -> int:
+        """Return the dimension of a matrix that counts output channels."""
+        return 0
+
+    def settle(self) -> None:
+        """Bound the weights in place, and put held channels back; before weights are read."""
+        self.analog.hold()
+        if self.training:
+            self.bound()
+
+    def bound(self) -> None:
+        """Clip the weights in place, once after every change."""
+        options = self.analog.options
+        if options.clip_constant is None and options.clip_sigma is None:
+            return
+        for name, weight in self.matrices().items():
+            if self.analog.bounded.get(name) == weight._version:
+                continue
+            if options.clip_constant is not None:
+                weight.data.clamp_(-options.clip_constant, options.clip_constant)
+            if options.clip_sigma is not None:
+                bound = options.clip_sigma * weight.data.std()
+                weight.data.clamp_(-bound, bound)
+            self.analog.bounded[name] = weight._version
+        self.analog.hold()
+
+
+class Crossbars(nn.ModuleDict):
+    """The crossbars of a layer by name of the matrix, what bounds them, which channels are held."""
+
+    def __init__(self, crossbars: dict[str, Crossbar], options) -> None:
+        super().__init__(crossbars)
+        self.options = options
+        self.bounded: dict[str, int] = {}
+        self.held: list[tuple[nn.Parameter, int, Tensor, Tensor]] = []
+
+    def hold(self) -> None:
+        """Put held channels back to their values: momentum and weight decay may have moved them."""
+        for parameter, dimension, channels, values in self.held:
+            parameter.data.index_copy_(dimension, channels, values)
+
+
+class _Dense(AnalogLayer):
+    @torch._disable_dynamo
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what torch's layer returns, through the crossbar."""
+        self.settle()
+        crossbar = self.analog["weight"]
+        weight = crossbar.weight(self.weight)
+        if not crossbar.converts:
+            return self.product(x, weight, self.bias)
+        y = crossbar.output(self.product(crossbar.input(x), weight, None))
+        if self.bias is None:
+            return y
+        return y + self.bias.to(y.dtype).reshape(-1, *(1,) * self.spatial)
+
+    spatial = 0
+
+
+class AnalogLinear(_Dense, nn.Linear):
+    """Dense layer on crossbars."""
+
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the plain product."""
+        return nn.functional.linear(x, weight, bias)
+
+
+class _Convolution(_Dense):
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the plain convolution."""
+        return self._conv_forward(x, weight, bias)
+
+
+class AnalogConv1d(_Convolution, nn.Conv1d):
+    """Convolution over one dimension on crossbars."""
+
+    spatial = 1
+
+
+class AnalogConv2d(_Convolution, nn.Conv2d):
+    """Convolution over two dimensions on crossbars."""
+
+    spatial = 2
+
+
+class AnalogConv3d(_Convolution, nn.Conv3d):
+    """Convolution over three dimensions on crossbars."""
+
+    spatial = 3
+
+
+class _Transposed(AnalogLayer):
+    def channels(self, name: str) -> int:
+        """Return 1: weights are stored (inputs, outputs / groups, kernel)."""
+        return 1
+
+    @torch._disable_dynamo
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Return what torch's layer returns, through the crossbar."""
+        self.settle()
+        crossbar = self.analog["weight"]
+        weight = crossbar.weight(self.weight)
+        spatial = self.weight.ndim - 2
+        padding = self._output_padding(
+            x, output_size, self.stride, self.padding, self.kernel_size, spatial, self.dilation
+        )
+        rest = (self.stride, self.padding, padding, self.groups, self.dilation)
+        product = getattr(nn.functional, f"conv_transpose{spatial}d")
+        if not crossbar.converts:
+            return product(x, weight, self.bias, *rest)
+        y = crossbar.output(product(crossbar.input(x), weight, None, *rest))
+        return y if self.bias is None else y + self.bias.to(y.dtype).reshape(-1, *(1,) * spatial)
+
+
+class AnalogConvTranspose1d(_Transposed, nn.ConvTranspose1d):
+    """Transposed convolution over one dimension on crossbars."""
+
+
+class AnalogConvTranspose2d(_Transposed, nn.ConvTranspose2d):
+    """Transposed convolution over two dimensions on crossbars."""
+
+
+class AnalogConvTranspose3d(_Transposed, nn.ConvTranspose3d):
+    """Transposed convolution over three dimensions on crossbars."""
+
+
+PLAIN = {
+    nn.Linear: AnalogLinear,
+    nn.Conv1d: AnalogConv1d,
+    nn.Conv2d: AnalogConv2d,
+    nn.Conv3d: AnalogConv3d,
+    nn.ConvTranspose1d: AnalogConvTranspose1d,
+    nn.ConvTranspose2d: AnalogConvTranspose2d,
+    nn.ConvTranspose3d: AnalogConvTranspose3d,
+}
+"""Layers with one matrix."""
+
+
+def attach(layer: nn.Module, path: str, core, options, seed: int) -> None:
+    """Turn one of the layers of :data:`PLAIN` into its analog form, in place."""
+    layout = layer_layout(layer, core)
+    crossbar = Crossbar(f"{path}.weight", layout, core, options, seed)
+    layer.analog = Crossbars({"weight": crossbar.to(layer.weight.device)}, options)
+    layer.__class__ = PLAIN[type(layer)]

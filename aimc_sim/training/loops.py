@@ -1,0 +1,204 @@
+"""Inner loops on bare arrays: noise on weights, converters on activations.
+
+Numbers of 16 bits are bfloat16 in the upper half of a float32. Noise is addressed: every run of
+``BLOCK`` values has an event number of its own, see :func:`aimc_sim.kernels.normal.fill`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aimc_sim.kernels import point, serial
+from aimc_sim.kernels.math32 import bits_float, f32, float_bits
+from aimc_sim.kernels.normal import fill
+
+BLOCK = 2048
+"""Values worked on at a time, and values that share an event of the noise."""
+
+
+@point
+def _load(x, z):
+    for j in range(z.size):
+        z[j] = x[j]
+
+
+@point
+def _load16(x, z):
+    for j in range(z.size):
+        z[j] = bits_float(np.uint32(x[j]) << np.uint32(16))
+
+
+@point
+def _store(z, out):
+    for j in range(z.size):
+        out[j] = z[j]
+
+
+@point
+def _store16(z, out):
+    # Round to the nearest bfloat16, ties to even.
+    for j in range(z.size):
+        bits = float_bits(z[j])
+        odd = (bits >> np.uint32(16)) & np.uint32(1)
+        out[j] = np.uint16((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+
+
+@point
+def _largest(z):
+    # Magnitudes are ordered like their bits, and a maximum of integers becomes SIMD code.
+    top = np.uint32(0)
+    for j in range(z.size):
+        top = max(top, float_bits(z[j]) & np.uint32(0x7FFFFFFF))
+    return top
+
+
+@point
+def _add(z, noise, std):
+    for j in range(z.size):
+        z[j] += std * noise[j]
+
+
+@point
+def _convert(z, inside, step, limit):
+    """Round to multiples of ``step`` up to ``limit`` of them; return how many were beyond."""
+    per_step, beyond = f32(1.0) / step, np.int32(0)
+    for j in range(z.size):
+        code = z[j] * per_step
+        within = np.uint8(abs(code) <= limit)
+        inside[j] = within
+        beyond += np.int32(1) - np.int32(within)
+        z[j] = step * min(max(np.rint(code), -limit), limit)
+    return beyond
+
+
+@serial
+def draw(event, k0, k1, out):
+    """Fill a float32 vector of any length with normals; ``event`` is that of its first run."""
+    rest = np.empty(BLOCK, np.float32)
+    for start in range(0, out.size, BLOCK):
+        stop = min(start + BLOCK, out.size)
+        z = out[start:stop]
+        if stop - start == BLOCK:
+            fill(z, event + start // BLOCK, k0, k1)
+        else:
+            fill(rest, event + start // BLOCK, k0, k1)
+            _load(rest[: stop - start], z)
+
+
+@serial
+def convert(x, std, step, limit, event, k0, k1, out, inside):
+    """Add noise and quantise: ``out = step clip(rint((x + std xi) / step), +-limit)``.
+
+    Parameters
+    ----------
+    x, out : (n,) float32, or both uint16 (bfloat16).
+    std : float32, 0 for no noise.
+    step, limit : float32; step 0 rounds nothing.
+    event : int64, of the first run; k0, k1 : uint32, address of the noise.
+    inside : (n,) uint8, written if step > 0: the value is within ``+-limit step``.
+
+    Returns the bits of the largest ``|x|``, and how many values lay beyond the limit.
+    """
+    n, beyond, top = x.size, np.int64(0), np.uint32(0)
+    noise, work = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        z = work[: stop - start]
+        if x.itemsize == 2:
+            _load16(x[start:stop], z)
+        else:
+            _load(x[start:stop], z)
+        top = max(top, _largest(z))
+        if std > f32(0.0):
+            fill(noise, event + start // BLOCK, k0, k1)
+            _add(z, noise[: stop - start], std)
+        if step > f32(0.0):
+            beyond += _convert(z, inside[start:stop], step, limit)
+        if x.itemsize == 2:
+            _store16(z, out[start:stop])
+        else:
+            _store(z, out[start:stop])
+    return top, beyond
+
+
+@serial
+def largest(weight, row_cuts, col_cuts, per_column, scale):
+    """Write the largest magnitude of every crossbar, or of every column of it.
+
+    Parameters
+    ----------
+    weight : (C, R) float32.
+    row_cuts, col_cuts : (n + 1,) int64.
+    per_column : bool.
+    scale : (C, row blocks) float32, written: the same for all columns of a crossbar, or each.
+    """
+    for j in range(col_cuts.size - 1):
+        for b in range(row_cuts.size - 1):
+            whole = f32(0.0)
+            for c in range(col_cuts[j], col_cuts[j + 1]):
+                top = np.uint32(0)
+                for r in range(row_cuts[b], row_cuts[b + 1]):
+                    top = max(top, float_bits(weight[c, r]) & np.uint32(0x7FFFFFFF))
+                scale[c, b] = bits_float(top)
+                whole = max(whole, scale[c, b])
+            if not per_column:
+                for c in range(col_cuts[j], col_cuts[j + 1]):
+                    scale[c, b] = whole
+
+
+@point
+def _between(table, place, k):
+    return table[k] + (place - f32(k)) * (table[k + 1] - table[k])
+
+
+@serial
+def perturb(
+    weight, scale, row_cuts, col_cuts, mean, std, zero_std, fresh, factor, method, noise, out
+):  # fmt: skip
+    """Replace weights by a draw of what devices make of them.
+
+    ``out = sign(w) s (mean(x) + factor std(x) xi) alpha`` with ``s`` the scale, ``x = |w| / s``
+    and alpha the drift compensation, from mean squares: of a crossbar (method 1) or column (2).
+
+    Parameters
+    ----------
+    weight, noise, out : (C, R) float32.
+    scale : (C, row blocks) float32.
+    row_cuts, col_cuts : (n + 1,) int64.
+    mean, std, fresh : (K,) float32, tables over x in [0, 1]; zero_std, factor : float32.
+    method : int64, 0 for no compensation.
+    """
+    last = f32(mean.size - 1)
+    columns = weight.shape[0]
+    before, after = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    for b in range(row_cuts.size - 1):
+        for c in range(columns):
+            s = scale[c, b]
+            per = last / s if s > f32(0.0) else f32(0.0)
+            first, now = f32(0.0), f32(0.0)
+            for r in range(row_cuts[b], row_cuts[b + 1]):
+                w = weight[c, r]
+                place = min(abs(w) * per, last)
+                k = min(np.int32(place), np.int32(mean.size - 2))
+                m, d = _between(mean, place, k), _between(std, place, k)
+                draw = s * (m + factor * d * noise[c, r])
+                draw = -draw if w < f32(0.0) else draw
+                rest = factor * zero_std * s * noise[c, r]
+                out[c, r] = rest if w == f32(0.0) else draw
+                if method > 0 and w != f32(0.0):
+                    first += _between(fresh, place, k)
+                    now += m * m + d * d
+            before[c], after[c] = s * np.sqrt(first), s * np.sqrt(now)
+        if method == 0:
+            continue
+        for j in range(col_cuts.size - 1):
+            start, stop = col_cuts[j], col_cuts[j + 1]
+            above, below = f32(0.0), f32(0.0)
+            for c in range(start, stop):
+                above += before[c]
+                below += after[c]
+            for c in range(start, stop):
+                up, down = (above, below) if method == 1 else (before[c], after[c])
+                alpha = up / down if down > f32(0.0) else f32(1.0)
+                for r in range(row_cuts[b], row_cuts[b + 1]):
+                    out[c, r] *= alpha

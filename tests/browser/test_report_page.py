@@ -1,0 +1,335 @@
+"""The report page in headless Chromium: clicked through, at a desk and on a phone, in the dark.
+
+Needs Chromium and its driver (Debian: chromium, chromium-driver); without them every test here
+is skipped and says so.
+"""
+
+import functools
+import http.server
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+import toy_study
+
+from aimc_sim.pages import material, page
+from aimc_sim.studies import attribute, inputs, pools, schema, sweep
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER),
+    reason="no Chromium here (Debian: apt-get install chromium chromium-driver)",
+)
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+
+OPEN = "for (const part of document.querySelectorAll('details')) part.open = true"
+WIDE = """
+const edge = document.documentElement.clientWidth + 1;
+return [...document.querySelectorAll("main *")]
+  .filter((e) => !e.closest(".scroll, pre, svg, .unseen"))
+  .filter((e) => e.getBoundingClientRect().right > edge).map((e) => e.outerHTML.slice(0, 80));
+"""
+FOREIGN = """
+const image = new Image(), script = document.createElement("script");
+image.src = "/x.png";
+script.textContent = "window.bad = 1";
+document.body.append(image, script);
+"""
+REACHED = """
+return [...document.querySelectorAll("a[href], button, summary, [tabindex='0']")]
+  .filter((e) => e.checkVisibility()).length
+"""
+UNNAMED = """
+return [...document.querySelectorAll("a, button, summary, [tabindex]:not(main), svg[role]")]
+  .filter((e) => !(e.getAttribute("aria-label") || e.textContent).trim()).length
+"""
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder with two reports, served on loopback; requests are kept."""
+    root = tmp_path_factory.mktemp("site")
+    for name, study in (
+        ("study", schema.make_study(toy_study.STUDY)),
+        ("where", attribute.make(
+            schema.make_study({**toy_study.STUDY, "grid": {}, "times": "1 d", "programmings": 2}))),
+    ):  # fmt: skip
+        given = inputs.gather(study)
+        sweep.sweep(study, given, pools.InProcess(given, 1), root / name)
+        page.write(page.gather(material.read(root / name)), root / f"{name}.html")
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, form, *arguments):
+            asked.append(arguments[0])
+
+    handler = functools.partial(Handler, directory=root)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", asked, root
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def browser(tmp_path):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def look(browser, url, width=1200, dark=False):
+    """Open a page at a width and with a preference of the system."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    still = {"name": "prefers-reduced-motion", "value": "reduce"}  # clicks do not chase the page
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme, still]})
+    browser.get(url)
+
+
+def requests(browser, page_url):
+    """Return the addresses that a page asked for; the browser's own pages are not counted."""
+    found = []
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            if message["params"]["documentURL"].startswith(page_url):
+                found.append(message["params"]["request"]["url"])
+    return found
+
+
+def tip(browser):
+    box = browser.find_element(By.ID, "tip")
+    return box.text if box.is_displayed() else ""
+
+
+def table(browser, section):
+    return browser.find_element(By.CSS_SELECTOR, f"#{section} table")
+
+
+def column(part, number):
+    return [row.find_elements(By.CSS_SELECTOR, "th, td")[number].get_attribute("data-key")
+            for row in part.find_elements(By.CSS_SELECTOR, "tbody tr")]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["study", "where"])
+def test_nothing_leaves_the_page_and_the_console_is_silent(browser, site, name):
+    url, asked, root = site
+    asked.clear()
+    look(browser, f"{url}/{name}.html")
+    for button in browser.find_elements(By.TAG_NAME, "button"):
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+        button.click()
+    assert browser.get_log("browser") == []
+    sent = requests(browser, url)
+    assert {r for r in sent if not r.startswith("data:")} == {f"{url}/{name}.html"}
+    assert [line.split()[1] for line in asked] == [f"/{name}.html"]
+    look(browser, (root / f"{name}.html").as_uri())  # as a file, offline
+    browser.find_element(By.ID, "theme").click()
+    assert browser.get_log("browser") == []
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".plot svg")) >= 2
+
+
+def test_the_policy_stops_what_is_not_ours(browser, site):
+    """The page could not load anything if it tried: the check above is able to fail."""
+    look(browser, f"{site[0]}/study.html")
+    browser.execute_script(FOREIGN)
+    assert "Content Security Policy" in "".join(e["message"] for e in browser.get_log("browser"))
+    assert browser.execute_script("return window.bad") is None
+
+
+def test_tables_sort_by_value_both_ways(browser, site):
+    look(browser, f"{site[0]}/study.html")
+    part = table(browser, "accuracy")
+    head = part.find_elements(By.CSS_SELECTOR, "thead th")[3]
+    before = [float(key) for key in column(part, 3)]
+    assert before != sorted(before)
+    head.find_element(By.TAG_NAME, "button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert [float(key) for key in column(part, 3)] == sorted(before)
+    head.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
+    assert head.get_attribute("aria-sort") == "descending"
+    assert [float(key) for key in column(part, 3)] == sorted(before, reverse=True)
+    part.find_elements(By.CSS_SELECTOR, "thead button")[2].click()  # 1 h is more than now
+    assert column(part, 2) == ["0.0"] * 4 + ["3600.0"] * 4
+    assert len(part.find_elements(By.CSS_SELECTOR, "[aria-sort]")) == 1
+
+
+def test_values_show_at_the_pointer_and_with_the_keyboard(browser, site):
+    look(browser, f"{site[0]}/study.html")
+    plot = browser.find_element(By.CSS_SELECTOR, "#accuracy .plot")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    assert tip(browser) == ""
+    ActionChains(browser).move_to_element_with_offset(
+        plot, plot.size["width"] // 2 - 20, 0
+    ).perform()
+    later = tip(browser)
+    first, *lines = later.splitlines()
+    assert first == "1 h (%)"
+    assert len(lines) == 4
+    script = browser.find_element(By.CSS_SELECTOR, "#accuracy figure script")
+    data = json.loads(script.get_attribute("textContent"))
+    mean, low, high = data["series"][0]["values"][1]
+    assert lines[0] == f"{data['series'][0]['name']}: {mean:.1f} [{low:.1f}, {high:.1f}]"
+    ActionChains(browser).move_to_element(browser.find_element(By.TAG_NAME, "h1")).perform()
+    assert tip(browser) == ""
+    # By keyboard: tab from the last button of the chart into it.
+    buttons = browser.find_elements(By.CSS_SELECTOR, "#accuracy .toggles button")
+    buttons[-1].send_keys(Keys.TAB)
+    focused = browser.switch_to.active_element
+    assert focused == plot
+    assert tip(browser).startswith("now (%)")
+    focused.send_keys(Keys.ARROW_RIGHT)
+    assert tip(browser) == later
+    assert browser.find_element(By.ID, "live").get_attribute("textContent") == later
+    focused.send_keys(Keys.ESCAPE)
+    assert tip(browser) == ""
+
+
+def test_drawings_are_one_tab_stop_with_arrow_keys(browser, site):
+    look(browser, f"{site[0]}/study.html")
+    svg = browser.find_element(By.CSS_SELECTOR, "[data-name=floorplan] svg")
+    assert len(svg.find_elements(By.CSS_SELECTOR, "[tabindex='0']")) == 1
+    browser.execute_script("arguments[0].parentElement.focus()", svg)
+    browser.switch_to.active_element.send_keys(Keys.TAB)
+    assert tip(browser).startswith("core 0:")
+    for core in (1, 2):
+        browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+        assert tip(browser).startswith(f"core {core}:")
+    browser.switch_to.active_element.send_keys(Keys.END)
+    assert tip(browser) == "core 63: empty"
+    assert len(svg.find_elements(By.CSS_SELECTOR, "[tabindex='0']")) == 1
+    browser.switch_to.active_element.send_keys(Keys.TAB)
+    assert tip(browser) == ""
+    bar = browser.find_element(By.CSS_SELECTOR, "[data-name=pipeline] rect[role=img]")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", bar)
+    ActionChains(browser).move_to_element(bar).pause(0.2).move_by_offset(1, 1).perform()
+    assert "first MVM at" in tip(browser)
+
+
+def test_curves_switch_on_and_off_and_the_axis_follows(browser, site):
+    look(browser, f"{site[0]}/study.html")
+    part = browser.find_element(By.CSS_SELECTOR, "#accuracy figure")
+
+    def lines():
+        return len(part.find_elements(By.CSS_SELECTOR, ".plot path.line"))
+
+    def axis():
+        texts = part.find_elements(By.CSS_SELECTOR, ".plot svg text[text-anchor=end]")
+        return [text.text for text in texts]
+
+    assert lines() == 4
+    whole = axis()
+    curves = part.find_elements(By.CSS_SELECTOR, ".toggles .curve")
+    curves[0].click()
+    assert (curves[0].get_attribute("aria-pressed"), lines()) == ("false", 3)
+    only = next(b for b in part.find_elements(By.CSS_SELECTOR, ".toggles .all")
+                if b.text == "only gdc")  # fmt: skip
+    only.click()
+    assert lines() == 2
+    part.find_element(By.CSS_SELECTOR, ".toggles .all").click()
+    assert (lines(), axis()) == (4, whole)
+    axes = []
+    for curve in reversed(curves):  # down to none
+        axes.append(axis())
+        curve.click()
+    assert lines() == 0
+    assert any(found != whole for found in axes)  # enlarged
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_theme_follows_the_system_and_the_button(browser, site, dark):
+    look(browser, f"{site[0]}/study.html", dark=dark)
+
+    def back():
+        return browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+
+    first, button = back(), browser.find_element(By.ID, "theme")
+    assert (first == "rgb(255, 255, 255)") is not dark
+    assert button.text == ("Light theme" if dark else "Dark theme")
+    button.click()
+    assert back() != first
+    browser.refresh()  # kept
+    assert back() != first
+    browser.find_element(By.ID, "theme").click()
+    assert back() == first
+
+
+@pytest.mark.parametrize("name", ["study", "where"])
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_text_has_contrast(browser, site, name, dark):
+    look(browser, f"{site[0]}/{name}.html", dark=dark)
+    browser.execute_script(
+        "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+    )
+    plot = browser.find_element(By.CSS_SELECTOR, ".plot")
+    ActionChains(browser).move_to_element(plot).perform()  # the tip too
+    found = browser.execute_script(CONTRAST)
+    assert len(found) > 500
+    poor = [entry for entry in found if entry[0] < 4.5]
+    assert poor == []
+    browser.execute_script("document.documentElement.style.setProperty('--soft', '#888')")
+    assert [entry for entry in browser.execute_script(CONTRAST) if entry[0] < 4.5]  # can fail
+
+
+@pytest.mark.parametrize("name", ["study", "where"])
+def test_a_phone_scrolls_the_page_down_only(browser, site, name):
+    look(browser, f"{site[0]}/{name}.html", width=360)
+    browser.execute_script(
+        "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+    )
+    root = "document.documentElement"
+    assert browser.execute_script(f"return {root}.scrollWidth <= {root}.clientWidth")
+    wide = browser.execute_script(WIDE)
+    assert wide == []
+    inside = browser.find_elements(By.CSS_SELECTOR, ".scroll")
+    over = "return arguments[0].scrollWidth > arguments[0].clientWidth"
+    assert any(browser.execute_script(over, e) for e in inside)
+    assert all(e.get_attribute("tabindex") == "0" for e in inside)  # scrolled by keyboard
+    widths = browser.execute_script("return [...document.querySelectorAll('.plot svg')].map("
+                                    "(s) => s.getBoundingClientRect().width)")  # fmt: skip
+    assert all(250 < width <= 360 for width in widths)
+
+
+def test_every_control_has_a_name_and_is_reached_by_tab(browser, site):
+    look(browser, f"{site[0]}/study.html")
+    wanted = browser.execute_script(REACHED)
+    unnamed = browser.execute_script(UNNAMED)
+    assert unnamed == 0
+    seen = set()
+    for _ in range(wanted):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        seen.add(browser.switch_to.active_element.id)
+    assert len(seen) == wanted
+
+
+def test_print_opens_everything_and_hides_the_controls(browser, site):
+    look(browser, f"{site[0]}/study.html", dark=True)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert not browser.find_element(By.ID, "theme").is_displayed()
+    back = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert back == "rgb(255, 255, 255)"
+    closed = browser.execute_script(
+        "return document.querySelectorAll('details:not([open])').length"
+    )
+    assert closed == 0

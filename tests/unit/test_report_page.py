@@ -1,0 +1,334 @@
+"""The report page: what it says, that it says it safely, what the command refuses."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import toy_study
+import yaml
+
+from aimc_sim import results
+from aimc_sim.analysis.performance import performance
+from aimc_sim.cli import main
+from aimc_sim.pages import figures, headline, limits, material, page, reproduce, tables
+from aimc_sim.studies import attribute, inputs, pools, schema, sweep
+
+ROOT = Path(__file__).resolve().parents[2]
+VOID = {"meta", "link", "br"}
+NASTY = "</script><b>&\"'"
+
+
+class Reader(HTMLParser):
+    """Checks that elements close in order; keeps texts, attributes and JSON."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.json = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        assert len(dict(attrs)) == len(attrs), (tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script" and self.elements[-1][1].get("type"):
+            self.json.append(json.loads(data))
+
+
+def run(out, **changes):
+    study = schema.make_study({**toy_study.STUDY, **changes})
+    given = inputs.gather(study)
+    sweep.sweep(study, given, pools.InProcess(given, 1), out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A study of two settings with names that are code."""
+    choices = [
+        {"name": NASTY, "changes": {"core.adc.bits": 8}},
+        {"name": "rough", "changes": {"core.adc.bits": 6}},
+        {"name": "ideal", "ideal_devices": True, "programmings": 1},
+    ]
+    out = tmp_path_factory.mktemp("page") / "out"
+    return run(out, name=f"study {NASTY}", grid={}, settings=choices)
+
+
+@pytest.fixture(scope="module")
+def made(folder):
+    return page.gather(material.read(folder))
+
+
+@pytest.fixture(scope="module")
+def text(made):
+    return page.render(made)
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as done:
+            main([str(argument) for argument in arguments])
+        return done.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_the_page_is_whole_and_loads_nothing(text):
+    reader = Reader(text)
+    assert text.startswith("<!DOCTYPE html>")
+    for tag, attrs in reader.elements:
+        assert tag not in ("img", "iframe", "object", "embed", "base", "form"), tag
+        for name in ("src", "href", "action", "data", "srcset", "xlink:href"):
+            assert attrs.get(name, "#").startswith(("#", "data:,")), (tag, attrs)
+        assert not [name for name in attrs if name.startswith("on")], attrs
+    assert "@import" not in text
+    assert "url(" not in text
+    policy = next(a["content"] for t, a in reader.elements if "http-equiv" in a)
+    assert policy.startswith("default-src 'none'")
+    ids = [a["id"] for _, a in reader.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    for _, attrs in reader.elements:
+        if attrs.get("href", "").startswith("#"):
+            assert attrs["href"][1:] in ids
+        assert attrs.get("aria-labelledby", ids[0]) in ids
+
+
+def test_the_policy_names_the_script_that_is_there(text):
+    import base64
+    import hashlib
+
+    script = re.search(r"<script>(.*?)</script>", text, re.S).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+
+
+def test_names_that_are_code_stay_text(text):
+    assert NASTY not in text
+    assert "<b>&amp;" not in text
+    assert "&lt;/script&gt;&lt;b&gt;&amp;" in text
+    names = {s["name"] for chart in Reader(text).json for s in chart["series"]}
+    assert f"{NASTY}, gdc" in names
+
+
+def test_the_charts_hold_what_the_statistics_say(made, text, folder):
+    summary = results.summary(results.load(folder))
+    chart = next(c for c in Reader(text).json if c["title"].startswith("Accuracy"))
+    assert [label for _, label in chart["stops"]] == ["now", "1 h"]
+    shown = {s["name"]: s["values"] for s in chart["series"]}
+    assert len(shown) == 3 * 2
+    for row in summary.itertuples():
+        value = shown[f"{row.setting}, {row.compensation}"][row.time_seconds > 0]
+        np.testing.assert_allclose(value, 100 * np.array([row.mean, row.low, row.high]), atol=1e-5)
+    head = made.head
+    assert head.setting != "ideal"  # never the machine without errors
+    assert f"{100 * head.last['mean']:.1f} %" in text
+    differences = made.tables["differences"][0]
+    direct = results.compare(results.load(folder), head.setting, "ideal")
+    row = direct[(direct["time_seconds"] > 0) & (direct["compensation"] == "none")].iloc[0]
+    wanted = f"{100 * row['difference']:+.1f} ["
+    rows = [r for r in differences.rows if r[0].text.startswith("'ideal' minus")]
+    row = next(r for r in rows if (r[1].text, r[2].text) == ("none", "1 h"))
+    assert wanted in row[3].text
+
+
+def test_cost_of_the_machine_is_that_of_the_analysis(made):
+    machine = made.machine
+    found = performance(machine.image, machine.spec, (40,), images=4)
+    cards = {name: value for name, value, _ in page._cards(made)}
+    assert cards["energy per image"] == tables.shown(found.ledger.joules, "J")
+    assert cards["cores"] == str(machine.image.cores_used)
+    energy = made.tables["energy"][0]
+    assert sum(row[1].key for row in energy.rows) == pytest.approx(found.ledger.joules)
+    assert len(made.tables["machines"][0].rows) == 3  # 6 and 8 bits, and 11 without errors
+
+
+def test_drawings_show_every_block_and_image(made):
+    plan = made.drawings["floorplan"]
+    tips = [mark.tip for mark in plan.marks if mark.tip]
+    assert len(tips) == 64
+    used = {block.core for block in made.machine.image.blocks}
+    assert sum("% of the cells" in tip for tip in tips) == len(used)
+    assert sum("empty" in tip for tip in tips) == 64 - len(used)
+    filled = [mark for mark in plan.marks if mark.look.startswith("used")]
+    side = 96 - 2 * 5
+    areas = sum(m.at["width"] * m.at["height"] for m in filled) / side**2
+    cells = sum(np.prod(block.shape) for block in made.machine.image.blocks)
+    assert areas == pytest.approx(cells / 256**2, rel=1e-2)
+    line = made.drawings["pipeline"]
+    bars = [mark for mark in line.marks if mark.look.startswith("bar")]
+    assert len(bars) == 2 * 4  # layers x images
+    assert all(m.at["x"] + m.at["width"] <= line.width for m in bars)
+
+
+def test_the_study_on_the_page_is_the_study(folder, text):
+    (study,) = material.read(folder).studies
+    again = schema.make_study(yaml.safe_load(reproduce.study_text(study)))
+    assert again == study
+    assert "aimc-sim sweep study.yaml --out out" in text
+
+
+def test_paths_of_the_machine_stay_there():
+    study = schema.make_study(
+        {"network": {"name": "resnet32-digits", "weights": "/home/me/w.pt"},
+         "data": {"name": "cifar10", "folder": "/home/me/cifar"}}
+    )  # fmt: skip
+    text = reproduce.study_text(study)
+    assert "/home" not in text
+    assert "w.pt" in text
+
+
+def test_what_is_missing_is_said_with_its_command(tmp_path):
+    out = run(tmp_path / "out", grid={}, times=0, compensations="none", probe_images=0,
+              programmings=1)  # fmt: skip
+    for path in (out / "studies").glob("*.json"):
+        path.unlink()
+    made = page.gather(material.read(out))
+    assert set(made.absent) == {"differences", "costs", "layers", "machine"}
+    assert all("aimc-sim" in sentence for sentence in made.absent.values())
+    text = page.render(made)
+    Reader(text)
+    assert "one programming, 96 images; 95 % interval over other images (Wilson)" in text
+
+
+def test_an_attribution_is_drawn_down_to_the_whole(tmp_path):
+    base = {**toy_study.STUDY, "grid": {}, "times": "1 d", "compensations": "gdc"}
+    study = attribute.make(schema.make_study(base), layers=("0",))
+    given, out = inputs.gather(study), tmp_path / "out"
+    sweep.sweep(study, given, pools.InProcess(given, 1), out)
+    made = page.gather(material.read(out))
+    assert made.head.setting == attribute.EVERYTHING
+    assert set(made.summary["setting"]) == {"everything", "nothing"}
+    (drawn, rows), *rest = made.waterfalls
+    assert not rest
+    tips = [mark.tip for mark in drawn.marks if mark.tip]
+    whole = rows[rows["kind"] == "whole"].iloc[0]["difference"]
+    assert any(tip.startswith(f"all effects: {100 * whole:.2f} [") for tip in tips)
+    alone = rows[rows["kind"] == "alone"]["difference"].sum()
+    assert any(tip.startswith(f"together, beyond the sum: {100 * (whole - alone):+.2f}".replace(
+        "+-", "-")) for tip in tips)  # fmt: skip
+    Reader(page.render(made))
+
+
+def test_settings_of_two_networks_are_told_apart(folder):
+    table = results.load(folder)
+    other = table.assign(network="second", network_id="f" * 16)
+    both = headline.labelled(pd.concat([table, other]))
+    assert set(both["label"]) >= {"rough (toy_study:network)", "rough (second)"}
+    assert set(headline.labelled(table)["label"]) == set(table["setting"])
+
+
+def test_limits_are_those_of_the_readme():
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    for sentence in limits.NOT_MODELLED:
+        assert sentence in readme, f"README says otherwise, update pages/limits.py: {sentence}"
+
+
+def test_cells_sort_by_value_and_non_numbers_come_out_empty():
+    assert tables.Cell("1 h", 3600.0).sort_key == 3600.0
+    assert tables.Cell("-", float("nan")).sort_key == ""
+    assert tables.Cell("a").sort_key == "a"
+    stops = tables.time_stops([0.0, 3600.0, 36000.0])
+    places = [at for at, _ in stops]
+    assert places[0] == 0.0
+    assert places[2] == 1.0
+    assert places[1] == pytest.approx(1.2 / 2.2)  # the gap of "now", then a decade
+    assert tables.shown(8.5e-4, "s") == "850 µs"
+
+
+# ------------------------------------------------------------------------------- command
+
+
+def test_the_command_writes_the_page_and_the_figures(folder, tmp_path, call):
+    out, pictures = tmp_path / "a.html", tmp_path / "figures"
+    code, said, err = call("report", folder, "--out", out, "--figures", pictures)
+    assert (code, err) == (0, "")
+    assert str(out) in said
+    names = {path.name for path in pictures.iterdir()}
+    wanted = ("accuracy", "differences", "layers", "floorplan", "pipeline", "energy")
+    assert names == {f"{name}.{kind}" for name in wanted for kind in figures.FORMATS}
+    assert min(path.stat().st_size for path in pictures.iterdir()) > 5000
+    code, _, _ = call("report", folder, "--out", out, "--setting", "rough")  # an earlier report
+    assert code == 0
+    assert "setting &#39;rough&#39;" in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--setting", "rouhg"), "no setting 'rouhg' in the results; did you mean 'rough'?"),
+        (("--out", "missing/x.html"), "there is no folder 'missing'"),
+        (("--out", "notes.txt"), "'notes.txt' is there already and is no earlier report"),
+        (("--out", "."), "'.' is a folder"),
+        (("--figures", "notes.txt"), "'notes.txt' is a file; give a folder"),
+    ],
+)
+def test_bad_options_are_one_line(folder, tmp_path, monkeypatch, call, options, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    code, _, err = call("report", folder, *(() if "--out" in options else ("--out", "x.html")),
+                        *options)  # fmt: skip
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def spoil(out, kind):
+    path = next((out / kind).iterdir())
+    path.write_text(path.read_text()[:-40])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda out: None, "there is no folder"),
+        (lambda out: out.mkdir(), "holds no results of a study"),
+        (lambda out: (out / "trials").mkdir(parents=True), "holds no finished trial"),
+        (lambda out: (run(out, programmings=1), spoil(out, "specs")), "is damaged"),
+        (lambda out: (run(out, programmings=1), spoil(out, "studies")), "is damaged"),
+        (lambda out: (run(out, programmings=1), spoil(out, "environments")), "is damaged"),
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_one_line(tmp_path, call, damage, words):
+    out = tmp_path / "out"
+    damage(out)
+    code, _, err = call("report", out)
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1
+    assert not (out / "report.html").exists()
+
+
+def test_damaged_lines_are_left_out_and_told(tmp_path, call):
+    out = run(tmp_path / "out", programmings=2)
+    segment = next((out / "trials").iterdir())
+    lines = segment.read_bytes().splitlines(keepends=True)
+    lines[-1] = lines[-1].replace(b'"correct"', b'"korrect"', 1)
+    segment.write_bytes(b"".join(lines))
+    code, _, err = call("report", out)
+    assert code == 0
+    assert f"left out: damaged: line {len(lines)}" in err
+    assert "1 lines of the files could not be used" in (out / "report.html").read_text()
+
+
+def test_another_machine_under_an_old_name_is_refused(tmp_path, call):
+    out = run(tmp_path / "out", programmings=1)
+    path = next((out / "specs").iterdir())
+    spec = json.loads(path.read_text())
+    spec["core"]["adc"]["bits"] = 3
+    path.write_text(json.dumps(spec))
+    code, _, err = call("report", out)
+    assert code == 2
+    assert "its content has the identity" in err
