@@ -210,14 +210,14 @@ class Chip:
         self.compensation, self.images_seen, self._plan = method, 0, None
         return self
 
-    def adapt_batch_norm(self, images: Tensor | np.ndarray) -> Chip:
+    def adapt_batch_norm(self, images: Tensor | np.ndarray | None) -> Chip:
         """Measure batch-norm statistics anew at the chip's time (AdaBS); returns the chip.
 
         Parameters
         ----------
-        images : (B, ...) float
+        images : (B, ...) float, or None
             Calibration images, some hundreds; they run through the chip once, so it costs what
-            B images cost. Not those of a test.
+            B images cost. Not those of a test. None: back to the statistics of the training.
 
         Notes
         -----
@@ -225,8 +225,10 @@ class Chip:
         doi:10.1038/s41467-020-16108-9; see :mod:`aimc_sim.bridge.adapt`. The new statistics stay
         until this is called again or the chip is programmed; :meth:`compensate` acts below them.
         """
+        self.corrections, self.adapted_images, self._plan = {}, 0, None
+        if images is None:
+            return self
         x, _ = as_inputs(self.image, split_batch(self.image, images))
-        self.corrections, self.adapted_images = {}, 0
         self._prepare(x)
         # Far above the numbers of images that are run: no draw is used twice.
         self.corrections = adapt.batch_norm_corrections(self._build_plan(), x, 2**62)

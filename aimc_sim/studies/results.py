@@ -11,7 +11,7 @@ network, network_id         name; start of the SHA-256 of operations and weights
 data, data_id               name; start of the SHA-256 of images, labels, calibration images
 seed                        of the programming
 time_seconds                after programming, s
-compensation                none, gdc, column
+compensation                none, gdc, column, adabs
 images, correct             counts
 accuracy                    correct / images, 0..1
 adc_saturated_fraction      of the conversions

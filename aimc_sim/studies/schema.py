@@ -29,7 +29,8 @@ from pydantic import (
 from .. import units
 from .text import read_yaml
 
-Method = Literal["none", "gdc", "column"]
+Method = Literal["none", "gdc", "column", "adabs"]
+"""Drift compensations; "adabs" is "gdc" with batch norm measured anew on the calibration images."""
 
 
 class Checked(BaseModel):

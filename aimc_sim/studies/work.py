@@ -110,14 +110,13 @@ def _rows(trial: Trial, ready: _Ready) -> Iterator[dict[str, Any]]:
     images, labels = torch.from_numpy(inputs.images), inputs.labels
     chip.program(trial.seed)
     for moment in trial.times:
-        row: dict[str, Any] = {}
+        plain: dict[str, Any] = {}
         for method in trial.compensations:
-            if row and moment == 0:
+            if plain and moment == 0 and method != "adabs":
                 # Compensation compares with the reads at time 0: here its factors are 1.
-                row = {**row, "compensation": method}
-                yield row
+                yield {**plain, "compensation": method}
                 continue
-            chip.at(moment).compensate(method)
+            compensate(chip.at(moment), method, inputs.calibration)
             runs: Any = (
                 chip if trial.layers is None else probe.Mixed(chip, ready.ideal, trial.layers)
             )
@@ -135,7 +134,23 @@ def _rows(trial: Trial, ready: _Ready) -> Iterator[dict[str, Any]]:
                 "output_clipped": clipped,
                 "sqnr_db": _layer_errors(trial, ready, runs, images),
             }
+            plain = plain if method == "adabs" else row
             yield row
+
+
+def compensate(chip: Chip, method: str, calibration: np.ndarray) -> None:
+    """Set a chip's compensation at its time, AdaBS included.
+
+    Parameters
+    ----------
+    chip : Chip
+    method : "none", "gdc", "column" or "adabs"
+        "adabs": one factor per core, then batch norm measured on the calibration images (V. Joshi
+        et al., Nature Communications 11, 2473 (2020), doi:10.1038/s41467-020-16108-9).
+    calibration : (N, ...) float32 array
+    """
+    chip.compensate("gdc" if method == "adabs" else method)
+    chip.adapt_batch_norm(calibration if method == "adabs" else None)
 
 
 def correct(network: Callable[[Tensor], Tensor], images: Tensor, labels: np.ndarray) -> np.ndarray:

@@ -24,8 +24,11 @@ KIND = Kind(
     name="character LSTM",
     layout="embedding, lstm.weight_ih_l0 ... lstm.bias_hh_l0, dense",
     head="dense",
-    shipped={"ptb": "lstm_ptb.pt"},
-    training={"ptb": "python -m aimc_sim.zoo.train_ptb --data DIR"},
+    shipped={"ptb": "lstm_ptb.pt", "ptb-aware": "lstm_ptb_aware.pt"},
+    training={
+        "ptb": "python -m aimc_sim.zoo.train_ptb --data DIR",
+        "ptb-aware": "python -m aimc_sim.zoo.train_ptb --data DIR --hardware-aware lstm_ptb.pt",
+    },
 )
 """The weight files of this architecture."""
 

@@ -30,10 +30,13 @@ class Entry:
 ENTRIES = {
     "resnet32-digits": Entry(resnet32, RESNET32, "digits"),
     "resnet32-cifar10": Entry(resnet32, RESNET32, "cifar10"),
+    "resnet32-cifar10-aware": Entry(resnet32, RESNET32, "cifar10-aware"),
     "resnet9-cifar10": Entry(resnet9, RESNET9, "cifar10"),
+    "resnet9-cifar10-aware": Entry(resnet9, RESNET9, "cifar10-aware"),
     "lstm-ptb": Entry(char_lstm, CHAR_LSTM, "ptb"),
+    "lstm-ptb-aware": Entry(char_lstm, CHAR_LSTM, "ptb-aware"),
 }
-"""Name of each trained network; its weights need not be installed."""
+"""Name of each trained network; its weights need not be installed. "aware": hardware-aware."""
 
 
 def load(name: str) -> nn.Module:

@@ -21,10 +21,16 @@ KIND = Kind(
     name="ResNet-32 with option A shortcuts",
     layout="conv1, bn1, layer1.0.conv1 ... layer3.4.bn2, linear",
     head="linear",
-    shipped={"digits": "resnet32_digits.pt", "cifar10": "resnet32_cifar10.pt"},
+    shipped={
+        "digits": "resnet32_digits.pt",
+        "cifar10": "resnet32_cifar10.pt",
+        "cifar10-aware": "resnet32_cifar10_aware.pt",
+    },
     training={
         "digits": "python -m aimc_sim.zoo.train_digits",
         "cifar10": "python -m aimc_sim.zoo.train_cifar --model resnet32 --data DIR",
+        "cifar10-aware": "python -m aimc_sim.zoo.train_cifar --model resnet32 --data DIR "
+        "--hardware-aware resnet32_cifar10.pt",
     },
 )
 """The weight files of this architecture."""

@@ -28,8 +28,12 @@ KIND = Kind(
     name="ResNet-9",
     layout="conv0, bn0 ... conv7, bn7, dense",
     head="dense",
-    shipped={"cifar10": "resnet9_cifar10.pt"},
-    training={"cifar10": "python -m aimc_sim.zoo.train_cifar --model resnet9 --data DIR"},
+    shipped={"cifar10": "resnet9_cifar10.pt", "cifar10-aware": "resnet9_cifar10_aware.pt"},
+    training={
+        "cifar10": "python -m aimc_sim.zoo.train_cifar --model resnet9 --data DIR",
+        "cifar10-aware": "python -m aimc_sim.zoo.train_cifar --model resnet9 --data DIR "
+        "--hardware-aware resnet9_cifar10.pt",
+    },
 )
 """The weight files of this architecture."""
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 import toy_study
 import yaml
+from torch import nn
 
 from aimc_sim import Chip, presets
 from aimc_sim.bridge import probe
@@ -136,6 +137,27 @@ def test_settings_that_cannot_be_are_refused_before_anything_runs(changes, kind,
     with pytest.raises(kind) as found:
         settings.check(made(**changes))
     assert words in found.value.args[0]
+
+
+def test_adabs_is_one_factor_and_batch_norm_measured_anew():
+    torch.manual_seed(2)
+    model = nn.Sequential(
+        nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8, momentum=1.0), nn.ReLU(), nn.Conv2d(8, 4, 3)
+    )
+    x = torch.randn(32, 2, 8, 8)
+    model.train()(x)  # statistics
+    chip = Chip.from_model(model.eval(), presets.hermes("odp")).calibrate(x).program(1)
+    images, seen = x.numpy(), {}
+    for method in ("none", "gdc", "adabs", "gdc again"):
+        work.compensate(chip.at("1 d"), method.removesuffix(" again"), images)
+        seen[method] = chip(x, first_image=0)
+    by_hand = chip.at("1 d").compensate("gdc").adapt_batch_norm(images)(x, first_image=0)
+    assert torch.equal(seen["adabs"], by_hand)
+    assert torch.equal(seen["gdc"], seen["gdc again"])
+    assert not torch.equal(seen["adabs"], seen["gdc"])
+    with torch.no_grad():
+        error = {name: float((y - model(x)).norm()) for name, y in seen.items()}
+    assert error["adabs"] < error["gdc"] < error["none"]
 
 
 # ------------------------------------------------------------------------------- identity

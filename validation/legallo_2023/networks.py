@@ -1,0 +1,232 @@
+"""The chip paper's two networks right after programming, effect by effect.
+
+    python validation/legallo_2023/networks.py --cifar DIR --ptb DIR [--runs 10]
+
+The paper (arXiv:2212.02872) shows, for its ResNet-9 on CIFAR-10 and its character LSTM on Penn
+Treebank: software in floating point; its model of the chip with quantisation only (8-bit inputs
+and outputs, ADC), with weight noise only, and with both; and the chip. Its networks were trained
+for 300 and 200 epochs and then with noise; ours, of the zoo, for as many as their record says. So
+drops from one's own floating-point result are compared, not results. Networks whose weights are
+not installed are left out, and said. Writes ``networks/``: ``bars.csv``, ``table.md``,
+``bars.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import aimc_sim
+from aimc_sim import presets, zoo
+
+HERE = Path(__file__).with_suffix("")
+PIECE = 50
+"""Time steps of a piece of text."""
+
+PAPER = {
+    "resnet9-cifar10": {
+        "float": 93.67, "quantisation": 93.43,
+        "weight noise, TDP": 93.18, "both, TDP": 92.91, "chip, TDP": 92.81,
+        "weight noise, ODP": 92.49, "both, ODP": 92.28, "chip, ODP": 92.23,
+    },
+    "lstm-ptb": {
+        "float": 1.336, "quantisation": 1.358,
+        "weight noise, TDP": 1.383, "both, TDP": 1.406, "chip, TDP": 1.433,
+        "weight noise, ODP": 1.412, "both, ODP": 1.439, "chip, ODP": 1.456,
+    },
+}  # fmt: skip
+"""Accuracy in %, bits per character; the order of the paper's bars is inferred in the facts."""
+
+UNITS = {"resnet9-cifar10": "%", "lstm-ptb": "bits per character"}
+
+
+def machines() -> dict[str, aimc_sim.ChipSpec]:
+    """Return the machine behind every bar that is simulated."""
+    found = {"quantisation": presets.ideal_devices(presets.hermes("tdp"))}
+    ideal = presets.ideal()
+    for scheme in ("tdp", "odp"):
+        real = presets.hermes(scheme)
+        found[f"weight noise, {scheme.upper()}"] = real.with_(
+            {"core.dac": ideal.core.dac, "core.adc": ideal.core.adc, "core.ldpu": ideal.core.ldpu,
+             "core.pcm.read_noise": None, "gdpu": ideal.gdpu}
+        )  # fmt: skip
+        found[f"both, {scheme.upper()}"] = real
+    return found
+
+
+def accuracy(run: Callable[[Tensor], Tensor], data: zoo.ImageSet) -> float:
+    """Return the share of right answers in %."""
+    scores = torch.cat([run(x) for x in data.images.split(250)])
+    return 100 * float((scores.argmax(1) == data.labels).float().mean())
+
+
+def bits(run: Callable[[Tensor], Tensor], tokens: Tensor) -> float:
+    """Return bits per character of streams that run side by side, (B, T) tokens."""
+    total, count = 0.0, 0
+    for start in range(0, tokens.shape[1] - 1, PIECE):
+        x = tokens[:, start : start + PIECE + 1]
+        scores = run(x[:, :-1])
+        total += float(F.cross_entropy(scores.flatten(0, 1), x[:, 1:].flatten(), reduction="sum"))
+        count += x[:, 1:].numel()
+    return total / count / math.log(2)
+
+
+class Resnet9:
+    """Bars of the ResNet-9."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.test = zoo.cifar10(options.cifar, "test", options.images)
+        self.calibration = zoo.cifar10(options.cifar, "train", 256).images
+
+    def float(self, model: nn.Module) -> float:
+        """Return what torch gives."""
+        with torch.inference_mode():
+            return accuracy(model, self.test)
+
+    def on(self, chip: aimc_sim.Chip) -> float:
+        """Return what a programmed chip gives."""
+        return accuracy(chip, self.test)
+
+
+class Lstm:
+    """Bars of the character LSTM: many streams side by side, state kept between pieces."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        text, train = (zoo.ptb_characters(options.ptb, part) for part in ("test", "train"))
+        length = options.characters // options.streams
+        self.test = text.tokens[: options.streams * length].view(options.streams, length)
+        self.calibration = train.tokens[: 32 * 150].view(32, 150)
+
+    def float(self, model: nn.Module) -> float:
+        """Return what torch gives, its state kept between pieces."""
+        state: list = [None]
+
+        def run(x: Tensor) -> Tensor:
+            scores, state[0] = model(x, state[0])
+            return scores
+
+        with torch.inference_mode():
+            return bits(run, self.test)
+
+    def on(self, chip: aimc_sim.Chip) -> float:
+        """Return what a programmed chip gives."""
+        stream = chip.stream(first_image=0)
+        return bits(lambda x: stream(x)[0], self.test)
+
+
+SUBJECTS = {"resnet9-cifar10": Resnet9, "lstm-ptb": Lstm}
+
+
+def measure(name: str, options: argparse.Namespace) -> list[dict]:
+    """Return one row per bar and run of a network; aware weights are used where there are."""
+    subject, rows = SUBJECTS[name](options), []
+    try:
+        kind, model = f"{name}-aware", zoo.load(f"{name}-aware")
+    except FileNotFoundError:
+        kind, model = name, zoo.load(name)
+    rows.append({"network": name, "weights": kind, "bar": "float", "run": 0,
+                 "value": subject.float(model)})  # fmt: skip
+    for bar, spec in machines().items():
+        chip = aimc_sim.Chip.from_model(model, spec).calibrate([subject.calibration])
+        for run in range(1 if bar == "quantisation" else options.runs):
+            value = subject.on(chip.program(run))
+            rows.append({"network": name, "weights": kind, "bar": bar, "run": run, "value": value})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def table(rows: pd.DataFrame, options: argparse.Namespace) -> str:
+    """Return the Markdown table: values, and drops from the own floating-point result."""
+    found = [
+        "# The chip paper's networks right after programming", "",
+        f"Made by `python validation/legallo_2023/networks.py --cifar DIR --ptb DIR --runs "
+        f"{options.runs} --images {options.images} --characters {options.characters}`. "
+        "Mean +- standard deviation over programmings; drop: from the own float result.", "",
+    ]  # fmt: skip
+    for name, part in rows.groupby("network", sort=False):
+        record, weights = zoo.record(part["weights"].iloc[0]), part["weights"].iloc[0]
+        found += [
+            f"## {name} ({UNITS[name]})", "",
+            f"Weights `{weights}`, {record['epochs']} epochs.", "",
+            "| bar | paper | drop | ours | drop |", "|---|---|---|---|---|",
+        ]  # fmt: skip
+        own = float(part.loc[part["bar"] == "float", "value"].iloc[0])
+        for bar, value in PAPER[name].items():
+            values = part.loc[part["bar"] == bar, "value"].to_numpy()
+            ours = drop = "-"
+            if len(values):
+                spread = f" +- {values.std(ddof=1):.3f}" if len(values) > 1 else ""
+                ours, drop = f"{values.mean():.3f}{spread}", f"{values.mean() - own:+.3f}"
+            found.append(
+                f"| {bar} | {value} | {value - PAPER[name]['float']:+.3f} | {ours} | {drop} |"
+            )
+        found.append("")
+    return "\n".join(found)
+
+
+def draw(rows: pd.DataFrame, path: Path) -> None:
+    """Draw drops beside each other, paper and ours."""
+    names = list(dict.fromkeys(rows["network"]))
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(5.2 * len(names), 3.6), squeeze=False, layout="constrained"
+    )
+    for ax, name in zip(axes[0], names, strict=True):
+        part, bars = rows[rows["network"] == name], list(PAPER[name])[1:]
+        own = float(part.loc[part["bar"] == "float", "value"].iloc[0])
+        found = [part.loc[part["bar"] == bar, "value"].to_numpy() - own for bar in bars]
+        x = np.arange(len(bars))
+        paper = [PAPER[name][bar] - PAPER[name]["float"] for bar in bars]
+        ax.bar(x - 0.2, paper, 0.4, color="0.7", label="paper")
+        ours = [v.mean() if len(v) else 0.0 for v in found]
+        errors = [v.std(ddof=1) if len(v) > 1 else 0.0 for v in found]
+        ax.bar(x + 0.2, ours, 0.4, yerr=errors, color="C0", label="here (no chip)")
+        ax.set_xticks(x, bars, rotation=35, ha="right", fontsize=8)
+        ax.set_ylabel(f"change from own float ({UNITS[name]})")
+        ax.set_title(name, fontsize=10)
+        ax.axhline(0, color="0.2", lw=0.8)
+        ax.legend(fontsize=8)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Run what there are weights for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--ptb", type=Path, required=True)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--characters", type=int, default=50_000)
+    parser.add_argument("--streams", type=int, default=100)
+    parser.add_argument("--out", type=Path, default=HERE)
+    options = parser.parse_args()
+    rows: list[dict] = []
+    for name in SUBJECTS:
+        try:
+            rows += measure(name, options)
+        except FileNotFoundError as error:
+            print(f"left out: {error}")
+    if not rows:
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    found = pd.DataFrame(rows)
+    found.to_csv(options.out / "bars.csv", index=False)
+    (options.out / "table.md").write_text(table(found, options))
+    draw(found, options.out / "bars.png")
+    print(table(found, options))
+
+
+if __name__ == "__main__":
+    main()
