@@ -102,6 +102,8 @@ def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tenso
 G_MAX_IMAGES, G_MAX_INPUTS = 16, 4096
 """Calibration images and input vectors per layer behind the g_max of every core."""
 
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+
 MSE_SAMPLES = 2**16
 """Values of a batch that are kept for the search of a range."""
 
@@ -211,7 +213,8 @@ def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Range
             some = _some(image, batch, G_MAX_IMAGES)
             float_walk(image, [_channels_last(x) for x in batch], see)
         for name, parts in kept.items():
-            bits = spec.core.ldpu.link_bits if name in links else spec.core.ldpu.output_bits
+            ldpu = spec.for_layer(name.partition("[")[0]).core.ldpu
+            bits = ldpu.link_bits if name in links else ldpu.output_bits
             seen[name] = best_range(torch.cat(parts), seen[name], bits)
     ranges = Ranges(
         values={name: size for name, size in seen.items() if name not in links},
@@ -225,15 +228,16 @@ def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Range
 
 
 def _spread(total: int, wanted: int) -> Tensor:
-    """Return up to `wanted` of `total` places, in order: random within even steps, always the same.
+    """Return up to `wanted` of `total` places, in order: one in each of even steps.
 
-    Steps alone would fall on one column of the maps, often the one at their border.
+    Steps alone would fall on one column of the maps, often the one at their border; so places move
+    inside their steps by multiples of the golden ratio, which meets no period.
     """
     if total <= wanted:
         return torch.arange(total)
     step = total / wanted
     start = np.arange(wanted) * step
-    inside = np.random.default_rng(total).random(wanted) * step
+    inside = np.arange(wanted) * GOLDEN_RATIO % 1 * step
     return torch.from_numpy(np.minimum(start + inside, total - 1).astype(np.int64))
 
 

@@ -107,13 +107,13 @@ class Run:
     def count(self, step: DigitalStep, sources: list[Sizes], result: Sizes) -> None:
         """Count the operations of a digital step."""
         seen, share = self.counts[step.name], self.n / self.batch
-        seen.images += self.n
+        seen.images += self.n if self.span.start == 0 else 0
         seen.operations += share * OPERATIONS[step.op].operations(sources, result, step.attrs)
 
     def layer(self, call: LayerCall, values: dict[str, Value], time: int | None = None) -> Value:
         """Run a layer; inside a loop, ``time`` is the number of the time step."""
         layer = call.layer
-        if time is None or time == self.span.start:
+        if self.span.start == 0 and time in (None, 0):  # of a stream, the first piece
             self.counts[layer.name].images += self.n
         source = values[layer.source]
         codes, squares = source.codes, source.squares

@@ -258,6 +258,15 @@ SPECIAL: dict[str, Callable[..., Tensor]] = {
 """Operations whose attributes are named: ours, and torch's where the graph names them."""
 
 
+def _matmul(x: Tensor, y: Tensor) -> Tensor:
+    if x.ndim == y.ndim == 2:
+        raise ValueError(
+            f"the product of ({', '.join(map(str, x.shape))}) and ({', '.join(map(str, y.shape))}) "
+            "numbers would mix the images of a batch; keep the batch apart, as a first dimension"
+        )
+    return torch.matmul(x, y)
+
+
 def _index(x: Tensor, parts: Any) -> Tensor:
     return x[tuple(parts) if isinstance(parts, list) else parts]
 
@@ -268,7 +277,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
         for name in (
             "reshape permute transpose unsqueeze squeeze movedim flip roll mul sub div pow sqrt "
             "rsqrt exp log neg abs reciprocal square clamp maximum minimum masked_fill where mean "
-            "sum amax var std matmul full arange softmax log_softmax logsumexp sigmoid tanh sin "
+            "sum amax var std full arange softmax log_softmax logsumexp sigmoid tanh sin "
             "cos prelu selu eq ne lt le gt ge logical_not logical_and logical_or tril triu"
         ).split()
     },
@@ -282,6 +291,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     },
     "expand": lambda x, sizes: x.expand(*sizes),
     "index": _index,
+    "matmul": _matmul,
     "einsum": torch.einsum,
     "repeat": lambda x, times: x.repeat(*times),
     "upsample": F.interpolate,

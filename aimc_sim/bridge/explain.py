@@ -40,7 +40,7 @@ class Row:
         Path of the torch module, or name of the operation.
     kind : str
         Class of the module or name of the function.
-    fate : "analog", "digital", "merged", "vanishes" or "refused"
+    fate : "analog", "digital", "merged", "vanishes", "unused" or "refused"
     where : str
         Cores, unit, the layer that it is merged into, or why it was refused.
     weights : int
@@ -124,9 +124,23 @@ def explain(
         results = walk.results or ["value", walk.nodes[-1].name, 0]
         image = _without_places(Network(tuple(walk.nodes), "input", "input", 0, results), spec)
     rows = [row for entry in walk.log for row in _rows(entry, image, walk.network_nodes())]
+    rows += _unused(walk.wrapper.model, rows)
     placed = problem is None
     used = image.cores_used if placed else len(image.blocks)
     return Explanation(tuple(rows), problem, used, spec.cores)
+
+
+def _unused(model: nn.Module, rows: list[Row]) -> list[Row]:
+    """Return a row for every layer with weights that the forward method never calls."""
+    seen = {row.name for row in rows}
+    return [
+        Row(name, type(module).__name__, "unused", "the forward method never calls it")
+        for name, module in model.named_modules()
+        if name
+        and any(True for _ in module.parameters(recurse=False))
+        and not any(found == name or found.startswith(f"{name}.") for found in seen)
+        and not any(name.startswith(f"{found}.") for found in seen)
+    ]
 
 
 def _without_places(network: Network, spec: ChipSpec) -> ChipImage:
@@ -186,7 +200,8 @@ def _cores(layer: AnalogLayer) -> str:
     cores = sorted({block.core for block in layer.blocks})
     rows, cols = layer.weight.shape
     if cores == [-1]:
-        return f"{len(layer.blocks)} cores needed ({rows} x {cols})"
+        needed = len(layer.blocks)
+        return f"{needed} core{'s' * (needed > 1)} needed ({rows} x {cols})"
     many = "s" * (len(cores) > 1)
     return f"core{many} {', '.join(map(str, cores))} ({rows} x {cols})"
 

@@ -175,15 +175,18 @@ class Report:
         else:
             lines += self._cost_lines()
         if self.digital_operations:
-            total = sum(self.digital_operations.values())
-            most = max(self.digital_operations.items(), key=lambda item: item[1])
-            lines.append(
-                f"digital steps   {total:,.0f} operations per image in "
-                f"{len(self.digital_operations)} steps, most in {most[0]} ({most[1]:,.0f})"
-            )
+            lines.append(self._digital_line())
         lines += ["", self._table(), "", "not modelled:"]
         lines += [f"  - {text}" for text in self.not_modelled]
         return "\n".join(lines)
+
+    def _digital_line(self) -> str:
+        most = max(self.digital_operations.items(), key=lambda item: item[1])
+        count = len(self.digital_operations)
+        return (
+            f"digital steps   {sum(self.digital_operations.values()):,.0f} operations per input in "
+            f"{count} step{'s' * (count > 1)}, most in {most[0]} ({most[1]:,.0f})"
+        )
 
     def _devices(self) -> str:
         age = self.time_seconds - self.programmed_at_seconds

@@ -136,7 +136,9 @@ class Walk:
                 if not self.refusals:
                     raise
                 self.log.append(Entry(*self._label(item), (), str(error)))
-                self.known[item] = self.emit(f"{item.name} (refused)", "constant", ())
+                # What follows is looked at as if this were possible.
+                name = f"{item.name} (refused)"
+                self.known[item] = self.emit(name, "constant", (), axis=self.axis)
         self._forget_unread()
 
     def network(self) -> Network:

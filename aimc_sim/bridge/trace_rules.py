@@ -140,8 +140,9 @@ FUNCTIONS: dict[Any, Rule] = {
     **{
         getattr(operator, name): digital.arithmetic(op)
         for name, op in {
-            "mul": "mul", "sub": "sub", "truediv": "div", "pow": "pow", "eq": "eq", "ne": "ne", "lt": "lt", "le": "le",
-            "gt": "gt", "ge": "ge", "and_": "logical_and", "or_": "logical_or",
+            "mul": "mul", "sub": "sub", "truediv": "div", "pow": "pow", "eq": "eq", "ne": "ne",
+            "lt": "lt", "le": "le", "gt": "gt", "ge": "ge", "and_": "logical_and",
+            "or_": "logical_or",
         }.items()
     },
     operator.imul: digital.in_place(digital.arithmetic("mul")),

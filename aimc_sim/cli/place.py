@@ -191,7 +191,7 @@ def _placed(model: str, spec: ChipSpec, text: str | None) -> tuple[ChipImage, An
 
 def _layout(image: ChipImage, spec: ChipSpec, shape: Sequence[int] | None) -> Any:
     from ..analysis.layout import layout
-    from ..mapping.shapes import output_pixels
+    from ..bridge.sizes import output_pixels
 
     return layout(image, spec, None if shape is None else output_pixels(image, shape))
 

@@ -83,8 +83,23 @@ def pooled(
     return count - 1 if (count - 1) * stride >= size + padding else count
 
 
+POINTWISE = frozenset(
+    "sigmoid tanh leaky_relu prelu relu6 hardtanh elu selu celu softplus softsign logsigmoid "
+    "hardsigmoid silu hardswish gelu mish abs neg sqrt rsqrt exp log square clamp".split()
+)
+"""Functions of one value, pixel by pixel."""
+
+WHOLE_MAP = frozenset({"group_norm", "instance_norm"})
+"""Operations of which every pixel depends on all of its map."""
+
+
 def _layer(layer: AnalogLayer, sources: list[Shape]) -> Shape:
     source, outputs = sources[0], layer.weight.shape[1]
+    if layer.kind == "conv1d" or layer.loop is not None:
+        raise _error(
+            layer, "reads lines or time steps: pipelines are laid out for maps and vectors only; "
+            "run inputs and print(chip.report()) for time and energy",
+        )  # fmt: skip
     if layer.kind == "linear":
         shape = (outputs,)
         if len(source) != 1:
@@ -98,6 +113,8 @@ def _layer(layer: AnalogLayer, sources: list[Shape]) -> Shape:
         )
         shape = (outputs, *(windows(*axis) for axis in geometry))
         rows = source[0] * prod(layer.kernel_size)
+    if layer.axis:
+        raise _error(layer, "has the batch behind other dimensions; put the batch first")
     if rows != layer.weight.shape[0]:
         raise _error(layer, f"reads {source}, which is {rows} weight rows of its "
                      f"{layer.weight.shape[0]}; check the input shape")  # fmt: skip
@@ -109,7 +126,10 @@ def _layer(layer: AnalogLayer, sources: list[Shape]) -> Shape:
 def _digital(step: DigitalStep, sources: list[Shape]) -> Shape:
     rule = _RULES.get(step.op)
     if rule is None:
-        raise _error(step, f"has no shape rule; known: {', '.join(sorted(_RULES))}")
+        raise _error(
+            step, "has no shape rule: pipelines are laid out for steps on maps and vectors only; "
+            "run inputs and print(chip.report()) for time and energy",
+        )  # fmt: skip
     return _positive(step, rule(step, sources), sources[0])
 
 
@@ -185,12 +205,29 @@ def _concat(step: DigitalStep, sources: list[Shape]) -> Shape:
     return (sum(source[0] for source in sources), *sources[0][1:])
 
 
+def _adaptive_pool(step: DigitalStep, sources: list[Shape]) -> Shape:
+    channels, *sizes = _maps(step, sources[0])
+    wanted = zip(step.attrs["output_size"], sizes, strict=True)
+    return (channels, *(size if new is None else new for new, size in wanted))
+
+
+def _upsample(step: DigitalStep, sources: list[Shape]) -> Shape:
+    channels, *sizes = _maps(step, sources[0])
+    given = step.attrs.get("kwargs", {})
+    if isinstance(given.get("size"), list) and all(isinstance(n, int) for n in given["size"]):
+        return (channels, *given["size"])
+    factor = given.get("scale_factor")
+    if not isinstance(factor, int | float):
+        raise _error(step, "has sizes that depend on other values; give it a scale_factor")
+    return (channels, *(int(size * factor) for size in sizes))
+
+
 def _shuffle(step: DigitalStep, sources: list[Shape]) -> Shape:
     channels, rows, cols = _maps(step, sources[0])
-    factor = int(step.attrs["factor"])
-    if channels % factor**2:
-        raise _error(step, f"reads {channels} channels, not a multiple of {factor}^2")
-    return (channels // factor**2, rows * factor, cols * factor)
+    down, across = pair(step.attrs["factor"])
+    if channels % (down * across):
+        raise _error(step, f"reads {channels} channels, not a multiple of {down} x {across}")
+    return (channels // (down * across), rows * down, cols * across)
 
 
 def _unshuffle(step: DigitalStep, sources: list[Shape]) -> Shape:
@@ -214,4 +251,9 @@ _RULES: dict[str, Callable[[DigitalStep, list[Shape]], Shape]] = {
     "concat": _concat,
     "pixel_shuffle": _shuffle,
     "pixel_unshuffle": _unshuffle,
+    "adaptive_avg_pool": _adaptive_pool,
+    "adaptive_max_pool": _adaptive_pool,
+    "upsample": _upsample,
+    "interpolate": _upsample,
+    **dict.fromkeys((*POINTWISE, *WHOLE_MAP), _same),
 }

@@ -262,7 +262,7 @@ def test_controller_refusals():
         (DigitalStep("p", "pixel_shuffle", ("input",), {"factor": 2}), (3, 4, 4), "multiple"),
         (DigitalStep("u", "pixel_unshuffle", ("input",), {"factor": 2}), (3, 5, 4), "multiples"),
         (DigitalStep("g", "global_avg_pool", ("input",)), (3,), "feature maps"),
-        (DigitalStep("x", "fold", ("input",)), (3,), "no shape rule; known: add"),
+        (DigitalStep("x", "fold", ("input",)), (3,), "no shape rule: pipelines are laid out"),
         (DigitalStep("s", "relu", ("input",)), (3, 4), "give .channels, rows, columns"),
     ],
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aimc_sim.chip.image import AnalogLayer, ChipImage, DigitalStep
-from aimc_sim.mapping.shapes import Shape, pad_pairs, pair, pixels
+from aimc_sim.mapping.shapes import WHOLE_MAP, Shape, pad_pairs, pair, pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,11 @@ def step_reads(step: DigitalStep, source: Shape, output: Shape) -> Reads:
             strict=True,
         )
         return Reads(*(taps(n, m, *axis) for n, m, axis in zip(ins, outs, axes, strict=True)))
-    if step.op in ("global_avg_pool", "flatten"):
+    if step.op in ("adaptive_avg_pool", "adaptive_max_pool"):
+        return Reads(*(_adaptive(n, m) for n, m in zip(ins, outs, strict=True)))
+    if step.op in ("upsample", "interpolate"):
+        return Reads(*(_resized(n, m, step) for n, m in zip(ins, outs, strict=True)))
+    if step.op in ("global_avg_pool", "flatten") or step.op in WHOLE_MAP:
         return Reads(*(np.ones((m, n), bool) for n, m in zip(ins, outs, strict=True)))
     if len(source) == 3 and step.op == "subsample":
         parts = [slice(*part) for part in [*step.attrs["slices"], [None] * 3, [None] * 3][2:4]]
@@ -139,12 +143,28 @@ def step_reads(step: DigitalStep, source: Shape, output: Shape) -> Reads:
               for n, m, shift in zip(ins, outs, shifts, strict=True))
         )  # fmt: skip
     if step.op in ("pixel_shuffle", "pixel_unshuffle"):
-        factor = int(step.attrs["factor"])
+        factors = pair(step.attrs["factor"])
         if step.op == "pixel_shuffle":
-            return Reads(*(np.repeat(np.eye(n, dtype=bool), factor, 0) for n in ins))
+            return Reads(
+                *(np.repeat(np.eye(n, dtype=bool), f, 0) for n, f in zip(ins, factors, strict=True))
+            )
+        factor = factors[0]
         return Reads(*(np.repeat(np.eye(m, dtype=bool), factor, 1) for m in outs))
-    # What is left works pixel by pixel: relu, affine, add, concat; and everything on vectors.
+    # What is left works pixel by pixel: relu, affine, add, concat, functions; and on vectors.
     return Reads(*(np.eye(n, dtype=bool) for n in ins))
+
+
+def _adaptive(size: int, outputs: int) -> np.ndarray:
+    """Return (outputs, size) truth: torch's windows, floor(i n / m) to ceil((i + 1) n / m)."""
+    i, pixel = np.arange(outputs)[:, None], np.arange(size)[None, :]
+    return (pixel >= i * size // outputs) & (pixel < -(-(i + 1) * size // outputs))
+
+
+def _resized(size: int, outputs: int, step: DigitalStep) -> np.ndarray:
+    """Return (outputs, size) truth: the pixels next to a place in the smaller or larger map."""
+    place = (np.arange(outputs) + 0.5) * size / outputs - 0.5
+    near = 0.5 if step.op == "upsample" else 2.0  # cubic interpolation reads two on either side
+    return np.abs(place[:, None] - np.arange(size)[None, :]) <= near + 1e-9
 
 
 def reads_of_origins(

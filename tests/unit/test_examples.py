@@ -1,0 +1,168 @@
+"""The numbered examples: each runs as a reader would run it, prints what it promises and draws."""
+
+import os
+import re
+import struct
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+PICTURES = {
+    "01_one_device.py": ["one_device.png"],
+    "02_drift_curve.py": ["drift_curve.png"],
+    "03_your_own_network.py": ["your_own_network.png"],
+    "04_your_own_device.py": ["your_own_device.png"],
+    "05_lstm.py": ["lstm.png"],
+    "06_where_does_my_accuracy_go.py": ["waterfall.png"],
+    "07_what_does_it_cost.py": ["energy.png", "pipeline.png"],
+    "08_train_for_the_chip.py": ["trained_for_the_chip.png"],
+}
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory):
+    """What every example printed; two run at a time, with one thread each and no network."""
+    out = tmp_path_factory.mktemp("examples")
+    closed = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")}
+    environment = {
+        **os.environ, **closed, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",
+    }  # fmt: skip
+
+    def run(name):
+        folder = out / Path(name).stem
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-W", "error", EXAMPLES / name, "--quick", "--out", "files"],
+            capture_output=True, text=True, cwd=folder, env=environment, timeout=500,
+        )  # fmt: skip
+        return folder, done
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(PICTURES, pool.map(run, PICTURES), strict=True))
+
+
+def output(printed, name):
+    done = printed[name][1]
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def share(text):
+    """Return the percentages of a text, 0 to 100."""
+    return [float(number) for number in re.findall(r"([\d.]+)%", text)]
+
+
+def test_the_numbered_examples_are_these():
+    found = sorted(path.name for path in EXAMPLES.glob("*.py"))
+    assert found == sorted(PICTURES)
+    assert [name[:2] for name in found] == [f"{n:02}" for n in range(1, 9)]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_scripts_are_small_and_say_what_they_teach(name):
+    text = (EXAMPLES / name).read_text()
+    assert 30 <= len(text.splitlines()) <= 95
+    doc = text.split('"""')[1]
+    for promise in ("You learn", "rints", f"python examples/{name}", "--quick", *PICTURES[name]):
+        assert promise in doc, promise
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_it_runs_and_draws(printed, name):
+    """Exit code 0, nothing on stderr, pictures of a size that can be read, no other pictures."""
+    text = output(printed, name)
+    folder = printed[name][0]
+    assert sorted(path.name for path in folder.rglob("*.png")) == PICTURES[name]
+    assert [path.name for path in folder.iterdir()] == ["files"]
+    for picture in PICTURES[name]:
+        data = (folder / "files" / picture).read_bytes()
+        width, height = struct.unpack(">II", data[16:24])
+        assert data.startswith(b"\x89PNG")
+        assert min(width / 600, height / 400) >= 1
+        assert str(Path("files") / picture) in text
+
+
+def test_devices_drift_and_spread(printed):
+    text = output(printed, "01_one_device.py")
+    means = [float(x) for x in re.findall(r"mean ([\d.]+) uS", text)]
+    assert 4.5 < means[0] < 5.5
+    assert means == sorted(means, reverse=True)
+    assert means[2] < 0.8 * means[0]
+
+
+def test_compensation_saves_the_network(printed):
+    text = output(printed, "02_drift_curve.py")
+    assert "60 of 64 cores" in text
+    now, later = (share(line) for line in text.splitlines() if line[:3] in ("0  ", "1 h"))
+    assert now[0] == now[1] >= 80
+    assert later[0] <= 40
+    assert later[1] >= 80
+
+
+def test_every_layer_is_explained_and_a_refusal_names_the_layer(printed):
+    text = output(printed, "03_your_own_network.py")
+    for fate in ("analog    core", "merged    into 'first.0'", "digital   gelu"):
+        assert fate in text
+    right = share(text[text.index("torch  ") :])
+    assert len(right) == 4
+    assert min(right) > 75
+    assert re.findall(r"%  (\d) cores", text) == ["5", "2", "5"]
+    assert re.search(r"'1'.*LPPool2d.*no counterpart", text)
+
+
+def test_laws_are_found_again(printed):
+    """The data were generated with a drift exponent of 0.05 (its source: device_data)."""
+    text = output(printed, "04_your_own_device.py")
+    found = re.findall(r"exponent at .* uS: ([\d.]+) \+- ([\d.]+)", text)
+    assert len(found) == 2
+    assert all(abs(float(value) - 0.05) < 4 * float(error) for value, error in found)
+    for name in ("fitted laws", "replayed traces"):
+        (right,) = share(next(line for line in text.splitlines() if line.startswith(name)))
+        assert right >= 80
+
+
+def test_pieces_and_packed_sequences_are_the_whole_sequence(printed):
+    text = output(printed, "05_lstm.py")
+    assert re.findall(r"True|False", text) == ["True", "True"]
+    torch, now, later = share(text[text.index("right after") :])
+    assert torch > 60
+    assert max(abs(now - torch), abs(later - torch)) < 15
+    assert "24 core MVMs per image" in text  # 8 lines on 3 cores
+
+
+def test_effects_are_taken_apart(printed):
+    text = output(printed, "06_where_does_my_accuracy_go.py")
+    assert "14 trials run, 0 found" in text
+    effects = ("programming error", "drift", "read noise", "RESET state", "ADC", "INT8")
+    for effect in effects:
+        assert len(re.findall(rf"^{effect}.* (?:alone|against all but it) ", text, re.M)) == 2
+    without, with_all = share(text[text.index("without") : text.index("with all") + 20])
+    (whole,) = re.findall(r"^all effects .*? ([+-][\d.]+) points", text, re.M)
+    assert with_all - without == pytest.approx(float(whole), abs=0.11)
+
+
+def test_variants_trade_time_for_cores(printed):
+    text = output(printed, "07_what_does_it_cost.py")
+    lines = text.splitlines()[1:5]
+    cores = [int(re.search(r"  (\d+)  ", line).group(1)) for line in lines]
+    speed = [float(re.findall(r"([\d,]+)  +[\d.]+ [um]J", x)[0].replace(",", "")) for x in lines]
+    assert cores == [60, 60, 60, 15]
+    assert speed[2] > speed[1] > max(speed[0], speed[3])
+    # The report of a chip and the closed account of the same placement agree.
+    reported = re.search(r"per [\d.]+ us \(([\d,]+)/s\)", text).group(1)
+    assert float(reported.replace(",", "")) == pytest.approx(speed[0], rel=1e-3)
+
+
+def test_both_trainings_work_on_the_chip(printed):
+    text = output(printed, "08_train_for_the_chip.py")
+    for name in ("trained for the chip", "trained in float"):
+        right = share(next(line for line in text.splitlines() if line.startswith(name)))
+        assert len(right) == 4
+        assert min(right) > 80

@@ -1,0 +1,191 @@
+"""``spec.layers``: one layer has its own devices or converters, the others change in no bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from interpreter import settle
+from torch import nn
+
+import aimc_sim
+from aimc_sim import presets
+from aimc_sim.spec import ChipSpec
+
+pytestmark = pytest.mark.filterwarnings("ignore:layer")  # few images: some clip
+
+SPEC = presets.hermes("odp")
+
+
+class Three(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.other = nn.Linear(12, 10), nn.Linear(10, 9), nn.Linear(12, 9)
+        self.lstm = nn.LSTM(9, 6, batch_first=True)
+
+    def forward(self, x):
+        a, c = self.first(x), self.other(x)
+        return a, self.second(a), c, self.lstm(c)[0]
+
+
+NAMES = ["first", "second", "other", "lstm.weight_ih_l0", "lstm.weight_hh_l0"]
+
+
+def sequences():
+    return torch.randn(6, 4, 12, generator=torch.Generator().manual_seed(3))
+
+
+def chip_with(layers, ranges=None):
+    torch.manual_seed(0)
+    chip = aimc_sim.Chip.from_model(settle(Three()).eval(), SPEC.with_(layers=layers))
+    return chip.calibrate(sequences()).program(5)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return chip_with(())
+
+
+def devices(chip, name):
+    return [chip.conductances(block.core) for block in chip.image.layer(name).blocks]
+
+
+def same_devices(a, b):
+    """Names of the layers whose devices are alike, bit by bit."""
+    assert a.image.blocks == b.image.blocks
+    return {
+        name for name in NAMES
+        if all(map(np.array_equal, devices(a, name), devices(b, name)))
+    }  # fmt: skip
+
+
+DEVICES = {
+    "another device": {"core.pcm": presets.pcm_25_microsiemens()},
+    "no error of programming": {"core.pcm.programming": None},
+    "another reset": {"core.pcm.reset.std_siemens": 2e-6},
+    "no read noise": {"core.pcm.read_noise": None},
+    "per column": {"core.weight_scaling": "column"},
+    "two devices": {"core.pcm": presets.pcm_hermes_two_devices()},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DEVICES)
+@pytest.mark.parametrize("name", ["second", "lstm.weight_hh_l0"])
+def test_only_its_devices_change(case, name, plain):
+    own = chip_with({name: DEVICES[case]})
+    assert same_devices(plain, own) == set(NAMES) - {name}
+    assert own.at("1 day") is own
+    assert same_devices(plain.at("1 day"), own) == set(NAMES) - {name}
+    plain.at(0)
+
+
+def test_drift_of_one_layer(plain):
+    own = chip_with({"second": {"core.pcm.drift": None}})
+    assert same_devices(plain, own) == set(NAMES)  # nothing drifted yet
+    assert same_devices(plain.at("1 year"), own.at("1 year")) == set(NAMES) - {"second"}
+    plain.at(0)
+
+
+CONVERTERS = {
+    "ADC": {"core.adc.bits": 5}, "DAC": {"core.dac.bits": 4},
+    "full scale": {"core.adc.full_scale_amperes": 5e-6}, "outputs": {"core.ldpu.output_bits": 4},
+}  # fmt: skip
+FEEDS = {"first": [0, 1], "other": [2, 3], "lstm.weight_hh_l0": [3]}
+
+
+@pytest.mark.parametrize("case", CONVERTERS)
+@pytest.mark.parametrize("name", FEEDS)
+def test_only_its_results_change(case, name, plain):
+    """Where the layer's result goes, numbers change; everywhere else they are equal."""
+    own = chip_with({name: CONVERTERS[case]})
+    assert same_devices(plain, own) == set(NAMES)
+    assert own.ranges == plain.ranges
+    x = sequences()
+    pairs = zip(plain(x, first_image=0), own(x, first_image=0), strict=True)
+    assert [i for i, (a, b) in enumerate(pairs) if not torch.equal(a, b)] == FEEDS[name]
+
+
+def test_fewer_bits_leave_fewer_numbers():
+    four = chip_with({"second": {"core.ldpu.output_bits": 4}})(sequences(), first_image=0)
+    assert len(four[1].unique()) <= 15
+    assert len(four[0].unique()) > 15
+    assert len(four[2].unique()) > 15
+
+
+def test_ideal_layer_beside_a_real_one():
+    """A layer with ideal devices and converters computes what torch computes."""
+    ideal = presets.ideal().core
+    changes = {"core.pcm": ideal.pcm, "core.adc": ideal.adc, "core.dac": ideal.dac,
+               "core.ldpu": ideal.ldpu, "core.read": ideal.read}  # fmt: skip
+    chip = chip_with({"first": changes})
+    x = sequences()
+    found, model = chip(x, first_image=0), settle(Three()).eval()
+    with torch.no_grad():
+        expected = model(x)
+    # The input is still cut to 8 bits: another layer reads it as well.
+    step = chip.ranges.values["input"] / 127
+    bound = step / 2 * model.first.weight.abs().sum(1).max() * 1.01
+    assert (found[0] - expected[0]).abs().max() < bound
+    assert (found[2] - expected[2]).abs().max() > 2 * bound * 0.1
+
+
+# --------------------------------------------------------------------------- the choice
+
+
+def test_later_patterns_overrule_field_by_field():
+    spec = SPEC.with_(
+        layers={
+            "l*": {"core.adc.bits": 6, "core.dac.bits": 7},
+            "lstm.weight_hh*": {"core.adc.bits": 9},
+            "*": {"core.ldpu.link_bits": 6},
+        }
+    )
+    assert [spec.for_layer(name).core.adc.bits for name in NAMES] == [11, 11, 11, 6, 9]
+    assert [spec.for_layer(name).core.dac.bits for name in NAMES] == [8, 8, 8, 7, 7]
+    assert {spec.for_layer(name).core.ldpu.link_bits for name in NAMES} == {6}
+    assert spec.for_layer("first").layers == ()
+    only = SPEC.with_(layers={"first": {"core.adc.bits": 6}})
+    assert only.for_layer("second") is only
+    assert SPEC.core == spec.core
+
+
+def test_kept_by_json_save_and_load(tmp_path):
+    chip = chip_with({"second": {"core.adc.bits": 5, "core.pcm.drift": None}})
+    text = chip.spec.model_dump_json()
+    assert ChipSpec.model_validate_json(text) == chip.spec
+    assert chip.spec.id() != SPEC.id()
+    assert SPEC.with_(layers=()).id() == SPEC.id()
+    chip.at("1 h").save(tmp_path / "chip.h5")
+    back = aimc_sim.Chip.load(tmp_path / "chip.h5")
+    assert back.spec == chip.spec
+    for mine, theirs in zip(chip(sequences()), back(sequences()), strict=True):
+        assert torch.equal(mine, theirs)
+    assert same_devices(chip, back) == set(NAMES)
+
+
+REFUSED = {
+    "unknown field": ({"first": {"core.adc.bit": 5}}, r"'first': '(core.)?adc.bit'.*did you mean"),
+    "out of range": ({"first": {"core.adc.bits": 1}}, r"bits = 1 is not allowed"),
+    "rows": ({"first": {"core.rows": 128}}, r"changes 'core.rows'.*not another size of crossbar"),
+    "columns": ({"*": {"core.cols": 128}}, r"'\*' changes 'core.cols'"),
+    "fabric": ({"first": {"fabric.rows": 2}}, r"changes 'fabric.rows'.*below 'core'"),
+    "not a mapping": (3, "layers"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case):
+    layers, sentence = REFUSED[case]
+    with pytest.raises(ValueError, match=sentence):
+        SPEC.with_(layers=layers)
+
+
+def test_unknown_pattern_is_refused_with_the_nearest_name():
+    with pytest.raises(ValueError, match=r"layers: 'frist' matches no layer.*mean 'first'\? there"):
+        chip_with({"frist": {"core.adc.bits": 5}})
+
+
+def test_layer_whose_converters_cannot_work_is_refused():
+    layers = {"first": {"core.dac.encoding": "bit-serial", "core.dac.bits": None}}
+    with pytest.raises(ValueError, match="bit-serial"):
+        chip_with(layers)
