@@ -138,7 +138,7 @@ def lines(table: pd.DataFrame, floats: dict[str, float], options: argparse.Names
 
 
 def checks(table: pd.DataFrame, floats: dict[str, float]) -> list[str]:
-    """Return the shape of Joshi et al. beside ours, on the 25 uS device of that family of models."""
+    """Return the shape of Joshi et al. beside ours, on the 25 uS model device."""
 
     def at(network: str, method: str, seconds: float) -> float:
         rows = table[
