@@ -321,7 +321,7 @@ class Chip:
             self.calibrate([x])
 
     def _build_plan(self) -> plan.Plan:
-        moment = plan.Moment(self.time_seconds, self._look(), self._factors())
+        moment = plan.Moment(self.time_seconds, self._look(), looking.factors(self))
         return plan.build(self.image, self.spec, self.ranges, self.state, moment, self.device)
 
     def _look(self) -> Mapping[int, tile.TileNow]:
@@ -337,9 +337,6 @@ class Chip:
         tiles = chip_state.look(self.state, self.spec, t_seconds)
         amperes = {} if self.ranges is None else self.ranges.adc_amperes
         return calibrate.with_adc_ranges(tiles, self.image, amperes)
-
-    def _factors(self) -> Mapping[int, np.ndarray]:
-        return looking.factors(self)
 
     # ------------------------------------------------------------------ looking
 

@@ -52,13 +52,13 @@ def conductances(chip: Chip, core: int) -> np.ndarray:
 def effective_weights(chip: Chip, layer: str) -> np.ndarray:
     """Return a layer's weights, see :meth:`aimc_sim.Chip.effective_weights`."""
     step = chip.image.layer(layer)
-    tiles, factors = chip._look(), chip._factors()
+    tiles, gains = chip._look(), factors(chip)
     matrix = np.zeros_like(step.weight)
     for block in step.blocks:
         pcm = chip.spec.for_layer(layer).core.pcm
         net = tiles[block.tile].net * pcm.g_max_siemens
         net = net / chip.state.tiles[block.tile].siemens_per_weight
-        net = net * factors.get(block.tile, 1.0)
+        net = net * gains.get(block.tile, 1.0)
         matrix[block.row_start : block.row_stop, block.col_start : block.col_stop] = net
     if step.kind == "linear":
         return matrix.T
