@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_nets
+from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
+from aimc_sim.bridge import calibrate
 from aimc_sim.core import converters, oscillators, programming, tile, wired
 from aimc_sim.core import wires as exact_wires
 from aimc_sim.core.adc import apply
@@ -351,3 +353,30 @@ def test_what_compensation_and_adaptation_cost():
     assert report.adaptation_cost["seconds"] == pytest.approx(seconds)
     assert "adapted on 48 images, " in str(report)
     assert chip.program(0).report().adaptation_cost is None
+
+
+@pytest.mark.parametrize("period", [7, 8, 16, 32, 64, 1024])
+def test_samples_of_maps_meet_every_column(period):
+    """Even steps would meet one column of the maps only, often the border."""
+    places = calibrate._spread(16 * 1024, 512)
+    assert len(places) == 512
+    assert (places.diff() > 0).all()
+    met = torch.bincount(places % period, minlength=period)[:512]
+    assert (met > 0).float().mean() > 0.25
+    if period <= 64:
+        assert met.min() >= 512 / period / 3
+    even = torch.arange(0, 16 * 1024, 32)
+    assert torch.bincount(even % 32).max() == 512  # what it replaces
+
+
+def test_calibrated_ranges_see_what_is_inside_the_maps(monkeypatch):
+    monkeypatch.setattr(calibrate, "G_MAX_INPUTS", 512)
+    torch.manual_seed(4)
+    images = torch.rand(16, 1, 32, 32)
+    images[..., 0] = 0.05  # one dark column, and as many places as there are rows of maps
+    model = nn.Sequential(nn.Conv2d(1, 8, 1), nn.Flatten(), nn.Linear(8 * 1024, 4))
+    spec = presets.hermes("odp").with_({"core.adc.range": "calibrated"})
+    chip = aimc_sim.Chip.from_model(model, spec).calibrate(images).program(0)
+    chip(images)
+    seen = chip.counts["0"]
+    assert seen.adc_saturated / seen.conversions < 0.02
