@@ -103,7 +103,7 @@ class Residual(nn.Module):
 
 
 def test_nothing_to_compile():
-    with pytest.raises(ValueError, match="no Conv2d and no Linear"):
+    with pytest.raises(ValueError, match="no convolution, linear or recurrent"):
         compile_network(Network((Node("i", "input"),), "i", "i"), SPEC)
 
 
