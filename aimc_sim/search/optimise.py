@@ -11,7 +11,7 @@ from ..studies import folder as results_folder
 from ..studies.feed import Shares
 from ..studies.inputs import Inputs
 from ..studies.settings import Setting
-from ..studies.sweep import LONG_HOURS, TooLarge
+from ..studies.sweep import LONG_HOURS, MANY_TRIALS, TooLarge
 from . import space
 from .costs import CostBook
 from .feed import SearchFeed
@@ -64,7 +64,7 @@ class Plan:
         return self.feed
 
     def announce(self) -> None:
-        """Raise TooLarge for a search without images that takes long: one design is timed.
+        """Raise TooLarge for a search without images that is long or large: one design is timed.
 
         One with images is announced by the sweep.
 
@@ -87,9 +87,9 @@ class Plan:
         feed.next()
         seconds = time.perf_counter() - begin
         hours = self.search.trials * seconds / 3600
-        if hours > LONG_HOURS:
+        if hours > LONG_HOURS or self.search.trials > MANY_TRIALS:
             raise TooLarge(
                 f"this search has {self.search.trials:,} designs; at {seconds:.3g} s each "
-                f"(measured now) they take about {hours:,.0f} hours; give --yes to run it, or make "
+                f"(measured now) they take about {hours:,.1f} hours; give --yes to run it, or make "
                 "it smaller"
             )
