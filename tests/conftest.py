@@ -39,6 +39,19 @@ def two_threads():
     numba.set_num_threads(before[1])
 
 
+@pytest.fixture
+def call(capsys):
+    """Run ``aimc-sim``; return exit code, stdout, stderr."""
+    from aimc_sim.cli import main
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as done:
+            main([str(argument) for argument in arguments])
+        return done.value.code, *capsys.readouterr()
+
+    return run
+
+
 class OddConv(nn.Module):
     """Odd sizes, stride 2, a 1x1 kernel, a residual, pooling."""
 

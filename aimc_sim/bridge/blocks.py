@@ -119,6 +119,23 @@ def from_maps(layer: AnalogLayer, maps: Tensor, shape: Sequence[int]) -> Tensor:
     return y.movedim(0, layer.axis) if layer.axis else y
 
 
+def repeated(added: Tensor, sizes: Sequence[int]) -> Tensor | None:
+    """Return what is added to a layer's output with an element for every output.
+
+    None where the output is what repeats: no core adds more than it makes.
+
+    Parameters
+    ----------
+    added : tensor
+    sizes : sequence of int
+        Of the layer's output.
+    """
+    if added.ndim != len(sizes):
+        return None
+    fits = all(n in (1, wanted) for n, wanted in zip(added.shape, sizes, strict=True))
+    return added.expand(tuple(sizes)) if fits else None
+
+
 def add_floating_lines(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> None:
     """Add what floating idle lines contribute to the charge of a block, in place.
 

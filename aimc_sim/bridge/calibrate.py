@@ -17,7 +17,7 @@ from ..chip.state import Ranges, link_name
 from ..core import gmax, inputs, tile, weights
 from ..spec import CalibrationSpec, ChipSpec, CoreSpec
 from . import digital
-from .blocks import as_maps, block_kernel, convolve, from_maps
+from .blocks import as_maps, block_kernel, convolve, from_maps, repeated
 from .quantisers import value_quantisers
 from .recurrent import float_loop
 
@@ -76,27 +76,40 @@ def float_walk(
 
 
 def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tensor:
-    x = as_maps(layer, values[layer.source])
+    source = values[layer.source]
+    x = as_maps(layer, source)
     scale = torch.from_numpy(layer.scale)[:, None, None]
     offset = torch.from_numpy(layer.offset)[:, None, None]
     weight = torch.from_numpy(layer.weight)
-    outputs, source = [], values[layer.source]
-    for chain in layer.chains:
+
+    def product(block: Block) -> Tensor:
+        cols = slice(block.col_start, block.col_stop)
+        matrix = weight[block.row_start : block.row_stop, cols]
+        kernel, channels = block_kernel(layer, block, matrix)
+        return convolve(layer, x[:, channels], kernel) * scale[cols]
+
+    firsts = [product(chain[0]) for chain in layer.chains]
+    added = None
+    if layer.residual is not None:
+        wanted = from_maps(layer, torch.cat(firsts, dim=1), source.shape).shape
+        added = repeated(values[layer.residual], wanted)
+        if added is not None:
+            added = as_maps(layer, added)
+    outputs = []
+    for chain, total in zip(layer.chains, firsts, strict=True):
         cols = slice(chain[0].col_start, chain[0].col_stop)
-        total = None
-        if layer.residual is not None:
-            total = as_maps(layer, values[layer.residual])[:, cols]
+        if added is not None:
+            total = total + added[:, cols]
         for block in chain:
-            matrix = weight[block.row_start : block.row_stop, cols]
-            kernel, channels = block_kernel(layer, block, matrix)
-            y = convolve(layer, x[:, channels], kernel) * scale[cols]
-            total = y if total is None else y + total
+            if block is not chain[0]:
+                total = product(block) + total
             if block is not chain[-1]:
                 see(link_name(block), total)
         outputs.append(total + offset[cols])
-    y = torch.cat(outputs, dim=1)
-    y = F.relu(y) if layer.relu else y
-    return from_maps(layer, y, source.shape)
+    y = from_maps(layer, torch.cat(outputs, dim=1), source.shape)
+    if layer.residual is not None and added is None:
+        y = y + values[layer.residual]
+    return F.relu(y) if layer.relu else y
 
 
 G_MAX_IMAGES, G_MAX_INPUTS = 16, 4096

@@ -10,6 +10,7 @@ Every random draw is addressed by the number of its image and its time step (:cl
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ from ..chip.image import AnalogLayer, DigitalStep, leaves
 from ..chip.operations import OPERATIONS, Sizes
 from ..core.converters import Quantiser
 from . import digital
-from .blocks import ALIKE_ON_CPU, add_floating_lines, as_maps, convolve_alike, from_maps
+from .blocks import ALIKE_ON_CPU, add_floating_lines, as_maps, convolve_alike, from_maps, repeated
 from .calls import AS_IT_IS, CoreCall, DigitalCall, LayerCall, LoopCall
 from .convert import Link, Value, convert_compiled, convert_plain
 from .counts import Tally
@@ -113,14 +114,11 @@ class Run:
     def layer(self, call: LayerCall, values: dict[str, Value], time: int | None = None) -> Value:
         """Run a layer; inside a loop, ``time`` is the number of the time step."""
         layer = call.layer
-        if self.span.start == 0 and time in (None, 0):  # of a stream, the first piece
-            self.counts[layer.name].images += self.n
         source = values[layer.source]
         codes, squares = source.codes, source.squares
         if call.dac is not None:
             codes = quantise(self.real(codes, layer.source), call.dac)
             squares = None
-        residual = values[layer.residual].codes if layer.residual is not None else None
         timed = time is None and self.plan.image.recurrent and layer.kind == "linear"
         timed = timed and codes.ndim > 2
         x = self._maps(layer, codes, timed)
@@ -132,9 +130,6 @@ class Run:
         out = Value(torch.empty(0))
         for chain in call.chains:
             link = None
-            if residual is not None:
-                added = self._maps(layer, residual, timed)
-                link = Link(added, chain[0].block.col_start)
             for core in chain:
                 part = x[:, core.channels]
                 missed = None
@@ -150,14 +145,37 @@ class Run:
                 target = out if is_tail else Value(torch.empty_like(charge))
                 column = core.block.col_start if is_tail else 0
                 relu = layer.relu and is_tail
-                if link is not None:
-                    link = _as_large(layer, link, charge)
+                if layer.residual is not None and core is chain[0]:
+                    whole = charge[:1, :1].expand(-1, layer.weight.shape[1], -1, -1)
+                    wanted = self._from_maps(
+                        layer, whole.expand(len(charge), -1, -1, -1), codes, timed
+                    )
+                    added = repeated(values[layer.residual].codes, wanted.shape)
+                    if added is None:
+                        return self._added_behind(call, values, time)
+                    maps = _channels_last(self._maps(layer, added, timed))
+                    link = Link(maps, core.block.col_start)
                 self._convert(charge, variance, link, core, relu, target, column, events, missed)
                 link = Link(target.codes, 0)
+        if self.span.start == 0 and time in (None, 0):  # of a stream, the first piece
+            self.counts[layer.name].images += self.n
         out.codes = self._from_maps(layer, out.codes, codes, timed)
         if out.squares is not None:
             out.squares = self._from_maps(layer, out.squares, codes, timed)
         return out
+
+    def _added_behind(self, call: LayerCall, values: dict[str, Value], time: int | None) -> Value:
+        """Run a layer whose output is repeated in the addition: no core adds more than it makes."""
+        layer = call.layer
+        chains = tuple(
+            (*chain[:-1], dataclasses.replace(chain[-1], output=AS_IT_IS)) for chain in call.chains
+        )
+        alone = dataclasses.replace(layer, residual=None, relu=False)
+        y = self.layer(dataclasses.replace(call, layer=alone, chains=chains), values, time).codes
+        y = y + self.real(values[layer.residual].codes, layer.residual)
+        return Value(
+            quantise(y.clamp(min=0) if layer.relu else y, self.plan.quantisers[layer.name])
+        )
 
     def _maps(self, layer: AnalogLayer, x: Tensor, timed: bool) -> Tensor:
         """Return the layer's input maps; every time step is a map of its own where timed."""
@@ -277,22 +295,6 @@ class Run:
             variance = more.expand_as(charge) if variance is None else variance + more
             variance = _channels_last(variance)
         return charge, variance
-
-
-def _as_large(layer: AnalogLayer, link: Link, charge: Tensor) -> Link:
-    """Return link inputs for every output; smaller ones are repeated as torch's addition does."""
-    columns = link.codes.shape[1]
-    wanted = (len(charge), columns, *charge.shape[2:])
-    if tuple(link.codes.shape) == wanted:
-        return Link(_channels_last(link.codes), link.column)
-    try:
-        return Link(_channels_last(link.codes.expand(wanted)), link.column)
-    except RuntimeError:
-        raise ValueError(
-            f"layer '{layer.name}' is added to a value of the sizes {tuple(link.codes.shape)}, its "
-            f"own are {wanted}; a core can only repeat the other value, not its own outputs: "
-            "expand the output of the layer before the addition"
-        ) from None
 
 
 def quantise(values: Tensor, quantiser: Quantiser) -> Tensor:

@@ -154,6 +154,13 @@ def broadcast(values: Sequence[Any]) -> dict[str, Any]:
         v.tensor.ndim for v in values if isinstance(v, Parameter) and v.tensor is not None
     ]
     ndim = None if None in ndims else max(ndims, default=None)
+    if None not in [v.ndim for v in tensors]:
+        places = {v.axis - v.ndim for v in tensors if v.axis is not None}
+        if len(places) > 1:  # counted from the end, where torch aligns dimensions
+            raise unsupported(
+                "arithmetic", " and ".join(map(str, tensors)), "the batch is another dimension in "
+                "each; add dimensions of size 1 (unsqueeze) so that both have it in one place",
+            )  # fmt: skip
     for value in sorted(tensors, key=lambda v: -(v.ndim or 100)):
         if value.axis is None:
             continue

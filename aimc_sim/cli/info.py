@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from .. import presets
-from ..spec import ChipSpec, Spec
+from ..spec import ChipSpec
+from ..spec.parameters import Parameter, parameters, shown
 from .errors import refusing
 
 EXAMPLES = """
@@ -23,42 +21,6 @@ Examples:
 
 WIDTH = 100
 """Columns of the output where there is no terminal."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One number or choice of a specification.
-
-    Attributes
-    ----------
-    key : str
-        Dotted path, as ``--set`` takes it.
-    value : number, text, tuple or None
-        None: the effect is absent.
-    unit, about, source : str
-        ``source`` is that of the nearest part of the machine that states one.
-    """
-
-    key: str
-    value: Any
-    unit: str
-    about: str
-    source: str
-
-
-def parameters(spec: Spec, path: str = "", source: str = "") -> Iterator[Parameter]:
-    """Yield all parameters of a specification: its own first, then those of its parts."""
-    source = getattr(spec, "source", "") or source
-    parts: list[tuple[str, Spec]] = []
-    for name, field in type(spec).model_fields.items():
-        value = getattr(spec, name)
-        if isinstance(value, Spec):
-            parts.append((name, value))
-        elif name not in ("name", "source"):
-            unit = (field.json_schema_extra or {}).get("unit", "-")
-            yield Parameter(f"{path}{name}", value, unit, field.description or "", source)
-    for name, part in parts:
-        yield from parameters(part, f"{path}{name}.", source)
 
 
 def info(
@@ -122,15 +84,7 @@ def _describe(console: Any, preset: str, spec: ChipSpec) -> None:
 
 
 def _texts(row: Parameter) -> tuple[str, str, str]:
-    return row.key, _shown(row.value), "" if row.unit == "-" else row.unit
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, tuple):
-        return ", ".join(_shown(part) for part in value)
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
+    return row.key, shown(row.value), "" if row.unit == "-" else row.unit
 
 
 def _bits(bits: int | None) -> str:
@@ -148,12 +102,9 @@ def _table(*columns: str, widths: list[int] | None = None) -> Any:
 
 
 def _bibliography(console: Any, rows: list[Parameter]) -> None:
-    """Print the full references of the short ones in use, as the presets' module gives them."""
-    cited = {mark for row in rows for mark in re.findall(r"\[[\w-]+\]", row.source)}
-    entries = re.findall(r"^(\[[\w-]+\])\s+(.*?)(?=^\[|\Z)", presets.__doc__ or "", re.M | re.S)
-    for mark, text in entries:
-        if mark in cited:
-            console.print(f"[bold]{_plain(mark)}[/bold] {_plain(' '.join(text.split()))}")
+    """Print the full references of the short ones in use."""
+    for mark, text in presets.references(row.source for row in rows):
+        console.print(f"[bold]{_plain(mark)}[/bold] {_plain(text)}")
 
 
 def _plain(text: str) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from .. import units
 from .errors import BadInput, refusing
+from .options import Memory, Results, Scheduler, Workers, Yes
 from .sweep import FAILED, memory_bytes, run_study
 
 if TYPE_CHECKING:
@@ -33,21 +34,14 @@ PICTURES = ("pareto.png", "pareto.svg")
 
 def optimise(
     search: Annotated[Path, typer.Argument(help="YAML or Python file, see examples/studies.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; goes on with what it holds.")],
+    out: Results,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Designs to propose, in place of the file's number.")
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes here; 0: only this one.  [default: one per core]"),
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler: run on its workers.")
-    ] = None,
-    memory: Annotated[
-        str | None, typer.Option(help="Most memory of a local worker: '2 GB'.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Run a large search without asking.")] = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    memory: Memory = None,
+    yes: Yes = False,
 ) -> None:
     """Search the knobs of a machine: accuracy against energy, time and cores.
 

@@ -12,6 +12,7 @@ import typer
 
 from .. import units
 from .errors import BadInput, refusing
+from .options import Memory, Results, Scheduler, Workers, Yes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,19 +48,11 @@ MANY = 50_000
 
 def sweep(
     study: Annotated[Path, typer.Argument(help="YAML or Python file, see examples/studies.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; goes on with what it holds.")],
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes here; 0: only this one.  [default: one per core]"),
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler: run on its workers.")
-    ] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(help="Most memory of a local worker, that is of one trial: '2 GB'."),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Run a large study without asking.")] = False,
+    out: Results,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    memory: Memory = None,
+    yes: Yes = False,
 ) -> None:
     """Run a study: many machines, programmings and times, with intervals.
 

@@ -14,6 +14,7 @@ import jinja2
 import pandas as pd
 
 from .. import __version__, results
+from ..spec.parameters import shown as shown_value
 from . import accuracy, costs, errors, limits, machine, parameters, reproduce
 from .drawings import Drawing, floorplan, pipeline, waterfall
 from .headline import Headline, choose, labelled
@@ -119,6 +120,7 @@ def render(page: Page) -> str:
         loader=jinja2.PackageLoader("aimc_sim.pages"), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["shown"] = shown_value
     return environment.get_template("report.html.j2").render(
         mark=MARK, page=page, head=page.head, title=_title(page), version=__version__,
         style=(files / "page.css").read_text("utf-8"), script=script, script_hash=_hash(script),

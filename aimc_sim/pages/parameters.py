@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .. import presets
-from ..spec import ChipSpec, Spec
+from ..spec import ChipSpec
+from ..spec.parameters import Parameter, parameters, shown
 from ..studies import attribute
 from .tables import Cell, Table
 
 MOST_CHANGES = 8
 """Changed numbers of a setting that are listed."""
 
-ABSENT = "none"
-
 _LONG = 30  # letters of a changed value
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One number or choice of a specification.
-
-    Attributes
-    ----------
-    key : str
-        Dotted path, as ``--set`` takes it.
-    value, unit, about : str
-        Value in SI units; "none": the effect is absent.
-    """
-
-    key: str
-    value: str
-    unit: str
-    about: str
 
 
 @dataclass(frozen=True)
@@ -63,17 +43,15 @@ def groups(spec: ChipSpec) -> list[Group]:
     spec : ChipSpec
     """
     found: dict[str, list[Parameter]] = {}
-    for source, parameter in _walk(spec, "", ""):
-        found.setdefault(source, []).append(parameter)
+    for parameter in parameters(spec):
+        found.setdefault(parameter.source, []).append(parameter)
     return [Group(source, members) for source, members in found.items()]
 
 
 def references(shown: Sequence[Group]) -> list[tuple[str, str]]:
     """Return the full references of the short ones in use, as the presets' module gives them."""
-    cited = {mark for group in shown for mark in re.findall(r"\[[\w-]+\]", group.source)}
-    entries = re.findall(r"^(\[[\w-]+\])\s+(.*?)(?=^\[|\Z)", presets.__doc__ or "", re.M | re.S)
-    plain = [(mark, " ".join(text.replace("``", "").split())) for mark, text in entries]
-    return [(mark, text) for mark, text in plain if mark in cited]
+    found = presets.references(group.source for group in shown)
+    return [(mark, text.replace("``", "")) for mark, text in found]
 
 
 def changes(front: ChipSpec, other: ChipSpec) -> list[str]:
@@ -125,22 +103,6 @@ def effects_table(specs: Mapping[str, ChipSpec]) -> Table:
     return Table("Effects that are on, by setting", ("setting", *names), rows)
 
 
-def _walk(spec: Spec, path: str, source: str) -> Iterator[tuple[str, Parameter]]:
-    """Yield sources and parameters: a part's own first, then those of its parts."""
-    source = getattr(spec, "source", "") or source
-    parts = []
-    for name, field in type(spec).model_fields.items():
-        value = getattr(spec, name)
-        if isinstance(value, Spec):
-            parts.append((name, value))
-        elif name not in ("name", "source"):
-            unit = (field.json_schema_extra or {}).get("unit", "-")
-            about = field.description or ""
-            yield source, Parameter(f"{path}{name}", _text(value), unit.strip("-"), about)
-    for name, part in parts:
-        yield from _walk(part, f"{path}{name}.", source)
-
-
 def _changes(front: Mapping[str, Any], other: Mapping[str, Any], path: str) -> Iterator[str]:
     for name in dict.fromkeys([*front, *other]):
         a, b = front.get(name), other.get(name)
@@ -155,13 +117,5 @@ def _changes(front: Mapping[str, Any], other: Mapping[str, Any], path: str) -> I
 def _part(value: Any) -> str:
     if isinstance(value, Mapping):
         return "present"
-    text = _text(value)
+    text = shown(value)
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ABSENT
-    if isinstance(value, (tuple, list)):
-        return ", ".join(_text(part) for part in value) or ABSENT
-    return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -12,6 +12,9 @@
         ``inference/noise/pcm.py`` at commit 4545f11.
 """
 
+import re
+from collections.abc import Iterable
+
 from .chips import PRESETS, by_name, generic_pcm, hermes, ideal, ideal_devices
 from .closed_loop import pcm_hermes_closed_loop, program_and_verify
 from .devices import (
@@ -39,5 +42,23 @@ __all__ = [
     "pcm_replay",
     "program_and_verify",
     "pulses_hermes",
+    "references",
     "replay",
 ]
+
+
+def references(sources: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the full references behind the short ones, such as [chip], in some sources.
+
+    Parameters
+    ----------
+    sources : iterable of str
+        As fields ``source`` of a specification hold them.
+
+    Returns
+    -------
+    list of (short, full), in the order of this module's documentation
+    """
+    cited = {mark for source in sources for mark in re.findall(r"\[[\w-]+\]", source)}
+    entries = re.findall(r"^(\[[\w-]+\])\s+(.*?)(?=^\[|\Z)", __doc__ or "", re.M | re.S)
+    return [(mark, " ".join(text.split())) for mark, text in entries if mark in cited]

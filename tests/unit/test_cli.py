@@ -15,9 +15,10 @@ import torch
 import aimc_sim
 from aimc_sim import presets
 from aimc_sim.analysis import drift
-from aimc_sim.cli import info, main
+from aimc_sim.cli import info
 from aimc_sim.cli.run import FILES
 from aimc_sim.spec import Spec
+from aimc_sim.spec.parameters import parameters
 
 NETWORK = """
 import torch
@@ -52,19 +53,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "toy_network", raising=False)
     return tmp_path
-
-
-@pytest.fixture
-def call(capsys):
-    """Run the command; return exit code, stdout, stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as done:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return done.value.code, out, err
-
-    return run
 
 
 def quick(*more):
@@ -266,7 +254,7 @@ def leaves(spec, path=""):
 @pytest.mark.parametrize("preset", presets.PRESETS)
 def test_info_lists_every_parameter_with_unit_and_source(preset, call):
     spec = presets.by_name(preset)
-    rows = {row.key: row for row in info.parameters(spec)}
+    rows = {row.key: row for row in parameters(spec)}
     assert sorted(rows) == sorted(leaves(spec))
     for row in rows.values():
         assert row.about
@@ -281,7 +269,7 @@ def test_info_lists_every_parameter_with_unit_and_source(preset, call):
 
 
 def test_info_knows_where_numbers_come_from():
-    rows = {row.key: row for row in info.parameters(presets.hermes("odp"))}
+    rows = {row.key: row for row in parameters(presets.hermes("odp"))}
     row = rows["core.adc.full_scale_amperes"]
     assert (row.value, row.unit) == (1e-4, "A")
     assert row.source.startswith("[chip] saturation near 100 uA")

@@ -8,7 +8,7 @@ import aimc_sim
 from aimc_sim import presets
 from aimc_sim.analysis.performance import performance
 from aimc_sim.chip import ledger
-from aimc_sim.cli.info import parameters
+from aimc_sim.spec.parameters import parameters
 
 SPEC = presets.hermes(read="1-phase")
 SETTINGS = ("host.", "cost.", "mapping.", "fabric.")

@@ -13,8 +13,8 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.cli.info import parameters
 from aimc_sim.spec import CcoAdcSpec, FaultSpec, Spec, TemperatureLaw, WireSpec
+from aimc_sim.spec.parameters import parameters
 
 torch.manual_seed(5)
 MODEL = nn.Sequential(nn.Linear(60, 20), nn.ReLU(), nn.Linear(20, 6)).eval()

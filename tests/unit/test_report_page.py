@@ -13,7 +13,6 @@ import yaml
 
 from aimc_sim import results
 from aimc_sim.analysis.performance import performance
-from aimc_sim.cli import main
 from aimc_sim.pages import figures, headline, limits, material, page, reproduce, tables
 from aimc_sim.studies import attribute, inputs, pools, schema, sweep
 
@@ -73,16 +72,6 @@ def made(folder):
 @pytest.fixture(scope="module")
 def text(made):
     return page.render(made)
-
-
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as done:
-            main([str(argument) for argument in arguments])
-        return done.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_the_page_is_whole_and_loads_nothing(text):

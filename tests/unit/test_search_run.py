@@ -14,7 +14,6 @@ import toy_study
 import yaml
 
 from aimc_sim import results
-from aimc_sim.cli import main
 from aimc_sim.search import optimise, outcome, schema
 from aimc_sim.search.picture import pareto
 from aimc_sim.studies import inputs, pools, settings, sweep
@@ -23,18 +22,6 @@ from aimc_sim.studies.schema import load_study
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples/searches").glob("*.yaml"))
 PATIENCE = 240
-
-
-@pytest.fixture
-def call(capsys):
-    """Run the command; return exit code, stdout, stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as done:
-            main([str(argument) for argument in arguments])
-        return done.value.code, *capsys.readouterr()
-
-    return run
 
 
 def search(tmp_path, **changes):

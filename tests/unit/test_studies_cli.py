@@ -7,23 +7,10 @@ import toy_study
 import yaml
 
 from aimc_sim import results
-from aimc_sim.cli import main
 from aimc_sim.studies import inputs, pools, schema, settings, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples/studies").glob("*.yaml"))
-
-
-@pytest.fixture
-def call(capsys):
-    """Run the command; return exit code, stdout, stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as done:
-            main([str(argument) for argument in arguments])
-        return done.value.code, *capsys.readouterr()
-
-    return run
 
 
 def study(tmp_path, **changes):

@@ -1,0 +1,24 @@
+"""Options that several commands share, word for word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Results = Annotated[
+    Path, typer.Option("--out", help="Folder for the results; goes on with what it holds.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Processes here; 0: only this one.  [default: one per core]"),
+]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Address of a Dask scheduler: run on its workers.")
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="Most memory of a local worker, that is of one trial: '2 GB'."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Run what is large or takes long without asking.")]
