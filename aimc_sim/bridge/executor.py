@@ -60,7 +60,8 @@ def run(
     inputs = (images,) if isinstance(images, Tensor) else tuple(images)
     axis = plan.image.axis
     total = inputs[0].shape[axis]
-    size = chunk or chunk_size(plan, inputs[0])
+    threads = torch.get_num_threads()
+    size = chunk or min(chunk_size(plan, inputs[0]), max(SMALLEST_BATCH, -(-total // threads)))
     if any(isinstance(step, DigitalStep) and step.op == "trim" for step in plan.image.steps):
         size = total  # the longest sequence of all decides how long the results are
     starts = range(0, total, size)
@@ -68,7 +69,6 @@ def run(
         start: Span() if span is None else span.part(start, min(size, total - start))
         for start in starts
     }
-    threads = torch.get_num_threads()
 
     def one(start: int) -> tuple[list[Tensor], Tally]:
         n = min(size, total - start)

@@ -25,6 +25,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..core.ldpu import arithmetic, quantise, register
+from ..kernels.lstm import lstm_half
 from ..spec.gdpu import GdpuSpec
 
 GATES = "IAFO"
@@ -222,22 +223,49 @@ def lstm_step(codes: np.ndarray, cell: np.ndarray, registers: Registers, spec: G
         Fig. 1d and text of the chip paper, arXiv:2212.02872; choices of ours in the module's
         first lines.
     """
+    if not spec.bit_true or spec.exact_tanh:
+        return lstm_step_by_arrays(codes, cell, registers, spec)
+    codes, cell = _checked(codes, cell, spec)
+    scale, offset, out_scale, out_offset, limit = _loaded(registers, spec)
+    table = tanh_table(spec.bins, spec.bit_true)
+    state, sent = np.empty_like(cell), np.empty_like(cell)
+    columns = [np.tile(part, cell.shape[1]) for part in (scale, offset, GATE_SCALE, GATE_OFFSET)]
+    saturated = lstm_half(
+        codes.reshape(len(cell), -1), cell, *columns, table.edges, table.slopes, table.offsets,
+        np.float32(out_scale), np.float32(out_offset), np.float32(limit),
+        spec.output_bits is not None, state, sent,
+    )  # fmt: skip
+    return Step(sent, state, saturated)
+
+
+def lstm_step_by_arrays(
+    codes: np.ndarray, cell: np.ndarray, registers: Registers, spec: GdpuSpec
+) -> Step:
+    """Return :func:`lstm_step` array by array: the slower twin, and what serves float32."""
     unit = arithmetic(spec.bit_true)
-    codes, cell = np.asarray(codes, np.float32), np.asarray(cell, np.float32)
-    _check(codes, cell, spec)
-    scale = register(np.multiply(registers.input_scale, GATE_SCALE), "input_scale", unit)
-    offset = register(np.multiply(registers.input_offset, GATE_SCALE), "input_offset", unit)
-    x = unit.fma(unit.convert(codes.reshape(*cell.shape, 4)), scale, offset)
+    codes, cell = _checked(codes, cell, spec)
+    scale, offset, out_scale, out_offset, limit = _loaded(registers, spec)
+    x = unit.fma(unit.convert(codes), scale, offset)
     gates = unit.fma(GATE_SCALE, tanh(x, spec), GATE_OFFSET)
     i, a, f, o = np.moveaxis(gates, -1, 0)
     cell = unit.fma(f, unit.convert(cell), unit.multiply(i, a))
     hidden = unit.multiply(o, tanh(cell, spec))
-    out_scale = register(registers.output_scale, "output_scale", unit)
-    out_offset = register(registers.output_offset, "output_offset", unit)
     y = unit.fma(hidden, out_scale, out_offset)
-    limit = math.inf if spec.output_bits is None else float(2 ** (spec.output_bits - 1) - 1)
     sent, saturated = quantise(y, np.float32(1), limit, spec.output_bits is not None, unit)
     return Step(sent, cell, saturated)
+
+
+def _loaded(registers: Registers, spec: GdpuSpec) -> tuple[np.ndarray, ...]:
+    """Return the registers in the unit's format, and the largest code that leaves."""
+    unit = arithmetic(spec.bit_true)
+    limit = math.inf if spec.output_bits is None else float(2 ** (spec.output_bits - 1) - 1)
+    return (
+        register(np.multiply(registers.input_scale, GATE_SCALE), "input_scale", unit),
+        register(np.multiply(registers.input_offset, GATE_SCALE), "input_offset", unit),
+        register(registers.output_scale, "output_scale", unit),
+        register(registers.output_offset, "output_offset", unit),
+        limit,
+    )
 
 
 def lstm_passes(codes: np.ndarray, cell: np.ndarray, registers: Registers, spec: GdpuSpec) -> Step:
@@ -283,7 +311,9 @@ def seconds(hidden: int, spec: GdpuSpec) -> float:
     return cycles(hidden, spec) / spec.clock_hertz
 
 
-def _check(codes: np.ndarray, cell: np.ndarray, spec: GdpuSpec) -> None:
+def _checked(codes: np.ndarray, cell: np.ndarray, spec: GdpuSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Return gate inputs (N, H, 4) and cell state (N, H) as float32, or raise ValueError."""
+    codes, cell = np.asarray(codes, np.float32), np.asarray(cell, np.float32)
     if cell.ndim != 2 or codes.shape != (cell.shape[0], 4 * cell.shape[1]):
         raise ValueError(
             f"gate inputs have shape {codes.shape}; a cell state of shape {cell.shape} needs four "
@@ -299,3 +329,4 @@ def _check(codes: np.ndarray, cell: np.ndarray, spec: GdpuSpec) -> None:
                 f"gate inputs must be integers from -{limit} to {limit} "
                 f"({spec.input_bits} bits), as the cores send them"
             )
+    return codes.reshape(*cell.shape, 4), cell

@@ -89,12 +89,13 @@ def char_lstm(weights: str | Path | None = None) -> CharLSTM:
 def redraw(network: CharLSTM, seed: int) -> None:
     """Draw the weights from the seed, in place.
 
-    The embedding gets orthonormal rows; weights are uniform in +- 1 / sqrt(504), torch's own
-    choice for an LSTM of this size; biases are zero, those of the forget gates one (R. Jozefowicz
-    et al., ICML 2015).
+    The embedding gets orthogonal rows whose entries have the variance one, as torch draws them;
+    with rows of length one the network starts far more slowly. Weights are uniform in
+    +- 1 / sqrt(504), torch's own choice for an LSTM of this size; biases are zero, those of the
+    forget gates one (R. Jozefowicz et al., ICML 2015).
     """
     generator = torch.Generator().manual_seed(seed)
-    nn.init.orthogonal_(network.embedding.weight, generator=generator)
+    nn.init.orthogonal_(network.embedding.weight, EMBEDDING**0.5, generator=generator)
     limit = HIDDEN**-0.5
     with torch.no_grad():
         for weight in (network.lstm.weight_ih_l0, network.lstm.weight_hh_l0, network.dense.weight):

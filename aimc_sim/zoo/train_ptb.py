@@ -78,11 +78,11 @@ class Recipe:
 
 
 SCHEDULES = {
-    "short": Recipe(epochs=7, batch=64, rate=0.004, warm_up=0.3, dropout=0.1),
+    "short": Recipe(epochs=7, batch=32, length=75, rate=0.004, warm_up=0.3, dropout=0.05),
     "paper": Recipe(epochs=200),
 }
 AWARE = {
-    "short": Recipe(epochs=8, batch=64, rate=0.001, warm_up=0.3, dropout=0.0),
+    "short": Recipe(epochs=3, batch=32, length=75, rate=0.001, warm_up=0.3, dropout=0.0),
     "paper": Recipe(epochs=200, dropout=0.0),
 }
 """Recipe of the hardware-aware phase; how long the paper's was is not printed."""

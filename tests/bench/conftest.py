@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 
 import numba
 import pytest
@@ -15,6 +16,33 @@ FIGURES: list[tuple[str, str]] = []
 def figure():
     """Call ``figure(what, value)`` to have a line printed at the end."""
     return lambda what, value: FIGURES.append((what, value))
+
+
+@pytest.fixture
+def threads(request):
+    """Threads of torch and, through it, of the chip."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def in_turn():
+    """Call ``in_turn(own, reference, rounds, warm_up)``: the ratio of times of every round."""
+
+    def ratios(own, reference, rounds, warm_up):
+        found = []
+        for _ in range(rounds + warm_up):
+            began = time.perf_counter()
+            with torch.inference_mode():
+                reference()
+            middle = time.perf_counter()
+            own()
+            found.append((time.perf_counter() - middle) / (middle - began))
+        return found[warm_up:]
+
+    return ratios
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -63,14 +63,6 @@ def programmed(model, images, spec):
     return aimc_sim.Chip.from_model(model, spec).calibrate(images[:64]).program(0).at("1 day")
 
 
-@pytest.fixture
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.benchmark(group="forward, ResNet-32, batch 128")
@@ -102,18 +94,11 @@ def test_forward(benchmark, figure, model, images, setting, threads):
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
-def test_one_image(figure, model, images, threads):
+def test_one_image(figure, in_turn, model, images, threads):
     """Batch 1: no chunks to spread over threads, and the fixed cost of every operation."""
     chip, one = programmed(model, images, SETTINGS["full physics"]), images[:1]
-    pairs = []
-    for _ in range(60):
-        began = time.perf_counter()
-        with torch.inference_mode():
-            model(one)
-        middle = time.perf_counter()
-        chip(one, first_image=0)
-        pairs.append((time.perf_counter() - middle) / (middle - began))
-    figure(f"one image, full physics, {threads} thread(s)", f"{statistics.median(pairs[10:]):.1f}x")
+    pairs = in_turn(lambda: chip(one, first_image=0), lambda: model(one), rounds=50, warm_up=10)
+    figure(f"one image, full physics, {threads} thread(s)", f"{statistics.median(pairs):.1f}x")
 
 
 @pytest.mark.benchmark(group="preparing, ResNet-32")

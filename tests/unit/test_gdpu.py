@@ -72,7 +72,8 @@ def registers(rng):
     return gdpu.Registers(rng.uniform(0.01, 0.08, 4), rng.normal(0, 0.5, 4), 125.3, 0.7)
 
 
-def test_lstm_against_the_twin(rng):
+@pytest.mark.parametrize("lstm_step", [gdpu.lstm_step, gdpu.lstm_step_by_arrays])
+def test_lstm_against_the_twin(rng, lstm_step):
     """Bit for bit over three time steps, edges included."""
     units, batch = 5, 60
     r, table = registers(rng), gdpu.tanh_table(18, True)
@@ -81,7 +82,7 @@ def test_lstm_against_the_twin(rng):
     for step in range(3):
         codes = rng.integers(-127, 128, (batch, 4 * units))
         codes[0], codes[1], codes[2] = 127, -127, 0
-        done = gdpu.lstm_step(codes, cell, r, HALF)
+        done = lstm_step(codes, cell, r, HALF)
         expected, cuts = np.empty(twin.shape), 0
         for n, k in np.ndindex(twin.shape):
             code, twin[n, k], cut = naive_digital.lstm_unit(
@@ -93,6 +94,21 @@ def test_lstm_against_the_twin(rng):
         np.testing.assert_array_equal(done.cell, twin.astype(np.float32))
         assert done.saturated == cuts
         cell = done.cell
+
+
+@pytest.mark.parametrize("bits", [{}, {"input_bits": None, "output_bits": None}])
+def test_the_kernel_is_the_arrays(rng, bits):
+    """At the chip's size, with and without integers, and from states that saturate."""
+    spec = HALF.with_(**bits)
+    codes = rng.integers(-127, 128, (40, 4 * 504)).astype(np.float32)
+    codes = codes if spec.input_bits else codes + rng.normal(0, 0.3, codes.shape)
+    cell = rng.normal(0, 4, (40, 504)).astype(np.float32)
+    r = gdpu.Registers(rng.uniform(0.01, 0.08, 4), rng.normal(0, 0.5, 4), 140.0, 0.7)
+    fast, slow = (f(codes, cell, r, spec) for f in (gdpu.lstm_step, gdpu.lstm_step_by_arrays))
+    np.testing.assert_array_equal(fast.codes, slow.codes)
+    np.testing.assert_array_equal(fast.cell, slow.cell)
+    assert fast.saturated == slow.saturated
+    assert fast.saturated > 0 or spec.output_bits is None
 
 
 def test_table_against_the_twin():

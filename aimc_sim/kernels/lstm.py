@@ -1,0 +1,74 @@
+"""The tail of an LSTM in half precision, one pass over the gates.
+
+Blocks, names and rounding points are those of :mod:`aimc_sim.chip.gdpu`, bit for bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import serial
+from .half import fma_half, round_half
+
+
+@serial
+def _lines(x, edges, slopes, offsets, fired, out):
+    """Write the table's values: as many comparators fire as edges lie at or below x."""
+    fired[:] = 0
+    for edge in edges:
+        for j in range(x.size):
+            fired[j] += x[j] >= edge
+    for j in range(x.size):
+        out[j] = fma_half(slopes[fired[j]], x[j], offsets[fired[j]])
+
+
+@serial
+def lstm_half(
+    codes, cell, scale, offset, gate_scale, gate_offset, edges, slopes, offsets,
+    out_scale, out_offset, limit, rounds, new_cell, out,
+):  # fmt: skip
+    """Write the cell state and the codes that leave; return how many were beyond the limit.
+
+    Parameters
+    ----------
+    codes : (N, 4H) float32
+        Gates I, A, F, O of a hidden unit side by side.
+    cell : (N, H) float32
+    scale, offset, gate_scale, gate_offset : (4H,) halves
+    edges, slopes, offsets : halves
+        The table of tanh.
+    out_scale, out_offset : halves
+    limit : float32
+        Largest code.
+    rounds : bool
+    new_cell, out : (N, H) float32, written
+
+    Notes
+    -----
+    A row at a time, in simple loops over it, which become SIMD; a row fits the nearest cache.
+    """
+    hidden = cell.shape[1]
+    x, gates = np.empty(4 * hidden, np.float32), np.empty(4 * hidden, np.float32)
+    curve, fired = np.empty(hidden, np.float32), np.empty(4 * hidden, np.int32)
+    saturated = 0
+    for n in range(cell.shape[0]):
+        for j in range(4 * hidden):
+            x[j] = fma_half(round_half(codes[n, j]), scale[j], offset[j])
+        _lines(x, edges, slopes, offsets, fired, gates)
+        for j in range(4 * hidden):
+            gates[j] = fma_half(gate_scale[j], gates[j], gate_offset[j])
+        state, sent = new_cell[n], out[n]
+        for k in range(hidden):
+            written = round_half(gates[4 * k] * gates[4 * k + 1])
+            state[k] = fma_half(gates[4 * k + 2], round_half(cell[n, k]), written)
+        _lines(state, edges, slopes, offsets, fired[:hidden], curve)
+        for k in range(hidden):
+            h = round_half(gates[4 * k + 3] * curve[k])
+            sent[k] = fma_half(h, out_scale, out_offset)
+        if rounds:
+            for k in range(hidden):
+                sent[k] = np.rint(sent[k])
+        for k in range(hidden):
+            saturated += abs(sent[k]) > limit
+            sent[k] = min(max(sent[k], -limit), limit)
+    return saturated
