@@ -25,6 +25,7 @@ _FILL = 0.6  # opacity of the part in use: text on it stays readable
 _LANES = (0.13, 0.24)  # heights in a core where arrows of alternate layers run
 _BETWEEN = 0.6  # between two chips, in cells
 _MARGIN = 0.16  # around a core where links run, in cells
+_TEXT_WIDTH = 7.6  # of title and legend, in inches
 _NAME_WIDTH = 15  # letters that fit into a core
 
 
@@ -77,7 +78,7 @@ def floorplan(
         or f"{spec.name}: {image.cores_used} of {image.cores_available} cores in use; "
         f"weights fill {100 * share:.0f} % of their cells",
         fontsize=12,
-        loc="left",
+        loc=_side(spec),
     )
     _floorplan_legend(ax, colours, spec.core)
     return written(figure, path)
@@ -135,7 +136,8 @@ def heat_map(
     for mappable, name in ((shade, "core: MVM under way (% of time)"),
                            (heat, "link: bytes under way (% of time)")):  # fmt: skip
         figure.colorbar(mappable, ax=ax, label=name, shrink=0.6, pad=0.02)
-    ax.set_title(title or f"{spec.name}: cores and links at work", fontsize=12, loc="left")
+    ax.set_title(title or f"{spec.name}: cores and links at work", fontsize=12,
+                 loc=_side(spec))  # fmt: skip
     return written(figure, path)
 
 
@@ -146,14 +148,18 @@ def _canvas(ax: Axes | None, spec: ChipSpec, beside: float = 0.0) -> tuple[Figur
     """
     grid = spec.fabric
     width = spec.chips * (grid.cols + _BETWEEN) - _BETWEEN
-    figure, (ax,) = figure_of(
-        ax, (1.25 * width + 0.6 + beside, 1.25 * grid.rows + 1.3 * (not beside) + 0.5)
-    )
+    across = max(1.25 * width + 0.6 + beside, _TEXT_WIDTH)
+    figure, (ax,) = figure_of(ax, (across, 1.25 * grid.rows + 1.3 * (not beside) + 0.5))
     ax.set_xlim(-0.05, width + 0.05)
     ax.set_ylim(grid.rows + 0.05, -0.05)
     ax.set_aspect("equal")
     ax.set_axis_off()
     return figure, ax
+
+
+def _side(spec: ChipSpec) -> str:
+    """Return where a title begins: over the first core, if the grid is as wide as a title."""
+    return "left" if 1.25 * spec.chips * spec.fabric.cols >= _TEXT_WIDTH else "center"
 
 
 def _corner(core: int, spec: ChipSpec) -> tuple[float, float]:

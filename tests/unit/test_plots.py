@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from torch import nn
 
 from aimc_sim import Chip, presets
 from aimc_sim.analysis import canvas, floorplans, plots
@@ -94,3 +95,21 @@ def test_the_used_part_is_drawn_to_scale(digits_model):
     for block in chip.image.blocks:
         rows, cols = block.shape
         assert (round(side * cols / 256, 4), round(side * rows / 256, 4)) in sizes
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(2, 2), (1, 3), (6, 1)])
+def test_nothing_is_cut_off_where_the_grid_is_small(rows, cols):
+    spec = presets.hermes().with_(
+        {"fabric.rows": rows, "fabric.cols": cols, "fabric.topology": "mesh"}
+    )
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 10))
+    figure = floorplans.floorplan(Chip.from_model(model.eval(), spec).image, spec)
+    figure.draw_without_rendering()
+    width, height = figure.bbox.size
+    (ax,) = figure.axes
+    for part in (*ax.texts, ax.title, ax._left_title, *ax.get_legend().get_texts(),
+                 ax.get_legend().get_title()):  # fmt: skip
+        if part.get_text():
+            box = part.get_window_extent()
+            assert 0 <= box.x0 < box.x1 <= width, part.get_text()
+            assert 0 <= box.y0 < box.y1 <= height, part.get_text()
