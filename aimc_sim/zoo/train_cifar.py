@@ -91,7 +91,7 @@ class Recipe:
 SCHEDULES = {
     ("resnet32", "short"): Recipe(epochs=40),
     ("resnet32", "paper"): Recipe(epochs=300, rate=0.05, warm_up=0, cutout=4),
-    ("resnet9", "short"): Recipe(epochs=16, warm_up=4, cutout=4, label_smoothing=0.1),
+    ("resnet9", "short"): Recipe(epochs=16, warm_up=1.5, cutout=4, label_smoothing=0.1),
     ("resnet9", "paper"): Recipe(epochs=300, rate=0.05, warm_up=0, cutout=4),
 }
 """Recipe of each network and schedule."""
