@@ -1,6 +1,6 @@
 """The chip paper's two networks right after programming, effect by effect.
 
-    python validation/legallo_2023/networks.py --cifar DIR --ptb DIR [--runs 10]
+    python validation/legallo_2023/networks.py --cifar DIR --ptb DIR [--network lstm-ptb]
 
 The paper (arXiv:2212.02872) shows, for its ResNet-9 on CIFAR-10 and its character LSTM on Penn
 Treebank: software in floating point; its model of the chip with quantisation only (8-bit inputs
@@ -50,6 +50,7 @@ PAPER = {
 """Accuracy in %, bits per character; the order of the paper's bars is inferred in the facts."""
 
 UNITS = {"resnet9-cifar10": "%", "lstm-ptb": "bits per character"}
+COUNTED = {"resnet9-cifar10": "test images", "lstm-ptb": "characters of the test text"}
 
 
 def machines() -> dict[str, aimc_sim.ChipSpec]:
@@ -88,6 +89,7 @@ class Resnet9:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.test = zoo.cifar10(options.cifar, "test", options.images)
+        self.size = len(self.test)
         self.calibration = zoo.cifar10(options.cifar, "train", 256).images
 
     def float(self, model: nn.Module) -> float:
@@ -107,6 +109,7 @@ class Lstm:
         text, train = (zoo.ptb_characters(options.ptb, part) for part in ("test", "train"))
         length = options.characters // options.streams
         self.test = text.tokens[: options.streams * length].view(options.streams, length)
+        self.size = self.test[:, 1:].numel()
         self.calibration = train.tokens[: 32 * 150].view(32, 150)
 
     def float(self, model: nn.Module) -> float:
@@ -136,30 +139,40 @@ def measure(name: str, options: argparse.Namespace) -> list[dict]:
         kind, model = f"{name}-aware", zoo.load(f"{name}-aware")
     except FileNotFoundError:
         kind, model = name, zoo.load(name)
-    rows.append({"network": name, "weights": kind, "bar": "float", "run": 0,
-                 "value": subject.float(model)})  # fmt: skip
+    known = {"network": name, "weights": kind, "size": subject.size}
+    rows.append({**known, "bar": "float", "run": 0, "value": subject.float(model)})
     for bar, spec in machines().items():
         chip = aimc_sim.Chip.from_model(model, spec).calibrate([subject.calibration])
         for run in range(1 if bar == "quantisation" else options.runs):
             value = subject.on(chip.program(run))
-            rows.append({"network": name, "weights": kind, "bar": bar, "run": run, "value": value})
+            rows.append({**known, "bar": bar, "run": run, "value": value})
             print(rows[-1], flush=True)
     return rows
 
 
-def table(rows: pd.DataFrame, options: argparse.Namespace) -> str:
+def training(weights: str) -> str:
+    """Return how long a network was trained."""
+    record = zoo.record(weights)
+    if not weights.endswith("-aware"):
+        return f"{record['epochs']} epochs in float"
+    before = zoo.record(weights.removesuffix("-aware"))["epochs"]
+    return f"{before} epochs in float, then {record['epochs']} for the chip"
+
+
+def table(rows: pd.DataFrame) -> str:
     """Return the Markdown table: values, and drops from the own floating-point result."""
     found = [
         "# The chip paper's networks right after programming", "",
-        f"Made by `python validation/legallo_2023/networks.py --cifar DIR --ptb DIR --runs "
-        f"{options.runs} --images {options.images} --characters {options.characters}`. "
+        "Made by `python validation/legallo_2023/networks.py --cifar DIR --ptb DIR`. "
         "Mean +- standard deviation over programmings; drop: from the own float result.", "",
     ]  # fmt: skip
     for name, part in rows.groupby("network", sort=False):
-        record, weights = zoo.record(part["weights"].iloc[0]), part["weights"].iloc[0]
+        weights, size = part["weights"].iloc[0], part["size"].iloc[0]
+        runs = part["run"].max() + 1
         found += [
             f"## {name} ({UNITS[name]})", "",
-            f"Weights `{weights}`, {record['epochs']} epochs.", "",
+            f"Weights `{weights}`: {training(weights)}. {runs} programmings, "
+            f"{size} {COUNTED[name]}.", "",
             "| bar | paper | drop | ours | drop |", "|---|---|---|---|---|",
         ]  # fmt: skip
         own = float(part.loc[part["bar"] == "float", "value"].iloc[0])
@@ -206,14 +219,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cifar", type=Path, required=True)
     parser.add_argument("--ptb", type=Path, required=True)
+    parser.add_argument("--network", action="append", choices=SUBJECTS, help="only this one")
     parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--characters", type=int, default=50_000)
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--characters", type=int, default=20_000)
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--out", type=Path, default=HERE)
     options = parser.parse_args()
     rows: list[dict] = []
-    for name in SUBJECTS:
+    for name in options.network or SUBJECTS:
         try:
             rows += measure(name, options)
         except FileNotFoundError as error:
@@ -221,11 +235,14 @@ def main() -> None:
     if not rows:
         return
     options.out.mkdir(parents=True, exist_ok=True)
-    found = pd.DataFrame(rows)
-    found.to_csv(options.out / "bars.csv", index=False)
-    (options.out / "table.md").write_text(table(found, options))
+    found, kept = pd.DataFrame(rows), options.out / "bars.csv"
+    if kept.exists():
+        before = pd.read_csv(kept)
+        found = pd.concat([before[~before["network"].isin(found["network"])], found])
+    found.to_csv(kept, index=False)
+    (options.out / "table.md").write_text(table(found))
     draw(found, options.out / "bars.png")
-    print(table(found, options))
+    print(table(found))
 
 
 if __name__ == "__main__":
