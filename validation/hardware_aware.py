@@ -19,6 +19,7 @@ Its devices are measured ones of another chip, so the shape is compared, not the
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 import matplotlib
@@ -81,8 +82,8 @@ def draw(table: pd.DataFrame, floats: dict[str, float], path: Path) -> None:
     for row, network in enumerate(networks):
         for column, preset in enumerate(PRESETS):
             ax = axes[row, column]
-            part = table[(table["network"] == network) & (table["preset"] == preset)]
-            ax.axhline(100 * floats[network], color="0.2", lw=0.8, ls=":")
+            part = table[(table["network"] == network) & (table["setting"] == preset)]
+            ax.axhline(100 * floats[network], color="0.2", lw=0.8, ls=":", label="float32")
             for method, label in METHODS.items():
                 curve = part[part["compensation"] == method].sort_values("time_seconds")
                 x = curve["time_seconds"].clip(lower=1)
@@ -119,15 +120,16 @@ def lines(table: pd.DataFrame, floats: dict[str, float], options: argparse.Names
         f"{options.programmings} programmings, mean in % and half width of the 95 % interval "
         "(Student's t over programmings).", "",
         *(f"- {NETWORKS[n]} (`{n}`): {100 * a:.2f} % in float32 on these images, "
-          f"{100 * zoo.record(n)['test_accuracy']:.2f} % on all; trained for "
-          f"{zoo.record(n)['epochs']} epochs" for n, a in floats.items()),
+          f"{100 * zoo.record(n)['test_accuracy']:.2f} % on all; "
+          f"{zoo.record(n)['epochs']} epochs{' more, for the chip' * n.endswith('aware')}"
+          for n, a in floats.items()),
         "", "| network | devices | compensation | "
         + " | ".join("now" if t == 0 else units.show_time(t) for t in moments) + " |",
         "|---|---|---|" + "---|" * len(moments),
     ]  # fmt: skip
-    for (network, preset, method), part in table.groupby(
-        ["network", "preset", "compensation"], sort=False
-    ):
+    groups = dict(list(table.groupby(["network", "setting", "compensation"])))
+    for network, preset, method in itertools.product(floats, PRESETS, METHODS):
+        part = groups[network, preset, method]
         cells = [
             f"{100 * r['mean']:.1f} +- {100 * (r['high'] - r['low']) / 2:.1f}"
             for _, r in part.sort_values("time_seconds").iterrows()
@@ -144,7 +146,7 @@ def checks(table: pd.DataFrame, floats: dict[str, float]) -> list[str]:
 
     def at(network: str, method: str, seconds: float) -> float:
         rows = table[
-            (table["network"] == network) & (table["preset"] == "generic-pcm")
+            (table["network"] == network) & (table["setting"] == "generic-pcm")
             & (table["compensation"] == method) & (table["time_seconds"] == seconds)
         ]  # fmt: skip
         return float(rows["mean"].iloc[0])

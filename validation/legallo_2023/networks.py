@@ -50,7 +50,10 @@ PAPER = {
 """Accuracy in %, bits per character; the order of the paper's bars is inferred in the facts."""
 
 UNITS = {"resnet9-cifar10": "%", "lstm-ptb": "bits per character"}
-COUNTED = {"resnet9-cifar10": "test images", "lstm-ptb": "characters of the test text"}
+COUNTED = {
+    "resnet9-cifar10": "test images",
+    "lstm-ptb": "characters of the test text, in pieces that start without a state",
+}
 
 
 def machines() -> dict[str, aimc_sim.ChipSpec]:
@@ -172,7 +175,7 @@ def table(rows: pd.DataFrame) -> str:
         found += [
             f"## {name} ({UNITS[name]})", "",
             f"Weights `{weights}`: {training(weights)}. {runs} programmings, "
-            f"{size} {COUNTED[name]}.", "",
+            f"{size:,} {COUNTED[name]}.", "",
             "| bar | paper | drop | ours | drop |", "|---|---|---|---|---|",
         ]  # fmt: skip
         own = float(part.loc[part["bar"] == "float", "value"].iloc[0])
@@ -204,9 +207,9 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
         ax.bar(x - 0.2, paper, 0.4, color="0.7", label="paper")
         ours = [v.mean() if len(v) else 0.0 for v in found]
         errors = [v.std(ddof=1) if len(v) > 1 else 0.0 for v in found]
-        ax.bar(x + 0.2, ours, 0.4, yerr=errors, color="C0", label="here (no chip)")
+        ax.bar(x + 0.2, ours, 0.4, yerr=errors, color="C0", label="here: mean, std of programmings")
         ax.set_xticks(x, bars, rotation=35, ha="right", fontsize=8)
-        ax.set_ylabel(f"change from own float ({UNITS[name]})")
+        ax.set_ylabel(f"change from own float ({UNITS[name]})", fontsize=8)
         ax.set_title(name, fontsize=10)
         ax.axhline(0, color="0.2", lw=0.8)
         ax.legend(fontsize=8)
