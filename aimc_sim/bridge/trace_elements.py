@@ -14,6 +14,7 @@ from aimc_sim.bridge.trace_values import (
     Value,
     as_integer,
     as_tensor,
+    broadcast,
     like,
     unsupported,
 )
@@ -43,7 +44,7 @@ def add(walk: Walk, name: str, input: Any, other: Any, *, alpha: Any = 1) -> Any
             operands[i] = digital.constant(walk, f"{name}.constant", operand)
     if all(isinstance(operand, Value) for operand in operands):
         first, second = operands
-        about = digital.broadcast((first, second))
+        about = broadcast((first, second))
         attrs = {} if first.axis == second.axis else {"merge": False}
         return walk.emit(name, "add", (first, second), attrs=attrs, **about)
     if any(isinstance(operand, Value) for operand in operands):
@@ -145,13 +146,13 @@ def clamp(walk: Walk, name: str, input: Any, min: Any = None, max: Any = None) -
 
 def masked_fill(walk: Walk, name: str, input: Any, mask: Any, value: Any) -> Value:
     """A number where a mask is true."""
-    about = digital.broadcast((input, mask))
+    about = broadcast((input, mask))
     return digital.emit(walk, name, "masked_fill", (input, mask, value), **about)
 
 
 def where(walk: Walk, name: str, condition: Any, input: Any, other: Any) -> Value:
     """One of two values, place by place."""
-    about = digital.broadcast((condition, input, other))
+    about = broadcast((condition, input, other))
     return digital.emit(walk, name, "where", (condition, input, other), **about)
 
 

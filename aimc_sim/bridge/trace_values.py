@@ -196,3 +196,28 @@ def as_integer(where: str, value: Any) -> int:
         what = "a size of the data" if isinstance(value, Size) else repr(value)
         raise unsupported(where, "argument", f"{what} is not a fixed whole number; write one")
     return value
+
+
+def broadcast(values: Sequence[Any]) -> dict[str, Any]:
+    """Return dimensions and batch axis of what torch makes of operands of different sizes."""
+    tensors = [v for v in values if isinstance(v, Value)]
+    ndims = [v.ndim for v in tensors] + [
+        v.tensor.ndim for v in values if isinstance(v, Parameter) and v.tensor is not None
+    ]
+    ndim = None if None in ndims else max(ndims, default=None)
+    if None not in [v.ndim for v in tensors]:
+        places = {v.axis - v.ndim for v in tensors if v.axis is not None}
+        if len(places) > 1:  # counted from the end, where torch aligns dimensions
+            raise unsupported(
+                "arithmetic", " and ".join(map(str, tensors)), "the batch is another dimension in "
+                "each; add dimensions of size 1 (unsqueeze) so that both have it in one place",
+            )  # fmt: skip
+    for value in sorted(tensors, key=lambda v: -(v.ndim or 100)):
+        if value.axis is None:
+            continue
+        shift = ndim - value.ndim if ndim is not None and value.ndim is not None else 0
+        about: dict[str, Any] = {"ndim": ndim, "axis": value.axis + shift}
+        if value.ndim == ndim:
+            about["size_of"] = value.size_of if len(tensors) == 1 else None
+        return about
+    return {"ndim": ndim, "axis": None}
