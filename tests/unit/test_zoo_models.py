@@ -161,9 +161,6 @@ def test_unknown_entry_and_path_name_the_choices(tmp_path):
 
 @pytest.mark.parametrize("name", sorted(ENTRIES))
 def test_installed_weights_are_those_of_their_record(name):
-    entry = ENTRIES[name]
-    if not (stored.WEIGHTS_DIR / entry.kind.shipped[entry.weights]).is_file():
-        pytest.skip(f"the weights of {name} are not shipped")
     load(name)
     told = record(name)
     assert len(told["curve"]) == told["epochs"]
