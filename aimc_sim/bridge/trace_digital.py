@@ -277,9 +277,9 @@ def matmul(walk: Walk, name: str, input: Any, other: Any) -> Value:
     """Product of two values; with a parameter it is a layer, see :func:`.trace_layers.matmul`."""
     where = f"operation '{name}'"
     first, second = (as_tensor(value, where, "matmul") for value in (input, other))
-    about = broadcast((first, second))
-    if about["ndim"] == 2 or (about["ndim"] is None and first.ndim == 2):
+    if first.ndim == 2 and second.ndim in (2, None):
         raise unsupported(where, "matmul", "it mixes the images of a batch; keep the batch apart")
+    about = broadcast((first, second))
     about.pop("size_of", None)
     return emit(walk, name, "matmul", (first, second), **about)
 
