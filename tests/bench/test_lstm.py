@@ -25,8 +25,8 @@ SETTINGS = {
     ),
     "ideal": presets.ideal(),
 }
-LIMIT = 8
-"""Largest allowed ratio to torch; 28 before the products of linear layers were matrix products."""
+LIMIT = 18
+"""Largest allowed ratio to torch's fused LSTM; measured 6 to 10 on one thread, 10 to 12 on two."""
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
