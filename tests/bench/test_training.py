@@ -35,14 +35,6 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def stepper(network, images, labels):
     optimizer = torch.optim.SGD(network.train().parameters(), 0.01, momentum=0.9)
 
