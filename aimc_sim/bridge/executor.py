@@ -60,7 +60,7 @@ def run(
     inputs = (images,) if isinstance(images, Tensor) else tuple(images)
     axis = plan.image.axis
     total = inputs[0].shape[axis]
-    threads = torch.get_num_threads()
+    threads = torch.get_num_threads()  # a small batch is split, or all but one would idle
     size = chunk or min(chunk_size(plan, inputs[0]), max(SMALLEST_BATCH, -(-total // threads)))
     if any(isinstance(step, DigitalStep) and step.op == "trim" for step in plan.image.steps):
         size = total  # the longest sequence of all decides how long the results are
