@@ -70,6 +70,9 @@ def convolve_alike(layer: AnalogLayer, x: Tensor, kernel: Tensor) -> Tensor:
         return convolve(layer, x, kernel)
     if layer.patch > 1:
         layer.check_patch(*x.shape[2:])
+    if x.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        # A first step: a processor without AVX-512 has no bfloat16 convolution.
+        return convolve_alike(layer, x.float(), kernel.float()).bfloat16()
     return torch.mkldnn_convolution(
         x, kernel, None, layer.padding, layer.stride, layer.dilation, groups=1
     )
