@@ -38,7 +38,7 @@ def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
     Parameters
     ----------
     network : Network
-        From :func:`aimc_sim.bridge.trace.trace`, or built by hand.
+        From :func:`aimc_sim.frontend.trace`, or built by hand.
     spec : ChipSpec
         Size of the cores, number of cores and links between them.
 
@@ -74,4 +74,6 @@ def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
         inputs=network.inputs,
         axis=network.axis,
         results=results,
+        axes=network.axes,
+        conditions=network.conditions,
     )

@@ -100,6 +100,7 @@ def transposed_as_convolution(node: Node) -> tuple[Node, list[int], Crop]:
             "padding": [t - 1 for t in taps],
             "dilation": [1, 1],
             "groups": groups,
+            **({"devices": attrs["devices"]} if "devices" in attrs else {}),
         },
         arrays=arrays,
     )
