@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from aimc_sim import kernels
+from aimc_sim.kernels import threads
 from aimc_sim.rng import Key
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -28,15 +30,15 @@ def rng(key) -> np.random.Generator:
 
 
 @pytest.fixture
-def two_threads():
-    """Give torch and numba two threads, and back what they had."""
-    import numba
-
-    before = torch.get_num_threads(), numba.get_num_threads()
+def two_threads(monkeypatch):
+    """Give torch and the kernels two threads, and back what they had."""
+    before = torch.get_num_threads(), threads.get_threads()
+    monkeypatch.setattr(kernels, "SMALL", 0)  # or small arrays would stay with one
     torch.set_num_threads(2)
+    threads.set_threads(2)
     yield
     torch.set_num_threads(before[0])
-    numba.set_num_threads(before[1])
+    threads.set_threads(before[1])
 
 
 @pytest.fixture
