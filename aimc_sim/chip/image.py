@@ -104,6 +104,11 @@ class AnalogLayer:
                 )
 
     @property
+    def owner(self) -> str:
+        """Name of the layer whose devices are used: its own, but for further calls."""
+        return self.devices or self.name
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of the network itself in one MVM of every block."""
         return self.weight.size if self.patch_macs is None else self.patch_macs

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aimc_sim.digital.apply import apply
+from aimc_sim.digital.cells import CELLS, unroll
 from aimc_sim.mapping.graph import Network, Node
 from aimc_sim.ops import RECURRENT
-from aimc_sim.ops.apply import apply
-from aimc_sim.ops.cells import CELLS, unroll
 
 
 def run_network(network: Network, inputs: Sequence[Tensor]) -> dict[str, Tensor]:

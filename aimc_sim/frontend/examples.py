@@ -138,9 +138,7 @@ def derived(model: nn.Module) -> Example:
                 return _distinct(example)
             failures.append(f"{tuple(tensor.shape)}: {problem}")
     shown = f" (the last one tried: {failures[-1][:200]})" if failures else ""
-    names = ", ".join(
-        list(inspect.signature(model.forward).parameters)[:required] or ["input"]
-    )
+    names = ", ".join(list(inspect.signature(model.forward).parameters)[:required] or ["input"])
     line = "torch.randn(2, 3, 32, 32)"
     if required > 1:
         line = "(" + ", ".join(["torch.randn(...)"] * required) + ")"

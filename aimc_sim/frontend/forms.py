@@ -257,7 +257,13 @@ def _global(walk: Walk, node: fx.Node, x: Value, name: str | None = None) -> Val
 
 
 def mean(
-    walk: Walk, node: fx.Node, x: Value, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+    walk: Walk,
+    node: fx.Node,
+    x: Value,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
 ) -> Any:
     """The mean of whole maps is a form of its own."""
     if dim is None or x.ndim != 4 or not x.dtype.is_floating_point:

@@ -313,9 +313,7 @@ def _as_recording(
             )
     outputs = [
         output
-        for spec, output in zip(
-            signature.output_specs, graph.output_node().args[0], strict=False
-        )
+        for spec, output in zip(signature.output_specs, graph.output_node().args[0], strict=False)
         if spec.kind == OutputKind.USER_OUTPUT
     ]
     symbols = _symbols(inputs)

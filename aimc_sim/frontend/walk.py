@@ -8,7 +8,6 @@ get those (:mod:`.forms`); the rest are ATen operations with their recorded argu
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +89,7 @@ class Walk:
     values: dict[str, Value] = field(default_factory=dict)
     batch: set[sympy.Symbol] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
+    axes: tuple[int | None, ...] = ()
 
     # ------------------------------------------------------------------ the way through
 
@@ -102,10 +102,15 @@ class Walk:
         self._graph(self.recording.graph)
         self._finish()
         self._forget_unread()
-        inputs = [node for node in self.nodes if node.op == "input"]
+        self.axes = tuple(axes)
+        return self.network()
+
+    def network(self) -> Network:
+        """Return the graph."""
+        first = next(node for node in self.nodes if node.op == "input")
         return Network(
-            tuple(self.nodes), inputs[0].name, leaves(self.results)[0][0], self.axis, self.results,
-            tuple(axes), self.recording.conditions,
+            tuple(self.nodes), first.name, leaves(self.results)[0][0], self.axis, self.results,
+            self.axes, self.recording.conditions,
         )  # fmt: skip
 
     def _input_axes(self) -> list[int | None]:
@@ -549,8 +554,10 @@ class Walk:
         keys = context if isinstance(context, list | tuple) else None
         if keys is not None and len(keys) == 2 and isinstance(keys[1], list | tuple):
             keys = keys[1]
-        if keys is not None and len(keys) == len(children) and all(
-            isinstance(key, str | int) for key in keys
+        if (
+            keys is not None
+            and len(keys) == len(children)
+            and all(isinstance(key, str | int) for key in keys)
         ):
             return ["dict", {str(key): child for key, child in zip(keys, children, strict=True)}]
         return ["tuple", children]
@@ -577,10 +584,6 @@ class Walk:
                 kept.append(node)
                 wanted.update(node.inputs)
         self.nodes = kept[::-1]
-
-    def node_names(self) -> Mapping[str, Node]:
-        """Return the nodes by name."""
-        return {node.name: node for node in self.nodes}
 
 
 def _plain(path: str) -> str:

@@ -13,10 +13,10 @@
 :mod:`.creation`       numbers that come from sizes only
 :mod:`.exact`          whole numbers and truth values
 :mod:`.recurrent`      loops over time
-:mod:`.apply`          runs them with torch; the only file here that imports it
 =====================  ==========================================================================
 
-An operation of ATen is computed by ATen itself from the recorded arguments, so that a pointwise
+:mod:`aimc_sim.digital.apply` runs them; nothing here imports torch. An operation of ATen is
+computed by ATen itself from the recorded arguments, so that a pointwise
 operation more is a name more in one list.
 """
 
@@ -67,9 +67,11 @@ def _by_name() -> dict[str, Operation]:
 OPERATIONS = _by_name()
 """All records by name."""
 
+_LAYERS = frozenset(("recurrence", "convolution_digital", "linear_digital"))
+
 ATEN = {
     record.aten or name: record
     for name, record in OPERATIONS.items()
-    if record.run is None and name not in RECURRENT and name != "recurrence"
+    if record.run is None and name not in RECURRENT and name not in _LAYERS
 }
 """Records by the ATen function that computes them from recorded arguments."""

@@ -24,15 +24,6 @@ def _layer(sources, result, attrs):
     return 2.0 * attrs["macs_per_output"] * prod(counted)
 
 
-def _convolution(torch, x, weight, bias=None, macs_per_output=0, transposed=False, **attrs):
-    kind = f"conv{'_transpose' * transposed}{weight.ndim - 2}d"
-    return getattr(torch.nn.functional, kind)(x, weight, bias, **attrs)
-
-
-def _linear(torch, x, weight, bias=None, **_):
-    return torch.nn.functional.linear(x, weight, bias)
-
-
 RECORDS = (
     *records("float", per_product, "matmul mm bmm mv dot vdot inner outer ger kron chain_matmul "
              "linear addmm addbmm baddbmm addmv addr linalg_multi_dot tensordot cdist bilinear "
@@ -40,6 +31,7 @@ RECORDS = (
              "conv_transpose3d convolution conv_tbc"),
     Operation("einsum", "float", _einsum),
     Operation("scaled_dot_product_attention", "float", _attention),
-    Operation("convolution_digital", "float", _layer, run=_convolution),
-    Operation("linear_digital", "float", _layer, by_step=True, run=_linear),
+    # Layers with weights that stay off the cores.
+    Operation("convolution_digital", "float", _layer),
+    Operation("linear_digital", "float", _layer, by_step=True),
 )  # fmt: skip

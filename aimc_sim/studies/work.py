@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 
 from .. import mapping
-from ..bridge import probe
-from ..bridge.chip import Chip
 from ..kernels import threads as kernel_threads
+from ..runtime import probe
+from ..runtime.chip import Chip
 from . import identity
 from .inputs import Inputs
 from .trial import Trial

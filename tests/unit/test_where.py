@@ -9,7 +9,7 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge.where import Chosen
+from aimc_sim.frontend.where import Chosen
 from aimc_sim.chip.image import DigitalStep
 
 

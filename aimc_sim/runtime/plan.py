@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..chip.image import AnalogLayer, Block, ChipImage, leaves
-from ..chip.operations import RECURRENT
 from ..chip.state import ChipState, Ranges, link_name
 from ..core import converters, inputs, oscillators, tile
 from ..core.converters import Quantiser
 from ..machine.formats import Formats, formats
+from ..ops import RECURRENT
 from ..rng import Purpose
 from ..spec import ChipSpec, CoreSpec, GdpuSpec
 from .blocks import block_kernel
@@ -35,19 +36,11 @@ from .calls import (
     bit_serial,
     layer_calls,
 )
-from .quantisers import keeps_codes, value_quantisers
+from .quantisers import has_range, keeps_codes, range_of, value_quantisers
 
 
-@dataclass(frozen=True)
-class Moment:
-    """A programmed chip at a time.
-
-    Attributes
-    ----------
-    t_seconds : time after programming.
-    tiles : crossbars in use, by core.
-    factors : (C,) factors of the drift compensation, by core; none means 1.
-    """
+class Moment(Protocol):
+    """A programmed chip at a time, see :class:`aimc_sim.runtime.moment.Moment`."""
 
     t_seconds: float
     tiles: Mapping[int, tile.TileNow]
@@ -138,7 +131,7 @@ class _Builder:
     dtype: torch.dtype  # of variances
 
     def layer(self, layer: AnalogLayer) -> LayerCall:
-        core = self.spec.for_layer(layer.name).core
+        core = self.spec.for_layer(layer.owner).core
         held = self.quantisers[layer.source]
         largest = held.step * held.limit if held.rounds else self._range(layer.source)
         dac = None
@@ -155,13 +148,18 @@ class _Builder:
         chains = tuple(self._chain(layer, chain, step) for chain in layer.chains)
         return LayerCall(layer, dac, chains)
 
+    def _call_number(self, layer: AnalogLayer) -> int:
+        """Return which call of its devices a layer is, the first being 0."""
+        calls = [one.name for one in self.image.layers if one.owner == layer.owner]
+        return calls.index(layer.name)
+
     def _range(self, name: str) -> float:
         """Return the calibrated range of a value, looking through code-preserving steps."""
-        while name not in self.ranges.values:
+        while not has_range(self.ranges, name):
             if name.endswith((".raw", ".h")):  # of a recurrent step
                 return 1.0
             name = next(s for s in self.image.steps if s.name == name).sources[0]
-        return self.ranges.values[name] or 1.0
+        return range_of(self.ranges, name) or 1.0
 
     def _chain(
         self, layer: AnalogLayer, chain: tuple[Block, ...], input_step: float
@@ -173,7 +171,7 @@ class _Builder:
                 output = self.quantisers[layer.name]
             else:
                 largest = self.ranges.links[link_name(block)]
-                bits = self.spec.for_layer(layer.name).core.ldpu.link_bits
+                bits = self.spec.for_layer(layer.owner).core.ldpu.link_bits
                 output = converters.integer_range(bits, largest)
             is_tail = block is chain[-1]
             calls.append(self._core(layer, block, input_step, link_gain, output, is_tail))
@@ -189,7 +187,7 @@ class _Builder:
         output: Quantiser,
         is_tail: bool,
     ) -> CoreCall:
-        core, key = self.spec.for_layer(layer.name).core, self.state.key(block.tile)
+        core, key = self.spec.for_layer(layer.owner).core, self.state.key(block.tile)
         programmed = self.state.tiles[block.tile]
         now = self.moment.tiles[block.tile]
         cols = slice(block.col_start, block.col_stop)
@@ -204,7 +202,10 @@ class _Builder:
             tensor = torch.from_numpy(np.ascontiguousarray(matrix))
             return block_kernel(layer, block, tensor)[0].to(self.device)
 
-        noise_key = key.child(Purpose.MVM_NOISE).at_time(self.moment.t_seconds)
+        noise_key = key.child(Purpose.MVM_NOISE)
+        if layer.devices is not None:  # fresh noise for every call of the layer
+            noise_key = noise_key.child(self._call_number(layer))
+        noise_key = noise_key.at_time(self.moment.t_seconds)
         call = CoreCall(
             block=block,
             channels=block_kernel(layer, block, torch.from_numpy(now.net))[1],

@@ -53,7 +53,8 @@ def output_pixels(image: ChipImage, input_shape: Sequence[int]) -> dict[str, int
         counted[layer.name] += len(x) * maps.shape[2] * maps.shape[3]
 
     shape = list(input_shape)
-    shape.insert(image.axis, 1)
+    if image.axis is not None:
+        shape.insert(image.axis, 1)
     kind = torch.float32 if as_integers(image, image.input) else torch.int64
     for dtype in dict.fromkeys((kind, torch.float32)):
         counted.clear()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from ..chip.image import AnalogLayer, ChipImage, DigitalStep
-from ..chip.operations import OPERATIONS, RECURRENT
 from ..chip.state import Ranges
 from ..core import converters
 from ..core.converters import Quantiser
+from ..ops import OPERATIONS, RECURRENT
 from ..spec import ChipSpec
 from .calls import AS_IT_IS
-from .digital import KEEPS_CODES
 
 
 def value_quantisers(image: ChipImage, spec: ChipSpec, ranges: Ranges) -> dict[str, Quantiser]:
@@ -22,7 +22,7 @@ def value_quantisers(image: ChipImage, spec: ChipSpec, ranges: Ranges) -> dict[s
     """
     bits, unit = spec.core.ldpu.output_bits, spec.gdpu
     found = {
-        name: converters.integer_range(bits, ranges.values[name])
+        name: converters.integer_range(bits, range_of(ranges, name))
         if as_integers(image, name)
         else AS_IT_IS
         for name in image.inputs
@@ -31,14 +31,46 @@ def value_quantisers(image: ChipImage, spec: ChipSpec, ranges: Ranges) -> dict[s
     gates |= {step.sources[0] for step in image.steps if _is_recurrent(step)}
     for step in image.steps:
         if isinstance(step, AnalogLayer):
-            own = spec.for_layer(step.name).core.ldpu.output_bits
+            own = spec.for_layer(step.owner).core.ldpu.output_bits
             width = _fewest(own, unit.input_bits) if step.name in gates else own
-            found[step.name] = converters.integer_range(width, ranges.values[step.name])
+            found[step.name] = converters.integer_range(width, range_of(ranges, step.owner))
         elif _is_recurrent(step):
             found |= _state_quantisers(step, spec, ranges)
         else:
             found[step.name] = _digital_quantiser(step, found, bits, ranges)
     return found
+
+
+def stem(name: str) -> str:
+    """Return a name without the number that tells calls of the same thing apart."""
+    return re.sub(r"(#\d+|_\d+)$", "", name)
+
+
+def has_range(ranges: Ranges, name: str) -> bool:
+    """Whether a value, or another call of the same layer or operation, was calibrated."""
+    return name in ranges.values or any(stem(other) == stem(name) for other in ranges.values)
+
+
+def range_of(ranges: Ranges, name: str) -> float:
+    """Return the calibrated range of a value.
+
+    A program for longer sequences makes more calls than the one that was calibrated: these have
+    the largest range of the calls that were.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if name in ranges.values:
+        return ranges.values[name]
+    alike = [size for other, size in ranges.values.items() if stem(other) == stem(name)]
+    if not alike:
+        raise ValueError(
+            f"the value '{name}' has no integer range: inputs of this size were not calibrated; "
+            "call chip.calibrate(batches) with some of them"
+        )
+    return max(alike)
 
 
 def _digital_quantiser(
@@ -49,7 +81,7 @@ def _digital_quantiser(
         return AS_IT_IS
     if keeps_codes(step, found):
         return sources[0]
-    return converters.integer_range(bits, ranges.values[step.name])
+    return converters.integer_range(bits, range_of(ranges, step.name))
 
 
 def _state_quantisers(
@@ -60,13 +92,13 @@ def _state_quantisers(
     bounded = step.op != "rnn" or step.attrs.get("function", "tanh") == "tanh"
     projected = "hr" in step.attrs["layers"]
     unit = converters.integer_range(bits, 1.0)
-    hidden = unit if bounded else converters.integer_range(bits, ranges.values[name])
+    hidden = unit if bounded else converters.integer_range(bits, range_of(ranges, name))
     raw = {}
     if projected:
         raw = {f"{name}.raw": unit}
         layer = step.attrs["layers"]["hr"]
         own = spec.for_layer(layer).core.ldpu.output_bits
-        hidden = converters.integer_range(_fewest(own, bits), ranges.values[layer])
+        hidden = converters.integer_range(_fewest(own, bits), range_of(ranges, layer))
     return {name: hidden, f"{name}.h": hidden, f"{name}.c": AS_IT_IS, **raw}
 
 
@@ -83,7 +115,7 @@ def keeps_codes(step: DigitalStep, found: Mapping[str, Quantiser]) -> bool:
     """Return whether codes pass a digital step unchanged; joined ones do if they are alike."""
     if step.op in ("concat", "stack"):
         return len({found[name] for name in step.sources}) == 1
-    return step.op in KEEPS_CODES
+    return OPERATIONS[step.op].kind == "codes"
 
 
 def as_integers(image: ChipImage, name: str) -> bool:

@@ -12,17 +12,12 @@ from torch import Tensor
 
 from ..chip import gdpu, gdpu_cells
 from ..chip.image import AnalogLayer, DigitalStep
+from ..digital.cells import CELLS, State, unroll
 from .calls import LoopCall
 from .convert import Value
 
 if TYPE_CHECKING:
     from .chunk import Run
-
-State = tuple[Tensor, Tensor]
-"""Hidden state (codes) and cell state, (B, H) each."""
-
-Cell = Callable[[int, Tensor, State], State]
-"""Time step, input gates (B, G) and state -> state."""
 
 
 @dataclass
@@ -76,43 +71,6 @@ def padded(x: Tensor, axis: int, rows: int) -> Tensor:
     axis = axis if x.ndim > 1 else 0
     shape[axis] = rows
     return torch.cat([x, x.new_zeros(shape)], axis)
-
-
-def unroll(
-    inputs: Tensor, state: State, cell: Cell, reverse: bool, lengths: Tensor | None
-) -> tuple[Tensor, State]:
-    """Run a cell over time.
-
-    Parameters
-    ----------
-    inputs : (B, T, G) tensor
-    state : State
-    cell : callable
-    reverse : bool
-        From the last time step to the first.
-    lengths : (B,) tensor or None
-        Past its length a sequence keeps its state and its output is zero.
-
-    Returns
-    -------
-    outputs : (B, T, H) tensor
-    state : State
-        After the last step that was run.
-    """
-    steps = range(inputs.shape[1])
-    outputs: list[Tensor] = []
-    for t in reversed(steps) if reverse else steps:
-        after = cell(t, inputs[:, t], state)
-        shown = after[0]
-        if lengths is not None:
-            alive = (t < lengths)[:, None]
-            after = tuple(
-                torch.where(alive, new, old) for new, old in zip(after, state, strict=True)
-            )
-            shown = torch.where(alive, after[0], torch.zeros_like(after[0]))
-        state = after
-        outputs.append(shown)
-    return torch.stack(outputs[::-1] if reverse else outputs, dim=1), state
 
 
 def run_loop(run: Run, call: LoopCall, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -191,7 +149,7 @@ def float_loop(
 
     def cell(t: int, x: Tensor, state: State) -> State:
         made = product(hidden, {name: state[0], first: x})
-        h, c = _FLOAT[step.op](step, x, made, state)
+        h, c = CELLS[step.op](x, made, state, step.attrs.get("function", "tanh"))
         return (h if projection is None else product(projection, {f"{name}.raw": h})), c
 
     outputs, (h, c) = unroll(inputs, state, cell, step.attrs["reverse"], lengths)
@@ -266,26 +224,3 @@ def _rnn(step: DigitalStep, unit, input_step: float, gate_step: float, per_code:
 
 
 _DIGITAL = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}
-
-
-# ------------------------------------------------------------------------- the cells, exactly
-
-
-def _float_lstm(step: DigitalStep, x: Tensor, made: Tensor, state: State) -> State:
-    i, f, g, o = made.chunk(4, dim=1)
-    c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
-
-
-def _float_gru(step: DigitalStep, x: Tensor, made: Tensor, state: State) -> State:
-    (xr, xz, xn), (hr, hz, hn) = x.chunk(3, dim=1), made.chunk(3, dim=1)
-    r, z = (xr + hr).sigmoid(), (xz + hz).sigmoid()
-    h = (1 - z) * (xn + r * hn).tanh() + z * state[1]
-    return h, h
-
-
-def _float_rnn(step: DigitalStep, x: Tensor, made: Tensor, state: State) -> State:
-    return (made.relu() if step.attrs.get("function") == "relu" else made.tanh()), state[1]
-
-
-_FLOAT = {"lstm": _float_lstm, "gru": _float_gru, "rnn": _float_rnn}

@@ -10,16 +10,17 @@ from typing import Any
 from torch import nn
 
 from ..chip.image import AnalogLayer, ChipImage, DigitalStep
-from ..chip.operations import OPERATIONS
 from ..core import inputs
 from ..errors import CapacityError, UnsupportedLayerError
+from ..frontend import Source
+from ..frontend.walk import Entry, Walk
+from ..frontend.where import Where, check_pattern
 from ..mapping import compile_network
 from ..mapping.graph import Network
 from ..mapping.lower import lower
 from ..mapping.split import split
+from ..ops import OPERATIONS
 from ..spec import ChipSpec
-from .trace import Entry, walked
-from .where import Chosen, Where, check_pattern
 
 UNITS = {
     "codes": "selects or orders integers",
@@ -104,16 +105,16 @@ def explain(
     if not isinstance(model, nn.Module) and callable(model):
         model = model()
     try:
-        chosen = Chosen.of(where)
-        walk = walked(model, chosen, example, refusals=True)
+        source = Source(model, where)
+        walk = source.walked(example)
     except UnsupportedLayerError as error:
         row = Row(type(model).__name__, type(model).__name__, "refused", str(error))
         return Explanation((row,), str(error), 0, spec.cores)
     problem = None
     refused = [entry for entry in walk.log if entry.refused]
+    network = walk.network()
     if not refused:
-        chosen.check()
-        network = walk.network()
+        walk.chosen.check()
         try:
             image = compile_network(network, spec)
         except (CapacityError, ValueError) as error:
@@ -121,18 +122,33 @@ def explain(
             image = _without_places(network, spec)
     else:
         problem = f"{len(refused)} of its layers or operations: see 'refused'"
-        results = walk.results or ["value", walk.nodes[-1].name, 0]
-        image = _without_places(Network(tuple(walk.nodes), "input", "input", 0, results), spec)
-    rows = [row for entry in walk.log for row in _rows(entry, image, walk.network_nodes())]
-    rows += _unused(walk.wrapper.model, rows)
+        image = _without_places(network, spec)
+    nodes = {node.name: node for node in network.nodes}
+    rows = [row for entry in walk.log for row in _rows(entry, image, nodes)]
+    rows = _with_idle(walk, rows)
+    rows += _unused(source.model, walk, rows)
     placed = problem is None
     used = image.cores_used if placed else len(image.blocks)
     return Explanation(tuple(rows), problem, used, spec.cores)
 
 
-def _unused(model: nn.Module, rows: list[Row]) -> list[Row]:
+def _with_idle(walk: Walk, rows: list[Row]) -> list[Row]:
+    """Return the rows with those of modules that were called and left nothing behind."""
+    seen = {row.name.partition("#")[0] for row in rows}
+    called = list(dict.fromkeys(walk.recording.called))
+    order = [path for path, _ in called]
+    for place, (path, kind) in enumerate(called):
+        if any(name == path or name.startswith(f"{path}.") for name in seen):
+            continue
+        row = Row(path, kind, "vanishes", "does nothing in evaluation")
+        after = [i for i, one in enumerate(rows) if one.name in order[:place]]
+        rows.insert(after[-1] + 1 if after else 0, row)
+    return rows
+
+
+def _unused(model: nn.Module, walk: Walk, rows: list[Row]) -> list[Row]:
     """Return a row for every layer with weights that the forward method never calls."""
-    seen = {row.name for row in rows}
+    seen = {row.name for row in rows} | {path for path, _ in walk.recording.called}
     return [
         Row(name, type(module).__name__, "unused", "the forward method never calls it")
         for name, module in model.named_modules()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..chip.image import AnalogLayer, Block
-from . import products
+from ..machine import products
 
 
 def block_kernel(layer: AnalogLayer, block: Block, matrix: Tensor) -> tuple[Tensor, slice]:
@@ -93,21 +93,31 @@ def from_maps(layer: AnalogLayer, maps: Tensor, shape: Sequence[int]) -> Tensor:
     return y.movedim(0, layer.axis) if layer.axis else y
 
 
-def repeated(added: Tensor, sizes: Sequence[int]) -> Tensor | None:
+def repeated(layer: AnalogLayer, added: Tensor, sizes: Sequence[int]) -> Tensor:
     """Return what is added to a layer's output with an element for every output.
-
-    None where the output is what repeats: no core adds more than it makes.
 
     Parameters
     ----------
+    layer : AnalogLayer
     added : tensor
     sizes : sequence of int
         Of the layer's output.
+
+    Raises
+    ------
+    ValueError
+        If the output is what would repeat: no core adds more than it makes. Graphs of the front
+        end leave such additions to a step of their own.
     """
-    if added.ndim != len(sizes):
-        return None
-    fits = all(n in (1, wanted) for n, wanted in zip(added.shape, sizes, strict=True))
-    return added.expand(tuple(sizes)) if fits else None
+    fits = added.ndim == len(sizes) and all(
+        n in (1, wanted) for n, wanted in zip(added.shape, sizes, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"layer '{layer.name}' has the output {tuple(sizes)} and adds {tuple(added.shape)}, "
+            "which is larger; give the addition of the graph the attribute merge = false"
+        )
+    return added.expand(tuple(sizes))
 
 
 def add_floating_lines(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> None:
@@ -116,7 +126,7 @@ def add_floating_lines(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> 
     Parameters
     ----------
     layer : AnalogLayer
-    lines : aimc_sim.bridge.calls.FloatingLines
+    lines : aimc_sim.runtime.calls.FloatingLines
     x : (B, channels, H, W) float32 tensor, input codes
     charge : (B, C, H', W') float32 tensor
 

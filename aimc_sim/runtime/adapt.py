@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ..machine.products import SMALLEST_BATCH
 from .calls import AS_IT_IS, LayerCall
 from .chunk import Run
+from .convert import Value
 from .counts import new_counts
 from .plan import Plan
-from .products import SMALLEST_BATCH
 
 Correction = tuple[Tensor, Tensor]
 """(C,) factor and (C,) shift of a layer's output before the residual: ``y factor + shift``."""
@@ -44,30 +45,20 @@ def batch_norm_corrections(
     dict from layer name to Correction
         Layers without batch norm are left out; a channel whose output never varies is left alone.
     """
-    images = inputs[0].movedim(plan.image.axis, 0)
-    if len(images) < SMALLEST_BATCH:
+    count = 1 if plan.image.axis is None else inputs[0].shape[plan.image.axis]
+    if count < SMALLEST_BATCH:
         raise ValueError(
-            f"{len(images)} images give no statistics; use at least {SMALLEST_BATCH}, better some "
+            f"{count} images give no statistics; use at least {SMALLEST_BATCH}, better some "
             "hundreds"
         )
-    run = _Adapting(plan, len(images), first_event, new_counts())
-    with torch.inference_mode():
-        run(*(x.to(plan.device) for x in inputs))
-    return run.corrections
+    found: dict[str, Correction] = {}
 
-
-class _Adapting(Run):
-    """A run that measures the statistics of every layer and corrects it before using it."""
-
-    def __init__(self, *arguments) -> None:
-        super().__init__(*arguments)
-        self.corrections: dict[str, Correction] = {}
-
-    def layer(self, call: LayerCall, values, time=None):
+    def adapted(run: Run, call: LayerCall, values: dict[str, Value], time: int | None) -> Value:
+        """Measure the statistics of a layer, and correct it before it is used."""
         layer = call.layer
         if layer.norm is None:
-            return super().layer(call, values, time)
-        y = super().layer(_bare(call), values, time).codes
+            return run.compute(call, values, time)
+        y = run.compute(_bare(call), values, time).codes
         rows = y.movedim(1, -1).reshape(-1, y.shape[1])
         mean = rows.mean(0)
         std = (rows - mean).square_().mean(0).sqrt()  # half the time of torch's own
@@ -75,8 +66,13 @@ class _Adapting(Run):
         alive = (std > 0) & (wanted_std > 0)
         factor = torch.where(alive, wanted_std / std.clamp(min=1e-30), torch.ones_like(std))
         shift = torch.where(alive, wanted_mean - mean * factor, torch.zeros_like(mean))
-        self.corrections[layer.name] = factor, shift
-        return super().layer(corrected(call, (factor, shift)), values, time)
+        found[layer.name] = factor, shift
+        return run.compute(corrected(call, (factor, shift)), values, time)
+
+    run = Run(plan, count, first_event, new_counts(), around=adapted)
+    with torch.inference_mode():
+        run(*(x.to(plan.device) for x in inputs))
+    return found
 
 
 def _bare(call: LayerCall) -> LayerCall:

@@ -10,29 +10,12 @@ import numpy as np
 import torch
 
 from .. import store
-from ..chip import state as chip_state
-from ..core import compensation, tile, weights
+from ..core import tile, weights
 from ..errors import NotProgrammedError
 from ..mapping.matrices import grouped_weight
 
 if TYPE_CHECKING:
     from .chip import Chip
-
-
-def factors(chip: Chip) -> Mapping[int, np.ndarray]:
-    """Return the factors of the drift compensation at the chip's time, by core."""
-    if chip.compensation == "none":
-        return {}
-    state, spec = chip.state, chip.spec
-    if chip._references is None:
-        begin = state.programmed_at_seconds
-        start = chip._look_at(begin)
-        chip._references = chip_state.compensation_reads(state, spec, start, begin)
-    later = chip_state.compensation_reads(state, spec, chip._look(), chip.time_seconds)
-    return {
-        core: compensation.factors(chip._references[core], later[core], chip.compensation)
-        for core in later
-    }
 
 
 def conductances(chip: Chip, core: int) -> np.ndarray:
@@ -51,8 +34,8 @@ def conductances(chip: Chip, core: int) -> np.ndarray:
 
 def effective_weights(chip: Chip, layer: str) -> np.ndarray:
     """Return a layer's weights, see :meth:`aimc_sim.Chip.effective_weights`."""
-    step = chip.image.layer(layer)
-    tiles, gains = chip._look(), factors(chip)
+    step, moment = chip.image.layer(layer), chip.moment
+    tiles, gains = moment.tiles, moment.factors
     matrix = np.zeros_like(step.weight)
     for block in step.blocks:
         pcm = chip.spec.for_layer(layer).core.pcm

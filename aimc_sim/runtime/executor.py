@@ -1,6 +1,6 @@
 """Run a plan on images: the fast path.
 
-Images go through in chunks that fit a memory budget (:mod:`aimc_sim.bridge.chunk`); since every
+Images go through in chunks that fit a memory budget (:mod:`aimc_sim.runtime.chunk`); since every
 random draw is addressed by the number of its image, and sums do not depend on the batch
 (:mod:`.products`), chunks and threads do not change a result.
 """
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from ..chip.image import DigitalStep, leaves
 from ..machine import settings
+from ..machine.products import SMALLEST_BATCH
 from .calls import layer_calls
 from .chunk import Run
 from .counts import Tally, new_counts
 from .plan import Plan
-from .products import SMALLEST_BATCH
 from .recurrent import Span, padded
 
 LOOP_BYTES = 128 * 2**20
@@ -57,10 +57,14 @@ def run(
     (B, outputs) float32 tensor, or a tuple, list or dictionary of tensors as the network's own
     """
     inputs = (images,) if isinstance(images, Tensor) else tuple(images)
-    axis = plan.image.axis
-    total = inputs[0].shape[axis]
+    axis, axes = plan.image.axis, plan.image.axes
+    total = 1 if axis is None else inputs[0].shape[axis]
     threads = settings.threads()  # a small batch is split, or all but one would idle
-    size = chunk or min(chunk_size(plan, inputs[0]), max(SMALLEST_BATCH, -(-total // threads)))
+    size = (
+        total
+        if axis is None
+        else chunk or min(chunk_size(plan, inputs[0]), max(SMALLEST_BATCH, -(-total // threads)))
+    )
     if any(isinstance(step, DigitalStep) and step.op == "trim" for step in plan.image.steps):
         size = total  # the longest sequence of all decides how long the results are
     starts = range(0, total, size)
@@ -71,7 +75,10 @@ def run(
 
     def one(start: int) -> tuple[list[Tensor], Tally]:
         n = min(size, total - start)
-        parts = [x.narrow(axis if x.ndim > 1 else 0, start, n) for x in inputs]
+        parts = [
+            x if own is None else x.narrow(own, start, n)
+            for x, own in zip(inputs, axes, strict=True)
+        ]
         return _run_chunk(plan, parts, first_event + start, spans[start])
 
     if plan.device.type != "cpu" or min(threads, len(starts)) < 2:
@@ -88,7 +95,7 @@ def run(
         span.join(list(spans.values()))
     by_output = zip(*(outputs for outputs, _ in results), strict=True)
     outputs = [
-        torch.cat(parts, axis)
+        parts[0] if axis is None else torch.cat(parts, axis)
         for parts, (_, axis) in zip(by_output, leaves(plan.image.results), strict=True)
     ]
     return as_tree(plan.image.results, iter(outputs))
@@ -97,6 +104,8 @@ def run(
 def as_tree(results: Any, outputs: Iterator[Tensor]) -> Any:
     """Return tensors in the structure that the network itself returns."""
     kind, content, *_ = results
+    if kind == "none":
+        return None
     if kind == "value":
         return next(outputs)
     if kind == "dict":
@@ -109,18 +118,21 @@ def _run_chunk(
     plan: Plan, parts: list[Tensor], first_event: int, span: Span
 ) -> tuple[list[Tensor], Tally]:
     axis = plan.image.axis
-    n = parts[0].shape[axis]
+    n = 1 if axis is None else parts[0].shape[axis]
     parts = [part.to(plan.device) for part in parts]
-    if n < SMALLEST_BATCH and plan.device.type != "cpu":
-        parts = [padded(part, axis, SMALLEST_BATCH - n) for part in parts]
+    if axis is not None and n < SMALLEST_BATCH and plan.device.type != "cpu":
+        parts = [
+            part if own is None else padded(part, own, SMALLEST_BATCH - n)
+            for part, own in zip(parts, plan.image.axes, strict=True)
+        ]
         span.pad(SMALLEST_BATCH - n)
-    batch, tally = parts[0].shape[axis], new_counts()
+    batch, tally = 1 if axis is None else parts[0].shape[axis], new_counts()
     with torch.inference_mode():
         outputs = Run(plan, n, first_event, tally, span)(*parts)
         span.cut(n)
     # Where the network merged other dimensions with the batch, an image has several rows.
     return [
-        output.narrow(axis, 0, output.shape[axis] // batch * n).cpu()
+        (output if axis is None else output.narrow(axis, 0, output.shape[axis] // batch * n)).cpu()
         for output, (_, axis) in zip(outputs, leaves(plan.image.results), strict=True)
     ], tally
 

@@ -57,7 +57,7 @@ def run_pipelined(
     """
     x = as_input(chip.image, images)
     chip(x[:1], first_image=0)  # complains where something is not ready
-    plan = chip._build_plan()
+    plan = chip.moment.plan(chip.image)
     count = schedule_rows(schedule) * len(x)
     report = simulate(schedule, len(x), trace=count)
     with torch.inference_mode():

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from ..chip.image import AnalogLayer, ChipImage
-from ..chip.operations import OPERATIONS, RECURRENT
 from ..machine import settings
+from ..ops import OPERATIONS, RECURRENT
 from .images import as_inputs
 from .recurrent import Span
 

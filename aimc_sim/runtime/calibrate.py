@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..chip.image import AnalogLayer, Block, ChipImage
-from ..chip.operations import RECURRENT
 from ..chip.state import Ranges, link_name
 from ..core import gmax, inputs, tile, weights
+from ..digital.apply import apply
 from ..kernels import threads
 from ..machine import settings
+from ..ops import OPERATIONS, RECURRENT
 from ..spec import CalibrationSpec, ChipSpec, CoreSpec
-from . import digital
 from .blocks import as_maps, block_kernel, convolve, from_maps, repeated
 from .quantisers import value_quantisers
 from .recurrent import float_loop
@@ -55,7 +55,7 @@ def float_walk(
     def product(layer: AnalogLayer, inputs: Mapping[str, Tensor]) -> Tensor:
         enter(layer, as_maps(layer, inputs[layer.source]))
         y = _float_layer(layer, inputs, see)
-        see(layer.name, y)
+        see(layer.owner, y)
         return y
 
     sizes = {name: tuple(given.shape) for name, given in values.items()}
@@ -68,12 +68,10 @@ def float_walk(
             see(step.name, values[step.name])
         else:
             sources = [values[name] for name in step.sources]
-            y = digital.apply(step.op, sources, step.attrs, step.arrays, sizes)
+            y = apply(step.op, sources, step.attrs, step.arrays, sizes)
             values[step.name] = y
-            if step.op not in digital.KEEPS_CODES or not sources:
+            if OPERATIONS[step.op].kind != "codes" or not sources:
                 see(step.name, y)
-        if step.name in values:
-            sizes[step.name] = tuple(values[step.name].shape)
     return values
 
 
@@ -94,9 +92,7 @@ def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tenso
     added = None
     if layer.residual is not None:
         wanted = from_maps(layer, torch.cat(firsts, dim=1), source.shape).shape
-        added = repeated(values[layer.residual], wanted)
-        if added is not None:
-            added = as_maps(layer, added)
+        added = as_maps(layer, repeated(layer, values[layer.residual], wanted))
     outputs = []
     for chain, total in zip(layer.chains, firsts, strict=True):
         cols = slice(chain[0].col_start, chain[0].col_stop)
@@ -109,8 +105,6 @@ def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tenso
                 see(link_name(block), total)
         outputs.append(total + offset[cols])
     y = from_maps(layer, torch.cat(outputs, dim=1), source.shape)
-    if layer.residual is not None and added is None:
-        y = y + values[layer.residual]
     return F.relu(y) if layer.relu else y
 
 
@@ -146,8 +140,13 @@ Batch = tuple[Tensor, ...]
 
 def _some(image: ChipImage, batch: Batch, n: int) -> Batch:
     """Return the first inputs of a batch."""
-    axis, n = image.axis, min(n, batch[0].shape[image.axis])
-    return tuple(x.narrow(axis if x.ndim > 1 else 0, 0, n) for x in batch)
+    if image.axis is None:
+        return batch
+    n = min(n, batch[0].shape[image.axis])
+    return tuple(
+        x if axis is None else x.narrow(axis, 0, n)
+        for x, axis in zip(batch, image.axes, strict=True)
+    )
 
 
 def measure_all(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
@@ -163,16 +162,33 @@ def measure_all(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> R
             yield batch
 
     ranges = measure(image, noted(), spec)
-    cores = [spec.for_layer(layer.name).core for layer in image.layers]
+    cores = [spec.for_layer(layer.owner).core for layer in image.layers]
     if not some or not any(_has_calibrated_adc(core) for core in cores):
         return ranges
     amperes = adc_ranges_of_cores(image, some[0], spec, ranges)
     return dataclasses.replace(ranges, adc_amperes=amperes)
 
 
+def joined(one: Ranges, other: Ranges) -> Ranges:
+    """Return the ranges that hold for the images behind both."""
+
+    def larger(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+        return {name: max(a.get(name, 0.0), b.get(name, 0.0)) for name in {**a, **b}}
+
+    g_max = {
+        name: min(one.g_max_siemens.get(name, math.inf), other.g_max_siemens.get(name, math.inf))
+        for name in {**one.g_max_siemens, **other.g_max_siemens}
+    }
+    return dataclasses.replace(
+        one, values=larger(one.values, other.values), links=larger(one.links, other.links),
+        images=one.images + other.images, g_max_siemens=g_max,
+        adc_amperes=larger(one.adc_amperes, other.adc_amperes),
+    )  # fmt: skip
+
+
 def needs_ranges(image: ChipImage, spec: ChipSpec) -> bool:
     """Return whether anything on the chip is an integer, so that ranges matter."""
-    cores = [spec.core, *(spec.for_layer(layer.name).core for layer in image.layers)]
+    cores = [spec.core, *(spec.for_layer(layer.owner).core for layer in image.layers)]
     bits = (
         bits
         for core in cores
@@ -183,7 +199,7 @@ def needs_ranges(image: ChipImage, spec: ChipSpec) -> bool:
 
 def check_g_max(image: ChipImage, spec: ChipSpec, ranges: Ranges | None) -> None:
     """Raise ValueError if g_max depends on a calibration that was not made yet."""
-    rules = {spec.for_layer(layer.name).core.g_max_rule for layer in image.layers}
+    rules = {spec.for_layer(layer.owner).core.g_max_rule for layer in image.layers}
     if "bit-line" in rules and ranges is None:
         raise ValueError(
             "core.g_max_rule = 'bit-line' chooses g_max from calibration images; call "
@@ -241,7 +257,7 @@ def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Range
     some = None
     with torch.inference_mode():
         for batch in batches:
-            images += batch[0].shape[image.axis]
+            images += 1 if image.axis is None else batch[0].shape[image.axis]
             some = _some(image, batch, G_MAX_IMAGES)
             float_walk(image, [_channels_last(x) for x in batch], see)
         for name, parts in kept.items():
@@ -253,7 +269,7 @@ def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Range
         links={name: size for name, size in seen.items() if name in links},
         images=images,
     )
-    rules = {spec.for_layer(layer.name).core.g_max_rule for layer in image.layers}
+    rules = {spec.for_layer(layer.owner).core.g_max_rule for layer in image.layers}
     if "bit-line" in rules and some is not None:
         return dataclasses.replace(ranges, g_max_siemens=g_max_of_cores(image, some, spec, ranges))
     return ranges
@@ -301,7 +317,7 @@ def g_max_of_cores(
     found: dict[str, float] = {}
 
     def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
-        core, name = spec.for_layer(layer.name).core, link_name(block)
+        core, name = spec.for_layer(layer.owner).core, link_name(block)
         if core.g_max_rule != "bit-line":
             return
         weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
@@ -336,7 +352,7 @@ def adc_ranges_of_cores(
     calibration = spec.calibration
 
     def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
-        core, name = spec.for_layer(layer.name).core, link_name(block)
+        core, name = spec.for_layer(layer.owner).core, link_name(block)
         if not _has_calibrated_adc(core):
             return
         limit = core.adc.full_scale_amperes
@@ -374,7 +390,7 @@ def _drive(
         rows = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
         rows = rows.transpose(1, 2).reshape(-1, rows.shape[1])
         rows = rows[_spread(len(rows), G_MAX_INPUTS)]
-        held, dac = quantisers[layer.source], spec.for_layer(layer.name).core.dac
+        held, dac = quantisers[layer.source], spec.for_layer(layer.owner).core.dac
         top = dac.max_code
         full = held.step * held.limit if held.rounds else float(x.abs().max()) or 1.0
         codes = (rows / full * top).clamp(-top, top)

@@ -9,15 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..chip.image import ChipImage
 from ..machine import settings
-from . import adapt, executor
+from ..machine.products import SMALLEST_BATCH
+from . import executor
 from .calls import Call, LayerCall, LoopCall
 from .chip import Chip
 from .chunk import Run
+from .convert import Value
 from .counts import new_counts
 from .images import as_inputs, split_batch
 from .plan import Plan
-from .products import SMALLEST_BATCH
 from .recurrent import padded
 
 
@@ -45,7 +47,8 @@ def layer_outputs(chip: Chip, images: Tensor | np.ndarray) -> dict[str, np.ndarr
     NotProgrammedError
         If nothing is programmed.
     """
-    return _seen(_plan(chip), as_inputs(chip.image, split_batch(chip.image, images))[0])
+    image, x = _inputs(chip, images)
+    return _seen(chip.moment.plan(image), x)
 
 
 class Mixed:
@@ -73,7 +76,8 @@ class Mixed:
     def __init__(self, chip: Chip, ideal: Chip, layers: Collection[str]) -> None:
         for name in layers:
             chip.image.layer(name)
-        physical, perfect = _plan(chip), _plan(ideal)
+        physical = chip.moment.plan(chip.image)
+        perfect = ideal.moment.plan(ideal.image)
         if chip.image is not ideal.image or physical.quantisers != perfect.quantisers:
             raise ValueError(
                 "the two chips hold different networks or integer ranges, so their layers cannot "
@@ -110,36 +114,34 @@ def _chosen(one: Call, other: Call, names: Collection[str]) -> Call:
     return one if isinstance(one, LayerCall) and one.layer.name in names else other
 
 
-class _Seeing(Run):
-    """A run that keeps what every layer gives."""
+def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
+    axis, seen = plan.image.axis, {}
+    n = 1 if axis is None else inputs[0].shape[axis]
+    if axis is not None and n < SMALLEST_BATCH:  # as the executor pads small chunks
+        inputs = tuple(
+            x if own is None else padded(x, own, SMALLEST_BATCH - n)
+            for x, own in zip(inputs, plan.image.axes, strict=True)
+        )
+    batch = 1 if axis is None else inputs[0].shape[axis]
 
-    def __init__(self, *arguments) -> None:
-        super().__init__(*arguments)
-        self.seen: dict[str, np.ndarray] = {}
-
-    def layer(self, call: LayerCall, values, time=None):
-        value = super().layer(call, values, time)
-        axis = 0 if time is not None else call.layer.axis
-        real = self.real(value.codes.narrow(axis, 0, self.n), call.layer.name).cpu().numpy()
+    def kept(run: Run, call: LayerCall, values: dict[str, Value], time: int | None) -> Value:
+        """Keep what a layer gives."""
+        value = run.compute(call, values, time)
+        along = 0 if time is not None else call.layer.axis
+        rows = value.codes.shape[along] // batch * n
+        real = run.real(value.codes.narrow(along, 0, rows), call.layer.name).cpu().numpy()
         if time is not None:  # of all time steps, in the order in which they were run
-            before = self.seen.get(call.layer.name, real[:, :0, None].swapaxes(1, 2))
+            before = seen.get(call.layer.name, real[:, :0, None].swapaxes(1, 2))
             real = np.concatenate([before, real[:, None]], axis=1)
-        self.seen[call.layer.name] = real
+        seen[call.layer.name] = real
         return value
 
-
-def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
-    axis = plan.image.axis
-    n = inputs[0].shape[axis]
-    if n < SMALLEST_BATCH:  # as the executor pads small chunks
-        inputs = tuple(padded(x, axis, SMALLEST_BATCH - n) for x in inputs)
-    run = _Seeing(plan, n, 0, new_counts())
+    run = Run(plan, n, 0, new_counts(), around=kept)
     with torch.inference_mode():
         run(*(x.to(plan.device) for x in inputs))
-    return run.seen
+    return seen
 
 
-def _plan(chip: Chip) -> Plan:
-    if chip._plan is not None:
-        return chip._plan
-    return adapt.apply(chip._build_plan(), chip.corrections)
+def _inputs(chip: Chip, images: Tensor | np.ndarray) -> tuple[ChipImage, tuple[Tensor, ...]]:
+    x, _ = as_inputs(chip.image, split_batch(chip.image, images))
+    return chip.variants.of(x), x

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,19 +17,21 @@ from .. import mapping, presets, store, units
 from ..chip import state as chip_state
 from ..chip.image import ChipImage
 from ..chip.state import ChipState, Ranges
-from ..core import compensation, tile
+from ..core import compensation
 from ..errors import NotProgrammedError
+from ..frontend import Source, demand_layers
+from ..frontend.where import Where
 from ..machine import settings
 from ..spec import ChipSpec
-from . import adapt, calibrate, clipping, executor, looking, plan
+from . import adapt, calibrate, clipping, executor, looking
 from .counts import new_counts
 from .explain import Explanation, check_layers, explain
-from .images import as_inputs, split_batch
+from .images import as_inputs, images_in, split_batch
+from .moment import Looks, Moment
 from .recurrent import Span
 from .report import Report
 from .stream import Stream, packed
-from .trace import trace
-from .where import Where
+from .variants import Variants
 
 
 class Chip:
@@ -50,10 +53,10 @@ class Chip:
         self.images_seen = 0
         self.device = torch.device("cpu")
         self.counts = new_counts()
+        self.variants = Variants(image, spec)
         # What follows from the above, kept while it stays true.
-        self._plan: plan.Plan | None = None
-        self._tiles: tuple[float, Mapping[int, tile.TileNow]] | None = None
-        self._references: Mapping[int, np.ndarray] | None = None
+        self._looks: Looks | None = None
+        self._moment: Moment | None = None
         self._warned: set[str] = set()
 
     # ---------------------------------------------------------------- preparing
@@ -75,9 +78,10 @@ class Chip:
         where : mapping or sequence, optional
             Layers on crossbars: {pattern of names: "analog" or "digital"}, of which the last that
             matches counts, or the patterns of those that are. Default: all layers with weights.
-        example : tensor or tuple of tensors, optional
-            Inputs, if the forward method decides by sizes (``if x.shape[1] > 3``); it is then
-            recorded for inputs of these sizes and any batch.
+        example : tensor, tuple, mapping, or a batch of a DataLoader, optional
+            Inputs as the forward method takes them; a mapping from its arguments' names gives
+            them by name. Default: such as the first layer with weights reads. Sizes that the
+            forward method decides by are fixed; inputs of others are recorded when they come.
 
         Returns
         -------
@@ -86,7 +90,8 @@ class Chip:
         Raises
         ------
         UnsupportedLayerError
-            If a layer has no counterpart on the chip; names it and what would help.
+            If a layer has no counterpart on the chip, or the record of the network gives other
+            numbers than the network; names it, its line and what would help.
         CapacityError
             If the network needs more cores than there are.
         ValueError
@@ -105,10 +110,14 @@ class Chip:
                 f"model is a {type(model).__name__}; give a torch.nn.Module, or a function "
                 "without arguments that returns one"
             )
-        network = trace(model, where=where, example=example)
+        source = Source(model, where)
+        network = source.network(example)
+        demand_layers(source, network)
         image = mapping.compile_network(network, spec)
         check_layers(spec, image)
-        return cls(image, spec)
+        chip = cls(image, spec)
+        chip.variants = Variants(image, spec, source, source.walk.recording.example)
+        return chip
 
     @staticmethod
     @settings.own
@@ -139,15 +148,26 @@ class Chip:
         batches : (B, ...) images, or an iterable of them, or of (images, labels) pairs
             Float numbers as the torch model takes them.
         """
-        if isinstance(batches, (Tensor, np.ndarray, PackedSequence)):
+        if isinstance(batches, (Tensor, np.ndarray, PackedSequence, Mapping)):
             batches = [batches]
-        tensors = (as_inputs(self.image, split_batch(self.image, batch))[0] for batch in batches)
-        ranges = calibrate.measure_all(self.image, tensors, self.spec)
+        others: list[tuple[ChipImage, tuple[Tensor, ...]]] = []
+
+        def here() -> Iterator[tuple[Tensor, ...]]:
+            for batch in batches:
+                x, _ = self._inputs(split_batch(self.image, batch))
+                image = self.variants.of(x)
+                if image is self.image:
+                    yield x
+                else:
+                    others.append((image, x))
+
+        ranges = calibrate.measure_all(self.image, here(), self.spec)
+        for image, x in others:  # of other sizes: what is larger counts
+            more = calibrate.measure_all(image, [x], self.spec)
+            ranges = more if ranges.images == 0 else calibrate.joined(ranges, more)
         if ranges.images == 0:
             raise ValueError("calibrate got no images; give at least one batch")
-        if self.ranges is None or ranges.adc_amperes != self.ranges.adc_amperes:
-            self._references = self._tiles = None
-        self.ranges, self._plan = ranges, None
+        self.ranges = ranges
         return self
 
     @settings.own
@@ -163,7 +183,6 @@ class Chip:
         self.state = chip_state.program(self.image, self.spec, int(seed), ranges=self.ranges)
         self.time_seconds, self.images_seen = 0.0, 0
         self.corrections, self.adapted_images = {}, 0
-        self._plan = self._references = self._tiles = None
         return self
 
     @settings.own
@@ -181,7 +200,7 @@ class Chip:
         if self.state is not None:
             self.state.age(t_seconds)  # raises if it lies before the last programming
         self.time_seconds = t_seconds
-        self.images_seen, self._plan = 0, None
+        self.images_seen = 0
         return self
 
     @settings.own
@@ -199,7 +218,6 @@ class Chip:
         )  # fmt: skip
         self.images_seen = 0
         self.corrections, self.adapted_images = {}, 0
-        self._plan = self._references = self._tiles = None
         return self
 
     @settings.own
@@ -215,7 +233,7 @@ class Chip:
                 f"compensation {method!r} is unknown; choose one of "
                 + ", ".join(f"'{name}'" for name in compensation.METHODS)
             )
-        self.compensation, self.images_seen, self._plan = method, 0, None
+        self.compensation, self.images_seen = method, 0
         return self
 
     @settings.own
@@ -231,18 +249,18 @@ class Chip:
         Notes
         -----
         Source: V. Joshi et al., Nature Communications 11, 2473 (2020),
-        doi:10.1038/s41467-020-16108-9; see :mod:`aimc_sim.bridge.adapt`. The new statistics stay
+        doi:10.1038/s41467-020-16108-9; see :mod:`aimc_sim.runtime.adapt`. The new statistics stay
         until this is called again or the chip is programmed; :meth:`compensate` acts below them.
         """
-        self.corrections, self.adapted_images, self._plan = {}, 0, None
+        self.corrections, self.adapted_images = {}, 0
         if images is None:
             return self
-        x, _ = as_inputs(self.image, split_batch(self.image, images))
-        self._prepare(x)
+        x, _ = self._inputs(split_batch(self.image, images))
+        image = self._prepare(x)
         # Far above the numbers of images that are run: no draw is used twice.
-        self.corrections = adapt.batch_norm_corrections(self._build_plan(), x, 2**62)
-        self.adapted_images = x[0].shape[self.image.axis]
-        self._plan = None
+        bare = self.moment.bare_plan(image)
+        self.corrections = adapt.batch_norm_corrections(bare, x, 2**62)
+        self.adapted_images = images_in(image, x)
         return self
 
     def to(self, device: torch.device | str) -> Chip:
@@ -251,35 +269,37 @@ class Chip:
         Devices, drift and calibration stay on the CPU. The noise is the same everywhere;
         outputs agree to the rounding of float32, which may move single ADC codes.
         """
-        self.device, self._plan = torch.device(device), None
+        self.device = torch.device(device)
         return self
 
     # ------------------------------------------------------------------ running
 
     @settings.own
     def __call__(
-        self, *images: Tensor | np.ndarray | PackedSequence, first_image: int | None = None,
-        chunk: int | None = None,
+        self, *images: Any, first_image: int | None = None, chunk: int | None = None,
+        **named: Any,
     ) -> Any:  # fmt: skip
         """Run images, or sequences, through the chip at its present time.
 
         Parameters
         ----------
         *images : (B, ...) numbers
-            As the torch model takes them, one tensor for each of its inputs; a network of
-            recurrent layers takes a packed sequence as well.
+            As the torch model takes them: tensors, also in tuples, lists and dictionaries; a
+            network of recurrent layers takes a packed sequence as well.
         first_image : int, optional
             Number of the first image. The fresh read noise of an image belongs to its number;
             by default numbers go on from the last call (one batch of 128 equals two of 64).
         chunk : int, optional
             Images simulated at a time; changes memory and speed, not results.
+        **named
+            Inputs by the names that the forward method has for them.
 
         Returns
         -------
         (B, outputs) float32 tensor, or what else the torch model returns
             Tuples, lists and dictionaries of tensors keep their structure.
         """
-        x, lengths = as_inputs(self.image, images)
+        x, lengths = self._inputs(images, named)
         span = None if lengths is None else Span(lengths=lengths)
         outputs = self._run(x, span, first_image, chunk)
         return outputs if lengths is None else packed(self.image, outputs, lengths)
@@ -304,49 +324,53 @@ class Chip:
         """
         return Stream(self, self.images_seen if first_image is None else first_image)
 
+    def _inputs(
+        self, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({})
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        return as_inputs(self.image, given, named, self.variants.example)
+
     def _run(
         self, x: tuple[Tensor, ...], span: Span | None, first_image: int | None, chunk: int | None
     ) -> Any:
-        self._prepare(x)
-        if self._plan is None:
-            self._plan = adapt.apply(self._build_plan(), self.corrections)
+        image = self._prepare(x)
         first = self.images_seen if first_image is None else first_image
-        self.images_seen = first + x[0].shape[self.image.axis]
-        outputs = executor.run(self._plan, x, first, self.counts, chunk, span)
+        self.images_seen = first + images_in(image, x)
+        outputs = executor.run(self.moment.plan(image), x, first, self.counts, chunk, span)
         clipping.warn(self.counts, self.spec.calibration.clip_warning_fraction, self._warned)
         return outputs
 
-    def _prepare(self, x: tuple[Tensor, ...]) -> None:
-        """Raise if nothing is programmed; calibrate on these images if nothing else was given."""
+    def _prepare(self, x: tuple[Tensor, ...]) -> ChipImage:
+        """Return the program for these inputs; calibrate on them if nothing else was given."""
         if self.state is None:
             raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        image = self.variants.of(x)
         if self.ranges is None:
             if calibrate.needs_ranges(self.image, self.spec):
                 warnings.warn(
-                    f"the chip was not calibrated: using these {x[0].shape[self.image.axis]} "
+                    f"the chip was not calibrated: using these {images_in(image, x)} "
                     "images to set the integer ranges; call chip.calibrate(batches) to choose "
                     "others",
                     stacklevel=5,
                 )
-            self.calibrate([x])
+            self.ranges = calibrate.measure_all(image, [x], self.spec)
+        return image
 
-    def _build_plan(self) -> plan.Plan:
-        moment = plan.Moment(self.time_seconds, self._look(), looking.factors(self))
-        return plan.build(self.image, self.spec, self.ranges, self.state, moment, self.device)
-
-    def _look(self) -> Mapping[int, tile.TileNow]:
-        """Return the crossbars at the chip's time, by core."""
+    @property
+    def moment(self) -> Moment:
+        """The crossbars, compensation factors and plans of the chip's present time."""
         if self.state is None:
             raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
-        if self._tiles is None or self._tiles[0] != self.time_seconds:
-            self._tiles = self.time_seconds, self._look_at(self.time_seconds)
-        return self._tiles[1]
-
-    def _look_at(self, t_seconds: float) -> Mapping[int, tile.TileNow]:
-        """Return the crossbars at a time, by core, with the ADC ranges that were calibrated."""
-        tiles = chip_state.look(self.state, self.spec, t_seconds)
         amperes = {} if self.ranges is None else self.ranges.adc_amperes
-        return calibrate.with_adc_ranges(tiles, self.image, amperes)
+        looks = self._looks
+        if looks is None or looks.state is not self.state or looks.amperes != amperes:
+            self._looks = Looks(self.image, self.spec, self.state, amperes)
+        now = Moment(
+            self._looks, self.ranges, self.time_seconds, self.compensation, self.corrections,
+            self.device,
+        )  # fmt: skip
+        if not now.is_like(self._moment):
+            self._moment = now
+        return self._moment
 
     # ------------------------------------------------------------------ looking
 

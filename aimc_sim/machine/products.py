@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..machine.formats import formats
-from ..machine.trials import ROWS
+from .formats import formats
+from .trials import ROWS
 
 SMALLEST_BATCH = 4
 """Images per convolution at least on other devices than processors (smaller chunks are padded with

@@ -12,13 +12,15 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from aimc_sim.machine import products
 from aimc_sim.ops import OPERATIONS
 
 Dims = Mapping[str, tuple[int, ...]]
@@ -54,8 +56,8 @@ def apply(
     arrays, sizes, record = arrays or {}, sizes or {}, OPERATIONS[op]
     device = inputs[0].device if inputs else torch.device("cpu")
     learned = {k: _tensor(array, device) for k, array in arrays.items()}
-    if op == "recurrence":
-        return _recurrence(*inputs, **attrs, **learned)
+    if op in _WHOLE:
+        return _WHOLE[op](*inputs, **attrs, **learned)
     if record.run is not None:
         named = {key: decode(part, inputs, learned, sizes) for key, part in attrs.items()}
         return record.run(torch, *inputs, **named, **learned)
@@ -73,7 +75,7 @@ def apply(
     return result
 
 
-@lru_cache(maxsize=None)
+@cache
 def _function(name: str, overload: str) -> Callable[..., Any]:
     packet = getattr(torch.ops.aten, name)
     return getattr(packet, overload) if overload else packet
@@ -83,9 +85,7 @@ def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(np.asarray(array)).to(device)
 
 
-def decode(
-    tree: Any, inputs: Sequence[Tensor], arrays: Mapping[str, Tensor], sizes: Dims
-) -> Any:
+def decode(tree: Any, inputs: Sequence[Tensor], arrays: Mapping[str, Tensor], sizes: Dims) -> Any:
     """Return an argument with the values, arrays and sizes that it names."""
     if isinstance(tree, list):
         return [decode(part, inputs, arrays, sizes) for part in tree]
@@ -138,6 +138,19 @@ def evaluate(tree: Any, sizes: Dims) -> Any:
     return decode(tree, (), {}, sizes)
 
 
+def _convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, macs_per_output: int = 0,
+    transposed: bool = False, **attrs: Any,
+) -> Tensor:  # fmt: skip
+    if not transposed:
+        return products.convolution(x, weight, bias, **attrs)
+    return getattr(F, f"conv_transpose{weight.ndim - 2}d")(x, weight, bias, **attrs)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, **_: Any) -> Tensor:
+    return products.linear(x, weight, bias)
+
+
 def _recurrence(
     x: Tensor, *states: Tensor, kind: str, options: dict, part: str, macs_per_output: int,
     **weights: Tensor,
@@ -157,3 +170,11 @@ def _recurrence(
 def _recurrent_layer(kind: str, options: tuple[tuple[str, Any], ...]) -> nn.Module:
     with torch.device("meta"):
         return getattr(nn, kind)(**dict(options)).eval()
+
+
+_WHOLE: dict[str, Callable[..., Tensor]] = {
+    "convolution_digital": _convolution,
+    "linear_digital": _linear,
+    "recurrence": _recurrence,
+}
+"""Layers that stay off the cores: their sums do not depend on the batch."""

@@ -10,16 +10,16 @@ Every random draw is addressed by the number of its image and its time step (:cl
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..chip.image import AnalogLayer, DigitalStep, leaves
-from ..chip.operations import OPERATIONS, Sizes
 from ..core.converters import Quantiser
-from . import digital
+from ..digital.apply import apply
+from ..ops import OPERATIONS, Sizes
 from .blocks import add_floating_lines, as_maps, convolve, from_maps, repeated
 from .calls import AS_IT_IS, CoreCall, DigitalCall, LayerCall, LoopCall
 from .convert import Link, Value, convert_compiled, convert_plain
@@ -51,13 +51,33 @@ class Event:
     first: int
 
 
+Around = Callable[["Run", LayerCall, dict[str, Value], "int | None"], Value]
+"""What is put around the computation of a layer: the run, the layer, values by name, time step."""
+
+
 class Run:
-    """One chunk on its way through the network."""
+    """One chunk on its way through the network.
+
+    Parameters
+    ----------
+    plan : Plan
+    n : int
+        Images; the rest of the batch is padding.
+    first_event : int
+        Number of the first image.
+    counts : Tally
+        Added to.
+    span : Span, optional
+        Where in longer sequences the inputs lie.
+    around : callable, optional
+        Called in place of :meth:`compute` for every layer; may call it.
+    """
 
     def __init__(
         self, plan: Plan, n: int, first_event: int, counts: Tally,
-        span: Span | None = None,
+        span: Span | None = None, around: Around | None = None,
     ) -> None:  # fmt: skip
+        self.around = around
         self.plan, self.n, self.first_event, self.counts = plan, n, first_event, counts
         self.span = Span() if span is None else span
         self.sizes: dict[str, tuple[int, ...]] = {}
@@ -67,7 +87,8 @@ class Run:
     def __call__(self, *images: Tensor) -> list[Tensor]:
         """Return what leaves the network, in its own numbers, leaf by leaf."""
         plan = self.plan
-        self.batch = images[0].shape[plan.image.axis]
+        axis = plan.image.axis
+        self.batch = 1 if axis is None else images[0].shape[axis]
         values = {}
         for name, x in zip(plan.image.inputs, images, strict=True):
             values[name] = Value(quantise(x, plan.quantisers[name]))
@@ -80,7 +101,6 @@ class Run:
                 values |= run_loop(self, call, values)
             else:
                 values[step.name] = self.digital(call, values)
-            self.sizes[step.name] = tuple(values[step.name].codes.shape)
             for name in step.sources:
                 if plan.last_use[name] == index:
                     values.pop(name, None)  # bounded memory: a value dies with its last reader
@@ -97,7 +117,7 @@ class Run:
         inputs = [values[name].codes for name in step.sources]
         if call.output is not None:
             inputs = [self.real(x, name) for x, name in zip(inputs, step.sources, strict=True)]
-        result = digital.apply(step.op, inputs, step.attrs, step.arrays, self.sizes)
+        result = apply(step.op, inputs, step.attrs, step.arrays, self.sizes)
         if result.device != self.plan.device:
             result = result.to(self.plan.device)
         self.count(step, [tuple(x.shape) for x in inputs], tuple(result.shape))
@@ -113,6 +133,12 @@ class Run:
 
     def layer(self, call: LayerCall, values: dict[str, Value], time: int | None = None) -> Value:
         """Run a layer; inside a loop, ``time`` is the number of the time step."""
+        if self.around is not None:
+            return self.around(self, call, values, time)
+        return self.compute(call, values, time)
+
+    def compute(self, call: LayerCall, values: dict[str, Value], time: int | None = None) -> Value:
+        """Compute a layer on its cores, as :meth:`layer` does if nothing is put around it."""
         layer = call.layer
         source = values[layer.source]
         codes, squares = source.codes, source.squares
@@ -150,9 +176,7 @@ class Run:
                     wanted = self._from_maps(
                         layer, whole.expand(len(charge), -1, -1, -1), codes, timed
                     )
-                    added = repeated(values[layer.residual].codes, wanted.shape)
-                    if added is None:
-                        return self._added_behind(call, values, time)
+                    added = repeated(layer, values[layer.residual].codes, wanted.shape)
                     maps = _channels_last(self._maps(layer, added, timed))
                     link = Link(maps, core.block.col_start)
                 self._convert(charge, variance, link, core, relu, target, column, events, missed)
@@ -163,19 +187,6 @@ class Run:
         if out.squares is not None:
             out.squares = self._from_maps(layer, out.squares, codes, timed)
         return out
-
-    def _added_behind(self, call: LayerCall, values: dict[str, Value], time: int | None) -> Value:
-        """Run a layer whose output is repeated in the addition: no core adds more than it makes."""
-        layer = call.layer
-        chains = tuple(
-            (*chain[:-1], dataclasses.replace(chain[-1], output=AS_IT_IS)) for chain in call.chains
-        )
-        alone = dataclasses.replace(layer, residual=None, relu=False)
-        y = self.layer(dataclasses.replace(call, layer=alone, chains=chains), values, time).codes
-        y = y + self.real(values[layer.residual].codes, layer.residual)
-        return Value(
-            quantise(y.clamp(min=0) if layer.relu else y, self.plan.quantisers[layer.name])
-        )
 
     def _maps(self, layer: AnalogLayer, x: Tensor, timed: bool) -> Tensor:
         """Return the layer's input maps; every time step is a map of its own where timed."""
