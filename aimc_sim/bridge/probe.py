@@ -122,7 +122,7 @@ class _Seeing(Run):
         axis = 0 if time is not None else call.layer.axis
         real = self.real(value.codes.narrow(axis, 0, self.n), call.layer.name).cpu().numpy()
         if time is not None:  # of all time steps, in the order in which they were run
-            before = self.seen.get(call.layer.name, real[:, :0, None].swapaxes(1, 2))
+            before = self.seen.get(call.layer.name, real[:, None][:, :0])
             real = np.concatenate([before, real[:, None]], axis=1)
         self.seen[call.layer.name] = real
         return value
