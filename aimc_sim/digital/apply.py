@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aimc_sim.machine import products
-from aimc_sim.ops import OPERATIONS
+from aimc_sim.ops import ATEN, OPERATIONS
 
 Dims = Mapping[str, tuple[int, ...]]
 """Sizes of the network's inputs (or of other values), by name."""
@@ -77,8 +77,11 @@ def apply(
 
 @cache
 def _function(name: str, overload: str) -> Callable[..., Any]:
+    if name in ("matmul", "bmm"):
+        return products.matmul
     packet = getattr(torch.ops.aten, name)
-    return getattr(packet, overload) if overload else packet
+    function = getattr(packet, overload) if overload else packet
+    return products.evenly(function) if ATEN[name].approximated else function
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:

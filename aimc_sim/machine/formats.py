@@ -31,8 +31,8 @@ class Formats:
     variance : torch.dtype
         Of squared codes times variances, and of what floating idle lines add.
     whole_rows : bool
-        Matrices are multiplied at once; else a few rows at a time, because the library sums in
-        another order where there are more.
+        Matrices are multiplied at once; else row by row, because the library sums a row in
+        another order where there are others.
     why_convolution, why_variance : str
         The reasons, for people.
     """

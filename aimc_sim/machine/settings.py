@@ -169,14 +169,29 @@ def _wanted() -> list[Setting]:
     # Ten or seven bits are too few for a charge.
     precise = [
         _attribute(part, "fp32_precision", "ieee")
-        for library in (backends.mkldnn, backends.cudnn, backends.cuda)
+        for library in (backends.mkldnn, backends.cuda)
         for name in ("conv", "matmul", "rnn")
         if hasattr(part := getattr(library, name, None), "fp32_precision")
     ]
-    if not precise:  # a torch that has no such settings yet
+    if precise:
+        precise.append((_cudnn_precision, _set_cudnn_precision, ("none", "none")))
+    else:  # a torch that has no such settings yet
         matmul = torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"
         precise = [matmul, _attribute(backends.cudnn, "allow_tf32", False)]
     return wanted + precise
+
+
+def _cudnn_precision() -> tuple[str, str]:
+    cudnn = torch.backends.cudnn
+    return cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
+
+
+def _set_cudnn_precision(wanted: tuple[str, str]) -> None:
+    """Set cuDNN's formats by its older switch, which torch.export still asks for."""
+    cudnn = torch.backends.cudnn
+    cudnn.allow_tf32 = wanted == ("tf32", "tf32")
+    if _cudnn_precision() != wanted:
+        cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = wanted
 
 
 def _put_back() -> None:

@@ -14,20 +14,23 @@ RECORDS = (
         + _channels(torch, offset, x),
     ),
     # Arithmetic.
-    *records("float", 1.0, "mul sub rsub div pow float_power true_divide floor_divide remainder "
+    *records("float", 1.0, "pow float_power", by_step=True, approximated=True),
+    *records("float", 1.0, "mul sub rsub div true_divide floor_divide remainder "
              "fmod maximum minimum fmax fmin where masked_fill lerp atan2 hypot xlogy copysign "
              "logaddexp logaddexp2 nan_to_num", by_step=True),
     *records("float", 2.0, "addcmul addcdiv", by_step=True),
-    *records("float", 1.0, "sqrt rsqrt exp exp2 expm1 log log2 log10 log1p neg abs reciprocal "
-             "square clamp clip clamp_min clamp_max ceil floor round trunc frac sign sgn sin cos tan "
-             "asin acos atan sinh cosh asinh acosh atanh erf erfc erfinv sinc positive deg2rad "
-             "rad2deg special_expit lgamma digamma", by_step=True, shape=same),
+    *records("float", 1.0, "neg abs square clamp clip clamp_min clamp_max ceil floor round trunc "
+             "frac sign sgn positive deg2rad rad2deg", by_step=True, shape=same),
+    *records("float", 1.0, "sqrt rsqrt exp exp2 expm1 log log2 log10 log1p reciprocal sin cos tan "
+             "asin acos atan sinh cosh asinh acosh atanh erf erfc erfinv sinc special_expit lgamma "
+             "digamma", by_step=True, shape=same, approximated=True),
     # Activations: per number, as in the formulas.
-    *records("float", 1.0, "sigmoid tanh leaky_relu prelu _prelu_kernel relu6 hardtanh threshold "
-             "hardshrink softshrink heaviside logit", by_step=True, shape=same),
+    *records("float", 1.0, "prelu _prelu_kernel heaviside", by_step=True, shape=same),
+    *records("float", 1.0, "sigmoid tanh leaky_relu relu6 hardtanh threshold hardshrink softshrink "
+             "logit", by_step=True, shape=same, approximated=True),
     *records("float", 3.0, "elu selu celu softplus log_sigmoid hardsigmoid silu hardswish",
-             by_step=True, shape=same),
-    *records("float", 4.0, "gelu mish", by_step=True, shape=same),
+             by_step=True, shape=same, approximated=True),
+    *records("float", 4.0, "gelu mish", by_step=True, shape=same, approximated=True),
     *records("float", 2.0, "glu", by_step=True),
 )  # fmt: skip
 

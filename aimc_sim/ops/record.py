@@ -49,6 +49,9 @@ class Operation:
         module torch is handed in, so that the records can be read without it.
     shape : callable or None
         Shape of the result for one image, for pipelines; None: no rule, pipelines refuse it.
+    approximated : bool
+        Whether torch computes it by approximations that differ between elements computed many at
+        a time and one by one, so that bits would depend on the size of a batch.
     reads : callable or None
         Which pixels of a source a pixel of the result reads; None: the same pixel.
     """
@@ -57,6 +60,7 @@ class Operation:
     kind: Kind
     work: float | Count = 0.0
     by_step: bool = False
+    approximated: bool = False
     aten: str | None = None
     run: Callable[..., Any] | None = None
     shape: ShapeRule | None = None

@@ -131,7 +131,7 @@ def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
         rows = value.codes.shape[along] // batch * n
         real = run.real(value.codes.narrow(along, 0, rows), call.layer.name).cpu().numpy()
         if time is not None:  # of all time steps, in the order in which they were run
-            before = seen.get(call.layer.name, real[:, :0, None].swapaxes(1, 2))
+            before = seen.get(call.layer.name, real[:, None][:, :0])
             real = np.concatenate([before, real[:, None]], axis=1)
         seen[call.layer.name] = real
         return value
