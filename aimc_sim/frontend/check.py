@@ -78,8 +78,16 @@ def reference(model: nn.Module, example: Example) -> list[Tensor]:
     for enabled in (False, True):
         tensors = [x.detach().clone() for x in example.tensors()]
         own = example.with_tensors(tensors)
-        with torch.set_grad_enabled(enabled):
-            made = model(*own.args, **own.kwargs)
+        try:
+            with torch.set_grad_enabled(enabled):
+                made = model(*own.args, **own.kwargs)
+        except Exception as error:  # the user's code runs here: any error is possible
+            asked = "" if example.given else "; give some: from_model(model, example=...)"
+            raise UnsupportedLayerError(
+                f"{type(model).__name__} does not run on inputs of the sizes "
+                f"{[tuple(x.shape) for x in tensors]} ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:300]}){asked}"
+            ) from error
         results.append([x.detach() for x in pytree.tree_leaves(made) if isinstance(x, Tensor)])
     for one, other in zip(*results, strict=True):
         if not alike(one, other, TOLERANCE):

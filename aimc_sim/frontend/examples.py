@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend.recording import Example
+from aimc_sim.frontend.sequences import Sequences
 
 SIDES = (32, 28, 64, 224, 16, 8, 48, 96, 128, 256, 299, 12, 10)
 """Rows and columns of maps that are tried first; then all up to :data:`LARGEST_SIDE`."""
@@ -131,14 +132,14 @@ def derived(model: nn.Module) -> Example:
     required = max(1, required)
     failures = []
     for tensor in _candidates(model):
-        for count in sorted({required, 1 if required == 1 else required}):
-            example = Example((tensor,) * count, given=False)
-            problem = _problem(model, example)
-            if problem is None:
-                return _distinct(example)
-            failures.append(f"{tuple(tensor.shape)}: {problem}")
+        parts = [tensor, *(_beside(tensor, name) for name in _names(model)[1:required])]
+        example = _distinct(Example(tuple(parts), given=False))
+        problem = _problem(model, example)
+        if problem is None:
+            return example
+        failures.append(f"{tuple(tensor.shape)}: {problem}")
     shown = f" (the last one tried: {failures[-1][:200]})" if failures else ""
-    names = ", ".join(list(inspect.signature(model.forward).parameters)[:required] or ["input"])
+    names = ", ".join(_names(model)[:required])
     line = "torch.randn(2, 3, 32, 32)"
     if required > 1:
         line = "(" + ", ".join(["torch.randn(...)"] * required) + ")"
@@ -146,6 +147,19 @@ def derived(model: nn.Module) -> Example:
         f"{type(model).__name__}: which inputs it takes ({names}) does not follow from its "
         f"layers{shown}; give some: from_model(model, example={line})"
     )
+
+
+def _names(model: nn.Module) -> list[str]:
+    """Return the names of the arguments of forward."""
+    return list(inspect.signature(model.forward).parameters) or ["input"]
+
+
+def _beside(tensor: Tensor, name: str) -> Tensor:
+    """Return a further argument: lengths of sequences by their name, else one like the first."""
+    if "len" in name and tensor.ndim > 1:
+        steps = max(tensor.shape[:2])
+        return torch.arange(steps, steps - min(tensor.shape[:2]), -1)
+    return tensor
 
 
 def _distinct(example: Example) -> Example:
@@ -223,7 +237,7 @@ def _problem(model: nn.Module, example: Example) -> str | None:
     level = log.level
     try:
         log.setLevel(logging.CRITICAL)  # sizes that do not fit are the question here, not news
-        with mode, torch.no_grad():
+        with mode, torch.no_grad(), Sequences():
             fake = example.with_tensors([mode.from_tensor(x) for x in example.tensors()])
             model(*fake.args, **fake.kwargs)
     except Exception as error:  # the user's code runs here: any error is possible

@@ -498,7 +498,7 @@ def _off_cores(
     """The whole layer off the cores, in floating point."""
     if lengths is not None or first:
         raise unsupported(
-            f"layer '{path}'", kind, "off the cores it takes neither packed sequences nor initial "
+            f"layer '{path}'", kind.partition("_")[0].upper(), "off the cores it takes neither packed sequences nor initial "
             "states; choose 'analog' for it",
         )  # fmt: skip
     suffixes = [
@@ -530,7 +530,8 @@ def _off_cores(
     return tuple(
         walk.emit(name, "recurrence", (x,), like, node=node, attrs={**attrs, "part": part},
                   arrays=arrays, modules=(path,))
-        for name, part, like in names if part != "c" or kind == "lstm"
+        if part != "c" or kind == "lstm" else None
+        for name, part, like in names
     )  # fmt: skip
 
 

@@ -172,6 +172,10 @@ def record(model: nn.Module, example: Example) -> Recording:
     """
     caller = _Caller(model)
     called, handles = _watch(model)
+    recurrent = [m for m in model.modules() if isinstance(m, nn.RNNBase)]
+    for module in recurrent:
+        # Torch's own check would fix the batch of packed sequences; sizes are checked as recorded.
+        vars(module)["check_forward_args"] = _unchecked
     try:
         with LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -181,6 +185,12 @@ def record(model: nn.Module, example: Example) -> Recording:
     finally:
         for handle in handles:
             handle.remove()
+        for module in recurrent:
+            vars(module).pop("check_forward_args", None)
+
+
+def _unchecked(*_: Any) -> None:
+    """Stand for a check of sizes."""
 
 
 def _watch(model: nn.Module) -> tuple[list[tuple[str, str]], list[Any]]:
@@ -289,6 +299,8 @@ def _as_recording(
     inputs: list[Input] = []
     placeholders: dict[str, int] = {}
     tensors = example.tensors()
+    # A tensor under several names has the first one.
+    first = {id(x): name for name, x in (*model.named_parameters(), *model.named_buffers())}
     for spec in signature.input_specs:
         name = spec.arg.name
         if spec.kind == InputKind.USER_INPUT:
@@ -300,7 +312,8 @@ def _as_recording(
                 inputs.append(Input(names[len(inputs)], sizes, tensors[len(inputs)].dtype))
         elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
             held = exported.state_dict.get(spec.target, exported.constants.get(spec.target))
-            constants[name] = spec.target.removeprefix(PREFIX), held
+            path = first.get(id(held), spec.target.removeprefix(PREFIX))
+            constants[name] = path, held
         elif spec.kind == InputKind.CONSTANT_TENSOR:
             constants[name] = spec.target.removeprefix(PREFIX), exported.constants[spec.target]
     for spec in signature.output_specs:

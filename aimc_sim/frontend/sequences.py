@@ -54,6 +54,9 @@ def _trim_sizes(x: Tensor, lengths: Tensor, dim: int) -> Tensor:
     return torch.empty_like(x)  # as long as the longest sequence, which only data tell
 
 
+UNKNOWN = -1
+"""Length of the longest sequence."""
+
 _KINDS = {
     torch.lstm: "lstm", torch.gru: "gru", torch.rnn_tanh: "rnn_tanh", torch.rnn_relu: "rnn_relu",
 }  # fmt: skip
@@ -67,6 +70,8 @@ class Sequences(TorchFunctionMode):
         super().__init__()
         self.packed: dict[int, tuple[Tensor, bool, Any]] = {}
         """By the identity of the lengths: lengths, batch first, and the batch."""
+        self.padded: dict[int, Tensor] = {}
+        """Values of packed sequences, which torch would hold in one row."""
         self.orders: dict[int, Any] = {}
         """Permutations that sort sequences, which stay in their order here."""
 
@@ -91,18 +96,21 @@ class Sequences(TorchFunctionMode):
         lengths = None
         if id(second) in self.packed:
             lengths, batch_first, _ = self.packed[id(second)]
-            states, weights, biases, layers, _, training, bidirectional = others
+            states, weights, biases, layers, _, _, bidirectional = others
         else:
             states = second
-            weights, biases, layers, _, training, bidirectional, batch_first = others
+            weights, biases, layers, _, _, bidirectional, batch_first = others
         states = [states] if isinstance(states, Tensor) else list(states)
         y, h, c = torch.ops.aimc_sim.recurrent(
             x, states, list(weights), lengths, kind, biases, layers, bidirectional, batch_first
         )
+        if lengths is not None:
+            self.padded[id(y)] = y
         return (y, h, c) if kind == "lstm" else (y, h)
 
     def _pack(self, x: Tensor, lengths: Tensor, batch_first: bool) -> Any:
         self.packed[id(lengths)] = lengths, batch_first, x.shape[0 if batch_first else 1]
+        self.padded[id(x)] = x
         return x, lengths
 
     def _pad(
@@ -115,7 +123,7 @@ class Sequences(TorchFunctionMode):
             raise ValueError(f"pad_packed_sequence with padding_value = {padding_value}; use 0")
         lengths, first, _ = self.packed[id(lengths)]
         dim = 1 if first else 0
-        if total is None or total < 0:
+        if total is None or (isinstance(total, int) and total == UNKNOWN):
             data = torch.ops.aimc_sim.trim(data, lengths, dim)
         elif total != data.shape[dim]:
             raise ValueError(
@@ -131,6 +139,10 @@ class Sequences(TorchFunctionMode):
             order = torch.arange(first.shape[0])
             self.orders[id(order)] = order
             return True, (first, order)
+        if name == "size" and id(first) in self.packed and len(args) == 2:
+            return True, UNKNOWN  # the longest sequence, which data tell
+        if name == "dim" and id(first) in self.padded:
+            return True, 2
         if id(first) in self.orders and name in ("to", "empty_like", "scatter_"):
             return True, first
         if name == "index_select" and any(id(part) in self.orders for part in args[1:]):

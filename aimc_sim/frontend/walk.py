@@ -241,6 +241,9 @@ class Walk:
             return self._computed(node, args, kwargs)
         rule = layers.RULES.get(name) or forms.RULES.get(name)
         if rule is not None:
+            if name in forms.RULES and isinstance(args[0], Constant):
+                held = self.constant(node, args[0], f"{self.name(node)}.constant")
+                args = (held, *args[1:])
             made = rule(self, node, *args, **kwargs)
             if made is not NotImplemented:
                 return made

@@ -201,7 +201,7 @@ class Run:
     def _from_maps(self, layer: AnalogLayer, maps: Tensor, like: Tensor, timed: bool) -> Tensor:
         if not timed:
             return from_maps(layer, maps, like.shape)
-        steps = maps[:, :, 0, 0].view(-1, self.batch, maps.shape[1]).transpose(0, 1)
+        steps = maps[:, :, 0, 0].view(-1, like.shape[layer.axis], maps.shape[1]).transpose(0, 1)
         first = list(like.shape)
         first.insert(0, first.pop(layer.axis))
         y = steps.reshape(*first[:-1], maps.shape[1])
