@@ -190,12 +190,18 @@ def _attribute(owner: Any, name: str, value: Any) -> Setting:
 
 
 def _forked() -> None:
-    """Begin anew in a child: threads that were inside did not come along."""
+    """Begin anew in a child: threads that were inside did not come along, nor did torch's own.
+
+    GNU OpenMP waits for its threads for ever there. One thread is what torch gives the children
+    of its data loaders too.
+    """
     global _lock, _inside
     _lock = threading.Lock()
     if _inside:
         _inside = 0
         _put_back()
+    if _onednn is not None:  # a chip was here
+        torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):
