@@ -13,6 +13,7 @@ something else meanwhile sees them changed.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ import torch
 from . import trials
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Kind = TypeVar("Kind", bound=type)
 Setting = tuple[Callable[[], Any], Callable[[Any], Any], Any]
 """How to get a setting of the process, how to change it, and the value a chip needs."""
 
@@ -69,6 +71,18 @@ def own(function: Function) -> Function:
             return function(*arguments, **named)
 
     return inside
+
+
+def own_methods(kind: Kind) -> Kind:
+    """Run all public methods of a class, and what makes and calls it, as :func:`own` does."""
+    for name, member in list(vars(kind).items()):
+        if name.startswith("_") and name not in ("__init__", "__call__"):
+            continue
+        if isinstance(member, (classmethod, staticmethod)):
+            setattr(kind, name, type(member)(own(member.__func__)))
+        elif inspect.isfunction(member):
+            setattr(kind, name, own(member))
+    return kind
 
 
 @contextmanager
