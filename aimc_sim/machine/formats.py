@@ -143,7 +143,8 @@ def training_precision() -> tuple[str, str]:
         return "float32", "bfloat16 needs oneDNN, which is switched off or missing"
     if not onednn_takes_bfloat16():
         return "float32", f"oneDNN is held below AVX-512, though the processor has {native}"
-    refusal = trials.lstm_refusal()
+    with settings.settled():
+        refusal = trials.lstm_refusal()
     if refusal:
         return "float32", f"oneDNN's LSTM refused bfloat16 ({refusal})"
     return "bfloat16", f"the processor has {native}"

@@ -34,6 +34,7 @@ from .stream import Stream, packed
 from .variants import Variants
 
 
+@settings.own_methods
 class Chip:
     """A trained network on a simulated 64-core PCM chip.
 
@@ -62,7 +63,6 @@ class Chip:
     # ---------------------------------------------------------------- preparing
 
     @classmethod
-    @settings.own
     def from_model(
         cls, model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None, *,
         where: Where = None, example: Any = None,
@@ -120,7 +120,6 @@ class Chip:
         return chip
 
     @staticmethod
-    @settings.own
     def explain(
         model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None, *,
         where: Where = None, example: Any = None,
@@ -139,7 +138,6 @@ class Chip:
         """
         return explain(model, presets.hermes() if spec is None else spec, where, example)
 
-    @settings.own
     def calibrate(self, batches: Tensor | np.ndarray | Iterable) -> Chip:
         """Measure the ranges of all integers on a few images; returns the chip.
 
@@ -170,7 +168,6 @@ class Chip:
         self.ranges = ranges
         return self
 
-    @settings.own
     def program(self, seed: int = 0) -> Chip:
         """Write all devices, start the clock at 0; returns the chip.
 
@@ -185,7 +182,6 @@ class Chip:
         self.corrections, self.adapted_images = {}, 0
         return self
 
-    @settings.own
     def at(self, time: float | str) -> Chip:
         """Set the clock; returns the chip.
 
@@ -203,7 +199,6 @@ class Chip:
         self.images_seen = 0
         return self
 
-    @settings.own
     def refresh(self) -> Chip:
         """Write the same weights again at the chip's time; drift starts anew; returns the chip.
 
@@ -220,7 +215,6 @@ class Chip:
         self.corrections, self.adapted_images = {}, 0
         return self
 
-    @settings.own
     def compensate(self, method: compensation.Method) -> Chip:
         """Choose the drift compensation, measured by reads at the chip's time.
 
@@ -236,7 +230,6 @@ class Chip:
         self.compensation, self.images_seen = method, 0
         return self
 
-    @settings.own
     def adapt_batch_norm(self, images: Tensor | np.ndarray | None) -> Chip:
         """Measure batch-norm statistics anew at the chip's time (AdaBS); returns the chip.
 
@@ -274,7 +267,6 @@ class Chip:
 
     # ------------------------------------------------------------------ running
 
-    @settings.own
     def __call__(
         self, *images: Any, first_image: int | None = None, chunk: int | None = None,
         **named: Any,
@@ -374,7 +366,6 @@ class Chip:
 
     # ------------------------------------------------------------------ looking
 
-    @settings.own
     def conductances(self, core: int) -> np.ndarray:
         """Return the devices of a core at the chip's time.
 
@@ -390,7 +381,6 @@ class Chip:
         """
         return looking.conductances(self, core)
 
-    @settings.own
     def effective_weights(self, layer: str) -> np.ndarray:
         """Return the weights that a layer's conductances stand for at the chip's time.
 
@@ -407,20 +397,17 @@ class Chip:
         """
         return looking.effective_weights(self, layer)
 
-    @settings.own
     def report(self) -> Report:
         """Return what the chip looks like and what it did so far; print it or ``.to_dict()``."""
         return Report.of(self)
 
     # ------------------------------------------------------------------- storing
 
-    @settings.own
     def save(self, path: str | Path) -> None:
         """Write everything to an HDF5 file; a chip loaded from it gives the same results."""
         looking.save(self, path)
 
     @classmethod
-    @settings.own
     def load(cls, path: str | Path) -> Chip:
         """Read a chip from a file written by :meth:`save`.
 

@@ -51,6 +51,7 @@ def layer_outputs(chip: Chip, images: Tensor | np.ndarray) -> dict[str, np.ndarr
     return _seen(chip.moment.plan(image), x)
 
 
+@settings.own_methods
 class Mixed:
     """A chip on which some layers have the devices of one chip and the others those of another.
 
@@ -72,7 +73,6 @@ class Mixed:
         If the two chips are not calibrated alike.
     """
 
-    @settings.own
     def __init__(self, chip: Chip, ideal: Chip, layers: Collection[str]) -> None:
         for name in layers:
             chip.image.layer(name)
@@ -92,13 +92,11 @@ class Mixed:
         self._plan = dataclasses.replace(physical, calls=calls, squared=squared)
         self.counts = new_counts()
 
-    @settings.own
     def __call__(self, images: Tensor | np.ndarray) -> Tensor:
         """Return the (B, outputs) float32 outputs of images 0, 1, ..."""
         x, _ = as_inputs(self._plan.image, split_batch(self._plan.image, images))
         return executor.run(self._plan, x, 0, self.counts, None)
 
-    @settings.own
     def layer_outputs(self, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
         """Return the same as :func:`layer_outputs`."""
         image = self._plan.image

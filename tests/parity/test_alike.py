@@ -11,7 +11,7 @@ from aimc_sim.kernels import threads
 
 
 @settings(
-    max_examples=25, deadline=None, derandomize=True,
+    max_examples=15, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:layer")  # few images: some clip more than 5 %
@@ -30,7 +30,7 @@ def test_batch_chunk_threads_and_order_do_not_matter(two_threads, net, cut, chun
         assert torch.equal(whole, other(net.images, first_image=0))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     sizes=st.tuples(*(st.sampled_from([1, 2, 3, 7, 16, 28, 33, 64]) for _ in range(2))),
     kernel=st.sampled_from([1, 3, 5]), stride=st.integers(1, 2), dilation=st.integers(1, 2),
@@ -46,7 +46,7 @@ def test_an_image_is_convolved_alike(sizes, kernel, stride, dilation, side, n):
     assert torch.equal(whole[:n], _settled(products.convolution, x[:n], weight, *geometry))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     first=st.integers(0, 40), n=st.integers(1, 110), rows=st.integers(1, 256),
     columns=st.integers(1, 256),
