@@ -36,6 +36,14 @@ def check_model(model: nn.Module) -> None:
         )
     if any(isinstance(module, AnalogLayer) for module in model.modules()):
         raise ValueError("the model is prepared already: prepare the plain one, or finalize first")
+    for path, module in model.named_modules():
+        for name, tensor in vars(module).items():
+            if isinstance(tensor, Tensor) and not tensor.is_leaf:
+                raise ValueError(
+                    f"'{path + '.' if path else ''}{name}' is computed by a hook, and torch cannot "
+                    f"copy it: call torch.nn.utils.prune.remove(layer, '{name}') or "
+                    f"torch.nn.utils.remove_weight_norm(layer, '{name}') first"
+                )
     tensors = [*model.named_parameters(), *model.named_buffers()]
     for name, tensor in tensors:
         if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
