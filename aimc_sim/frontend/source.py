@@ -17,7 +17,7 @@ from aimc_sim.frontend.check import batch_of_one, check
 from aimc_sim.frontend.recording import LOCK, Example, Recording, evaluated_copy, record
 from aimc_sim.frontend.values import BatchAxisError
 from aimc_sim.frontend.walk import Walk
-from aimc_sim.frontend.where import Chosen, Where
+from aimc_sim.mapping.where import Chosen, Where
 from aimc_sim.mapping.graph import ANALOG, Network
 
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[Any, Recording]] = weakref.WeakKeyDictionary()
@@ -33,7 +33,7 @@ class Source:
     model : nn.Module
         Left as it is; may be in training mode.
     where : mapping or sequence, optional
-        Layers on crossbars, see :data:`aimc_sim.frontend.where.Where`.
+        Layers on crossbars, see :data:`aimc_sim.mapping.where.Where`.
     """
 
     model: nn.Module
@@ -200,7 +200,7 @@ def trace(model: nn.Module, where: Where = None, example: Any = None) -> Network
         Tensors in, tensors out; float32 or float64 weights, which become float32. It is not
         changed, and may be in training mode.
     where : mapping or sequence, optional
-        Layers on crossbars, see :data:`aimc_sim.frontend.where.Where`; None: all with weights.
+        Layers on crossbars, see :data:`aimc_sim.mapping.where.Where`; None: all with weights.
     example : tensor, tuple, mapping, or a batch of a DataLoader, optional
         Inputs as the forward method takes them. Default: such as the first layer with weights
         reads. Sizes that the forward method does not decide by stay free.

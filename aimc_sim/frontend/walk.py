@@ -30,7 +30,7 @@ from aimc_sim.frontend.values import (
     location,
     unsupported,
 )
-from aimc_sim.frontend.where import Chosen
+from aimc_sim.mapping.where import Chosen
 from aimc_sim.mapping.graph import ANALOG, Network, Node
 from aimc_sim.ops import ATEN
 

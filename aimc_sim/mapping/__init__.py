@@ -13,9 +13,9 @@ Read in the order of the flow::
 - :mod:`place`: a core for every block, by annealing; :mod:`direct`: on direct links only
 - :mod:`route`: who sends what to whom, over which links; :mod:`traffic`: how many bytes
 
-Beside the flow: :mod:`named` (the layouts of the chip paper), :mod:`embedding` (one link for every
-flow, exactly), and for the pipeline :mod:`shapes`, :mod:`control` (which data waits for which) and
-:mod:`schedule`.
+Beside the flow: :mod:`where` (which layers go on crossbars), :mod:`named` (the layouts of the chip
+paper), :mod:`embedding` (one link for every flow, exactly), and for the pipeline :mod:`shapes`,
+:mod:`control` (which data waits for which) and :mod:`schedule`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from ..chip.state import ChipState, Ranges
 from ..core import compensation
 from ..errors import NotProgrammedError
 from ..frontend import Source, demand_layers
-from ..frontend.where import Where
+from ..mapping.where import Where
 from ..machine import settings
 from ..spec import ChipSpec
 from . import adapt, calibrate, clipping, executor, looking

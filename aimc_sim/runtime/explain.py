@@ -14,7 +14,7 @@ from ..core import inputs
 from ..errors import CapacityError, UnsupportedLayerError
 from ..frontend import Source
 from ..frontend.walk import Entry, Walk
-from ..frontend.where import Where, check_pattern
+from ..mapping.where import Where, check_pattern
 from ..mapping import compile_network
 from ..mapping.graph import Network
 from ..mapping.lower import lower

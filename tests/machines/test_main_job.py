@@ -10,7 +10,7 @@ import torch
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge import products
+from aimc_sim.machine import products
 from aimc_sim.machine.formats import formats, onednn_takes_bfloat16
 from aimc_sim.machine.settings import settled
 

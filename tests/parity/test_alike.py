@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks_drawn import BATCH, drawn
 
-from aimc_sim.bridge import digital, products
+from aimc_sim.digital import apply as digital
+from aimc_sim.machine import products
 from aimc_sim.kernels import threads
 
 

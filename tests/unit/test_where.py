@@ -9,8 +9,8 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.frontend.where import Chosen
 from aimc_sim.chip.image import DigitalStep
+from aimc_sim.mapping.where import Chosen
 
 
 class Mixed(nn.Module):

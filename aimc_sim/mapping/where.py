@@ -64,5 +64,5 @@ def check_pattern(where: str, pattern: str, names: Iterable[str]) -> None:
     hint = f"did you mean '{near[0]}'? " if near else ""
     shown = ", ".join(names[:8]) + ", ..." * (len(names) > 8)
     raise ValueError(
-        f"{where}: '{pattern}' matches no layer with weights; {hint}there are: {shown}"
+        f"{where}: '{pattern}' matches no layer with weights; {hint}there are: {shown or 'none'}"
     )
