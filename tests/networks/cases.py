@@ -56,20 +56,25 @@ class Case:
 def offline() -> None:
     """Make the libraries importable: no downloads, torchvision beside a CPU build of torch.
 
-    torchvision's wheel is compiled for another build of torch, so its operators do not load; no
-    classification network needs them, but ``import torchvision`` registers shapes for two of
-    them and fails if they are not declared.
+    torchvision's wheel is compiled for torch with CUDA, so beside the CPU build its operators do
+    not load. No network here needs them, but ``import torchvision`` registers the shapes of two
+    and fails if nobody has declared these.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
-    if hasattr(torch.ops.torchvision, "nms"):
+    if importlib.util.find_spec("torchvision") is None:
         return
-    for name in ("nms", "qnms"):
-        _LIBRARY.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+        for name in ("nms", "qnms"):
+            DECLARED.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        importlib.import_module("torchvision")
 
 
-_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
-"""Kept alive: with it the declarations would go."""
+DECLARED = torch.library.Library("torchvision", "FRAGMENT")
+"""Kept: the declarations would go with it."""
 
 
 def settled(model: nn.Module, args: tuple = (), kwargs: dict | None = None) -> nn.Module:
@@ -78,7 +83,8 @@ def settled(model: nn.Module, args: tuple = (), kwargs: dict | None = None) -> n
     Freshly made networks hide faults: batch norms are the identity, layer scales are 1e-6, the
     last norm of a residual branch and many biases are zero, and after many layers of such weights
     the logits no longer depend on the image. Whatever parameter has all entries equal gets
-    entries of its own, matrices of small numbers grow, batch norms get the statistics of one batch, moved a little.
+    entries of its own, matrices of small numbers grow, and batch norms get the statistics of one
+    batch, moved a little.
     """
     generator = torch.Generator().manual_seed(0)
     norms = [

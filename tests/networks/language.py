@@ -6,7 +6,6 @@ from functools import partial
 from importlib import import_module
 
 import torch
-
 from networks.cases import Case, images, words
 
 COMMON = {

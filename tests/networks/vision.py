@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 from importlib import import_module
 
-from torch import nn
-
 from networks.cases import Case, images
+from torch import nn
 
 FREE = ((32, 48), (64, 40))
 LARGE = ((64, 96), (96, 64))
@@ -288,8 +287,8 @@ VIT_PYTORCH = [
     vp("cvt", "cvt", "CvT", 64, image_size=None, patch_size=None, dim=None,
        s1_emb_dim=8, s1_heads=1, s1_depth=1, s2_emb_dim=16, s2_heads=1, s2_depth=1,
        s3_emb_dim=24, s3_heads=2, s3_depth=1),
-    vp("mobile vit", "mobile_vit", "MobileViT", 64, image_size=(64, 64), patch_size=(2, 2), dim=None,
-       dims=[12, 16, 20], channels=[8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 32]),
+    vp("mobile vit", "mobile_vit", "MobileViT", 64, image_size=(64, 64), patch_size=(2, 2),
+       dim=None, dims=[12, 16, 20], channels=[8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 32]),
     vp("t2t", "t2t", "T2TViT", patch_size=None, depth=2, heads=2, mlp_dim=48,
        t2t_layers=((7, 4), (3, 2))),
     vp("vit with registers", "simple_vit_with_register_tokens", "SimpleViT", **ENCODER),

@@ -8,9 +8,8 @@ from importlib import import_module
 import torch
 import torch.nn.functional as F
 import torch.nn.utils.prune
-from torch import nn
-
 from networks.cases import Case, images, lines, series, vectors, words
+from torch import nn
 
 
 class Attention(nn.Module):
