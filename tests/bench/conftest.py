@@ -20,11 +20,13 @@ def figure():
 
 @pytest.fixture
 def threads(request):
-    """Threads of torch and, through it, of the chip."""
-    before = torch.get_num_threads()
+    """Threads of torch and, through it, of the chip; and of numba."""
+    before = torch.get_num_threads(), numba.get_num_threads()
     torch.set_num_threads(request.param)
+    numba.set_num_threads(request.param)
     yield request.param
-    torch.set_num_threads(before)
+    torch.set_num_threads(before[0])
+    numba.set_num_threads(before[1])
 
 
 @pytest.fixture
