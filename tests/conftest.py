@@ -12,19 +12,17 @@ import hashlib
 import os
 from pathlib import Path
 
-# Numba reads it when it is imported: as many threads as any test asks for, on any machine.
-os.environ["NUMBA_NUM_THREADS"] = "2"
-
-import numba
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from aimc_sim import kernels
+from aimc_sim.kernels import threads
 from aimc_sim.rng import Key
 
 torch.set_num_threads(1)
-numba.set_num_threads(1)
+threads.set_threads(1)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MOST_WORKERS = 8
@@ -54,13 +52,15 @@ def rng(key) -> np.random.Generator:
 
 
 @pytest.fixture
-def two_threads():
-    """Give torch and numba two threads for a test, and take the second away again."""
+def two_threads(monkeypatch):
+    """Give torch and the kernels two threads, and back what they had."""
+    before = torch.get_num_threads(), threads.get_threads()
+    monkeypatch.setattr(kernels, "SMALL", 0)  # or small arrays would stay with one
     torch.set_num_threads(2)
-    numba.set_num_threads(2)
+    threads.set_threads(2)
     yield
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
+    torch.set_num_threads(before[0])
+    threads.set_threads(before[1])
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from torch import Tensor
 from .calls import AS_IT_IS, LayerCall
 from .chunk import Run
 from .counts import new_counts
-from .executor import SMALLEST_BATCH
 from .plan import Plan
+from .products import SMALLEST_BATCH
 
 Correction = tuple[Tensor, Tensor]
 """(C,) factor and (C,) shift of a layer's output before the residual: ``y factor + shift``."""

@@ -7,17 +7,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..chip.image import AnalogLayer, Block
-
-ALIKE_ON_CPU = torch.backends.mkldnn.is_available()
-"""Whether this build of torch has oneDNN."""
-
-
-LINEAR_ROWS = 16
-"""Products of fewer rows are computed by kernels that sum in another order, so that the last bit of
-a charge would depend on the batch."""
+from . import products
 
 
 def block_kernel(layer: AnalogLayer, block: Block, matrix: Tensor) -> tuple[Tensor, slice]:
@@ -44,38 +36,17 @@ def block_kernel(layer: AnalogLayer, block: Block, matrix: Tensor) -> tuple[Tens
 
 
 def convolve(layer: AnalogLayer, x: Tensor, kernel: Tensor) -> Tensor:
-    """Return the layer's convolution of (B, channels, H, W) with a block kernel."""
-    if layer.patch > 1:
-        layer.check_patch(*x.shape[2:])
-    return F.conv2d(x, kernel, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
+    """Return the layer's convolution of (B, channels, H, W) with a block kernel.
 
-
-def convolve_alike(layer: AnalogLayer, x: Tensor, kernel: Tensor) -> Tensor:
-    """Return :func:`convolve`, summed in the same order whatever the batch.
-
-    For small batches ``F.conv2d`` chooses among kernels that sum in different orders; on a CPU
-    oneDNN's, which it takes for large ones, is called directly. Elsewhere batches are padded, see
-    :data:`aimc_sim.bridge.executor.SMALLEST_BATCH`. Linear layers are products of matrices, whose
-    rows are filled up to a multiple of :data:`LINEAR_ROWS`.
+    Summed in the same order whatever the batch, see :mod:`.products`. Linear layers are products
+    of matrices.
     """
     if layer.kind == "linear":
         rows = x.permute(0, 2, 3, 1)
-        sizes = rows.shape[:-1]
-        rows = rows.reshape(-1, x.shape[1])
-        n = len(rows)
-        if n % LINEAR_ROWS:
-            rows = F.pad(rows, (0, 0, 0, -n % LINEAR_ROWS))
-        return F.linear(rows, kernel[:, :, 0, 0])[:n].view(*sizes, -1).permute(0, 3, 1, 2)
-    if not (x.is_cpu and ALIKE_ON_CPU):
-        return convolve(layer, x, kernel)
+        return products.linear(rows, kernel[:, :, 0, 0]).permute(0, 3, 1, 2)
     if layer.patch > 1:
         layer.check_patch(*x.shape[2:])
-    if x.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        # A first step: a processor without AVX-512 has no bfloat16 convolution.
-        return convolve_alike(layer, x.float(), kernel.float()).bfloat16()
-    return torch.mkldnn_convolution(
-        x, kernel, None, layer.padding, layer.stride, layer.dilation, groups=1
-    )
+    return products.convolution(x, kernel, None, layer.stride, layer.padding, layer.dilation)
 
 
 def as_maps(layer: AnalogLayer, x: Tensor) -> Tensor:
@@ -151,35 +122,36 @@ def add_floating_lines(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> 
 
     Notes
     -----
-    :func:`aimc_sim.core.idle.high_impedance_correction`, as four convolutions. They run in
-    bfloat16, which holds the codes exactly and rounds the sums to 0.4 %: of a correction that is
-    itself below a percent of the charge.
+    :func:`aimc_sim.core.idle.high_impedance_correction`, as four convolutions. They run in the
+    format of variances. bfloat16 holds the codes exactly and rounds the sums to 0.4 %: of a
+    correction that is itself below a percent of the charge.
     """
+    dtype = lines.reach.dtype
     if x.amin() >= 0:
-        _add_one_sign(layer, lines, x.bfloat16(), charge, 1.0)
+        _add_one_sign(layer, lines, x.to(dtype), charge, 1.0)
     elif lines.both_signs:
-        _add_both_signs(layer, lines, x.bfloat16(), charge)
+        _add_both_signs(layer, lines, x.to(dtype), charge)
     else:
         for sign in (1.0, -1.0):
-            _add_one_sign(layer, lines, (sign * x).clamp(min=0).bfloat16(), charge, sign)
+            _add_one_sign(layer, lines, (sign * x).clamp(min=0).to(dtype), charge, sign)
 
 
 def _add_one_sign(layer: AnalogLayer, lines, x: Tensor, charge: Tensor, factor: float) -> None:
-    total, shared, start = convolve_alike(layer, x, lines.lengths).float().split(1, dim=1)
-    weighted, driven = convolve_alike(layer, x.sign(), lines.signs).float().split(1, dim=1)
-    reached = convolve_alike(layer, x, lines.reach)
-    square = convolve_alike(layer, x.square(), lines.one)
+    total, shared, start = convolve(layer, x, lines.lengths).float().split(1, dim=1)
+    weighted, driven = convolve(layer, x.sign(), lines.signs).float().split(1, dim=1)
+    reached = convolve(layer, x, lines.reach)
+    square = convolve(layer, x.square(), lines.one)
     _add(lines, charge, reached, total, shared, factor * start, factor * weighted, driven, square)
 
 
 def _add_both_signs(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> None:
     length = x.abs()
-    total, shared, _ = convolve_alike(layer, length, lines.lengths).float().split(1, dim=1)
-    start = convolve_alike(layer, x, lines.lengths).float()[:, 2:]
-    weighted = convolve_alike(layer, x.sign(), lines.signs).float()[:, :1]
-    driven = convolve_alike(layer, length.sign(), lines.one).float()
-    reached = convolve_alike(layer, length, lines.reach)
-    square = convolve_alike(layer, x.square(), lines.one)
+    total, shared, _ = convolve(layer, length, lines.lengths).float().split(1, dim=1)
+    start = convolve(layer, x, lines.lengths).float()[:, 2:]
+    weighted = convolve(layer, x.sign(), lines.signs).float()[:, :1]
+    driven = convolve(layer, length.sign(), lines.one).float()
+    reached = convolve(layer, length, lines.reach)
+    square = convolve(layer, x.square(), lines.one)
     _add(lines, charge, reached, total, shared, start, weighted, driven, square)
 
 

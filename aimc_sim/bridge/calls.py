@@ -26,14 +26,16 @@ _NO_BOUNDS = np.zeros(2, np.float32)
 class FloatingLines:
     """Kernels of :func:`aimc_sim.core.idle.high_impedance_correction` as convolutions.
 
+    The format of variances is that of :class:`aimc_sim.machine.formats.Formats`.
+
     Attributes
     ----------
-    reach : (C, channels, kh, kw) bfloat16
-    lengths : (3, channels, kh, kw) bfloat16
+    reach : (C, channels, kh, kw), in the format of variances
+    lengths : (3, channels, kh, kw), in the format of variances
         One, share and weight, for the pulse lengths.
-    signs : (2, channels, kh, kw) bfloat16
+    signs : (2, channels, kh, kw), in the format of variances
         Weight and one, for their signs.
-    one : (1, channels, kh, kw) bfloat16
+    one : (1, channels, kh, kw), in the format of variances
     reach_sum : (C,) float32
     share_sum, max_code : float
     both_signs : bool
@@ -97,7 +99,7 @@ class CoreCall:
         Net conductance / g_max.
     negative : the same or None
         What negative inputs see beyond ``kernel`` (1-phase reads).
-    variance : (C, channels, kh, kw) bfloat16 or None
+    variance : (C, channels, kh, kw) or None, in the format of variances
         Variance of the fresh read noise, in units of g_max squared.
     gain, offset : (C,) float32
         Value per ADC code, and the value added.

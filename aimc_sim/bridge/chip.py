@@ -18,6 +18,7 @@ from ..chip.image import ChipImage
 from ..chip.state import ChipState, Ranges
 from ..core import compensation, tile
 from ..errors import NotProgrammedError
+from ..machine import settings
 from ..spec import ChipSpec
 from . import adapt, calibrate, clipping, executor, looking, plan
 from .counts import new_counts
@@ -58,6 +59,7 @@ class Chip:
     # ---------------------------------------------------------------- preparing
 
     @classmethod
+    @settings.own
     def from_model(
         cls, model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None, *,
         where: Where = None, example: Any = None,
@@ -109,6 +111,7 @@ class Chip:
         return cls(image, spec)
 
     @staticmethod
+    @settings.own
     def explain(
         model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None, *,
         where: Where = None, example: Any = None,
@@ -127,6 +130,7 @@ class Chip:
         """
         return explain(model, presets.hermes() if spec is None else spec, where, example)
 
+    @settings.own
     def calibrate(self, batches: Tensor | np.ndarray | Iterable) -> Chip:
         """Measure the ranges of all integers on a few images; returns the chip.
 
@@ -146,6 +150,7 @@ class Chip:
         self.ranges, self._plan = ranges, None
         return self
 
+    @settings.own
     def program(self, seed: int = 0) -> Chip:
         """Write all devices, start the clock at 0; returns the chip.
 
@@ -161,6 +166,7 @@ class Chip:
         self._plan = self._references = self._tiles = None
         return self
 
+    @settings.own
     def at(self, time: float | str) -> Chip:
         """Set the clock; returns the chip.
 
@@ -178,6 +184,7 @@ class Chip:
         self.images_seen, self._plan = 0, None
         return self
 
+    @settings.own
     def refresh(self) -> Chip:
         """Write the same weights again at the chip's time; drift starts anew; returns the chip.
 
@@ -195,6 +202,7 @@ class Chip:
         self._plan = self._references = self._tiles = None
         return self
 
+    @settings.own
     def compensate(self, method: compensation.Method) -> Chip:
         """Choose the drift compensation, measured by reads at the chip's time.
 
@@ -210,6 +218,7 @@ class Chip:
         self.compensation, self.images_seen, self._plan = method, 0, None
         return self
 
+    @settings.own
     def adapt_batch_norm(self, images: Tensor | np.ndarray | None) -> Chip:
         """Measure batch-norm statistics anew at the chip's time (AdaBS); returns the chip.
 
@@ -247,6 +256,7 @@ class Chip:
 
     # ------------------------------------------------------------------ running
 
+    @settings.own
     def __call__(
         self, *images: Tensor | np.ndarray | PackedSequence, first_image: int | None = None,
         chunk: int | None = None,
@@ -316,7 +326,7 @@ class Chip:
                     f"the chip was not calibrated: using these {x[0].shape[self.image.axis]} "
                     "images to set the integer ranges; call chip.calibrate(batches) to choose "
                     "others",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             self.calibrate([x])
 
@@ -340,6 +350,7 @@ class Chip:
 
     # ------------------------------------------------------------------ looking
 
+    @settings.own
     def conductances(self, core: int) -> np.ndarray:
         """Return the devices of a core at the chip's time.
 
@@ -355,6 +366,7 @@ class Chip:
         """
         return looking.conductances(self, core)
 
+    @settings.own
     def effective_weights(self, layer: str) -> np.ndarray:
         """Return the weights that a layer's conductances stand for at the chip's time.
 
@@ -371,17 +383,20 @@ class Chip:
         """
         return looking.effective_weights(self, layer)
 
+    @settings.own
     def report(self) -> Report:
         """Return what the chip looks like and what it did so far; print it or ``.to_dict()``."""
         return Report.of(self)
 
     # ------------------------------------------------------------------- storing
 
+    @settings.own
     def save(self, path: str | Path) -> None:
         """Write everything to an HDF5 file; a chip loaded from it gives the same results."""
         looking.save(self, path)
 
     @classmethod
+    @settings.own
     def load(cls, path: str | Path) -> Chip:
         """Read a chip from a file written by :meth:`save`.
 

@@ -2,8 +2,8 @@
 
 Three exact identities carry it. A layer split over row blocks is a sum of smaller convolutions.
 The independent read noise of the devices of a column is one Gaussian whose variance is a second
-convolution, of the squared inputs with the devices' variances (bfloat16 is enough for a
-variance). What follows the crossbar is one fused pass over the outputs.
+convolution, of the squared inputs with the devices' variances (two digits are enough for it, see
+:mod:`aimc_sim.machine.formats`). What follows the crossbar is one fused pass over the outputs.
 
 Every random draw is addressed by the number of its image and its time step (:class:`Event`).
 """
@@ -20,7 +20,7 @@ from ..chip.image import AnalogLayer, DigitalStep, leaves
 from ..chip.operations import OPERATIONS, Sizes
 from ..core.converters import Quantiser
 from . import digital
-from .blocks import ALIKE_ON_CPU, add_floating_lines, as_maps, convolve_alike, from_maps, repeated
+from .blocks import add_floating_lines, as_maps, convolve, from_maps, repeated
 from .calls import AS_IT_IS, CoreCall, DigitalCall, LayerCall, LoopCall
 from .convert import Link, Value, convert_compiled, convert_plain
 from .counts import Tally
@@ -125,7 +125,7 @@ class Run:
         events = self._events(layer, codes, x, timed, time)
         if call.needs_squares:
             if squares is None:
-                squares = codes.square().to(torch.bfloat16)
+                squares = codes.square().to(self.plan.formats.variance)
             squares = self._maps(layer, squares, timed)
         out = Value(torch.empty(0))
         for chain in call.chains:
@@ -245,8 +245,9 @@ class Run:
         shape = (len(charge), layer.weight.shape[1], *charge.shape[2:])
         squares = None
         if layer.name in self.plan.squared:
+            dtype, like = self.plan.formats.variance, charge.device
             squares = torch.empty(
-                shape, dtype=torch.bfloat16, memory_format=torch.channels_last, device=charge.device
+                shape, dtype=dtype, memory_format=torch.channels_last, device=like
             )
         codes = torch.empty(shape, memory_format=torch.channels_last, device=charge.device)
         return Value(codes, squares)
@@ -259,7 +260,7 @@ class Run:
         total = missed = None
         for b, analog in enumerate(core.planes):
             plane = _channels_last((magnitude >> b & 1) * sign)
-            square = None if analog.variance is None else plane.square().to(torch.bfloat16)
+            square = None if analog.variance is None else plane.square().to(analog.variance.dtype)
             charge, variance = self._charge(layer, analog, plane, square, events)
             one = Value(torch.empty_like(charge))
             counts = torch.cat([
@@ -280,18 +281,18 @@ class Run:
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """Return the charge and the variance of its noise that one conversion of inputs makes."""
         rows = sum(event.rows for event in events)
-        charge = convolve_alike(layer, part, core.kernel)
+        charge = convolve(layer, part, core.kernel)
         if core.negative is not None and part.amin() < 0:
-            charge = charge + convolve_alike(layer, part.clamp(max=0), core.negative)
+            charge = charge + convolve(layer, part.clamp(max=0), core.negative)
         if core.floating is not None:
             add_floating_lines(layer, core.floating, part, charge)
         charge = _channels_last(charge[:rows])
         variance = None
         if core.variance is not None:
-            variance = _channels_last(convolve_alike(layer, squares, core.variance)[:rows])
+            variance = _channels_last(convolve(layer, squares, core.variance)[:rows])
         if core.oscillators is not None and core.oscillators.noisy:
             signed = int(part.amin() < 0)
-            more = core.oscillators.rounding[signed][:, None, None].to(torch.bfloat16)
+            more = core.oscillators.rounding[signed][:, None, None].to(self.plan.formats.variance)
             variance = more.expand_as(charge) if variance is None else variance + more
             variance = _channels_last(variance)
         return charge, variance
@@ -309,8 +310,3 @@ def quantise(values: Tensor, quantiser: Quantiser) -> Tensor:
 
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.contiguous()
-
-
-def pads(x: Tensor) -> bool:
-    """Whether sums would depend on the batch without padding."""
-    return not (x.is_cpu and ALIKE_ON_CPU)

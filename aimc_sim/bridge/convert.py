@@ -17,10 +17,14 @@ from torch import Tensor
 from ..core.converters import Quantiser
 from ..kernels.epilogue import epilogue
 from ..kernels.normal import LANES
+from ..machine.formats import formats
 from .calls import CoreCall, Oscillators
 
 _NO_LINK = np.zeros((1, 1, 1), np.float32)
-_NO_BITS = np.zeros((1, 1, 1), np.uint16)
+_NO_VARIANCE = {
+    torch.bfloat16: np.zeros((1, 1, 1), np.uint16), torch.float32: np.zeros((1, 1, 1), np.float32)
+}  # fmt: skip
+"""By the format of variances: the kernel is then compiled once."""
 _ZERO = np.float32(0.0)
 
 
@@ -53,7 +57,7 @@ def convert_compiled(
     Parameters
     ----------
     charge : (B, C, H, W) float32, channels last
-    variance : the same shape, bfloat16, or None
+    variance : the same shape, in the format of variances, or None
     link : Link or None
     core : CoreCall
     first_event : int
@@ -69,17 +73,18 @@ def convert_compiled(
         ADC saturations and output clippings per image.
     """
     counts = np.zeros((len(charge), 2), np.int64)
+    nothing = _NO_VARIANCE[formats().variance]
     gain, offset, adc, oscillators, bounds, link_gain, requantise = core.arrays
     epilogue(
         _pixels(charge),
-        _NO_BITS if variance is None else _bits(variance),
+        nothing if variance is None else _variance(variance),
         _NO_LINK if link is None else _pixels(link.codes),
         gain, offset, adc, oscillators, bounds,
         _ZERO if link is None else link_gain,
         relu, requantise, core.noise_key,
         first_event, 0 if link is None else link.column, column, core.bit_true,
         _pixels(target.codes),
-        _NO_BITS if target.squares is None else _bits(target.squares),
+        nothing if target.squares is None else _variance(target.squares),
         counts,
     )  # fmt: skip
     return torch.from_numpy(counts)
@@ -187,6 +192,8 @@ def _pixels(maps: Tensor) -> np.ndarray:
     return maps.permute(0, 2, 3, 1).view(batch, height * width, channels).numpy()
 
 
-def _bits(maps: Tensor) -> np.ndarray:
-    """Return channels-last bfloat16 maps as (B, H W, C) uint16 that shares their memory."""
+def _variance(maps: Tensor) -> np.ndarray:
+    """Return channels-last maps as (B, H W, C) float32, or uint16 for the bits of bfloat16."""
+    if maps.dtype == torch.float32:
+        return _pixels(maps)
     return _pixels(maps.view(torch.int16)).view(np.uint16)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..chip.operations import OPERATIONS as TABLE
+from . import products
 
 KEEPS_CODES = frozenset(name for name, operation in TABLE.items() if operation.kind == "codes")
 """Operations whose result has the scale of their input."""
@@ -146,16 +147,14 @@ def _pixel_unshuffle(x: Tensor, factor: int) -> Tensor:
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None, **attrs) -> Tensor:
     attrs.pop("macs_per_output")
-    functions = {
-        (3, False): F.conv1d, (4, False): F.conv2d, (5, False): F.conv3d,
-        (3, True): F.conv_transpose1d, (4, True): F.conv_transpose2d, (5, True): F.conv_transpose3d,
-    }  # fmt: skip
-    function = functions[weight.ndim, attrs.pop("transposed", False)]
-    return function(x, weight, bias, **attrs)
+    if not attrs.pop("transposed", False):
+        return products.convolution(x, weight, bias, **attrs)
+    functions = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}
+    return functions[weight.ndim](x, weight, bias, **attrs)
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, **_: Any) -> Tensor:
-    return F.linear(x, weight, bias)
+    return products.linear(x, weight, bias)
 
 
 def _recurrence(

@@ -1,7 +1,8 @@
 """Run a plan on images: the fast path.
 
 Images go through in chunks that fit a memory budget (:mod:`aimc_sim.bridge.chunk`); since every
-random draw is addressed by the number of its image, chunks and threads do not change a result.
+random draw is addressed by the number of its image, and sums do not depend on the batch
+(:mod:`.products`), chunks and threads do not change a result.
 """
 
 from __future__ import annotations
@@ -14,16 +15,13 @@ import torch
 from torch import Tensor
 
 from ..chip.image import DigitalStep, leaves
+from ..machine import settings
 from .calls import layer_calls
-from .chunk import Run, pads
+from .chunk import Run
 from .counts import Tally, new_counts
 from .plan import Plan
+from .products import SMALLEST_BATCH
 from .recurrent import Span, padded
-
-SMALLEST_BATCH = 4
-"""Images per convolution at least, where :func:`.blocks.convolve_alike` cannot see to it (smaller
-chunks are padded with zeros): below, torch picks kernels that sum in another order, and the last
-bit of a charge would depend on the batch."""
 
 LOOP_BYTES = 128 * 2**20
 """The same as :data:`CHUNK_BYTES` for all time steps of a recurrent layer."""
@@ -33,6 +31,7 @@ CHUNK_BYTES = {"cpu": 2 * 2**20, "other": 64 * 2**20}
 devices what keeps them busy."""
 
 
+@settings.own
 def run(
     plan: Plan, images: Tensor | Sequence[Tensor], first_event: int, counts: Tally,
     chunk: int | None, span: Span | None = None,
@@ -60,7 +59,7 @@ def run(
     inputs = (images,) if isinstance(images, Tensor) else tuple(images)
     axis = plan.image.axis
     total = inputs[0].shape[axis]
-    threads = torch.get_num_threads()  # a small batch is split, or all but one would idle
+    threads = settings.threads()  # a small batch is split, or all but one would idle
     size = chunk or min(chunk_size(plan, inputs[0]), max(SMALLEST_BATCH, -(-total // threads)))
     if any(isinstance(step, DigitalStep) and step.op == "trim" for step in plan.image.steps):
         size = total  # the longest sequence of all decides how long the results are
@@ -76,18 +75,12 @@ def run(
         return _run_chunk(plan, parts, first_event + start, spans[start])
 
     if plan.device.type != "cpu" or min(threads, len(starts)) < 2:
-        with torch.backends.cudnn.flags(allow_tf32=False):  # ten bits are too few for a charge
-            results = [one(start) for start in starts]
+        results = [one(start) for start in starts]
     else:
         # A thread per chunk, each with single-threaded operations: nothing waits for anybody
         # between two layers, which beats threads inside operations.
-        try:
-            with ThreadPoolExecutor(
-                threads, initializer=torch.set_num_threads, initargs=(1,)
-            ) as pool:
-                results = list(pool.map(one, starts))
-        finally:
-            torch.set_num_threads(threads)
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            results = list(pool.map(one, starts))
     for _, tally in results:
         for name, seen in tally.items():
             counts[name].add(seen)
@@ -118,7 +111,7 @@ def _run_chunk(
     axis = plan.image.axis
     n = parts[0].shape[axis]
     parts = [part.to(plan.device) for part in parts]
-    if n < SMALLEST_BATCH and pads(parts[0]):
+    if n < SMALLEST_BATCH and plan.device.type != "cpu":
         parts = [padded(part, axis, SMALLEST_BATCH - n) for part in parts]
         span.pad(SMALLEST_BATCH - n)
     batch, tally = parts[0].shape[axis], new_counts()

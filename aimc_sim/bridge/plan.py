@@ -19,6 +19,7 @@ from ..chip.operations import RECURRENT
 from ..chip.state import ChipState, Ranges, link_name
 from ..core import converters, inputs, oscillators, tile
 from ..core.converters import Quantiser
+from ..machine.formats import Formats, formats
 from ..rng import Purpose
 from ..spec import ChipSpec, CoreSpec, GdpuSpec
 from .blocks import block_kernel
@@ -65,6 +66,7 @@ class Plan:
     squared : names of values whose squares are needed for the read noise.
     device : where the tensors are.
     gdpu : the global digital units.
+    formats : how the device computes products.
     """
 
     image: ChipImage
@@ -74,6 +76,7 @@ class Plan:
     squared: frozenset[str]
     device: torch.device
     gdpu: GdpuSpec
+    formats: Formats
 
 
 def build(
@@ -96,7 +99,8 @@ def build(
     """
     quantisers = value_quantisers(image, spec, ranges)
     device = torch.device(device)
-    builder = _Builder(image, spec, ranges, state, moment, quantisers, device)
+    found = formats(device)
+    builder = _Builder(image, spec, ranges, state, moment, quantisers, device, found.variance)
     calls: list[Call] = []
     last_use = {name: len(image.steps) for name, _ in leaves(image.results)}
     inside: dict[str, LayerCall] = {}
@@ -117,7 +121,9 @@ def build(
     squared = {
         call.layer.source for call in layer_calls(calls) if call.dac is None and call.needs_squares
     }
-    return Plan(image, tuple(calls), quantisers, last_use, frozenset(squared), device, spec.gdpu)
+    return Plan(
+        image, tuple(calls), quantisers, last_use, frozenset(squared), device, spec.gdpu, found
+    )
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,7 @@ class _Builder:
     moment: Moment
     quantisers: Mapping[str, Quantiser]
     device: torch.device
+    dtype: torch.dtype  # of variances
 
     def layer(self, layer: AnalogLayer) -> LayerCall:
         core = self.spec.for_layer(layer.name).core
@@ -203,7 +210,7 @@ class _Builder:
             channels=block_kernel(layer, block, torch.from_numpy(now.net))[1],
             kernel=kernel(now.net),
             negative=None if now.net_negative is None else kernel(now.net_negative - now.net),
-            variance=None if now.variance is None else kernel(now.variance).to(torch.bfloat16),
+            variance=None if now.variance is None else kernel(now.variance).to(self.dtype),
             gain=torch.from_numpy(gain.astype(np.float32)).to(self.device),
             offset=torch.from_numpy(offset.astype(np.float32)).to(self.device),
             link_gain=link_gain,
@@ -226,7 +233,7 @@ class _Builder:
         one, weight, share = np.ones_like(lines.weight), lines.weight, lines.share
 
         def columns(*parts: np.ndarray) -> Tensor:
-            return kernel(np.column_stack(parts).astype(np.float32)).to(torch.bfloat16)
+            return kernel(np.column_stack(parts).astype(np.float32)).to(self.dtype)
 
         return FloatingLines(
             reach=columns(lines.reach),

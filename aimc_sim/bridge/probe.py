@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..machine import settings
 from . import adapt, executor
 from .calls import Call, LayerCall, LoopCall
 from .chip import Chip
@@ -16,9 +17,11 @@ from .chunk import Run
 from .counts import new_counts
 from .images import as_inputs, split_batch
 from .plan import Plan
+from .products import SMALLEST_BATCH
 from .recurrent import padded
 
 
+@settings.own
 def layer_outputs(chip: Chip, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
     """Return what every analog layer of a programmed chip gives at its present time.
 
@@ -66,6 +69,7 @@ class Mixed:
         If the two chips are not calibrated alike.
     """
 
+    @settings.own
     def __init__(self, chip: Chip, ideal: Chip, layers: Collection[str]) -> None:
         for name in layers:
             chip.image.layer(name)
@@ -84,11 +88,13 @@ class Mixed:
         self._plan = dataclasses.replace(physical, calls=calls, squared=squared)
         self.counts = new_counts()
 
+    @settings.own
     def __call__(self, images: Tensor | np.ndarray) -> Tensor:
         """Return the (B, outputs) float32 outputs of images 0, 1, ..."""
         x, _ = as_inputs(self._plan.image, split_batch(self._plan.image, images))
         return executor.run(self._plan, x, 0, self.counts, None)
 
+    @settings.own
     def layer_outputs(self, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
         """Return the same as :func:`layer_outputs`."""
         image = self._plan.image
@@ -125,8 +131,8 @@ class _Seeing(Run):
 def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
     axis = plan.image.axis
     n = inputs[0].shape[axis]
-    if n < executor.SMALLEST_BATCH:  # as the executor pads small chunks
-        inputs = tuple(padded(x, axis, executor.SMALLEST_BATCH - n) for x in inputs)
+    if n < SMALLEST_BATCH:  # as the executor pads small chunks
+        inputs = tuple(padded(x, axis, SMALLEST_BATCH - n) for x in inputs)
     run = _Seeing(plan, n, 0, new_counts())
     with torch.inference_mode():
         run(*(x.to(plan.device) for x in inputs))

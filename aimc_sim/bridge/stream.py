@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from ..chip.image import AnalogLayer, ChipImage
 from ..chip.operations import OPERATIONS, RECURRENT
+from ..machine import settings
 from .images import as_inputs
 from .recurrent import Span
 
@@ -32,6 +33,7 @@ class Stream:
         self._span = Span()
         self._batch: int | None = None
 
+    @settings.own
     def __call__(self, *inputs: Any) -> Any:
         """Return what the network makes of the next time steps.
 

@@ -3,7 +3,6 @@
 import math
 
 import naive_pulses
-import numba
 import numpy as np
 import pytest
 
@@ -11,6 +10,7 @@ from aimc_sim import presets
 from aimc_sim.device import pulses, synapse
 from aimc_sim.device.pulses import Pulse
 from aimc_sim.kernels import pulses as kernels
+from aimc_sim.kernels import threads
 
 US = 1e-6
 KINDS = (Pulse.ACCUMULATE, Pulse.RESET, Pulse.SQUARE, Pulse.SET)
@@ -93,10 +93,10 @@ def life(state, spec, key, where=None):
 
 
 def test_threads_do_not_matter(spec, key, two_threads):
-    numba.set_num_threads(1)
+    threads.set_threads(1)
     one = life(pulses.fresh(5001, spec, key), spec, key)
     reads = pulses.read(one, spec, 9.0, key)
-    numba.set_num_threads(2)
+    threads.set_threads(2)
     two = life(pulses.fresh(5001, spec, key), spec, key)
     same(one, two)
     np.testing.assert_array_equal(pulses.read(two, spec, 9.0, key), reads)

@@ -1,11 +1,11 @@
 """Replayed devices: whole measured traces, chosen with equal chances, at the asked level."""
 
-import numba
 import numpy as np
 import pytest
 from scipy import stats
 
 from aimc_sim.device.measured import MeasuredData, replay, sha256, synthetic, write
+from aimc_sim.kernels import threads
 from aimc_sim.kernels.philox import philox10
 from aimc_sim.presets import pcm_25_microsiemens
 
@@ -81,7 +81,7 @@ def test_a_draw_belongs_to_its_place(key, rng, two_threads):
     whole = drawn(lib, target, key)
     part = drawn(lib, target[:1, :10, :100], key)
     np.testing.assert_array_equal(whole[:1, :10, :100], part)
-    numba.set_num_threads(1)
+    threads.set_threads(1)
     np.testing.assert_array_equal(whole, drawn(lib, target, key))
     assert (whole != drawn(lib, target, key.child(1))).mean() > 0.7  # 5 of 6 by chance
 
