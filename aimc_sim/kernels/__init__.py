@@ -42,6 +42,7 @@ from collections.abc import Callable
 
 import numba
 import numpy as np
+from numba.extending import register_jitable
 
 from . import threads
 
@@ -55,8 +56,15 @@ SMALL = 2**12
 
 
 def point(function: Callable) -> Callable:
-    """Compile a scalar formula that is inlined where it is used."""
-    return numba.njit(fastmath=CONTRACT, error_model="numpy", forceinline=True)(function)
+    """Compile a formula that is inlined where a kernel uses it; outside, it stays plain Python.
+
+    Kernels compile it once for all integers, literal or not, and without the entry that only
+    Python needs: with both, which ``njit`` makes, the kernels together compile half as fast.
+    """
+    return register_jitable(
+        fastmath=CONTRACT, error_model="numpy", forceinline=True,
+        no_cpython_wrapper=True, no_cfunc_wrapper=True,
+    )(function)  # fmt: skip
 
 
 def serial(function: Callable) -> Callable:

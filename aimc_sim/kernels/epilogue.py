@@ -108,10 +108,12 @@ def epilogue(
 
 @point
 def _tiled(row, times):
-    tiled = np.empty((times, row.size), np.float32)
+    # Element by element: the compiler takes seconds for the assignment of a row.
+    tiled = np.empty(times * row.size, np.float32)
     for t in range(times):
-        tiled[t, :] = row
-    return tiled.reshape(times * row.size)
+        for c in range(row.size):
+            tiled[t * row.size + c] = row[c]
+    return tiled
 
 
 @point
@@ -175,10 +177,11 @@ def _part(maps, column, columns):
     """Return some columns of (P, K) maps as a flat vector, without a copy if it is all."""
     if maps.shape[1] == columns:
         return maps.reshape(maps.size)
-    part = np.empty((maps.shape[0], columns), maps.dtype)
+    part = np.empty(maps.shape[0] * columns, maps.dtype)
     for p in range(maps.shape[0]):
-        part[p, :] = maps[p, column : column + columns]
-    return part.reshape(part.size)
+        for c in range(columns):
+            part[p * columns + c] = maps[p, column + c]
+    return part
 
 
 @point

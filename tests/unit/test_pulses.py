@@ -3,6 +3,7 @@
 import math
 
 import naive_pulses
+import numba
 import numpy as np
 import pytest
 
@@ -76,13 +77,16 @@ def test_point_laws():
     step = 0.1 * -0.084 + 0.88 + 1.4 * early
     spread = 0.1 * 0.091 + 0.26 + 2.15 * early
     assert (step, spread) == pytest.approx((1.83300 - 0.0084, 1.72353 + 0.0091), abs=2e-5)
-    assert kernels.set_step(0.1, 1, 0.0, 1.0, c) == pytest.approx(0.1 + step)
-    assert kernels.set_step(0.1, 1, 2.0, 0.5, c) == pytest.approx(0.1 + step / 2 + 2 * spread)
-    assert kernels.full_set(16.2, 0.1, -0.2, 0.1) == pytest.approx(16.2)
-    assert kernels.square(350.0, 10.0, 0.1, 350.0, 45.0, 0.0) == pytest.approx(1.0)
-    assert kernels.square(350.0, 10.0, 0.1, 350.0, 45.0, 1.0) == pytest.approx(10.0)
-    assert kernels.square(1e6, 10.0, 0.1, 350.0, 45.0, 0.0) == pytest.approx(0.1)
-    assert kernels.square(0.0, 10.0, 0.1, 350.0, 1e-6, 0.0) == pytest.approx(10.0)
+    set_step, full_set, square = map(
+        numba.njit, (kernels.set_step, kernels.full_set, kernels.square)
+    )
+    assert set_step(0.1, 1, 0.0, 1.0, c) == pytest.approx(0.1 + step)
+    assert set_step(0.1, 1, 2.0, 0.5, c) == pytest.approx(0.1 + step / 2 + 2 * spread)
+    assert full_set(16.2, 0.1, -0.2, 0.1) == pytest.approx(16.2)
+    assert square(350.0, 10.0, 0.1, 350.0, 45.0, 0.0) == pytest.approx(1.0)
+    assert square(350.0, 10.0, 0.1, 350.0, 45.0, 1.0) == pytest.approx(10.0)
+    assert square(1e6, 10.0, 0.1, 350.0, 45.0, 0.0) == pytest.approx(0.1)
+    assert square(0.0, 10.0, 0.1, 350.0, 1e-6, 0.0) == pytest.approx(10.0)
 
 
 def life(state, spec, key, where=None):

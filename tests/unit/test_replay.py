@@ -1,5 +1,6 @@
 """Replayed devices: whole measured traces, chosen with equal chances, at the asked level."""
 
+import numba
 import numpy as np
 import pytest
 from scipy import stats
@@ -47,13 +48,14 @@ def drawn(lib, target, key, programmed=None, address=ADDRESS):
 
 def naive(lib, target, programmed, address, key):
     """The obvious loop."""
+    compiled = numba.njit(philox10)
     trace = np.full(target.shape, -1)
     key0, key1 = key.words()
     zero = np.uint32(0)
     for e, r, c in np.ndindex(target.shape):
         if programmed[e, r, c]:
             index = np.uint32(e * address[1] + r * address[0] + c)
-            word = int(philox10(index, zero, zero, zero, key0, key1)[0])
+            word = int(compiled(index, zero, zero, zero, key0, key1)[0])
             level = int(np.abs(lib.level_siemens - float(target[e, r, c])).argmin())
             first, last = lib.level_starts[level], lib.level_starts[level + 1]
             if lib.neighbours:
