@@ -68,13 +68,14 @@ class Layout:
             return weight.flatten(1).contiguous()
         cells, _ = self._index(weight.device)
         flat = weight.reshape(-1)
-        return torch.cat([flat.new_zeros(1), flat])[cells]
+        held = torch.cat([flat.new_zeros(1), flat]).index_select(0, cells)
+        return held.reshape(self.cols, self.rows)
 
     def unfold(self, matrix: Tensor, weight: Tensor) -> Tensor:
         """Return a (C, R) tensor in the shape of the layer's weights."""
         if self.order is not None:
             _, places = self._index(matrix.device)
-            matrix = matrix.reshape(-1)[places]
+            matrix = matrix.reshape(-1).index_select(0, places)
         return matrix.reshape(weight.shape)
 
     def blocks(self):
@@ -86,10 +87,9 @@ class Layout:
     def _index(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return the weight of every cell, and the cell of every weight."""
         if device not in self._indices:
-            cells = torch.from_numpy(self.order)
-            flat = cells.reshape(-1)
-            places = torch.empty(int(flat.max()), dtype=torch.int64)
-            places[flat[flat > 0] - 1] = (flat > 0).nonzero()[:, 0]
+            cells = torch.from_numpy(self.order).reshape(-1)
+            places = torch.empty(int(cells.max()), dtype=torch.int64)
+            places[cells[cells > 0] - 1] = (cells > 0).nonzero()[:, 0]
             self._indices[device] = cells.to(device), places.to(device)
         return self._indices[device]
 
