@@ -64,12 +64,40 @@ def check(model: nn.Module, network: Network, example: Example, references: dict
         if not alike(mine, theirs, TOLERANCE):
             raise UnsupportedLayerError(
                 f"{name}: the record of its forward method gives other numbers than the model "
-                f"itself (output {place}: {_difference(mine, theirs)}); it decides by what a "
-                "record does not hold, such as the type of a tensor, a counter or the time; "
-                "write the chosen branch out"
+                f"itself (output {place}: {_difference(mine, theirs)}){_first(model, network, example, values)}"
+                "; it decides by what a record does not hold, such as the type of a tensor, a "
+                "counter, the time, or a function that was replaced; write the chosen branch out"
             )
     if network.axis is not None:
         _check_parts(network, example, values)
+
+
+def _first(
+    model: nn.Module, network: Network, example: Example, values: Mapping[str, Tensor]
+) -> str:
+    """Return the first layer whose output differs, in words, or nothing."""
+    seen: dict[str, Tensor] = {}
+    handles = []
+    for path, module in model.named_modules():
+        if not any(True for _ in module.children()):
+
+            def keep(_: Any, __: Any, output: Any, path: str = path) -> None:
+                if isinstance(output, Tensor):
+                    seen.setdefault(path, output.detach().clone())
+
+            handles.append(module.register_forward_hook(keep))
+    try:
+        reference(model, example)
+    except UnsupportedLayerError:
+        return ""
+    finally:
+        for handle in handles:
+            handle.remove()
+    last = {path: node.name for node in network.nodes for path in node.modules}
+    for path, output in seen.items():
+        if path in last and not alike(values[last[path]], output, TOLERANCE):
+            return f", first in layer '{path}' ({type(model.get_submodule(path)).__name__})"
+    return ""
 
 
 def reference(model: nn.Module, example: Example) -> list[Tensor]:

@@ -216,8 +216,8 @@ def trace(model: nn.Module, where: Where = None, example: Any = None) -> Network
         If a layer or operation has no counterpart on the chip, control flow depends on data, or
         the record gives other numbers than the model.
     ValueError
-        If no layer has weights for a crossbar, a weight is NaN or infinite, or a pattern of
-        `where` matches nothing.
+        If no layer has weights for a crossbar (an UnsupportedLayerError too), a weight is NaN or
+        infinite, or a pattern of `where` matches nothing.
     TypeError
         If `model` is not a torch module.
     """
@@ -231,9 +231,13 @@ def demand_layers(source: Source, network: Network) -> None:
     """Raise ValueError if nothing of a network would run on crossbars, or a pattern is wrong."""
     if not any(node.op in ANALOG for node in network.nodes):
         off = " on the analog side" if source.where is not None else ""
-        raise ValueError(
+        idle = ", ".join(f"'{path}'" for path, _ in source.model.named_parameters())
+        idle = f" (what it does with {idle[:120]} is no product with a constant matrix)" * bool(
+            idle
+        )
+        raise UnsupportedLayerError(
             f"the model {type(source.model).__name__} has no Conv2d, Linear or recurrent "
-            f"layer{off}, so nothing would run on the chip; expected at least one"
+            f"layer{off}, so nothing would run on the chip{idle}; expected at least one"
         )
     source.walk.chosen.check()
 

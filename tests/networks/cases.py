@@ -114,8 +114,8 @@ def settled(model: nn.Module, args: tuple = (), kwargs: dict | None = None) -> n
                 norm.momentum = momentum
                 moved = torch.rand(2, *norm.running_mean.shape, generator=generator)
                 norm.running_var.clamp_(min=0.3 * norm.running_var.mean().item() + 1e-3)
-                norm.running_mean += 0.2 * (moved[0] - 0.5) * norm.running_var.sqrt()
-                norm.running_var *= 0.7 + 0.6 * moved[1]
+                norm.running_mean += 0.05 * (moved[0] - 0.5) * norm.running_var.sqrt()
+                norm.running_var *= 1.0 + 0.2 * moved[1]
     return model.eval()
 
 

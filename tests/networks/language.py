@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from importlib import import_module
 
@@ -37,13 +38,13 @@ def sound(batch, size):
     return {"input_values": torch.randn(batch, size)}
 
 
-def tf(name, cls, config, inputs=None, sizes=(6, 9), *, slow=False, run=True, plain=False,
+def tf(name, cls, config, inputs=None, sizes=(6, 9), *, run=True, plain=False,
        **changes):  # fmt: skip
     """One of transformers, in a small configuration."""
     arguments = changes if plain else {**COMMON, **changes}
     return Case(
         f"transformers {name}", partial(_transformers, cls, config, arguments),
-        inputs or words(40, "input_ids"), sizes, "transformers", slow=slow, run=run,
+        inputs or words(40, "input_ids"), sizes, "transformers", run=run,
     )  # fmt: skip
 
 
@@ -132,7 +133,7 @@ TRANSFORMERS = [
                                    "decoder_input_ids": torch.ones(batch, 3, dtype=torch.int64),
                                    "use_cache": False}, **WHISPER),
     tf("wav2vec2", "Wav2Vec2Model", "Wav2Vec2Config", sound, (400, 560), **WAVES),
-    tf("wav2vec2, words", "Wav2Vec2ForCTC", "Wav2Vec2Config", sound, (400, 560), slow=True,
+    tf("wav2vec2, words", "Wav2Vec2ForCTC", "Wav2Vec2Config", sound, (400, 560),
        **{**WAVES, "do_stable_layer_norm": True, "feat_extract_norm": "layer"}),
     tf("hubert", "HubertModel", "HubertConfig", sound, (400, 560), **WAVES),
     tf("audio spectrogram transformer", "ASTForAudioClassification", "ASTConfig", sizes=(24,),
@@ -154,7 +155,7 @@ TRANSFORMERS = [
     tf("resnet", "ResNetModel", "ResNetConfig", _pixels, (32, 64), plain=True, embedding_size=8,
        hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"),
     tf("mobilenet v2", "MobileNetV2Model", "MobileNetV2Config", _pixels, (32, 64), plain=True,
-       depth_multiplier=0.25, slow=True),
+       depth_multiplier=0.25),
     tf("poolformer", "PoolFormerModel", "PoolFormerConfig", _pixels, (32, 64), plain=True,
        hidden_sizes=[8, 12, 16, 24], depths=[1, 1, 1, 1]),
     tf("clip", "CLIPModel", "CLIPConfig", _clip, (6,), plain=True, projection_dim=16,
@@ -223,4 +224,12 @@ SNNTORCH = [
     Case("snntorch images", SpikingImages, images(1), (8,), "snntorch"),
 ]  # fmt: skip
 
-CASES = [*TRANSFORMERS, *SNNTORCH]
+QUICK = {
+    "transformers bert", "transformers distilbert", "transformers gpt2", "transformers llama",
+    "transformers t5, encoder", "transformers whisper, encoder", "transformers wav2vec2",
+    "transformers vit", "snntorch leaky", "snntorch synaptic",
+}  # fmt: skip
+"""What runs every time, one of every kind; the rest is marked slow."""
+CASES = [
+    dataclasses.replace(case, slow=case.name not in QUICK) for case in (*TRANSFORMERS, *SNNTORCH)
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from importlib import import_module
 
@@ -87,36 +88,35 @@ TORCHVISION = [
     tv("resnet, small", partial(_small_resnet, width_per_group=64)),
     tv("resnet, bottlenecks", partial(_small_resnet, "Bottleneck", groups=8, width_per_group=4)),
     tv("resnet, dilated", partial(
-        _small_resnet, "Bottleneck", replace_stride_with_dilation=[False, True, True]), slow=True),
-    tv("resnet50, 224", partial(_torchvision, "resnet50"), (224,), slow=True),
-    tv("alexnet", partial(_torchvision, "alexnet"), (64,), slow=True),
-    tv("vgg11_bn", partial(_torchvision, "vgg11_bn"), (32,), slow=True, run=False),
+        _small_resnet, "Bottleneck", replace_stride_with_dilation=[False, True, True])),
+    tv("resnet50, 224", partial(_torchvision, "resnet50"), (224,)),
+    tv("alexnet", partial(_torchvision, "alexnet"), (64,)),
+    tv("vgg11_bn", partial(_torchvision, "vgg11_bn"), (32,), run=False),
     tv("squeezenet1_1", partial(_torchvision, "squeezenet1_1"), LARGE),
     tv("densenet, small", _small_densenet),
-    tv("densenet121", partial(_torchvision, "densenet121"), ((32, 48), (64, 64)), slow=True),
-    tv("googlenet", partial(_torchvision, "googlenet", init_weights=False), FREE, slow=True),
-    tv("inception_v3", partial(_torchvision, "inception_v3", init_weights=False), (75,),
-       slow=True),
+    tv("densenet121", partial(_torchvision, "densenet121"), ((32, 48), (64, 64))),
+    tv("googlenet", partial(_torchvision, "googlenet", init_weights=False), FREE),
+    tv("inception_v3", partial(_torchvision, "inception_v3", init_weights=False), (75,)),
     tv("shufflenet_v2_x0_5", partial(_torchvision, "shufflenet_v2_x0_5")),
     tv("mobilenet_v2, quarter", partial(_torchvision, "mobilenet_v2", width_mult=0.25)),
     tv("mobilenet_v3, small blocks", _small_mobilenet_v3),
     tv("mobilenet_v3_small", partial(_torchvision, "mobilenet_v3_small")),
     tv("mnasnet0_5", partial(_torchvision, "mnasnet0_5")),
     tv("efficientnet_b0", partial(_torchvision, "efficientnet_b0"), ((32, 48), (64, 64))),
-    tv("efficientnet_v2_s", partial(_torchvision, "efficientnet_v2_s"), ((32, 48),), slow=True,
+    tv("efficientnet_v2_s", partial(_torchvision, "efficientnet_v2_s"), ((32, 48),),
        run=False),
-    tv("regnet_x_400mf", partial(_torchvision, "regnet_x_400mf"), slow=True),
-    tv("regnet_y_400mf", partial(_torchvision, "regnet_y_400mf"), slow=True),
+    tv("regnet_x_400mf", partial(_torchvision, "regnet_x_400mf")),
+    tv("regnet_y_400mf", partial(_torchvision, "regnet_y_400mf")),
     tv("convnext, small", _small_convnext),
-    tv("convnext_tiny", partial(_torchvision, "convnext_tiny"), ((32, 48), (64, 64)), slow=True),
+    tv("convnext_tiny", partial(_torchvision, "convnext_tiny"), ((32, 48), (64, 64))),
     tv("vit, small", _small_vit, (32,)),
-    tv("vit_b_16", partial(_torchvision, "vit_b_16"), (224,), slow=True, run=False),
+    tv("vit_b_16", partial(_torchvision, "vit_b_16"), (224,), run=False),
     tv("swin, small", partial(_small_swin, "SwinTransformerBlock")),
     tv("swin v2, small", partial(_small_swin, "SwinTransformerBlockV2")),
     tv("maxvit, small", _small_maxvit, (64,)),
-    tv("lraspp", partial(_segmentation, "lraspp_mobilenet_v3_large"), LARGE, slow=True),
-    tv("deeplabv3", partial(_segmentation, "deeplabv3_mobilenet_v3_large"), LARGE, slow=True),
-    tv("fcn_resnet50", partial(_segmentation, "fcn_resnet50"), ((32, 48),), slow=True, run=False),
+    tv("lraspp", partial(_segmentation, "lraspp_mobilenet_v3_large"), LARGE),
+    tv("deeplabv3", partial(_segmentation, "deeplabv3_mobilenet_v3_large"), LARGE),
+    tv("fcn_resnet50", partial(_segmentation, "fcn_resnet50"), ((32, 48),), run=False),
 ]  # fmt: skip
 
 
@@ -126,11 +126,11 @@ def _timm(name, **changes):
     )
 
 
-def tm(name, sizes=FREE, *, title=None, slow=False, run=True, **changes):
+def tm(name, sizes=FREE, *, title=None, run=True, **changes):
     """One of timm; changes are arguments of the constructor."""
     return Case(
         f"timm {title or name}", partial(_timm, name, **changes), images(), sizes, "timm",
-        slow=slow, run=run,
+        run=run,
     )  # fmt: skip
 
 
@@ -163,60 +163,60 @@ PATCHES = {"img_size": 32, "patch_size": 8, "num_blocks": 2, "embed_dim": 24}
 
 TIMM = [
     tm("ghostnet_050"),
-    tm("ghostnetv2_100", ((96, 128),), slow=True),
-    tm("repghostnet_050", slow=True),
-    tm("tf_efficientnet_b0", slow=True),
-    tm("tf_mobilenetv3_small_minimal_100", slow=True),
+    tm("ghostnetv2_100", ((96, 128),)),
+    tm("repghostnet_050"),
+    tm("tf_efficientnet_b0"),
+    tm("tf_mobilenetv3_small_minimal_100"),
     tm("lcnet_050"),
     tm("tinynet_e"),
-    tm("mobilenetv3_small_050", slow=True),
+    tm("mobilenetv3_small_050"),
     tm("mobilenetv4_conv_small_050"),
-    tm("semnasnet_075", slow=True),
-    tm("fbnetc_100", slow=True),
-    tm("hardcorenas_a", slow=True),
-    tm("spnasnet_100", slow=True),
-    tm("mixnet_s", slow=True),
-    tm("resnet10t", slow=True),
+    tm("semnasnet_075"),
+    tm("fbnetc_100"),
+    tm("hardcorenas_a"),
+    tm("spnasnet_100"),
+    tm("mixnet_s"),
+    tm("resnet10t"),
     tm("seresnet18", title="seresnet, small", layers=(1, 1, 1, 1), channels=(8, 16, 24, 32)),
     tc("resnet, eca and antialiasing", "resnet", "ResNet", FREE,
        {"block": "BasicBlock", "aa_layer": "BlurPool2d"}, layers=(1, 1, 1, 1),
        channels=(8, 16, 24, 32), block_args={"attn_layer": "eca"}),
-    tm("skresnet18", slow=True),
-    tm("resnest14d", slow=True),
+    tm("skresnet18"),
+    tm("resnest14d"),
     tm("resnetv2_50", ((32, 48),), title="resnetv2, standardised weights", layers=(1, 1, 1, 1),
        channels=(32, 32, 64, 64), stem_chs=32,
        conv_layer=lambda *a, **k: import_module("timm.layers").StdConv2d(*a, **k)),
-    tm("nf_regnet_b0", slow=True),
-    tm("repvgg_a0", slow=True),
-    tm("mobileone_s0", slow=True),
-    tm("cspresnet50", slow=True, run=False),
-    tm("dla46_c", LARGE, slow=True),
-    tm("hrnet_w18_small", LARGE, slow=True, run=False),
-    tm("selecsls42", slow=True, run=False),
-    tm("xception41", slow=True, run=False),
-    tm("dpn48b", slow=True, run=False),
-    tm("ese_vovnet19b_slim_dw", slow=True),
-    tm("hgnetv2_b0", slow=True),
-    tm("starnet_s1", slow=True),
-    tm("regnetz_b16", slow=True, run=False),
+    tm("nf_regnet_b0"),
+    tm("repvgg_a0"),
+    tm("mobileone_s0"),
+    tm("cspresnet50", run=False),
+    tm("dla46_c", LARGE),
+    tm("hrnet_w18_small", LARGE, run=False),
+    tm("selecsls42", run=False),
+    tm("xception41", run=False),
+    tm("dpn48b", run=False),
+    tm("ese_vovnet19b_slim_dw"),
+    tm("hgnetv2_b0"),
+    tm("starnet_s1"),
+    tm("regnetz_b16", run=False),
     tm("convnext_atto", title="convnext, small", depths=(1, 1, 2, 1), dims=(8, 16, 24, 32)),
     tm("convnextv2_atto", title="convnextv2, small", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)),
     tm("inception_next_atto", title="inception_next, small", depths=(1, 1, 1, 1),
        dims=(16, 16, 24, 32)),
-    tm("edgenext_xx_small", slow=True),
-    tm("mobilevit_xxs", ((64, 64),), slow=True),
-    tm("mobilevitv2_050", ((64, 64),), slow=True),
-    tm("fastvit_t8", ((64, 64),), slow=True),
-    tm("efficientvit_b0", ((64, 64),), slow=True),
-    tm("efficientformer_l1", (224,), slow=True, run=False),
+    tm("edgenext_xx_small"),
+    tm("mobilevit_xxs", ((64, 64),)),
+    tm("mobilevitv2_050", ((64, 64),)),
+    tm("fastvit_t8", ((64, 64),)),
+    tm("efficientvit_b0", ((64, 64),)),
+    tm("efficientformer_l1", (224,), run=False),
     tc("poolformer, small", "metaformer", "MetaFormer", FREE,
        {"norm_layers": "GroupNorm1"}, mlp_act=nn.GELU, depths=(1, 1, 1, 1),
        dims=(8, 16, 24, 32), layer_scale_init_values=1e-5, downsample_norm=None, mlp_bias=True,
        res_scale_init_values=None, use_mlp_head=False),
-    tm("repvit_m0_9", slow=True),
+    tm("repvit_m0_9"),
     tm("mambaout_femto", title="mambaout, small", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)),
     tm("vit_tiny_patch16_224", (32,), title="vit, small", **VIT),
-    tm("vit_tiny_patch16_224", (224,), title="vit_tiny", slow=True, run=False),
+    tm("vit_tiny_patch16_224", (224,), title="vit_tiny", run=False),
     tm("deit_tiny_distilled_patch16_224", (32,), title="deit, small", **VIT),
     tm("beit_base_patch16_224", (32,), title="beit, small", **VIT),
     tm("eva02_tiny_patch14_224", (32,), title="eva02, small", **VIT),
@@ -236,23 +236,23 @@ TIMM = [
        base_dims=(8, 8), depth=(1, 1), heads=(2, 4), mlp_ratio=2.0),
     tm("levit_128s", (64,), title="levit, small", img_size=64, embed_dim=(16, 24, 32),
        key_dim=8, depth=(1, 1, 1), num_heads=(2, 3, 4)),
-    tm("pvt_v2_b0", (64,), slow=True),
-    tm("coat_lite_tiny", (64,), img_size=64, slow=True),
-    tm("crossvit_tiny_240", (240,), slow=True, run=False),
-    tm("twins_svt_small", (224,), slow=True, run=False),
-    tm("visformer_tiny", (224,), slow=True, run=False),
-    tm("volo_d1_224", (224,), slow=True, run=False),
+    tm("pvt_v2_b0", (64,)),
+    tm("coat_lite_tiny", (64,), img_size=64),
+    tm("crossvit_tiny_240", (240,), run=False),
+    tm("twins_svt_small", (224,), run=False),
+    tm("visformer_tiny", (224,), run=False),
+    tm("volo_d1_224", (224,), run=False),
     tm("davit_tiny", title="davit, small", depths=(1, 1), embed_dims=(16, 24), num_heads=(2, 3),
-       num_groups=None, slow=True),
+       num_groups=None),
     tc("focalnet, small", "focalnet", "FocalNet", FREE, depths=(1, 1, 1, 1), embed_dim=8),
-    tm("coatnet_nano_rw_224", (224,), slow=True, run=False),
-    tm("sequencer2d_s", (32,), title="sequencer2d, small", layers=(1, 1, 1, 1), slow=True,
+    tm("coatnet_nano_rw_224", (224,), run=False),
+    tm("sequencer2d_s", (32,), title="sequencer2d, small", layers=(1, 1, 1, 1),
        embed_dims=(16, 16, 16, 16), hidden_sizes=(8, 8, 8, 8), patch_sizes=(4, 1, 1, 1),
        img_size=32),
     tm("tnt_s_patch16_224", (32,), title="tnt, small", img_size=32, patch_size=16, embed_dim=24,
        inner_dim=8, depth=2, num_heads_outer=2, num_heads_inner=2),
-    tm("lambda_resnet26rpt_256", (256,), slow=True, run=False),
-    tm("botnet26t_256", (256,), slow=True, run=False),
+    tm("lambda_resnet26rpt_256", (256,), run=False),
+    tm("botnet26t_256", (256,), run=False),
     tc("convmixer, small", "convmixer", "ConvMixer", FREE, depth=2, kernel_size=5,
        patch_size=4, dim=16),
 ]  # fmt: skip
@@ -301,18 +301,18 @@ def _smp(name, **changes):
     )
 
 
-def smp(name, sizes=(64,), slow=True, run=False, **changes):
+def smp(name, sizes=(64,), run=False, **changes):
     """One of segmentation-models-pytorch."""
     encoder = changes.get("encoder_name", "resnet18")
     return Case(
         f"segmentation {name}, {encoder}", partial(_smp, name, **changes), images(), sizes,
-        "segmentation_models_pytorch", slow=slow, run=run,
+        "segmentation_models_pytorch", run=run,
     )  # fmt: skip
 
 
 LIGHT = "timm-mobilenetv3_small_minimal_100"
 SEGMENTATION = [
-    smp("Unet", slow=False, run=True, encoder_name=LIGHT, decoder_channels=(32, 24, 16, 8, 8)),
+    smp("Unet", run=True, encoder_name=LIGHT, decoder_channels=(32, 24, 16, 8, 8)),
     smp("Unet", decoder_attention_type="scse"),
     smp("UnetPlusPlus"),
     smp("FPN", run=True, encoder_name=LIGHT),
@@ -324,4 +324,15 @@ SEGMENTATION = [
     smp("UPerNet", run=True, encoder_name=LIGHT),
 ]
 
-CASES = [*TORCHVISION, *TIMM, *VIT_PYTORCH, *SEGMENTATION]
+QUICK = {
+    "torchvision densenet, small", "torchvision mobilenet_v3, small blocks",
+    "torchvision convnext, small", "torchvision vit, small", "torchvision swin, small",
+    "timm seresnet, small", "timm convnextv2, small", "timm vit, small", "timm mixer, small",
+    "timm poolformer, small", "timm beit, small", "timm levit, small", "vit-pytorch vit",
+    "vit-pytorch cct", "vit-pytorch cvt",
+}  # fmt: skip
+"""What runs every time, one of every kind; the rest is marked slow."""
+CASES = [
+    dataclasses.replace(case, slow=case.name not in QUICK)
+    for case in (*TORCHVISION, *TIMM, *VIT_PYTORCH, *SEGMENTATION)
+]
