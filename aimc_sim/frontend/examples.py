@@ -1,4 +1,4 @@
-"""Inputs for recording: those that the user gives, or such as the first layer with weights reads."""
+"""Inputs for recording: those the user gives, or such as the first layer with weights reads."""
 
 from __future__ import annotations
 

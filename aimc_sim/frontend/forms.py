@@ -1,6 +1,7 @@
 """Operations that the mapper knows by their attributes: sums, windows, slices, whole maps.
 
-Rules are as in :mod:`.layers`. What a rule leaves alone (NotImplemented) stays an operation of ATen.
+Rules are as in :mod:`.layers`. What a rule leaves alone (NotImplemented) stays an
+operation of ATen.
 """
 
 from __future__ import annotations
@@ -244,8 +245,10 @@ def adaptive_pool(kind: str, dims: int) -> Rule:
         if not isinstance(value, tuple | list):
             return made
         if any(user.args[1] == 1 and user.users for user in node.users):
-            raise unsupported(walk.where(node), "adaptive_max_pool",
-                              "its places (return_indices) are not kept; leave them out")  # fmt: skip
+            raise unsupported(
+                walk.where(node), "adaptive_max_pool",
+                "its places (return_indices) are not kept; leave them out",
+            )  # fmt: skip
         return (made, None)
 
     return rule

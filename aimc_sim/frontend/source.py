@@ -17,8 +17,8 @@ from aimc_sim.frontend.check import batch_of_one, check
 from aimc_sim.frontend.recording import LOCK, Example, Recording, evaluated_copy, record
 from aimc_sim.frontend.values import BatchAxisError
 from aimc_sim.frontend.walk import Walk
-from aimc_sim.mapping.where import Chosen, Where
 from aimc_sim.mapping.graph import ANALOG, Network
+from aimc_sim.mapping.where import Chosen, Where
 
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[Any, Recording]] = weakref.WeakKeyDictionary()
 """Records of models that are still there, by what they were recorded with."""

@@ -1,8 +1,8 @@
 """From a record to the mapper's graph: constants are computed, operations recognised.
 
-The walk goes through the record once. What depends on constants only is computed at once; what holds
-trained weights becomes a layer (:mod:`.layers`); operations that pipelines know by their attributes
-get those (:mod:`.forms`); the rest are ATen operations with their recorded arguments.
+The walk goes through the record once. What depends on constants only is computed at once; what
+holds trained weights becomes a layer (:mod:`.layers`); operations that pipelines know by their
+attributes get those (:mod:`.forms`); the rest are ATen operations with their recorded arguments.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from aimc_sim.frontend.values import (
     location,
     unsupported,
 )
-from aimc_sim.mapping.where import Chosen
 from aimc_sim.mapping.graph import ANALOG, Network, Node
+from aimc_sim.mapping.where import Chosen
 from aimc_sim.ops import ATEN
 
 _IDENTITIES = frozenset(
-    "alias clone contiguous detach lift_fresh lift_fresh_copy lift resolve_conj resolve_neg positive "
-    "_assert_tensor_metadata alias_copy cpu cuda".split()
+    "alias clone contiguous detach lift_fresh lift_fresh_copy lift resolve_conj resolve_neg "
+    "positive _assert_tensor_metadata alias_copy cpu cuda".split()
 )
 """Operations that change nothing here."""
 

@@ -14,11 +14,11 @@ from ..core import inputs
 from ..errors import CapacityError, UnsupportedLayerError
 from ..frontend import Source
 from ..frontend.walk import Entry, Walk
-from ..mapping.where import Where, check_pattern
 from ..mapping import compile_network
 from ..mapping.graph import Network
 from ..mapping.lower import lower
 from ..mapping.split import split
+from ..mapping.where import Where, check_pattern
 from ..ops import OPERATIONS
 from ..spec import ChipSpec
 

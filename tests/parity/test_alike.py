@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from networks_drawn import BATCH, drawn
 
 from aimc_sim.digital import apply as digital
-from aimc_sim.machine import products
 from aimc_sim.kernels import threads
+from aimc_sim.machine import products
 
 
 @settings(

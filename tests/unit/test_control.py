@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimc_sim.runtime import digital
 from aimc_sim.chip.image import AnalogLayer, ChipImage, DigitalStep
 from aimc_sim.mapping.control import (
     Controller,
@@ -24,6 +23,7 @@ from aimc_sim.mapping.control import (
 )
 from aimc_sim.mapping.control.reads import layer_reads, taps
 from aimc_sim.mapping.shapes import output_pixels, value_shapes, windows
+from aimc_sim.runtime import digital
 
 QUICK = settings(max_examples=200, deadline=None, derandomize=True)
 

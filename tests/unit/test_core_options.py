@@ -10,11 +10,11 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.runtime import calibrate
 from aimc_sim.core import converters, oscillators, programming, tile, wired
 from aimc_sim.core import wires as exact_wires
 from aimc_sim.core.adc import apply
 from aimc_sim.rng import Key
+from aimc_sim.runtime import calibrate
 from aimc_sim.spec import CcoAdcSpec, WireSpec
 
 PERFECT = CcoAdcSpec(

@@ -10,12 +10,12 @@ from interpreter import settle
 from torch import nn
 
 from aimc_sim import Chip, presets
-from aimc_sim.runtime.replay_values import run_pipelined
-from aimc_sim.frontend import trace
 from aimc_sim.chip.pipeline import DeadlockError, estimate, simulate, with_buffers
+from aimc_sim.frontend import trace
 from aimc_sim.mapping import compile_network
 from aimc_sim.mapping.schedule import schedule, tick_schedule
 from aimc_sim.mapping.shapes import output_pixels
+from aimc_sim.runtime.replay_values import run_pipelined
 
 IDEAL = presets.ideal()
 HERMES = presets.hermes()

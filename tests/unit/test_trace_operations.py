@@ -6,6 +6,7 @@ import operator
 
 import pytest
 import torch
+from aimc_sim.runtime.trace_record import record_of, wrapped
 from interpreter import settle
 from layer_cases import LAYERS, Behind, Words
 from operation_cases import FRONTS, FUNCTIONS, Call
@@ -13,10 +14,9 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.runtime import trace_rules as rules
-from aimc_sim.frontend import trace
-from aimc_sim.runtime.trace_record import record_of, wrapped
 from aimc_sim.chip.image import DigitalStep
+from aimc_sim.frontend import trace
+from aimc_sim.runtime import trace_rules as rules
 
 IDEAL = presets.ideal().with_({"fabric.rows": 4, "fabric.cols": 4})  # routes in no time
 CALLS = [(front, name) for front, cases in FUNCTIONS.items() for name in cases]
