@@ -20,7 +20,7 @@ def fabric(rows, cols, **core):
 def check(model, *shape, spec=SPEC):
     """The image, executed block by block, computes what the model computes; return it."""
     x = torch.randn(*(shape or (2, 3, 8, 8)), generator=torch.Generator().manual_seed(1))
-    image = compile_network(trace(settle(model.eval())), spec)
+    image = compile_network(trace(settle(model.eval()), example=x), spec)
     with torch.no_grad():
         expected = model(x.clone())
     got = run_steps(image.steps, image.input, image.output, x)

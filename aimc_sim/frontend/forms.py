@@ -200,9 +200,7 @@ def avg_pool(dims: int) -> Rule:
     ) -> Any:  # fmt: skip
         kernel = _each(kernel_size, dims)
         if x.ndim == 4 and divisor_override is None and not any(_each(padding, dims)):
-            if tuple(kernel) == tuple(x.sizes[2:]) and any(
-                isinstance(size, sympy.Basic) for size in kernel
-            ):
+            if tuple(kernel) == tuple(x.sizes[2:]):
                 return _global(walk, node, x)
         attrs: dict[str, Any] = {
             "kernel_size": kernel, "stride": _each(stride, dims) if stride else kernel,

@@ -350,11 +350,14 @@ class Walk:
         if node.target._overloadname not in ("", "default"):
             attrs["overload"] = node.target._overloadname
         about = {"attrs": attrs, "arrays": arrays}
+        own = self.name(node)
+        if not sources and self._leaf(node):
+            own = f"{own}.{name}"  # such as a state of zeros, which is not the layer
         if isinstance(value, Tensor):
-            return self.emit(self.name(node), record.name, sources, value, node=node, **about)
+            return self.emit(own, record.name, sources, value, node=node, **about)
         return tuple(
             self.emit(
-                self.name(node), record.name, sources, part, node=node, arrays=arrays,
+                own, record.name, sources, part, node=node, arrays=arrays,
                 attrs={**attrs, "output": place}, unread=True,
             )
             if isinstance(part, Tensor)
