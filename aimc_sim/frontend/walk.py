@@ -233,6 +233,11 @@ class Walk:
             return None
         if name in RANDOM and not _rests(name, args, kwargs):
             raise unsupported(self.where(node), name)
+        if name == "scaled_dot_product_attention" and _drops(args, kwargs):
+            raise unsupported(
+                self.where(node), name, "its dropout_p draws random numbers in evaluation; give "
+                "dropout_p=0.1 if self.training else 0.0",
+            )  # fmt: skip
         if name in DATA_DEPENDENT:
             raise unsupported(self.where(node), name)
         if name in RANDOM or name in _IDENTITIES:
@@ -606,6 +611,11 @@ def _rests(name: str, args: Any, kwargs: Any) -> bool:
     train = args[2] if len(args) > 2 else kwargs.get("train", kwargs.get("training", True))
     p = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
     return not train or p == 0
+
+
+def _drops(args: Any, kwargs: Any) -> bool:
+    """Whether attention drops some of its weights, which torch does in evaluation as well."""
+    return bool(args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0))
 
 
 def as_array(where: str, held: Constant) -> np.ndarray:

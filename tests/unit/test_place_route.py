@@ -153,7 +153,7 @@ def test_dataflow_counts_each_pair_once():
             return self.b(F.relu(y) + y)
 
     steps = split(lower(trace(Both()))[0], SPEC)
-    assert dataflow(steps) == (Flow("activation", "a", 0, 1, channels=3),)
+    assert dataflow(steps) == (Flow("activation", "a", 0, 1, channels=3, reader="b"),)
 
 
 class Branches(nn.Module):
