@@ -77,8 +77,8 @@ def apply(
 
 @cache
 def _function(name: str, overload: str) -> Callable[..., Any]:
-    if name in ("matmul", "bmm"):
-        return products.matmul
+    if name in SUBSTITUTES:
+        return SUBSTITUTES[name]
     packet = getattr(torch.ops.aten, name)
     function = getattr(packet, overload) if overload else packet
     return products.evenly(function) if ATEN[name].approximated else function
@@ -182,3 +182,9 @@ _WHOLE: dict[str, Callable[..., Tensor]] = {
     "recurrence": _recurrence,
 }
 """Layers that stay off the cores: their sums do not depend on the batch."""
+
+SUBSTITUTES: dict[str, Callable[..., Tensor]] = {
+    "matmul": products.matmul,
+    "bmm": products.matmul,
+}
+"""Operations of ATen whose sums would depend on the batch, and what is used in their place."""

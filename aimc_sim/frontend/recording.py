@@ -25,6 +25,7 @@ from torch.utils import _pytree as pytree
 
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import functional
+from aimc_sim.frontend.threads import alone
 from aimc_sim.frontend.sequences import Sequences
 from aimc_sim.frontend.sizes import Tree, UnknownSizeError, condition, expression, tree
 
@@ -177,7 +178,7 @@ def record(model: nn.Module, example: Example) -> Recording:
         # Torch's own check would fix the batch of packed sequences; sizes are checked as recorded.
         vars(module)["check_forward_args"] = _unchecked
     try:
-        with LOCK, warnings.catch_warnings():
+        with LOCK, warnings.catch_warnings(), alone():
             warnings.simplefilter("ignore")
             exported = _export(caller, example, called)
             names = _input_names(model, example)

@@ -42,7 +42,7 @@ def chip_for(case: Case, model) -> aimc_sim.Chip:
     args, kwargs = fed(case, BATCHES[0], case.sizes[0])
     example = kwargs or (args[0] if len(args) == 1 else args)
     count = sum(parameter.numel() for parameter in model.parameters())
-    chips = 2 + count // 200_000  # a core holds 65,536 weights if it is full
+    chips = 4 + count // 100_000  # a core holds 65,536 weights if it is full
     return aimc_sim.Chip.from_model(model, spec(chips), example=example)
 
 
