@@ -1,8 +1,9 @@
 """What a trained torch network does on a 64-core phase-change-memory computing chip.
 
 Start with :class:`Chip` and :mod:`presets`; the rooms below are, from the device upward,
-``device``, ``core``, ``chip``, ``mapping``, ``frontend`` and ``runtime`` (torch), ``analysis`` and ``cli``, with
-the networks and data in ``zoo``. Importing the package loads neither torch nor matplotlib.
+``device``, ``core``, ``chip``, ``mapping``, ``frontend`` and ``runtime`` (torch), ``analysis`` and
+``cli``, with the networks and data in ``zoo``. Importing the package loads neither torch nor
+matplotlib.
 """
 
 from __future__ import annotations

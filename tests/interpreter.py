@@ -4,14 +4,16 @@ import torch
 import torch.nn.functional as F
 
 from aimc_sim.chip.image import AnalogLayer
+from aimc_sim.digital.apply import apply
 
 
-def digital(op, attrs, *x):
+def digital(op, attrs, *x, arrays=None, sizes=None):
+    """Compute what the mapper knows by its attributes; the rest are operations of ATen itself."""
     if op == "affine":
         shape = (1, -1) + (1,) * (x[0].ndim - 2)
         scale, offset = (torch.tensor(attrs[key]).view(shape) for key in ("scale", "offset"))
         return scale * x[0] + offset
-    return {
+    own = {
         "relu": lambda: x[0].clamp(min=0),
         "add": lambda: x[0] + x[1],
         "concat": lambda: torch.cat(x, attrs["dim"]),
@@ -21,37 +23,42 @@ def digital(op, attrs, *x):
         "flatten": lambda: x[0].flatten(1),
         "subsample": lambda: x[0][tuple(slice(*part) for part in attrs["slices"])],
         "pad": lambda: F.pad(x[0], attrs["pad"]),
-        "index": lambda: x[0][..., slice(*attrs["args"][1][1]["slice"])],
-    }[op]()
+    }.get(op)
+    return apply(op, x, attrs, arrays, sizes) if own is None else own()
 
 
 def run_network(network, x):
     """Execute a graph on x (batch, ...)."""
-    values = {network.input: x}
+    values, sizes = {network.input: x}, {network.input: tuple(x.shape)}
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
         arrays = {key: torch.from_numpy(array) for key, array in node.arrays.items()}
         if node.op == "conv2d":
-            values[node.name] = F.conv2d(*inputs, **arrays, **node.attrs)
+            attrs = {key: part for key, part in node.attrs.items() if key != "devices"}
+            values[node.name] = F.conv2d(*inputs, **arrays, **attrs)
         elif node.op == "linear":
             values[node.name] = F.linear(*inputs, **arrays)
         elif node.op == "batch_norm":
             attrs = {key: array.tolist() for key, array in node.arrays.items()}
             values[node.name] = digital("affine", attrs, *inputs)
         elif node.op != "input":
-            values[node.name] = digital(node.op, node.attrs, *inputs)
+            values[node.name] = digital(
+                node.op, node.attrs, *inputs, arrays=node.arrays, sizes=sizes
+            )
     return values[network.output]
 
 
 def run_steps(steps, source, output, x):
     """Execute steps on x (batch, ...); blocks, if there are any, one by one along each chain."""
-    values = {source: x}
+    values, sizes = {source: x}, {source: tuple(x.shape)}
     for step in steps:
         inputs = [values[name] for name in step.sources]
         if isinstance(step, AnalogLayer):
             values[step.name] = analog(step, *inputs)
         else:
-            values[step.name] = digital(step.op, step.attrs, *inputs)
+            values[step.name] = digital(
+                step.op, step.attrs, *inputs, arrays=step.arrays, sizes=sizes
+            )
     return values[output]
 
 

@@ -6,8 +6,8 @@ from interpreter import run_steps, settle
 from torch import nn
 
 from aimc_sim import presets
-from aimc_sim.frontend import trace
 from aimc_sim.chip.fabric import fabric_graph
+from aimc_sim.frontend import trace
 from aimc_sim.mapping import compile_network
 
 SPEC = presets.ideal()
@@ -20,7 +20,7 @@ def fabric(rows, cols, **core):
 def check(model, *shape, spec=SPEC):
     """The image, executed block by block, computes what the model computes; return it."""
     x = torch.randn(*(shape or (2, 3, 8, 8)), generator=torch.Generator().manual_seed(1))
-    image = compile_network(trace(settle(model.eval())), spec)
+    image = compile_network(trace(settle(model.eval()), example=x), spec)
     with torch.no_grad():
         expected = model(x.clone())
     got = run_steps(image.steps, image.input, image.output, x)

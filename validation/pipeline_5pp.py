@@ -18,7 +18,6 @@ import matplotlib.pyplot as plt
 from comparison import Row, write
 
 from aimc_sim import presets
-from aimc_sim.frontend import trace
 from aimc_sim.chip.image import ChipImage
 from aimc_sim.chip.ledger import step_seconds
 from aimc_sim.chip.pipeline import (
@@ -30,6 +29,7 @@ from aimc_sim.chip.pipeline import (
     simulate,
     with_buffers,
 )
+from aimc_sim.frontend import trace
 from aimc_sim.mapping import compile_network
 from aimc_sim.mapping.schedule import schedule, tick_schedule
 from aimc_sim.zoo.resnet import resnet32

@@ -1,10 +1,12 @@
-"""From a torch module to the mapper's graph, by ``torch.export``. Data flow one way::
+"""From a torch module to the mapper's graph, by ``torch.export``.
 
-    model, example --examples--> arguments --recording--> ATen graph --walk--> Network --check--> Network
+Data flow one way::
+
+    model, example --examples--> arguments --recording--> ATen graph --walk--> Network --check-->
 
 - :mod:`.examples`: inputs for recording, given or derived from the layers
 - :mod:`.recording`: the export: a copy that shares tensors, free sizes, conditions on sizes
-  (:mod:`.sequences`: recurrent layers stay whole; :mod:`.functional`: effects in place, written out)
+  (:mod:`.sequences`: recurrent layers stay whole; :mod:`.functional`: no effects in place)
 - :mod:`.walk`: constants are computed, operations recognised (:mod:`.layers`: what holds weights,
   :mod:`.cells`; :mod:`.forms`: what pipelines know; :mod:`.sizes`: sizes as trees)
 - :mod:`.check`: the graph is tried against the model (:mod:`.evaluate` runs it)

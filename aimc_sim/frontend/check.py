@@ -24,7 +24,7 @@ from aimc_sim.frontend.values import BatchAxisError
 from aimc_sim.mapping.graph import ANALOG, Network, Node
 
 TOLERANCE = 1e-3
-"""Of the largest output: far above what the order of float32 sums does, far below another branch."""
+"""Of the largest output: far above what the order of sums does, far below another branch."""
 
 PART_TOLERANCE = 1e-4
 """The same, between a graph on a batch and on a part of it."""

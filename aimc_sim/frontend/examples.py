@@ -1,4 +1,4 @@
-"""Inputs for recording: those that the user gives, or such as the first layer with weights reads."""
+"""Inputs for recording: those the user gives, or such as the first layer with weights reads."""
 
 from __future__ import annotations
 
@@ -130,14 +130,17 @@ def derived(model: nn.Module) -> Example:
     """
     required, _, _ = arguments(model)
     required = max(1, required)
-    failures = []
+    first, failures = None, []
     for tensor in _candidates(model):
         parts = [tensor, *(_beside(tensor, name) for name in _names(model)[1:required])]
         example = _distinct(Example(tuple(parts), given=False))
         problem = _problem(model, example)
         if problem is None:
             return example
+        first = first or example
         failures.append(f"{tuple(tensor.shape)}: {problem}")
+    if first is not None and _runs(model, first):
+        return first  # what stand-ins cannot do, such as numpy, is refused when it is recorded
     shown = f" (the last one tried: {failures[-1][:200]})" if failures else ""
     names = ", ".join(_names(model)[:required])
     line = "torch.randn(2, 3, 32, 32)"
@@ -197,6 +200,8 @@ def _candidates(model: nn.Module) -> Iterator[Tensor]:
         elif isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
             tried = [*LENGTHS, *(n for n in range(1, LARGEST_SIDE) if n not in LENGTHS)]
             yield from (normal(2, layer.in_channels, n) for n in tried)
+        elif isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):  # refused, but by its name
+            yield from (normal(2, layer.in_channels, n, n, n) for n in (8, 16, 32))
         elif isinstance(layer, nn.Linear):
             yield normal(2, layer.in_features)
             yield sequence(layer.in_features)
@@ -228,6 +233,16 @@ def _candidates(model: nn.Module) -> Iterator[Tensor]:
                     yield sequence(parameter.shape[0])
                 elif parameter.ndim == 4:
                     yield from (normal(2, parameter.shape[1], n, n) for n in SIDES)
+
+
+def _runs(model: nn.Module, example: Example) -> bool:
+    """Whether a model takes some inputs; on numbers."""
+    try:
+        with torch.no_grad():
+            model(*example.args, **example.kwargs)
+    except Exception:  # the user's code runs here: any error is possible
+        return False
+    return True
 
 
 def _problem(model: nn.Module, example: Example) -> str | None:

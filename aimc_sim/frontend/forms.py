@@ -1,6 +1,7 @@
 """Operations that the mapper knows by their attributes: sums, windows, slices, whole maps.
 
-Rules are as in :mod:`.layers`. What a rule leaves alone (NotImplemented) stays an operation of ATen.
+Rules are as in :mod:`.layers`. What a rule leaves alone (NotImplemented) stays an
+operation of ATen.
 """
 
 from __future__ import annotations
@@ -199,9 +200,7 @@ def avg_pool(dims: int) -> Rule:
     ) -> Any:  # fmt: skip
         kernel = _each(kernel_size, dims)
         if x.ndim == 4 and divisor_override is None and not any(_each(padding, dims)):
-            if tuple(kernel) == tuple(x.sizes[2:]) and any(
-                isinstance(size, sympy.Basic) for size in kernel
-            ):
+            if tuple(kernel) == tuple(x.sizes[2:]):
                 return _global(walk, node, x)
         attrs: dict[str, Any] = {
             "kernel_size": kernel, "stride": _each(stride, dims) if stride else kernel,
@@ -244,8 +243,10 @@ def adaptive_pool(kind: str, dims: int) -> Rule:
         if not isinstance(value, tuple | list):
             return made
         if any(user.args[1] == 1 and user.users for user in node.users):
-            raise unsupported(walk.where(node), "adaptive_max_pool",
-                              "its places (return_indices) are not kept; leave them out")  # fmt: skip
+            raise unsupported(
+                walk.where(node), "adaptive_max_pool",
+                "its places (return_indices) are not kept; leave them out",
+            )  # fmt: skip
         return (made, None)
 
     return rule

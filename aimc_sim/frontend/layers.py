@@ -387,8 +387,9 @@ def recurrent(
     each = len(stored) // (layers * directions)
     keys = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if biases else [])]
     keys += ["weight_hr"] * (each - len(keys))
-    first = [_given(walk, node, path, letter, state) for letter, state in zip("hc", states,
-                                                                            strict=False)]  # fmt: skip
+    first = [
+        _given(walk, node, path, letter, state) for letter, state in zip("hc", states, strict=False)
+    ]
     if all(state is None for state in first):
         first = []
     y, h, c = node.meta["val"]
@@ -498,8 +499,8 @@ def _off_cores(
     """The whole layer off the cores, in floating point."""
     if lengths is not None or first:
         raise unsupported(
-            f"layer '{path}'", kind.partition("_")[0].upper(), "off the cores it takes neither packed sequences nor initial "
-            "states; choose 'analog' for it",
+            f"layer '{path}'", kind.partition("_")[0].upper(), "off the cores it takes neither "
+            "packed sequences nor initial states; choose 'analog' for it",
         )  # fmt: skip
     suffixes = [
         f"l{layer}{'_reverse' * direction}"

@@ -1,9 +1,9 @@
 """The record of what a model computes, by ``torch.export``: the real forward on stand-ins.
 
 torch.export runs the forward method itself, so that ordinary Python around the layers acts as it
-always does. Here the model is prepared for it (a copy that shares every tensor, in evaluation mode),
-exported under a lock, and what the export says is put in the words of this room: inputs, constants,
-sizes, conditions on sizes.
+always does. Here the model is prepared for it (a copy that shares every tensor, in evaluation
+mode), exported under a lock, and what the export says is put in the words of this room: inputs,
+constants, sizes, conditions on sizes.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Recurrent layers and packed sequences, kept whole while a network is exported.
 
 ATen unrolls a recurrent layer over its time steps as soon as sizes are wanted, which would fix the
-number of steps; and a packed sequence has a size that depends on data. So calls of torch's recurrent
-functions are recorded as one operation ``aimc_sim::recurrent``, and packing leaves sequences padded
-and in their order, with their lengths beside them. The mode acts in the thread that exports, and
-nowhere else.
+number of steps; and a packed sequence has a size that depends on data. So calls of torch's
+recurrent functions are recorded as one operation ``aimc_sim::recurrent``, and packing leaves
+sequences padded and in their order, with their lengths beside them. The mode acts in the thread
+that exports, and nowhere else.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Sizes as expressions: from the symbols of an export to JSON trees, and back to numbers.
 
 A tree is a number, ``{"size": [input, dim]}``, or arithmetic on trees
-(:data:`aimc_sim.digital.apply.ARITHMETIC`); it is what digital steps carry, so that a program computes
-its sizes from those of its inputs.
+(:data:`aimc_sim.digital.apply.ARITHMETIC`); it is what digital steps carry, so that a program
+computes its sizes from those of its inputs.
 """
 
 from __future__ import annotations

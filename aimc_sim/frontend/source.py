@@ -17,8 +17,8 @@ from aimc_sim.frontend.check import batch_of_one, check
 from aimc_sim.frontend.recording import LOCK, Example, Recording, evaluated_copy, record
 from aimc_sim.frontend.values import BatchAxisError
 from aimc_sim.frontend.walk import Walk
-from aimc_sim.mapping.where import Chosen, Where
 from aimc_sim.mapping.graph import ANALOG, Network
+from aimc_sim.mapping.where import Chosen, Where
 
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[Any, Recording]] = weakref.WeakKeyDictionary()
 """Records of models that are still there, by what they were recorded with."""
@@ -69,7 +69,7 @@ class Source:
                 except (UnsupportedLayerError, RuntimeError):
                     del remembered[key]  # the model is another one by now
             for axis in (0, 1):
-                base = given or examples.derived(model)
+                base = given or self._derived(model)
                 recording = record(model, examples.prepared(base, axis))
                 try:
                     network = self._network(recording, model, last=axis == 1)
@@ -81,6 +81,12 @@ class Source:
                     break
             remembered[key] = recording
             return network
+
+    def _derived(self, model: nn.Module) -> Example:
+        """Return inputs that the layers read; without tensors nothing can be on crossbars."""
+        if not any(True for tensors in (model.parameters(), model.buffers()) for _ in tensors):
+            raise nothing_to_map(self)
+        return examples.derived(model)
 
     def _network(self, recording: Recording, model: nn.Module, last: bool = True) -> Network:
         """Walk with the batch along the first dimension that can be one, and try the graph."""
@@ -230,16 +236,22 @@ def trace(model: nn.Module, where: Where = None, example: Any = None) -> Network
 def demand_layers(source: Source, network: Network) -> None:
     """Raise ValueError if nothing of a network would run on crossbars, or a pattern is wrong."""
     if not any(node.op in ANALOG for node in network.nodes):
-        off = " on the analog side" if source.where is not None else ""
-        idle = ", ".join(f"'{path}'" for path, _ in source.model.named_parameters())
-        idle = f" (what it does with {idle[:120]} is no product with a constant matrix)" * bool(
-            idle
-        )
-        raise UnsupportedLayerError(
-            f"the model {type(source.model).__name__} has no Conv2d, Linear or recurrent "
-            f"layer{off}, so nothing would run on the chip{idle}; expected at least one"
-        )
+        raise nothing_to_map(source)
     source.walk.chosen.check()
+
+
+def nothing_to_map(source: Source) -> ValueError:
+    """Return the error for a model without a layer on crossbars."""
+    off = " on the analog side" if source.where is not None else ""
+    idle = ", ".join(f"'{path}'" for path, _ in source.model.named_parameters())
+    if idle and source.where is None:
+        idle = f" (what it does with {idle[:120]} is no product with a constant matrix)"
+    else:
+        idle = ""
+    return UnsupportedLayerError(
+        f"the model {type(source.model).__name__} has no Conv2d, Linear or recurrent "
+        f"layer{off}, so nothing would run on the chip{idle}; expected at least one"
+    )
 
 
 ModelSource = nn.Module | Callable[[], nn.Module]

@@ -24,8 +24,8 @@ RANDOM = frozenset(
 """Operations that draw random numbers."""
 
 DATA_DEPENDENT = frozenset(
-    "nonzero nonzero_numpy masked_select unique unique2 _unique2 unique_dim unique_consecutive item "
-    "_local_scalar_dense nonzero_static bincount equal is_nonzero".split()
+    "nonzero nonzero_numpy masked_select unique unique2 _unique2 unique_dim unique_consecutive "
+    "item _local_scalar_dense nonzero_static bincount equal is_nonzero".split()
 )
 """Operations whose result has a size, or is a decision, that depends on data."""
 

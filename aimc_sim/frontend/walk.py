@@ -1,8 +1,8 @@
 """From a record to the mapper's graph: constants are computed, operations recognised.
 
-The walk goes through the record once. What depends on constants only is computed at once; what holds
-trained weights becomes a layer (:mod:`.layers`); operations that pipelines know by their attributes
-get those (:mod:`.forms`); the rest are ATen operations with their recorded arguments.
+The walk goes through the record once. What depends on constants only is computed at once; what
+holds trained weights becomes a layer (:mod:`.layers`); operations that pipelines know by their
+attributes get those (:mod:`.forms`); the rest are ATen operations with their recorded arguments.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from aimc_sim.frontend.values import (
     location,
     unsupported,
 )
-from aimc_sim.mapping.where import Chosen
 from aimc_sim.mapping.graph import ANALOG, Network, Node
+from aimc_sim.mapping.where import Chosen
 from aimc_sim.ops import ATEN
 
 _IDENTITIES = frozenset(
-    "alias clone contiguous detach lift_fresh lift_fresh_copy lift resolve_conj resolve_neg positive "
-    "_assert_tensor_metadata alias_copy cpu cuda".split()
+    "alias clone contiguous detach lift_fresh lift_fresh_copy lift resolve_conj resolve_neg "
+    "positive _assert_tensor_metadata alias_copy cpu cuda".split()
 )
 """Operations that change nothing here."""
 
@@ -233,6 +233,11 @@ class Walk:
             return None
         if name in RANDOM and not _rests(name, args, kwargs):
             raise unsupported(self.where(node), name)
+        if name == "scaled_dot_product_attention" and _drops(args, kwargs):
+            raise unsupported(
+                self.where(node), name, "its dropout_p draws random numbers in evaluation; give "
+                "dropout_p=0.1 if self.training else 0.0",
+            )  # fmt: skip
         if name in DATA_DEPENDENT:
             raise unsupported(self.where(node), name)
         if name in RANDOM or name in _IDENTITIES:
@@ -350,11 +355,14 @@ class Walk:
         if node.target._overloadname not in ("", "default"):
             attrs["overload"] = node.target._overloadname
         about = {"attrs": attrs, "arrays": arrays}
+        own = self.name(node)
+        if not sources and self._leaf(node):
+            own = f"{own}.{name}"  # such as a state of zeros, which is not the layer
         if isinstance(value, Tensor):
-            return self.emit(self.name(node), record.name, sources, value, node=node, **about)
+            return self.emit(own, record.name, sources, value, node=node, **about)
         return tuple(
             self.emit(
-                self.name(node), record.name, sources, part, node=node, arrays=arrays,
+                own, record.name, sources, part, node=node, arrays=arrays,
                 attrs={**attrs, "output": place}, unread=True,
             )
             if isinstance(part, Tensor)
@@ -603,6 +611,11 @@ def _rests(name: str, args: Any, kwargs: Any) -> bool:
     train = args[2] if len(args) > 2 else kwargs.get("train", kwargs.get("training", True))
     p = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
     return not train or p == 0
+
+
+def _drops(args: Any, kwargs: Any) -> bool:
+    """Whether attention drops some of its weights, which torch does in evaluation as well."""
+    return bool(args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0))
 
 
 def as_array(where: str, held: Constant) -> np.ndarray:

@@ -34,8 +34,9 @@ dimension that counts the batch, 0 if absent. Every other operation of
 :mod:`aimc_sim.ops` may stand in a graph as well, with its attributes and arrays.
 
 An analog node with ``devices`` (name of another node; for recurrent ones a name per matrix) is a
-further call of that layer: the same weights on the same devices. An addition with ``merge`` = false,
-or a pair of truth values for its two operands, says which of them has every number of the result.
+further call of that layer: the same weights on the same devices. An addition with ``merge`` =
+false, or a pair of truth values for its two operands, says which of them has every number of
+the result.
 """
 
 from __future__ import annotations

@@ -173,7 +173,8 @@ def _pipelined(image: ChipImage, spec: ChipSpec, reads: _Reads) -> Schedule:
     _cores(image, spec, reads, build)
     for layer in image.layers:
         for block in layer.blocks if image.input in reads.behind[layer.source] else ():
-            build.edge(0, build.numbers[layer.name, block], "input", reads.of_layer(layer, image.input),
+            build.edge(0, build.numbers[layer.name, block], "input",
+                       reads.of_layer(layer, image.input),
                        _input_bytes(layer, block.shape[0]))  # fmt: skip
         if layer.residual is not None and image.input in reads.behind[layer.residual]:
             needs = reads.of_value(layer.residual, image.input)

@@ -1,9 +1,9 @@
 """Shapes of values for one image, and which pixels of its input a pixel reads.
 
 A value is a stack of feature maps (channels, rows, columns) or a vector (features,). All operations
-of a program read rectangles of pixels (with gaps under dilation), and the rows read do not depend on
-the column. So a read relation is a pair of boolean matrices, one per axis, and following a value
-through several digital steps is a product of matrices.
+of a program read rectangles of pixels (with gaps under dilation), and the rows read do not
+depend on the column. So a read relation is a pair of boolean matrices, one per axis, and following
+a value through several digital steps is a product of matrices.
 """
 
 from __future__ import annotations

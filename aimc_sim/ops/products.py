@@ -14,8 +14,10 @@ def _attention(sources, result, attrs):
 
 def _einsum(sources, result, attrs):
     letters = attrs["args"][0].replace(" ", "").partition("->")[0].split(",")
-    size = {c: n for names, sizes in zip(letters, sources, strict=False)
-            for c, n in zip(names.replace("...", ""), sizes[-len(names):], strict=False)}  # fmt: skip
+    size = {
+        c: n for names, sizes in zip(letters, sources, strict=False)
+        for c, n in zip(names.replace("...", ""), sizes[-len(names):], strict=False)
+    }  # fmt: skip
     return 2.0 * prod(size.values())
 
 

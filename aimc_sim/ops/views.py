@@ -48,9 +48,9 @@ RECORDS = (
     Operation("lengths", "float", by_step=True, run=lambda torch, x: x),
     # ATen's own.
     *records("codes", 0.0, "view _unsafe_view reshape view_as reshape_as expand expand_as "
-             "broadcast_to permute transpose t numpy_T mT movedim moveaxis swapaxes swapdims unsqueeze "
-             "squeeze unflatten diagonal flip roll rot90 repeat tile repeat_interleave unfold "
-             "narrow split split_with_sizes chunk tensor_split unsafe_chunk unsafe_split "
+             "broadcast_to permute transpose t numpy_T mT movedim moveaxis swapaxes swapdims "
+             "unsqueeze squeeze unflatten diagonal flip roll rot90 repeat tile repeat_interleave "
+             "unfold narrow split split_with_sizes chunk tensor_split unsafe_chunk unsafe_split "
              "channel_shuffle im2col reflection_pad1d reflection_pad2d reflection_pad3d "
              "replication_pad1d replication_pad2d replication_pad3d _pad_circular tril_indices "
              "atleast_1d atleast_2d atleast_3d adjoint mH fliplr flipud"),

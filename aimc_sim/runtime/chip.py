@@ -20,8 +20,8 @@ from ..chip.state import ChipState, Ranges
 from ..core import compensation
 from ..errors import NotProgrammedError
 from ..frontend import Source, demand_layers
-from ..mapping.where import Where
 from ..machine import settings
+from ..mapping.where import Where
 from ..spec import ChipSpec
 from . import adapt, calibrate, clipping, executor, looking
 from .counts import new_counts

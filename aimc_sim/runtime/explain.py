@@ -14,11 +14,11 @@ from ..core import inputs
 from ..errors import CapacityError, UnsupportedLayerError
 from ..frontend import Source
 from ..frontend.walk import Entry, Walk
-from ..mapping.where import Where, check_pattern
 from ..mapping import compile_network
 from ..mapping.graph import Network
 from ..mapping.lower import lower
 from ..mapping.split import split
+from ..mapping.where import Where, check_pattern
 from ..ops import OPERATIONS
 from ..spec import ChipSpec
 
@@ -125,11 +125,22 @@ def explain(
         image = _without_places(network, spec)
     nodes = {node.name: node for node in network.nodes}
     rows = [row for entry in walk.log for row in _rows(entry, image, nodes)]
-    rows = _with_idle(walk, rows)
+    rows = _with_idle(walk, _once(rows))
     rows += _unused(source.model, walk, rows)
     placed = problem is None
     used = image.cores_used if placed else len(image.blocks)
     return Explanation(tuple(rows), problem, used, spec.cores)
+
+
+def _once(rows: list[Row]) -> list[Row]:
+    """Return the rows without those of calls that left nothing, where others of the name did."""
+    left = [row.name for row in rows if row.fate != "vanishes"]
+    kept: dict[str, Row] = {}
+    for row in rows:
+        others = any(name == row.name or name.startswith(f"{row.name}.") for name in left)
+        if row.fate != "vanishes" or not others:
+            kept.setdefault(row.name, row)
+    return list(kept.values())
 
 
 def _with_idle(walk: Walk, rows: list[Row]) -> list[Row]:

@@ -110,7 +110,7 @@ class _Replay:
                 if len(layer.blocks) > 1:
                     name += f"[{block.row_index},{block.col_index}]"
                 self.where[schedule.stage(name)] = layer, block
-        self.number = {id(block): s for s, (_, block) in self.where.items()}
+        self.number = {(layer.name, id(block)): s for s, (layer, block) in self.where.items()}
         self.buffers = [
             _Buffer(
                 edge.elements * len(images) if edge.capacity is None else edge.capacity,
@@ -218,7 +218,7 @@ class _Replay:
 
     def _compute(self, layer: AnalogLayer, chain: tuple[Block, ...], firing: int) -> Tensor:
         """Run the executor's layer on one window; return the chain's output codes (columns,)."""
-        stages = [self.number[id(block)] for block in chain]
+        stages = [self.number[layer.name, id(block)] for block in chain]
         rows = torch.cat([self.windows.pop((s, firing)) for s in stages])
         window = rows.reshape(1, -1, *layer.kernel_size)
         columns = slice(chain[0].col_start, chain[0].col_stop)

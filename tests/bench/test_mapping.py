@@ -10,8 +10,8 @@ from torch import nn
 
 from aimc_sim import presets
 from aimc_sim.analysis.layout import layout
-from aimc_sim.frontend import trace
 from aimc_sim.chip.pipeline import estimate
+from aimc_sim.frontend import trace
 from aimc_sim.mapping import compile_network
 from aimc_sim.mapping.schedule import schedule
 from aimc_sim.zoo import resnet32

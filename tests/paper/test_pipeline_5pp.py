@@ -7,7 +7,6 @@ pixel, one tick; see ``validation/pipeline_5pp.py``); Table I is that of arXiv:2
 import pytest
 
 from aimc_sim import presets
-from aimc_sim.frontend import trace
 from aimc_sim.chip.ledger import step_seconds
 from aimc_sim.chip.pipeline import (
     DeadlockError,
@@ -16,6 +15,7 @@ from aimc_sim.chip.pipeline import (
     simulate,
     with_buffers,
 )
+from aimc_sim.frontend import trace
 from aimc_sim.mapping import compile_network
 from aimc_sim.mapping.schedule import schedule, tick_schedule
 from aimc_sim.zoo.resnet import resnet32

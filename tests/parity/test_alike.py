@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks_drawn import BATCH, drawn
 
-from aimc_sim.digital import apply as digital
-from aimc_sim.machine import products
+from aimc_sim.digital.apply import apply
 from aimc_sim.kernels import threads
+from aimc_sim.machine import products
 
 
 @settings(
@@ -62,23 +62,27 @@ def test_a_row_is_multiplied_alike(first, n, rows, columns):
 
 
 ELEMENTS = """sqrt rsqrt exp log reciprocal sigmoid tanh sin cos selu neg abs square
-    leaky_relu relu6 hardtanh elu celu softplus softsign logsigmoid hardsigmoid silu hardswish gelu
+    leaky_relu relu6 hardtanh elu celu softplus log_sigmoid hardsigmoid silu hardswish gelu
     mish""".split()
 ARGUMENTS = {
     **dict.fromkeys(ELEMENTS, ()),
-    **dict.fromkeys(["softmax", "log_softmax", "logsumexp", "mean", "sum", "amax"], (-1,)),
+    **dict.fromkeys(["softmax", "log_softmax"], (-1,)),
+    **dict.fromkeys(["logsumexp", "mean", "sum", "amax"], ([-1],)),
     "pow": (1.7,),
-    "layer_norm": ((37,),),
-    "rms_norm": ((37,),),
+    "layer_norm": ([37],),
+    "rms_norm": ([37],),
 }
+OVERLOADS = {"mean": "dim", "sum": "dim_IntList", "softmax": "int", "log_softmax": "int",
+             "pow": "Tensor_Scalar"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_function_treats_an_image_alike(name):
-    function, x = digital.FUNCTIONS[name], torch.rand(40, 37) + 0.1
-    whole = _settled(function, x, *ARGUMENTS[name])
+    attrs, x = {"args": [{"value": 0}, *ARGUMENTS[name]]}, torch.rand(40, 37) + 0.1
+    attrs["overload"] = OVERLOADS.get(name, "")
+    whole = _settled(apply, name, [x], attrs)
     for first, last in ((0, 1), (1, 3), (5, 9), (2, 40)):
-        part = _settled(function, x[first:last], *ARGUMENTS[name])
+        part = _settled(apply, name, [x[first:last]], attrs)
         assert torch.equal(part, whole[first:last])
 
 

@@ -11,8 +11,8 @@ from conftest import small_nets
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.runtime import chunk, convert
 from aimc_sim.core import converters, inputs, tile
+from aimc_sim.runtime import chunk, convert
 from aimc_sim.spec import CcoAdcSpec, WireSpec
 
 NETS = small_nets()
@@ -49,7 +49,7 @@ def test_a_network_equals_the_sum_over_planes(name, wires, read):
     images = images_of(name)
     chip = programmed(model, spec, images)
     found = chip(images).numpy()
-    plan = chip._build_plan()
+    plan = chip.moment.plan(chip.image)
     call, layer = plan.calls[0], chip.image.layers[0]
     codes = torch.from_numpy(call.dac.codes(images.numpy())).float()
     rows = rows_of(layer, codes)
@@ -65,7 +65,7 @@ def test_a_network_equals_the_sum_over_planes(name, wires, read):
             total = np.zeros((len(own), b.col_stop - b.col_start))
             for bit in range(7):
                 plane = np.sign(own) * (np.abs(own) // 2**bit % 2)
-                charge = tile.charge(chip._look()[b.tile], plane)
+                charge = tile.charge(chip.moment.tiles[b.tile], plane)
                 total += 2**bit * np.clip(np.rint(charge / quantiser.step), -40, 40)
             wanted[:, b.col_start : b.col_stop] += total * core.gain.numpy() + core.offset.numpy()
     # A charge near a half code may round the other way in float32; with floating lines, whose
@@ -107,7 +107,7 @@ def test_noise_is_fresh_in_every_plane(key):
     chip = programmed(model, spec, codes, key.seed).at("1 day")
     found = chip(codes.repeat(20_000, 1)).numpy()
     block = chip.image.blocks[0]
-    now = chip._look()[block.tile]
+    now = chip.moment.tiles[block.tile]
     scale = spec.core.pcm.g_max_siemens / chip.state.tiles[block.tile].siemens_per_weight
     planes = inputs.bit_planes(codes.numpy(), spec.core.dac).astype(float)[:, 0]
     variance = sum(4.0**b * plane**2 @ now.variance for b, plane in enumerate(planes))
@@ -122,7 +122,7 @@ def test_noise_is_fresh_in_every_plane(key):
     chip = programmed(model, spec.with_(one), torch.ones(1, 9), key.seed).at("1 day")
     found = chip(torch.ones(20_000, 9)).numpy()
     scale = spec.core.pcm.g_max_siemens / chip.state.tiles[block.tile].siemens_per_weight
-    assert_std(found[:, 0] / scale[0], np.sqrt(chip._look()[block.tile].variance[:, 0].sum()))
+    assert_std(found[:, 0] / scale[0], np.sqrt(chip.moment.tiles[block.tile].variance[:, 0].sum()))
 
 
 @pytest.mark.filterwarnings("ignore:layer")
@@ -163,11 +163,12 @@ def test_conversions_and_saturations_of_every_plane_are_counted():
     chip(images)
     seen = next(iter(chip.counts.values()))
     assert seen.conversions == 7 * seen.outputs == 7 * 8 * 270 * 3  # three row blocks
-    codes = chip._build_plan().calls[0].dac.codes(images.numpy())
+    codes = chip.moment.plan(chip.image).calls[0].dac.codes(images.numpy())
     planes = inputs.bit_planes(codes, chip.spec.core.dac).astype(float)
     q, wanted = converters.adc(chip.spec.core), 0
     for b in chip.image.blocks:
-        charge = planes[:, :, b.row_start : b.row_stop] @ chip._look()[b.tile].net.astype(float)
+        net = chip.moment.tiles[b.tile].net.astype(float)
+        charge = planes[:, :, b.row_start : b.row_stop] @ net
         wanted += (np.abs(np.rint(charge / q.step)) > q.limit).sum()
     assert wanted > 100
     assert abs(seen.adc_saturated - wanted) <= 0.01 * wanted
@@ -176,7 +177,7 @@ def test_conversions_and_saturations_of_every_plane_are_counted():
 def test_planes_of_a_plan_are_one_core():
     images = images_of("asymmetric_300x40")
     chip = programmed(NETS["asymmetric_300x40"][0], presets.hermes().with_(SERIAL), images)
-    (core, _), = chip._build_plan().calls[0].chains  # fmt: skip
+    (core, _), = chip.moment.plan(chip.image).calls[0].chains  # fmt: skip
     assert len({tuple(plane.noise_key) for plane in core.planes}) == 7
     assert all(plane.kernel is core.kernel for plane in core.planes)
     changed = dataclasses.replace(core, gain=2 * core.gain)  # as adaptation does

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimc_sim.runtime import digital
 from aimc_sim.chip.image import AnalogLayer, ChipImage, DigitalStep
+from aimc_sim.digital.apply import apply
 from aimc_sim.mapping.control import (
     Controller,
     Reads,
@@ -125,7 +125,7 @@ def run(op, x, attrs):
         return F.pixel_shuffle(x, attrs["factor"])
     if op == "pixel_unshuffle":
         return F.pixel_unshuffle(x, attrs["factor"])
-    return digital.apply(op, [x], attrs)
+    return apply(op, [x], attrs)
 
 
 @pytest.mark.parametrize(("op", "shape", "attrs"), OPERATIONS)

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from interpreter import run_steps, settle
 from torch import nn
 
-from aimc_sim.frontend import trace
 from aimc_sim.chip.image import AnalogLayer
+from aimc_sim.frontend import trace
 from aimc_sim.mapping import Network, Node
 from aimc_sim.mapping.lower import lower
 
@@ -134,7 +134,7 @@ def test_batch_norm_of_the_wrong_width():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Node("x", "conv3d", ("y",)), "'x': unknown operation 'conv3d'"),
+        (lambda: Node("x", "conv4d", ("y",)), "'x': unknown operation 'conv4d'"),
         (lambda: Node("x", "add", ("y",)), r"'x' \(add\) reads \('y',\), expected 2 to 2"),
         (lambda: Node("x", "linear", ("y",)), r"'x' \(linear\) has arrays \[\]"),
         (lambda: Node("x", "pad", ("y",)), r"'x' \(pad\) lacks the attributes \['pad'\]"),

@@ -12,9 +12,9 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets, training
-from aimc_sim.runtime import probe
 from aimc_sim.machine import settings as own
 from aimc_sim.machine.formats import formats
+from aimc_sim.runtime import probe
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from mapped import SPEC, LambdaLayer, check, fabric, transfers
 from torch import nn
 
-from aimc_sim.frontend import trace
 from aimc_sim.chip.image import AnalogLayer, DigitalStep
 from aimc_sim.errors import CapacityError
+from aimc_sim.frontend import trace
 from aimc_sim.mapping import compile_network
 from aimc_sim.mapping.split import equal_cuts, split_layer
 from aimc_sim.zoo.resnet import resnet32

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from mapped import SPEC, LambdaLayer, check, fabric, transfers
 from torch import nn
 
-from aimc_sim.frontend import trace
 from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.errors import CapacityError
+from aimc_sim.frontend import trace
 from aimc_sim.mapping import Network, Node, compile_network
 from aimc_sim.mapping.lower import lower
 from aimc_sim.mapping.place import place_blocks, serpentine
@@ -153,7 +153,7 @@ def test_dataflow_counts_each_pair_once():
             return self.b(F.relu(y) + y)
 
     steps = split(lower(trace(Both()))[0], SPEC)
-    assert dataflow(steps) == (Flow("activation", "a", 0, 1, channels=3),)
+    assert dataflow(steps) == (Flow("activation", "a", 0, 1, channels=3, reader="b"),)
 
 
 class Branches(nn.Module):
