@@ -145,7 +145,7 @@ def add_floating_lines(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> 
     Parameters
     ----------
     layer : AnalogLayer
-    lines : aimc_sim.bridge.calls.FloatingLines
+    lines : aimc_sim.bridge.floating.FloatingLines
     x : (B, channels, H, W) float32 tensor, input codes
     charge : (B, C, H', W') float32 tensor
 

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from ..chip.image import AnalogLayer, Block, ChipImage
 from ..chip.operations import RECURRENT
-from ..chip.state import Ranges, link_name
-from ..core import gmax, inputs, tile, weights
+from ..chip.state import ChipState, Ranges, link_name
+from ..core import converters, currents, gmax, inputs, tile, weights
 from ..spec import CalibrationSpec, ChipSpec, CoreSpec
 from . import digital
 from .blocks import as_maps, block_kernel, convolve, from_maps, repeated
@@ -145,7 +145,7 @@ def measure_all(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> R
 
     ranges = measure(image, noted(), spec)
     cores = [spec.for_layer(layer.name).core for layer in image.layers]
-    if not some or not any(_has_calibrated_adc(core) for core in cores):
+    if not some or not any(core.adc.calibrates for core in cores):
         return ranges
     amperes = adc_ranges_of_cores(image, some[0], spec, ranges)
     return dataclasses.replace(ranges, adc_amperes=amperes)
@@ -172,19 +172,18 @@ def check_g_max(image: ChipImage, spec: ChipSpec, ranges: Ranges | None) -> None
         )
 
 
-def _has_calibrated_adc(core: CoreSpec) -> bool:
-    return core.adc.kind == "symmetric" and core.adc.range != "fixed"
-
-
 def with_adc_ranges(
-    tiles: Mapping[int, tile.TileNow], image: ChipImage, amperes: Mapping[str, float]
-) -> dict[int, tile.TileNow]:
+    tiles: Mapping[int, tile.TileNow], image: ChipImage, spec: ChipSpec, state: ChipState,
+    amperes: Mapping[str, float],
+) -> dict[int, tile.TileNow]:  # fmt: skip
     """Return crossbars, by tile, whose ADCs have these full scales, by name of the block."""
     found = dict(tiles)
     for block in image.blocks:
-        if link_name(block) in amperes:
-            own = amperes[link_name(block)]
-            found[block.tile] = dataclasses.replace(found[block.tile], full_scale_amperes=own)
+        own = amperes.get(link_name(block))
+        if own is not None:
+            core, now = spec.for_layer(block.layer).core, found[block.tile]
+            adcs = converters.of_core(core, state.key(block.tile), now.net.shape[1], own)
+            found[block.tile] = dataclasses.replace(now, converter=adcs)
     return found
 
 
@@ -310,22 +309,21 @@ def adc_ranges_of_cores(
 
     Notes
     -----
-    Currents are those of the target conductances, before any device is written: the same
-    register serves every programming. What devices and wires add is not foreseen and may clip.
+    Currents, of every phase by itself, are those of the target conductances, before any device is
+    written: the same register serves every programming. What devices and wires add is not foreseen and may clip.
     """
     found: dict[str, float] = {}
     calibration = spec.calibration
 
     def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
         core, name = spec.for_layer(layer.name).core, link_name(block)
-        if not _has_calibrated_adc(core):
+        if not core.adc.calibrates:
             return
         limit = core.adc.full_scale_amperes
         weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
         targets = weights.to_targets(weight, core, ranges.g_max_siemens.get(name))
-        amperes = np.abs(codes @ (weight * targets.siemens_per_weight))
-        amperes *= core.read.v_read_volts / inputs.largest_drive(core.dac)
-        size = torch.from_numpy(amperes.astype(np.float32)).flatten()
+        amperes = currents.of_targets(targets, core, codes) or [np.zeros(1)]
+        size = torch.from_numpy(np.concatenate([a.ravel() for a in amperes]).astype(np.float32))
         largest = _magnitude(size, calibration)
         if calibration.range_method == "mse":
             codes_left = core.adc.max_code

@@ -336,7 +336,7 @@ class Chip:
         """Return the crossbars at a time, by core, with the ADC ranges that were calibrated."""
         tiles = chip_state.look(self.state, self.spec, t_seconds)
         amperes = {} if self.ranges is None else self.ranges.adc_amperes
-        return calibrate.with_adc_ranges(tiles, self.image, amperes)
+        return calibrate.with_adc_ranges(tiles, self.image, self.spec, self.state, amperes)
 
     # ------------------------------------------------------------------ looking
 

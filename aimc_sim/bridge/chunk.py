@@ -24,8 +24,12 @@ from .blocks import ALIKE_ON_CPU, add_floating_lines, as_maps, convolve_alike, f
 from .calls import AS_IT_IS, CoreCall, DigitalCall, LayerCall, LoopCall
 from .convert import Link, Value, convert_compiled, convert_plain
 from .counts import Tally
+from .phases import SIGNS, largest_codes, signed
 from .plan import Plan
 from .recurrent import Span, run_loop
+
+FEWEST_ROWS = 4
+"""Rows added to a part of a batch where sums would depend on how many it has, see :func:`pads`."""
 
 TIME_STEP = 2**40
 """Event numbers between two time steps of a sequence; more images than anybody runs."""
@@ -49,6 +53,30 @@ class Event:
     rows: int
     counted: int
     first: int
+
+
+@dataclass(frozen=True)
+class Read:
+    """What one core makes of inputs before its digital unit, or before its converters.
+
+    Attributes
+    ----------
+    core : CoreCall
+        What turns ``charge`` into outputs.
+    charge : (B, C, H, W) float32
+        Charge, or codes where they are converted already.
+    variance : the same shape or None
+        Of the noise in the charge.
+    saturated : (B,) int64 or None
+        Conversions beyond the range, where they are converted already.
+    conversions : (B,) int64
+    """
+
+    core: CoreCall
+    charge: Tensor
+    variance: Tensor | None
+    saturated: Tensor | None = None
+    conversions: Tensor | None = None
 
 
 class Run:
@@ -128,17 +156,15 @@ class Run:
                 squares = codes.square().to(torch.bfloat16)
             squares = self._maps(layer, squares, timed)
         out = Value(torch.empty(0))
+        spans = largest_codes(x, _window(layer, call.chains[0][0])) if call.in_phases else ()
         for chain in call.chains:
             link = None
             for core in chain:
                 part = x[:, core.channels]
-                missed = None
-                if core.planes:
-                    charge, missed = self._bit_serial(layer, core, part, events)
-                    variance = None
-                else:
-                    square = None if core.variance is None else squares[:, core.channels]
-                    charge, variance = self._charge(layer, core, part, square, events)
+                square = None if squares is None else squares[:, core.channels]
+                own = tuple(codes[..., core.channels] for codes in spans)
+                read = self._read(layer, core, part, square, events, own)
+                charge = read.charge
                 is_tail = core is chain[-1]
                 if is_tail and out.codes.numel() == 0:
                     out = self._allocate(layer, charge)
@@ -155,7 +181,7 @@ class Run:
                         return self._added_behind(call, values, time)
                     maps = _channels_last(self._maps(layer, added, timed))
                     link = Link(maps, core.block.col_start)
-                self._convert(charge, variance, link, core, relu, target, column, events, missed)
+                self._convert(read, link, relu, target, column, events)
                 link = Link(target.codes, 0)
         if self.span.start == 0 and time in (None, 0):  # of a stream, the first piece
             self.counts[layer.name].images += self.n
@@ -221,10 +247,11 @@ class Run:
         return [Event(0, total, self.n * several, first)]
 
     def _convert(
-        self, charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
-        relu: bool, target: Value, column: int, events: list[Event], missed: Tensor | None = None,
+        self, read: Read, link: Link | None, relu: bool, target: Value, column: int,
+        events: list[Event],
     ) -> None:  # fmt: skip
         """Convert the charge of all events and count."""
+        core, charge, variance = read.core, read.charge, read.variance
         total, pixels = self.counts[core.block.layer], charge.shape[2] * charge.shape[3]
         for event in events:
             rows = slice(event.start, event.start + event.rows)
@@ -233,13 +260,13 @@ class Run:
                 None if link is None else Link(link.codes[rows], link.column), core,
                 event.first, relu, target.rows(rows), column,
             )  # fmt: skip
-            total.misses.append(counts[: event.counted])
-            if missed is not None:
-                total.misses.append(missed[rows][: event.counted])
+            if read.saturated is not None:
+                counts[:, 0] += read.saturated[rows]
+            seen = torch.cat([counts, read.conversions[rows, None]], dim=1)
+            total.misses.append(seen[: event.counted])
         mvms = pixels * sum(event.counted for event in events)
         total.mvms += mvms
         total.outputs += mvms * charge.shape[1]
-        total.conversions += mvms * charge.shape[1] * max(1, len(core.planes))
 
     def _allocate(self, layer: AnalogLayer, charge: Tensor) -> Value:
         shape = (len(charge), layer.weight.shape[1], *charge.shape[2:])
@@ -251,28 +278,101 @@ class Run:
         codes = torch.empty(shape, memory_format=torch.channels_last, device=charge.device)
         return Value(codes, squares)
 
+    def _read(
+        self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
+        events: list[Event], spans: tuple[Tensor, ...],
+    ) -> Read:  # fmt: skip
+        """Return what reaches the converters, or what they made of it where they work often."""
+        if core.planes:
+            return self._bit_serial(layer, core, part, events)
+        if core.phases is None:
+            charge, variance = self._charge(layer, core, part, squares, events)
+            return Read(core, charge, variance, conversions=_per_row(charge, 1))
+        apart = torch.ones(len(spans[0]), dtype=torch.bool, device=part.device)
+        if core.phases.guard is not None:
+            apart = core.phases.guard.exceeded(spans)
+        both = signed(spans)
+        rows = sum(event.rows for event in events)
+        if not bool(apart.all()):
+            charge, variance = self._charge(layer, core, part, squares, events)
+            if variance is not None:
+                hidden = (1 + 2 * both[:rows].float()) * core.phases.rounding
+                variance = _channels_last(variance + hidden[:, None, None, None].to(variance.dtype))
+            conversions = _per_row(charge, 2) * (1 + both[:rows].long())
+            if not bool(apart.any()):
+                return Read(core, charge, variance, conversions=conversions)
+            codes, saturated = self._codes(core.converting, charge, variance, events)
+            chosen = apart[:rows].nonzero()[:, 0]
+            some = part[chosen]
+            if pads(some):  # sums must not depend on how many there are
+                some = torch.nn.functional.pad(some, (0, 0, 0, 0, 0, 0, 0, FEWEST_ROWS))
+            found, beyond = self._by_phase(layer, core, some, _runs(events, chosen))
+            codes[chosen], saturated[chosen] = found, beyond
+        else:
+            codes, saturated = self._by_phase(layer, core, part, events)
+            conversions = _per_row(codes, 2) * (1 + both[:rows].long())
+        return Read(core.converted, codes, None, saturated, conversions)
+
+    def _by_phase(
+        self, layer: AnalogLayer, core: CoreCall, part: Tensor, events: list[Event]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sums of the codes of four phases, and how many conversions saturated."""
+        phases, total, beyond = core.phases, None, None
+        floating = phases.floating or (None, None)
+        for index, (sign, polarity) in enumerate(SIGNS):
+            size = (sign * part).clamp(min=0)
+            if sign < 0 and not bool(size.any()):
+                continue  # no current; what a converter makes of none cancels between the two
+            square = None
+            if phases.variances is not None:
+                square = size.square().to(phases.variances[polarity].dtype)
+            analog = dataclasses.replace(
+                core.of_phases[index], kernel=phases.kernels[polarity],
+                variance=phases.variances and phases.variances[polarity],
+                floating=floating[polarity],
+            )  # fmt: skip
+            charge, variance = self._charge(layer, analog, _channels_last(size), square, events)
+            codes, saturated = self._codes(analog, charge, variance, events)
+            codes = codes if sign == 1 - 2 * polarity else codes.neg_()
+            total = codes if total is None else total.add_(codes)
+            beyond = saturated if beyond is None else beyond + saturated
+        return total, beyond
+
+    def _codes(
+        self, core: CoreCall, charge: Tensor, variance: Tensor | None, events: list[Event]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the codes of charges as they leave the converters, and the saturations by row."""
+        one = Value(torch.empty_like(charge))
+        counts = torch.cat([
+            self.convert(
+                charge[rows], None if variance is None else variance[rows], None, core,
+                event.first, False, one.rows(rows), 0,
+            )
+            for event in events
+            for rows in [slice(event.start, event.start + event.rows)]
+        ])  # fmt: skip
+        return one.codes, counts[:, 0]
+
     def _bit_serial(
         self, layer: AnalogLayer, core: CoreCall, codes: Tensor, events: list[Event]
-    ) -> tuple[Tensor, Tensor]:
-        """Return the shifted sum of every plane's ADC codes, and what the ADCs missed."""
+    ) -> Read:
+        """Return the shifted sum of every plane's ADC codes."""
         magnitude, sign = codes.abs().to(torch.int32), codes.sign()
-        total = missed = None
+        total = saturated = conversions = None
         for b, analog in enumerate(core.planes):
             plane = _channels_last((magnitude >> b & 1) * sign)
             square = None if analog.variance is None else plane.square().to(torch.bfloat16)
-            charge, variance = self._charge(layer, analog, plane, square, events)
-            one = Value(torch.empty_like(charge))
-            counts = torch.cat([
-                self.convert(
-                    charge[rows], None if variance is None else variance[rows], None, analog,
-                    event.first, False, one.rows(rows), 0,
-                )
-                for event in events
-                for rows in [slice(event.start, event.start + event.rows)]
-            ])  # fmt: skip
-            total = one.codes if total is None else total.add_(one.codes, alpha=2**b)
-            missed = counts if missed is None else missed + counts
-        return total, missed
+            window = _window(layer, analog)
+            spans = largest_codes(plane, window) if analog.phases is not None else ()
+            read = self._read(layer, analog, plane, square, events, spans)
+            one, beyond = read.charge, read.saturated
+            if beyond is None:
+                one, beyond = self._codes(read.core, read.charge, read.variance, events)
+            total = one if total is None else total.add_(one, alpha=2**b)
+            saturated = beyond if saturated is None else saturated + beyond
+            more = read.conversions
+            conversions = more if conversions is None else conversions + more
+        return Read(core, total, None, saturated, conversions)
 
     def _charge(
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
@@ -289,12 +389,37 @@ class Run:
         variance = None
         if core.variance is not None:
             variance = _channels_last(convolve_alike(layer, squares, core.variance)[:rows])
-        if core.oscillators is not None and core.oscillators.noisy:
-            signed = int(part.amin() < 0)
-            more = core.oscillators.rounding[signed][:, None, None].to(torch.bfloat16)
-            variance = more.expand_as(charge) if variance is None else variance + more
-            variance = _channels_last(variance)
+        if core.adc.jitter is not None:
+            more = core.adc.jitter[:, None, None] * (charge != 0)
+            variance = more if variance is None else variance + more
+            variance = _channels_last(variance.to(torch.bfloat16))
         return charge, variance
+
+
+def _window(layer: AnalogLayer, core: CoreCall) -> tuple[int, int]:
+    """Return how many rows and columns of inputs an output spans."""
+    rows, cols = core.kernel.shape[2:]
+    return (rows - 1) * layer.dilation[0] + 1, (cols - 1) * layer.dilation[1] + 1
+
+
+def _per_row(maps: Tensor, times: int) -> Tensor:
+    """Return a multiple of the elements of every row, (B,) int64."""
+    count = times * maps[0].numel() if len(maps) else 0
+    return torch.full((len(maps),), count, dtype=torch.int64, device=maps.device)
+
+
+def _runs(events: list[Event], chosen: Tensor) -> list[Event]:
+    """Return the events of chosen rows, which lie one after the other: runs of consecutive ones."""
+    found: list[Event] = []
+    for place, row in enumerate(chosen.tolist()):
+        event = next(e for e in events if e.start <= row < e.start + e.rows)
+        number = event.first + row - event.start
+        last = found[-1] if found else None
+        if last is not None and number == last.first + last.rows:
+            found[-1] = dataclasses.replace(last, rows=last.rows + 1, counted=last.rows + 1)
+        else:
+            found.append(Event(place, 1, 1, number))
+    return found
 
 
 def quantise(values: Tensor, quantiser: Quantiser) -> Tensor:

@@ -19,8 +19,7 @@ def not_modelled(spec: ChipSpec) -> tuple[str, ...]:
     core = spec.core
     options = (
         (core.wires is None, "IR drop along wires (core.wires)"),
-        (core.adc.kind != "cco", "nonlinearity, gain spread and per-phase rounding of the ADCs "
-         "(core.adc)"),
+        *((True, text) for text in core.adc.leaves_out),
         (core.pcm.faults is None, "faulty cells (core.pcm.faults)"),
         (core.pcm.temperature is None, "temperature (core.pcm.temperature)"),
         (core.g_max_rule == "device", "g_max lowered per core to keep currents in range "

@@ -63,6 +63,21 @@ class AdcSpec(Spec):
         """Largest magnitude of the output code, or None for an ideal converter."""
         return None if self.bits is None else 2 ** (self.bits - 1) - 1
 
+    @property
+    def perfect(self) -> bool:
+        """Whether every charge passes unchanged."""
+        return self.bits is None and self.full_scale_amperes is None and not self.calibrates
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the full scale of every core is chosen from calibration images."""
+        return self.range == "calibrated"
+
+    @property
+    def leaves_out(self) -> tuple[str, ...]:
+        """What of a real converter this description does not hold."""
+        return ("nonlinearity and gain spread of the ADCs (core.adc)",)
+
 
 Converter = Annotated[AdcSpec | CcoAdcSpec, Field(discriminator="kind")]
 
