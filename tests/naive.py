@@ -68,7 +68,7 @@ def flicker(address, age, weights, rates, key, life=0):
 def sigma_programming(x, pcm):
     """Spread of the programmed conductance in siemens."""
     c = pcm.programming.polynomial_siemens
-    return sum(ci * x**i for i, ci in enumerate(c)) * pcm.g_max_siemens / pcm.g_reference_siemens
+    return sum(ci * x**i for i, ci in enumerate(c)) * pcm.material_scale
 
 
 def read_one_tile(conductance, spread, codes, rng, adc_step, adc_limit, g_max):

@@ -11,7 +11,7 @@ SEARCH = {
     "preset": "hermes-odp",
     "knobs": {
         "core.adc.bits": {"low": 4, "high": 9},
-        "core.pcm.g_max_siemens": {"low": 10e-6, "high": 30e-6},
+        "core.pcm.g_max_siemens": {"low": 5e-6, "high": 10e-6},
         "compensation": ["none", "gdc"],
         "read": {
             "options": {

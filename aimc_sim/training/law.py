@@ -165,12 +165,12 @@ def _moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the first two moments of elements at a time after programming."""
     error, drift, noise = spec.programming, spec.drift, spec.read_noise
-    x = np.maximum(target / spec.g_max_siemens, 1e-7)
+    x = np.maximum(target / spec.fitted_siemens, 1e-7)
     sigma = np.zeros_like(x)
     if error is not None:
-        scale = error.scale * spec.g_max_siemens / spec.g_reference_siemens
+        scale = error.scale * spec.material_scale
         sigma = scale * np.polynomial.polynomial.polyval(x, error.polynomial_siemens)
-    spread = math.sqrt(spec.devices_per_element) * spec.reset.std_siemens
+    spread = pcm.reset_spread(spec)
     level = np.where(programmed, target, pcm.reset_level(spec))
     first, second = rectified(level, np.where(programmed, np.abs(sigma), spread))
     if drift is not None:
