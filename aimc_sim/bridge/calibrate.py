@@ -15,7 +15,7 @@ from ..chip.image import AnalogLayer, Block, ChipImage
 from ..chip.operations import RECURRENT
 from ..chip.state import ChipState, Ranges, link_name
 from ..core import converters, currents, gmax, inputs, tile, weights
-from ..spec import CalibrationSpec, ChipSpec, CoreSpec
+from ..spec import CalibrationSpec, ChipSpec
 from . import digital
 from .blocks import as_maps, block_kernel, convolve, from_maps, repeated
 from .quantisers import value_quantisers

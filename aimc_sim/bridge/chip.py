@@ -52,7 +52,7 @@ class Chip:
         # What follows from the above, kept while it stays true.
         self._plan: plan.Plan | None = None
         self._tiles: tuple[float, Mapping[int, tile.TileNow]] | None = None
-        self._references: Mapping[int, np.ndarray] | None = None
+        self._references: tuple[str, Mapping[int, np.ndarray]] | None = None
         self._warned: set[str] = set()
 
     # ---------------------------------------------------------------- preparing
@@ -200,7 +200,8 @@ class Chip:
 
         Parameters
         ----------
-        method : "none", "gdc" (one factor per core) or "column" (one per column)
+        method : "none", "gdc" or "column" (as published: a factor per core, or per column),
+            "gdc-signs", "ls"; see :mod:`aimc_sim.core.compensation`
         """
         if method not in compensation.METHODS:
             raise ValueError(

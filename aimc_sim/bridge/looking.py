@@ -23,16 +23,14 @@ def factors(chip: Chip) -> Mapping[int, np.ndarray]:
     """Return the factors of the drift compensation at the chip's time, by core."""
     if chip.compensation == "none":
         return {}
-    state, spec = chip.state, chip.spec
-    if chip._references is None:
-        begin = state.programmed_at_seconds
-        start = chip._look_at(begin)
-        chip._references = chip_state.compensation_reads(state, spec, start, begin)
-    later = chip_state.compensation_reads(state, spec, chip._look(), chip.time_seconds)
-    return {
-        core: compensation.factors(chip._references[core], later[core], chip.compensation)
-        for core in later
-    }
+    state, spec, method = chip.state, chip.spec, chip.compensation
+    if chip._references is None or chip._references[0] != method:
+        start = chip._look_at(state.programmed_at_seconds)
+        found = chip_state.compensation_references(method, state, spec, start)
+        chip._references = method, found
+    later = chip_state.compensation_reads(method, state, spec, chip._look(), chip.time_seconds)
+    before = chip._references[1]
+    return {core: compensation.factors(before[core], later[core], method) for core in later}
 
 
 def conductances(chip: Chip, core: int) -> np.ndarray:

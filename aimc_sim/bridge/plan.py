@@ -40,7 +40,6 @@ from .floating import FloatingLines
 from .phases import SIGMAS, SIGNS, Guard, Phases
 from .quantisers import keeps_codes, value_quantisers
 
-
 FIRST_PHASE = 16
 """Number of the first phase below a key of noise; smaller ones are bit planes."""
 

@@ -135,7 +135,7 @@ class Report:
             compensation=chip.compensation,
             compensation_cost=None
             if chip.compensation == "none"
-            else asdict(procedures.compensation_cost(image, spec)),
+            else asdict(procedures.compensation_cost(image, spec, chip.compensation)),
             adapted_images=chip.adapted_images,
             adaptation_cost=adaptation,
             calibration_images=None if chip.ranges is None else chip.ranges.images,

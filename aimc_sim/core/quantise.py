@@ -127,6 +127,19 @@ class Converter:
         """
         return self.quantiser.step**2 / 12 if self.quantiser.rounds else 0.0
 
+    def over(self, windows: float) -> Converter:
+        """Return the converters that integrate for several windows, in the codes of all of them.
+
+        Charges stay those of one window: the current is the same, the codes grow.
+        """
+        law = self.quantiser
+        longer = Quantiser(law.step / windows, law.limit * windows, law.rounds)
+        table = self.table
+        if table is not None:
+            factors = np.array([windows, 1, windows, 1, windows], np.float32)
+            table = Table(table.rows * factors[:, None, None], table.limit, table.dead)
+        return Converter(longer, table, self.jitter / windows**2, self.text)
+
     def codes(self, charge: np.ndarray) -> np.ndarray:
         """Return the (N, C) float64 codes of the charges (N, C) of one conversion."""
         if self.table is None:

@@ -45,7 +45,7 @@ class WeightLaw:
     zero_std : (T,) float32
         Spread of a weight that is exactly zero.
     fresh : (K,) float32
-        Mean square right after programming, the reference of drift compensation.
+        Mean right after programming, the reference of drift compensation.
     """
 
     clock: np.ndarray
@@ -101,9 +101,7 @@ def weight_law(
     plain = scheme == "statistical" and device.faults is None and device.temperature is None
     found = (_closed_form if plain else _measured)(core, np.concatenate([[0.0], times]))
     mean, std, zero = (rows.astype(np.float32) for rows in found)
-    return WeightLaw(
-        np.log(times + device.t0_seconds), mean[1:], std[1:], zero[1:], mean[0] ** 2 + std[0] ** 2
-    )
+    return WeightLaw(np.log(times + device.t0_seconds), mean[1:], std[1:], zero[1:], mean[0])
 
 
 # ---------------------------------------------------------------------------- closed form

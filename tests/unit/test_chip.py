@@ -104,7 +104,7 @@ def test_compensation_vectors_are_a_knob():
         .calibrate(IMAGES)
         .program(0)
         .at("1 d")
-        .compensate("gdc")
+        .compensate("gdc-signs")
         .effective_weights("0")
         for n in (1, 64)
     )

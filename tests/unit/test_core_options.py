@@ -335,7 +335,7 @@ def test_what_compensation_and_adaptation_cost():
     chip.program(0)
     assert chip.report().compensation_cost is None
     assert "compensation  " not in str(chip.report())
-    cost = chip.compensate("gdc").report().to_dict()["compensation_cost"]
+    cost = chip.compensate("gdc-signs").report().to_dict()["compensation_cost"]
     joules = chip.spec.core.read.mvm_joules
     assert cost == {
         "reads": 64, "core_mvms": 64 * 3, "seconds": pytest.approx(64 * 520e-9),
@@ -344,7 +344,7 @@ def test_what_compensation_and_adaptation_cost():
     assert "compensation    64 reads per core, 33.28 us, 10.14 uJ" in str(chip.report())
     more = presets.hermes("tdp").with_({"calibration.compensation_vectors": 128})
     chip, _, images = chip_of(more)
-    again = chip.program(0).compensate("column").report().compensation_cost
+    again = chip.program(0).compensate("ls").report().compensation_cost
     assert again["joules"] == pytest.approx(2 * cost["joules"])
 
     chip, _, images = chip_of(presets.hermes("tdp"), "odd_conv")

@@ -76,6 +76,8 @@ UNUSED = {
     "fabric.cols": "placement and routes only",
     "calibration.clip_warning_fraction": "a warning",
     "calibration.compensation_vectors": "no compensation here; tests/unit/test_chip.py",
+    "calibration.compensation_windows": "the same; tests/laws/test_compensation.py",
+    "calibration.compensation_reads": "the same",
     "core.g_max_rule": "nothing saturates; tests/unit/test_core_options.py",
     "core.weight_scaling": "tests/unit/test_chip.py",
     "core.pcm.devices_per_element": "closed loops write single devices; tests/unit/test_weights.py",

@@ -81,12 +81,12 @@ def chip(mode: str, how: str, seeds: int) -> dict[float, list[estimate.ErrorSpli
         generator = Key(5000 + seed).generator()
         state = programming.program(weight, core, key)
         begin = tile.at(state, core, 0.0, key)
-        reference = compensation.mean_magnitude(begin, spec, 0.0, key)
+        reference = compensation.readout("gdc", begin, spec, 0.0, key)
         # One scale per core from programming on, as its digital unit is set up.
         per_code = converters.adc(core).step * core.pcm.g_max_siemens / 127
         for t in TIMES:
             now = tile.at(state, core, t, key)
-            later = compensation.mean_magnitude(now, spec, t, key)
+            later = compensation.readout("gdc", now, spec, t, key)
             factor = compensation.factors(reference, later, "gdc")
             codes = tile.read(now, np.rint(127 * x), core, generator)
             y = output_codes(codes * per_code / state.siemens_per_weight * factor)
