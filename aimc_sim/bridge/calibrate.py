@@ -115,6 +115,9 @@ def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tenso
 G_MAX_IMAGES, G_MAX_INPUTS = 16, 4096
 """Calibration images and input vectors per layer behind the g_max of every core."""
 
+SHARE_INPUTS = 1024
+"""Input vectors per core behind a share of its currents: 0.5 % of a share of 3 % at 256 columns."""
+
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 MSE_SAMPLES = 2**16
@@ -165,11 +168,12 @@ def needs_ranges(image: ChipImage, spec: ChipSpec) -> bool:
 def check_g_max(image: ChipImage, spec: ChipSpec, ranges: Ranges | None) -> None:
     """Raise ValueError if g_max depends on a calibration that was not made yet."""
     rules = {spec.for_layer(layer.name).core.g_max_rule for layer in image.layers}
-    if "bit-line" in rules and ranges is None:
-        raise ValueError(
-            "core.g_max_rule = 'bit-line' chooses g_max from calibration images; call "
-            "chip.calibrate(batches) before chip.program()"
-        )
+    for rule in sorted(rules - {"device"}):
+        if ranges is None:
+            raise ValueError(
+                f"core.g_max_rule = '{rule}' chooses g_max from calibration images; call "
+                "chip.calibrate(batches) before chip.program(), or set it to 'device'"
+            )
 
 
 def with_adc_ranges(
@@ -234,7 +238,7 @@ def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Range
         images=images,
     )
     rules = {spec.for_layer(layer.name).core.g_max_rule for layer in image.layers}
-    if "bit-line" in rules and some is not None:
+    if rules != {"device"} and some is not None:
         return dataclasses.replace(ranges, g_max_siemens=g_max_of_cores(image, some, spec, ranges))
     return ranges
 
@@ -274,21 +278,32 @@ def g_max_of_cores(
     ----------
     image : ChipImage
     images : tuple of (B, ...) tensors
-        A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them.
+        A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them, for the rule
+        "saturation" :data:`SHARE_INPUTS` of those, of all time steps together.
     spec : ChipSpec
     ranges : Ranges
     """
     found: dict[str, float] = {}
+    shared: dict[str, tuple[np.ndarray, CoreSpec, list[np.ndarray]]] = {}
 
     def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
         core, name = spec.for_layer(layer.name).core, link_name(block)
-        if core.g_max_rule != "bit-line":
+        if core.g_max_rule == "device":
             return
         weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
+        if core.g_max_rule == "saturation":
+            some = codes[_spread(len(codes), SHARE_INPUTS).numpy()].astype(np.int8)
+            shared.setdefault(name, (weight, core, []))[2].append(some)
+            return
         own = gmax.largest_siemens(weight, core, codes, current="peak")
         found[name] = min(own, found.get(name, own))
 
     _drive(image, images, spec, ranges, use)
+    for name, (weight, core, parts) in shared.items():
+        codes = np.concatenate(parts)
+        codes = codes[_spread(len(codes), SHARE_INPUTS).numpy()]
+        inside = 100 * (1 - core.g_max_saturated_share)
+        found[name] = gmax.largest_siemens(weight, core, codes, percentile=inside, current="peak")
     return found
 
 

@@ -136,9 +136,15 @@ class CoreSpec(Spec):
     wires: WireSpec | None = quantity(
         "-", "resistance of the lines; None = no IR drop", None, later=True
     )
-    g_max_rule: Literal["device", "bit-line"] = quantity(
-        "-", "g_max of every core: the device's, or lowered until bit-line currents fit the ADC "
-        "(needs calibration before programming)", "device", later=True,
+    g_max_rule: Literal["device", "bit-line", "saturation"] = quantity(
+        "-", "g_max of every core: the device's; or lowered until no bit-line current is beyond "
+        "the ADC; or until a share of the conversions is (both need calibration before "
+        "programming)", "device", later=True,
+    )  # fmt: skip
+    g_max_saturated_share: float = quantity(
+        "-", "share of the conversions, phase by phase, whose current may be beyond the ADC while "
+        "all pulses are on, under the rule 'saturation'. FITTED: one number for the ranges that the "
+        "chip used (validation/g_max_ranges.py)", 0.03, later=True, ge=0, lt=1,
     )  # fmt: skip
     ldpu: LdpuSpec = quantity("-", "local digital unit")
     source: str = ""
