@@ -16,7 +16,7 @@ SEARCH = {
         "read": {
             "options": {
                 "slow": {},
-                "quick": {"core.read.mvm_seconds": 260e-9, "core.read.mvm_joules": 26e-9},
+                "quick": {"core.dac.lsb_seconds": 0.5e-9, "core.read.mvm_seconds": 260e-9},
             }
         },
     },

@@ -155,6 +155,9 @@ class Run:
             if squares is None:
                 squares = codes.square().to(torch.bfloat16)
             squares = self._maps(layer, squares, timed)
+        seen = self.counts[layer.name]
+        seen.magnitudes.append(codes.abs().sum(dtype=torch.float64))
+        seen.inputs += codes.numel() * self.n / self.batch  # padding is zero
         out = Value(torch.empty(0))
         spans = largest_codes(x, _window(layer, call.chains[0][0])) if call.in_phases else ()
         for chain in call.chains:

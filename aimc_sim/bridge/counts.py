@@ -14,14 +14,17 @@ class Counts:
     """What was converted and what did not fit, per analog layer; operations of digital steps.
 
     ``mvms`` are those of cores; ``outputs`` what left their digital units. ``misses`` holds ADC
-    saturations, output clippings and conversions, (n, 3) tensors: left on the device until
-    somebody asks, so that counting does not stop a GPU.
+    saturations, output clippings and conversions, (n, 3) tensors, and ``magnitudes`` the sums of
+    input magnitudes in codes: left on the device until somebody asks, so that counting does not
+    stop a GPU. ``inputs`` is how many inputs those were.
     """
 
     images: int = 0
     mvms: int = 0
     outputs: int = 0
     operations: float = 0.0
+    inputs: float = 0.0
+    magnitudes: list[Tensor] = field(default_factory=list)
     misses: list[Tensor] = field(default_factory=list)
 
     def add(self, other: Counts) -> None:
@@ -30,8 +33,16 @@ class Counts:
         self.mvms += other.mvms
         self.outputs += other.outputs
         self.operations += other.operations
+        self.inputs += other.inputs
+        if self.magnitudes or other.magnitudes:
+            self.magnitudes = [sum(self.magnitudes + other.magnitudes)]
         if self.misses or other.misses:
             self.misses = [torch.cat(self.misses + other.misses).sum(0, keepdim=True)]
+
+    @property
+    def mean_magnitude(self) -> float:
+        """Mean magnitude of the inputs, in codes."""
+        return sum(float(part) for part in self.magnitudes) / max(1.0, self.inputs)
 
     def _total(self, column: int) -> int:
         return sum(int(misses[:, column].sum()) for misses in self.misses)

@@ -56,7 +56,7 @@ def compensation_cost(image: ChipImage, spec: ChipSpec, method: str) -> Procedur
         counted = reads * len(blocks)
         window = max(ledger.step_seconds(block.shape[1], spec) for block in blocks)
     sharing = max(Counter(block.core for block in blocks).values())
-    joules = counted * longer * spec.core.read.mvm_joules
+    joules = counted * longer * ledger.published_mvm_joules(spec)
     return ProcedureCost(reads, counted, reads * sharing * window, joules)
 
 
@@ -81,4 +81,4 @@ def adaptation_cost(
         count = images * pixels[layer.name]
         mvms += count * len(layer.blocks)
         seconds += count * max(ledger.step_seconds(b.shape[1], spec) for b in layer.blocks)
-    return ProcedureCost(images, mvms, seconds, mvms * spec.core.read.mvm_joules)
+    return ProcedureCost(images, mvms, seconds, mvms * ledger.published_mvm_joules(spec))

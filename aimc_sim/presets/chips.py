@@ -34,20 +34,20 @@ _FABRIC = FabricSpec(
 def _read(mode: str) -> ReadSpec:
     if mode == "4-phase":
         return ReadSpec(
-            mode="4-phase", mvm_seconds=520e-9, mvm_joules=3.38e-6 / 64, v_read_volts=0.2,
-            source="[chip] Extended Data Table I: 520 ns, 3.38 uJ for 64 cores; 0.2 V is the "
+            mode="4-phase", mvm_seconds=520e-9, v_read_volts=0.2,
+            source="[chip] Extended Data Table I: 520 ns; 0.2 V is the "
             "verify-read voltage, assumed for MVMs too",
         )  # fmt: skip
     if mode == "1-phase":
         return ReadSpec(
-            mode="1-phase", mvm_seconds=133e-9, mvm_joules=131072 / 9.76e12, v_read_volts=0.2,
+            mode="1-phase", mvm_seconds=133e-9, v_read_volts=0.2,
             polarity=PolaritySpec(
                 mean_fraction=0.05,
                 std_fraction=0.02,
                 source="assumption, not measured: [chip] names polarity-dependent conduction "
                 "and gives no magnitude",
             ),
-            source="[chip] Extended Data Table I: 133 ns, 9.76 TOPS/W (0.86 uJ for 64 cores); "
+            source="[chip] Extended Data Table I: 133 ns; "
             "0.2 V is the verify-read voltage, assumed for MVMs too",
         )  # fmt: skip
     raise ValueError(f"read = {mode!r} is unknown; choose '4-phase' or '1-phase'")

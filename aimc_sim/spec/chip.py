@@ -82,16 +82,6 @@ class ChipSpec(Spec):
     calibration: CalibrationSpec = quantity("-", "calibration procedures")
     source: str = ""
 
-    @model_validator(mode="after")
-    def _shared_power_is_a_share(self) -> Self:
-        read, cost = self.core.read, self.cost
-        if cost.shared_watts * read.mvm_seconds / cost.shared_cores > read.mvm_joules:
-            raise ValueError(
-                "cost.shared_watts is more than all MVMs take; lower it, or raise "
-                "core.read.mvm_joules, which contains it"
-            )
-        return self
-
     @field_validator("layers", mode="before")
     @classmethod
     def _changes_as_pairs(cls, value: Any) -> Any:

@@ -95,7 +95,6 @@ class ReadSpec(Spec):
 
     mode: Literal["4-phase", "1-phase"] = quantity("-", "four modulations of one polarity, or one")
     mvm_seconds: float = quantity("s", "duration of one MVM", gt=0)
-    mvm_joules: float = quantity("J", "energy of one full-core MVM: array, ADC, modulators", gt=0)
     v_read_volts: float = quantity("V", "read voltage", gt=0)
     polarity: PolaritySpec | None = quantity(
         "-", "polarity-dependent conduction; acts in 1-phase mode only", None

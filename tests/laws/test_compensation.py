@@ -7,6 +7,7 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
+from aimc_sim.chip import ledger
 from aimc_sim.core import compensation, converters, programming, tile
 from aimc_sim.rng import Key
 from aimc_sim.spec import CcoAdcSpec
@@ -106,7 +107,7 @@ def test_cost_of_the_reads():
     """Rows x reads x windows, the phases of positive inputs: half of four; all cores at once."""
     chip = aimc_sim.Chip.from_model(nn.Linear(300, 40), presets.hermes("odp"))
     chip.calibrate(torch.randn(8, 300)).program(0)
-    joules = chip.spec.core.read.mvm_joules
+    joules = ledger.published_mvm_joules(chip.spec)
     cost = chip.compensate("gdc").report().compensation_cost
     assert (cost["reads"], cost["core_mvms"]) == (150, 300)
     assert cost["seconds"] == pytest.approx(150 * 8 * 520e-9)

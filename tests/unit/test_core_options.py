@@ -11,6 +11,7 @@ from torch import nn
 import aimc_sim
 from aimc_sim import presets
 from aimc_sim.bridge import calibrate
+from aimc_sim.chip import ledger
 from aimc_sim.core import converters, oscillators, programming, tile, wired
 from aimc_sim.core import wires as exact_wires
 from aimc_sim.rng import Key
@@ -336,7 +337,7 @@ def test_what_compensation_and_adaptation_cost():
     assert chip.report().compensation_cost is None
     assert "compensation  " not in str(chip.report())
     cost = chip.compensate("gdc-signs").report().to_dict()["compensation_cost"]
-    joules = chip.spec.core.read.mvm_joules
+    joules = ledger.published_mvm_joules(chip.spec)
     assert cost == {
         "reads": 64, "core_mvms": 64 * 3, "seconds": pytest.approx(64 * 520e-9),
         "joules": pytest.approx(64 * 3 * joules),

@@ -53,7 +53,7 @@ MACHINES = {
 SERIAL = "bit-serial, calibrated ADCs"
 
 COST_ONLY = {
-    "mvm_seconds", "mvm_joules", "clock_hertz", "write_channels", "write_volts", "amperes",
+    "mvm_seconds", "clock_hertz", "write_channels", "write_volts", "amperes",
     "seconds", "precharge_seconds", "max_hertz", "volts",
 }  # fmt: skip
 """Last part of the path: time and energy (``max_hertz`` is None here: a ceiling that is off)."""
