@@ -1,7 +1,7 @@
 """Slow twin of recurrent layers on the chip without noise: one number after the other.
 
-Cores: inputs in codes, four sums of one sign each, the ADC, gain, offset and link, an integer. Digital unit: the tables,
-step by step, in float16 (exact fractions) or in double precision.
+Cores: inputs in codes, four sums of one sign each, the ADC, gain, offset and link, an integer.
+Digital unit: the tables, step by step, in float16 (exact fractions) or in double precision.
 """
 
 import math

@@ -15,11 +15,12 @@ from ..chip.image import AnalogLayer, Block, ChipImage
 from ..chip.operations import RECURRENT
 from ..chip.state import ChipState, Ranges, link_name
 from ..core import converters, currents, gmax, inputs, tile, weights
-from ..spec import CalibrationSpec, ChipSpec
+from ..spec import CalibrationSpec, ChipSpec, CoreSpec
 from . import digital
 from .blocks import as_maps, block_kernel, convolve, from_maps, repeated
 from .quantisers import value_quantisers
 from .recurrent import float_loop
+from .rounding import best_range, smallest_error_range
 
 
 def float_walk(
@@ -165,15 +166,9 @@ def needs_ranges(image: ChipImage, spec: ChipSpec) -> bool:
     return any(b is not None for b in bits)
 
 
-def check_g_max(image: ChipImage, spec: ChipSpec, ranges: Ranges | None) -> None:
-    """Raise ValueError if g_max depends on a calibration that was not made yet."""
-    rules = {spec.for_layer(layer.name).core.g_max_rule for layer in image.layers}
-    for rule in sorted(rules - {"device"}):
-        if ranges is None:
-            raise ValueError(
-                f"core.g_max_rule = '{rule}' chooses g_max from calibration images; call "
-                "chip.calibrate(batches) before chip.program(), or set it to 'device'"
-            )
+def chooses_g_max(image: ChipImage, spec: ChipSpec) -> bool:
+    """Return whether devices cannot be written before calibration has chosen g_max somewhere."""
+    return any(spec.for_layer(layer.name).core.g_max_rule != "device" for layer in image.layers)
 
 
 def with_adc_ranges(
@@ -325,7 +320,8 @@ def adc_ranges_of_cores(
     Notes
     -----
     Currents, of every phase by itself, are those of the target conductances, before any device is
-    written: the same register serves every programming. What devices and wires add is not foreseen and may clip.
+    written: the same register serves every programming. What devices and wires add is not
+    foreseen and may clip.
     """
     found: dict[str, float] = {}
     calibration = spec.calibration
@@ -380,29 +376,3 @@ def _drive(
 
     with torch.inference_mode():
         float_walk(image, images, enter=enter)
-
-
-def best_range(magnitudes: Tensor, largest: float, bits: int | None) -> float:
-    """Return the range with the smallest mean squared error of rounding and clipping.
-
-    Parameters
-    ----------
-    magnitudes : (n,) float tensor
-    largest : float
-        Largest magnitude there is; the range lies between a fifth of it and all of it.
-    bits : int or None
-        Sign and magnitude; None rounds nothing, so nothing is gained by clipping.
-    """
-    return smallest_error_range(magnitudes, largest, None if bits is None else 2 ** (bits - 1) - 1)
-
-
-def smallest_error_range(magnitudes: Tensor, largest: float, limit: int | None) -> float:
-    """Return :func:`best_range` for codes up to ``limit``."""
-    if limit is None or largest == 0:
-        return largest
-    candidates = largest * torch.linspace(0.2, 1.0, 81, dtype=torch.float64)
-    errors = [
-        float((magnitudes - (magnitudes / step).round().clamp(max=limit) * step).square().mean())
-        for step in (candidates / limit).tolist()
-    ]
-    return float(candidates[min(range(len(errors)), key=errors.__getitem__)])

@@ -17,11 +17,10 @@ from ..chip import state as chip_state
 from ..chip.image import ChipImage
 from ..chip.state import ChipState, Ranges
 from ..core import compensation, tile
-from ..errors import NotProgrammedError
 from ..spec import ChipSpec
 from . import adapt, calibrate, clipping, executor, looking, plan
 from .counts import new_counts
-from .explain import Explanation, check_layers, explain
+from .explain import Explanation, as_module, check_layers, explain
 from .images import as_inputs, split_batch
 from .recurrent import Span
 from .report import Report
@@ -47,6 +46,7 @@ class Chip:
         self.corrections: dict[str, adapt.Correction] = {}
         self.adapted_images = 0
         self.images_seen = 0
+        self._pending: int | None = None  # seed of devices that await ranges
         self.device = torch.device("cpu")
         self.counts = new_counts()
         # What follows from the above, kept while it stays true.
@@ -96,14 +96,7 @@ class Chip:
                 f"spec is a {type(spec).__name__}; give a ChipSpec, for example "
                 "aimc_sim.presets.hermes()"
             )
-        if not isinstance(model, nn.Module) and callable(model):
-            model = model()
-        if not isinstance(model, nn.Module):
-            raise TypeError(
-                f"model is a {type(model).__name__}; give a torch.nn.Module, or a function "
-                "without arguments that returns one"
-            )
-        network = trace(model, where=where, example=example)
+        network = trace(as_module(model), where=where, example=example)
         image = mapping.compile_network(network, spec)
         check_layers(spec, image)
         return cls(image, spec)
@@ -144,6 +137,8 @@ class Chip:
         if self.ranges is None or ranges.adc_amperes != self.ranges.adc_amperes:
             self._references = self._tiles = None
         self.ranges, self._plan = ranges, None
+        if self._pending is not None:
+            self._write()
         return self
 
     def program(self, seed: int = 0) -> Chip:
@@ -152,14 +147,22 @@ class Chip:
         Parameters
         ----------
         seed : int
-            The same seed gives the same devices, whatever else was simulated.
+            The same seed gives the same devices, whatever else was simulated. Where calibration
+            chooses g_max (``core.g_max_rule``) and was not made yet, they are written once it is.
         """
-        calibrate.check_g_max(self.image, self.spec, self.ranges)
-        self.state = chip_state.program(self.image, self.spec, int(seed), ranges=self.ranges)
-        self.time_seconds, self.images_seen = 0.0, 0
+        self._pending, self.state = int(seed), None
+        self.time_seconds = 0.0
+        if self.ranges is not None or not calibrate.chooses_g_max(self.image, self.spec):
+            self._write()
+        return self
+
+    def _write(self) -> None:
+        """Write the devices that were asked for."""
+        seed, self._pending = self._pending, None
+        self.state = chip_state.program(self.image, self.spec, seed, ranges=self.ranges)
+        self.images_seen = 0
         self.corrections, self.adapted_images = {}, 0
         self._plan = self._references = self._tiles = None
-        return self
 
     def at(self, time: float | str) -> Chip:
         """Set the clock; returns the chip.
@@ -181,11 +184,10 @@ class Chip:
     def refresh(self) -> Chip:
         """Write the same weights again at the chip's time; drift starts anew; returns the chip.
 
-        Devices keep what is theirs (faults, the spread of their pulses); errors that belong to a
-        programming are drawn again. Drift compensation is measured afresh against now.
+        Devices keep what is theirs (faults, spread of pulses); errors that belong to a programming
+        are drawn again. Drift compensation is measured afresh against now.
         """
-        if self.state is None:
-            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        looking.check_written(self)
         self.state = chip_state.program(
             self.image, self.spec, self.state.seed, self.time_seconds, self.state.cycle + 1,
             self.ranges,
@@ -217,8 +219,8 @@ class Chip:
         Parameters
         ----------
         images : (B, ...) float, or None
-            Calibration images, some hundreds; they run through the chip once, so it costs what
-            B images cost. Not those of a test. None: back to the statistics of the training.
+            Calibration images, some hundreds, not those of a test; they run through the chip once.
+            None: back to the statistics of the training.
 
         Notes
         -----
@@ -309,10 +311,10 @@ class Chip:
 
     def _prepare(self, x: tuple[Tensor, ...]) -> None:
         """Raise if nothing is programmed; calibrate on these images if nothing else was given."""
-        if self.state is None:
-            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        if self.state is None and self._pending is None:
+            looking.check_written(self)
         if self.ranges is None:
-            if calibrate.needs_ranges(self.image, self.spec):
+            if self.state is None or calibrate.needs_ranges(self.image, self.spec):
                 warnings.warn(
                     f"the chip was not calibrated: using these {x[0].shape[self.image.axis]} "
                     "images to set the integer ranges; call chip.calibrate(batches) to choose "
@@ -327,8 +329,7 @@ class Chip:
 
     def _look(self) -> Mapping[int, tile.TileNow]:
         """Return the crossbars at the chip's time, by core."""
-        if self.state is None:
-            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        looking.check_written(self)
         if self._tiles is None or self._tiles[0] != self.time_seconds:
             self._tiles = self.time_seconds, self._look_at(self.time_seconds)
         return self._tiles[1]

@@ -54,8 +54,10 @@ class Counts:
 
     @property
     def conversions(self) -> int:
-        """Conversions of a current: per output one, or one per phase that has inputs of its sign
-        (two or four in 4-phase reads), and that for every bit plane.
+        """Conversions of a current.
+
+        Per output one, or one per phase that has inputs of its sign (two or four in 4-phase
+        reads), and that for every bit plane.
         """
         return self._total(2)
 

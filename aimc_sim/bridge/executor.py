@@ -15,9 +15,10 @@ from torch import Tensor
 
 from ..chip.image import DigitalStep, leaves
 from .calls import layer_calls
-from .chunk import Run, pads
+from .chunk import Run
 from .counts import Tally, new_counts
 from .plan import Plan
+from .reading import pads
 from .recurrent import Span, padded
 
 SMALLEST_BATCH = 4

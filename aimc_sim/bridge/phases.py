@@ -2,9 +2,9 @@
 
 A 4-phase read converts the currents of four sign combinations of input and weight by themselves
 (:func:`aimc_sim.core.tile.phases`). Where no phase can reach its limit, codes of the net charge
-have the same law over inputs if the other roundings are added as noise: one convolution instead of two or
-four. That no phase can is shown image by image, from the largest code of every input channel
-in each of some overlapping parts of the map, of which one holds any window of the kernel:
+have the same law over inputs if the other roundings are added as noise: one convolution instead
+of two or four. That no phase can is shown image by image, from the largest code of every input
+channel in each of some overlapping parts of the map, of which one holds any window of the kernel:
 
 ``charge <= sum over channels (largest code x sum of the channel's kernel)``, plus
 :data:`SIGMAS` spreads of the read noise bounded in the same way.

@@ -246,7 +246,7 @@ class Report:
             f"({cost['images_per_second']:,.0f}/s), set by {cost['busiest']}; "
             f"{units.show(cost['joules'], 'J')} in all, {cost['tops_per_watt']:.3g} TOPS/W "
             "(model, not measurement)",
-            f"as used         {units.show(cost['joules_as_used'], 'J')} per image with these inputs, "
+            f"as used         {units.show(cost['joules_as_used'], 'J')} per image: these inputs, "
             "the conductances there are, used rows and columns",
             f"area            {cost['used_mm2']:.1f} mm2 of cores and global units in use, "
             f"{cost['dies_mm2']:.0f} mm2 of dies",

@@ -92,8 +92,8 @@ def largest_siemens(
     found = float(np.partition(bound, above, axis=None)[above])
     if found <= 0:
         raise ValueError(
-            f"full_scale_amperes = {limit:g} is used up by devices in RESET alone; use fewer rows "
-            "or smaller inputs"
+            f"full_scale_amperes = {limit:g} is used up by devices in RESET alone; use fewer rows, "
+            "smaller inputs or a larger range, or set core.g_max_rule to 'device'"
         )
     return min(found, top)
 

@@ -142,8 +142,8 @@ class CoreSpec(Spec):
     )  # fmt: skip
     g_max_saturated_share: float = quantity(
         "-", "share of the conversions, phase by phase, whose current may be beyond the ADC while "
-        "all pulses are on, under the rule 'saturation'. FITTED: one number for the ranges that the "
-        "chip used (validation/g_max_ranges.py)", 0.03, later=True, ge=0, lt=1,
+        "all pulses are on, under the rule 'saturation'. FITTED: one number for the ranges that "
+        "the chip used (validation/g_max_ranges.py)", 0.03, later=True, ge=0, lt=1,
     )  # fmt: skip
     ldpu: LdpuSpec = quantity("-", "local digital unit")
     source: str = ""

@@ -59,8 +59,8 @@ class CostSpec(Spec):
     )
     die_mm2: float = quantity("mm2", "a chip of 64 cores. READ: 12 x 12 mm", 144.0, gt=0)
     adc_area_share: float = quantity(
-        "-", "share of mvm_mm2 that grows with columns only; ASSUMED (Nat. Electron. 8, 1156, 2025: "
-        "converters and their circuits above 40 %)", 0.4, ge=0, le=1,
+        "-", "share of mvm_mm2 that grows with columns only; ASSUMED (Nat. Electron. 8, 1156, "
+        "2025: converters and their circuits above 40 %)", 0.4, ge=0, le=1,
     )  # fmt: skip
     source: str = (
         "fitted to Table I of the chip paper, arXiv:2212.02872 (totals; its energies are given "

@@ -31,8 +31,8 @@ class PcmSpec(Spec):
         "S", "largest conductance of the published fit: state x = G / this", gt=0
     )
     material_scale: float = quantity(
-        "-", "another material, an assumption: errors, RESET and range of the laws in siemens times "
-        "this, relative errors as published", 1.0, later=True, gt=0,
+        "-", "another material, an assumption: errors, RESET and range of the laws in siemens "
+        "times this, relative errors as published", 1.0, later=True, gt=0,
     )  # fmt: skip
     devices_per_element: Literal[1, 2] = quantity("-", "devices that one fitted element stands for")
     t0_seconds: float = quantity(

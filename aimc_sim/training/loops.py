@@ -158,7 +158,8 @@ def perturb(
     """Replace weights by a draw of what devices make of them.
 
     ``out = sign(w) s (mean(x) + factor std(x) xi) alpha`` with ``s`` the scale, ``x = |w| / s``
-    and alpha the drift compensation, from mean conductances: of a crossbar (method 1) or column (2).
+    and alpha the drift compensation, from mean conductances: of a crossbar (method 1) or a
+    column (2).
 
     Parameters
     ----------

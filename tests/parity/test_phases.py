@@ -16,11 +16,12 @@ from aimc_sim.spec import CcoAdcSpec
 
 ROWS = 256
 COUNTERS = CcoAdcSpec()
-FLOAT = {"core.ldpu.output_bits": None, "core.ldpu.link_bits": None}
+DEVICE = {"core.g_max_rule": "device"}
+FLOAT = {"core.ldpu.output_bits": None, "core.ldpu.link_bits": None, **DEVICE}
 
 
 def case(plus, minus):
-    """Inputs and weights: so many devices in phases (input sign, weight sign), all at full scale."""
+    """Inputs and weights: so many devices in phases (input sign, weight sign), at full scale."""
     x, w = np.zeros(ROWS), np.where(np.arange(ROWS) % 2, 1.0, -1.0)
     start = 0
     for (of_x, of_w), n in {**plus, **minus}.items():
@@ -152,7 +153,7 @@ def test_what_an_image_gets_depends_on_itself_alone(name):
     """Bright images come near the limit and are read phase by phase, dark ones are not."""
     model, images = nets(name, 20)
     images = images * torch.linspace(0.05, 1.0, 20).view(-1, *[1] * (images.ndim - 1))
-    spec = presets.hermes("tdp").with_({"core.adc.full_scale_amperes": 2e-5})
+    spec = presets.hermes("tdp").with_({"core.adc.full_scale_amperes": 2e-5, **DEVICE})
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(images).program(0).at("1 h")
     seen = []
     guard = phases.Guard.exceeded
@@ -175,7 +176,7 @@ def test_what_an_image_gets_depends_on_itself_alone(name):
 @pytest.mark.parametrize("adc", [None, COUNTERS], ids=["n-bit", "oscillator"])
 def test_twins_agree_phase_by_phase(adc, monkeypatch):
     model, images = nets("odd_conv")
-    spec = presets.hermes("tdp").with_({"core.adc.full_scale_amperes": 1e-5})
+    spec = presets.hermes("tdp").with_({"core.adc.full_scale_amperes": 1e-5, **DEVICE})
     spec = spec if adc is None else spec.with_({"core.adc": adc})
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(images).program(0).at("1 h")
     compiled = chip(images, first_image=0)
@@ -193,7 +194,9 @@ def test_twins_agree_phase_by_phase(adc, monkeypatch):
 def test_the_bound_is_a_bound():
     """No phase of 200 random images exceeds what the guard computes; some come within a factor."""
     model, images = nets("odd_conv", 200)
-    spec = presets.hermes("tdp").with_({"core.pcm.read_noise": None, "core.adc.bits": None})
+    spec = presets.hermes("tdp").with_(
+        {"core.pcm.read_noise": None, "core.adc.bits": None, **DEVICE}
+    )
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(images).program(0)
     call = chip._build_plan().calls[0]
     codes = torch.from_numpy(call.dac.codes(images.numpy())).float() if call.dac else images

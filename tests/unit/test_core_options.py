@@ -14,6 +14,7 @@ from aimc_sim.bridge import calibrate
 from aimc_sim.chip import ledger
 from aimc_sim.core import converters, oscillators, programming, tile, wired
 from aimc_sim.core import wires as exact_wires
+from aimc_sim.errors import NotProgrammedError
 from aimc_sim.rng import Key
 from aimc_sim.spec import CcoAdcSpec, WireSpec
 
@@ -105,9 +106,9 @@ def test_g_max_per_core_keeps_currents_in_range():
     small = {"core.adc.full_scale_amperes": 10e-6, "core.pcm.read_noise": None}
     model, _ = small_nets()["asymmetric_300x40"]
     rule = presets.hermes("odp").with_({"core.g_max_rule": "bit-line"})
-    fresh = aimc_sim.Chip.from_model(model, rule)
-    with pytest.raises(ValueError, match=r"call chip\.calibrate\(batches\) before"):
-        fresh.program(0)
+    fresh = aimc_sim.Chip.from_model(model, rule).program(0)
+    with pytest.raises(NotProgrammedError, match=r"call chip\.calibrate\(batches\) first"):
+        fresh.conductances(0)
     counts = {}
     for rule in ("device", "bit-line"):
         chip, _, images = chip_of(presets.hermes("odp").with_({**small, "core.g_max_rule": rule}))
@@ -310,7 +311,10 @@ def test_the_calibrated_range_is_the_largest_current():
 
 @pytest.mark.filterwarnings("ignore:layer")
 def test_full_scale_bounds_the_calibrated_range(tmp_path):
-    bounded = {**LOW, "core.adc.range": "calibrated", "core.adc.full_scale_amperes": 1e-7}
+    bounded = {
+        **LOW, "core.adc.range": "calibrated", "core.adc.full_scale_amperes": 1e-7,
+        "core.g_max_rule": "device",
+    }  # fmt: skip
     chip, _, images = chip_of(presets.hermes("odp").with_(bounded))
     assert set(chip.ranges.adc_amperes.values()) == {1e-7}
     free = presets.hermes("odp").with_({**bounded, "core.adc.full_scale_amperes": None})

@@ -7,6 +7,7 @@ import torch
 import aimc_sim
 from aimc_sim import presets
 from aimc_sim.core import gmax, weights
+from aimc_sim.errors import NotProgrammedError
 
 LIMIT = 100e-6
 
@@ -125,7 +126,7 @@ def test_bad_input():
 
 def saturated_share(chip, images, rule_share):
     """Share of the phases of a layer whose current is beyond 100 uA while all pulses are on."""
-    layer, block = chip.image.layers[0], chip.image.blocks[0]
+    block = chip.image.blocks[0]
     codes = np.rint(images.numpy() / chip.ranges.values[chip.image.input] * 127)
     siemens = chip.state.tiles[block.tile].pcm.target.astype(float)
     half = len(siemens) // 2
@@ -147,8 +148,11 @@ def test_a_stated_share_of_the_phases_may_saturate(share):
     assert 5e-6 < g_max < 20e-6
     found = saturated_share(chip, images[:16], share)
     assert share - 0.01 <= found <= share + 0.002
-    with pytest.raises(ValueError, match=r"'saturation' chooses g_max from calibration images"):
-        aimc_sim.Chip.from_model(model, spec).program(0)
+    early = aimc_sim.Chip.from_model(model, spec).program(0)
+    with pytest.raises(NotProgrammedError, match=r"await calibration, which chooses g_max"):
+        early.conductances(0)
+    early.calibrate(images[:16])  # in whatever order
+    np.testing.assert_array_equal(early.conductances(0), chip.conductances(0))
 
 
 def test_published_ranges_by_name():

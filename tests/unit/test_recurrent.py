@@ -227,7 +227,7 @@ def test_noise_is_white_over_time():
     model = settle(Seen()).eval()
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(x).program(0)
     seen = chip(x, first_image=0)[0].double().numpy()  # (40, 64, 6)
-    assert len(np.unique(seen[..., 0])) == seen[..., 0].size  # no two alike
+    assert len(np.unique(seen[..., 0])) >= seen[..., 0].size - 3  # float32 meets by chance
     noise = (seen - seen.mean((0, 1))) / seen.std((0, 1))
     n = 40 * 63
     bound = SIGMAS / np.sqrt(n)

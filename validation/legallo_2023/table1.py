@@ -89,8 +89,8 @@ Tolerances: 5 % for latencies and energies of whole operations and for the effic
 the chip, the printed digits for the MVM of 64 cores and for throughputs. *fitted*: the row is one
 of those from which the constants of `CostSpec` were found (`--fit`); *predicted*: it is not. The
 energies of single components are a model: the paper prints totals only. The two read modes tell
-what a phase costs and what an MVM costs besides; how these divide is assumed (`CostSpec`). Energies per image or per
-character are not published, so nothing here is compared with them.
+what a phase costs and what an MVM costs besides; how these divide is assumed (`CostSpec`).
+Energies per image or per character are not published, so nothing here is compared with them.
 """
 
 

@@ -8,11 +8,12 @@
 
 Energies are a model anchored at Table I of the chip paper (arXiv:2212.02872), see
 :class:`aimc_sim.spec.CostSpec`. The energy of an MVM is charged for whole arrays whatever their
-use, or, where charges of images that were run are given, for what is used. Cores without weights are taken to be switched off; the host's energy is not included.
+use, or, where charges of images that were run are given, for what is used. Cores
+without weights are taken to be switched off; the host's energy is not included.
 """
 
-from aimc_sim.chip.ledger.book import COMPONENTS, Cost, Entry, Ledger, estimate, ledger
 from aimc_sim.chip.ledger.area import Area, area, core_mm2
+from aimc_sim.chip.ledger.book import COMPONENTS, Cost, Entry, Ledger, estimate, ledger
 from aimc_sim.chip.ledger.energy import (
     Operation,
     mvm_joules,

@@ -16,10 +16,11 @@ from aimc_sim.chip.ledger.times import gdpu_seconds, mvm_seconds, operation_seco
 from aimc_sim.spec import ChipSpec
 
 COMPONENTS = (
-    "array", "modulators", "converters", "local digital unit", "global digital unit", "links", "static, cores", "static, shared",
+    "array", "modulators", "converters", "local digital unit", "global digital unit", "links",
+    "static, cores", "static, shared",
 )  # fmt: skip
-"""Where energy goes: the parts of an MVM (:mod:`.parts`); digital units with their own link; units of
-recurrent layers; further links that data crosses; power of cores in use; power of the chip as a
+"""Where energy goes: the parts of an MVM (:mod:`.parts`); digital units with their own link; units
+of recurrent layers; further links that data crosses; power of cores in use; power of the chip as a
 whole."""
 
 
