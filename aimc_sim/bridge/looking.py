@@ -77,6 +77,8 @@ def effective_weights(chip: Chip, layer: str) -> np.ndarray:
 
 def save(chip: Chip, path: str | Path) -> None:
     """Write a chip to a file, see :meth:`aimc_sim.Chip.save`."""
+    if chip._pending is not None:
+        check_written(chip)  # a file would not know that devices were asked for
     store.save(
         path, chip.spec, chip.image, chip.ranges, chip.state,
         {

@@ -193,7 +193,10 @@ def _store(z, out, column, columns):
 
 @point
 def _square_bits(y):
-    return np.uint16(float_bits(y * y) >> np.uint32(16))
+    """Round a square to bfloat16, to nearest and ties to even: as torch does."""
+    bits = float_bits(y * y)
+    bits += np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return np.uint16(bits >> np.uint32(16))
 
 
 @point

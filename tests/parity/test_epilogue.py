@@ -5,8 +5,9 @@ import itertools
 import naive
 import numpy as np
 import pytest
+import torch
 
-from aimc_sim.kernels.epilogue import epilogue
+from aimc_sim.kernels.epilogue import _square_bits, epilogue
 
 NO_BITS = np.zeros((1, 1, 1), np.uint16)
 NO_LINK = np.zeros((1, 1, 1), np.float32)
@@ -15,8 +16,9 @@ KEY = np.array([4, 5], np.uint32)
 
 
 def bfloat16(x):
-    """Round towards zero to bfloat16; return its bits."""
-    return (np.ascontiguousarray(x, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    """Round to the nearest bfloat16, ties to even; return its bits."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
 
 
 def run(charge, gain, offset, link, link_gain, relu, adc, out, variance=NO_BITS, squares=NO_BITS,
@@ -103,3 +105,13 @@ def test_threads_do_not_matter(rng, two_threads):
         args = (ones, zeros, NO_LINK, 0.0, True, (0.1, 30.0, True), (1.0, 127.0, True))
         results.append(run(charge, *args, variance=variance)[0])
     np.testing.assert_array_equal(*results)
+
+
+def test_squares_are_rounded_as_torch_rounds_them():
+    """All codes of 8 bits, and some that are no integers: bit for bit; truncation fails for 23."""
+    codes = np.concatenate([np.arange(128), np.linspace(0.1, 127, 1000)]).astype(np.float32)
+    wanted = torch.from_numpy(codes).square().to(torch.bfloat16).view(torch.int16).numpy()
+    found = np.array([_square_bits(code) for code in codes], np.uint16)
+    np.testing.assert_array_equal(found, wanted.view(np.uint16))
+    cut = (codes[:128] ** 2).view(np.uint32) >> 16
+    assert (cut != found[:128]).sum() > 20
