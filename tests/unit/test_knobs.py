@@ -79,6 +79,7 @@ UNUSED = {
     "calibration.compensation_windows": "the same; tests/laws/test_compensation.py",
     "calibration.compensation_reads": "the same",
     "core.g_max_rule": "nothing saturates; tests/unit/test_core_options.py",
+    "core.g_max_saturated_share": "the same; tests/unit/test_gmax.py",
     "core.weight_scaling": "tests/unit/test_chip.py",
     "core.pcm.devices_per_element": "closed loops write single devices; tests/unit/test_weights.py",
     "core.pcm.g_reference_siemens": "x of the laws: tests/laws/test_range.py",
