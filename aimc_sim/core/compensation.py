@@ -21,7 +21,7 @@ method       what is read
 The current of one device makes about as many counts of the ADC in one window as the device has
 microsiemens. A one-hot read therefore holds its row for ``calibration.compensation_windows``
 windows (16, 2 us; the chip's verify read lasts 4) and is repeated ``compensation_reads`` times,
-added digitally; :mod:`aimc_sim.bridge.procedures` says what that costs. Every read has the core's
+added digitally; :mod:`aimc_sim.runtime.procedures` says what that costs. Every read has the core's
 read noise, converters and phases.
 """
 

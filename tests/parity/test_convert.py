@@ -8,7 +8,7 @@ from conftest import small_nets
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge import chunk, convert, counts
+from aimc_sim.runtime import chunk, convert, counts
 from aimc_sim.spec import CcoAdcSpec
 
 NETS = small_nets()
@@ -57,13 +57,13 @@ def test_bit_true_equals_the_local_unit(monkeypatch):
     spec = presets.hermes("odp").with_({"core.pcm.read_noise": None, "core.ldpu.bit_true": True})
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(images).program(2)
     found = chip(images).numpy()
-    plan = chip._build_plan()
+    plan = chip.moment.bare_plan(chip.image)
     (head, tail), core = plan.calls[0].chains[0], spec.core
     step = plan.quantisers[plan.image.input].step
     codes = np.clip(np.rint(images.numpy() / step), -127, 127)
     link = None
     for call in (head, tail):
-        now = chip._look()[call.block.core]
+        now = chip.moment.tiles[call.block.core]
         part = codes[:, call.block.row_start : call.block.row_stop]
         adc = tile.read(now, part, core, np.random.default_rng(0))
         unit = call.output.step

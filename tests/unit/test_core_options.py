@@ -10,12 +10,12 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge import calibrate
 from aimc_sim.chip import ledger
 from aimc_sim.core import converters, oscillators, programming, tile, wired
 from aimc_sim.core import wires as exact_wires
 from aimc_sim.errors import NotProgrammedError
 from aimc_sim.rng import Key
+from aimc_sim.runtime import calibrate
 from aimc_sim.spec import CcoAdcSpec, WireSpec
 
 PERFECT = CcoAdcSpec(
@@ -161,7 +161,7 @@ def test_wires_in_a_network_equal_the_reference(idle, read, name):
     images = torch.randn(12, *shape, generator=torch.Generator().manual_seed(3))
     chip = aimc_sim.Chip.from_model(layer, spec).calibrate(images).program(0)
     found = chip(images)
-    plan = chip._build_plan()
+    plan = chip.moment.bare_plan(chip.image)
     call, image_layer = plan.calls[0], chip.image.layers[0]
     held = call.dac or plan.quantisers[plan.image.input]
     codes = held.codes(images.numpy())
@@ -175,7 +175,7 @@ def test_wires_in_a_network_equal_the_reference(idle, read, name):
     for chain in call.chains:
         for core in chain:
             b = core.block
-            charge = tile.charge(chip._look()[b.core], codes[:, b.row_start : b.row_stop])
+            charge = tile.charge(chip.moment.tiles[b.core], codes[:, b.row_start : b.row_stop])
             y = charge * core.gain.numpy() + core.offset.numpy()
             wanted[:, b.col_start : b.col_stop] += y
     # what floating lines add is summed in bfloat16: 0.4 % of less than a percent
@@ -304,7 +304,7 @@ def test_the_calibrated_range_is_the_largest_current():
         assert chip.ranges.adc_amperes[name] == pytest.approx(amperes, rel=1e-5)
     chip(images, first_image=0)
     assert chip.counts[layer.name].adc_saturated == 0  # nothing clips, and nothing is wasted
-    now = chip._look()[b.tile]
+    now = chip.moment.tiles[b.tile]
     found = tile.phases(now, codes[:, b.row_start : b.row_stop], chip.spec.core)
     assert max(now.converter.codes(phase.charge).max() for phase in found) == 1023
 

@@ -1,0 +1,211 @@
+"""What the executor runs: layers, cores and digital steps as tensors and small arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..chip.image import AnalogLayer, Block, DigitalStep
+from ..core.quantise import Quantiser
+from .adc import AS_IT_IS, PASSES_ALL, Adc, row
+from .floating import FloatingLines
+from .phases import Phases
+
+
+@dataclass(frozen=True)
+class Registers:
+    """What a digital unit multiplies and adds, (C,) float32 each, and its output."""
+
+    gain: Tensor
+    offset: Tensor
+    link_gain: float
+    output: Quantiser
+
+
+@dataclass(frozen=True, eq=False)
+class CoreCall:
+    """One core's part of a layer, ready to run.
+
+    Attributes
+    ----------
+    block : Block
+    channels : slice
+        Input channels it reads.
+    kernel : (C, channels, kh, kw) float32
+        Net conductance / g_max.
+    negative : the same or None
+        What negative inputs see beyond ``kernel`` (1-phase reads).
+    variance : (C, channels, kh, kw) or None, in the format of variances
+        Variance of the fresh read noise, in units of g_max squared.
+    gain, offset : (C,) float32
+        Value per ADC code, and the value added.
+    link_gain : float
+        Value per code of the link input; 0 if there is none.
+    output : Quantiser
+        Of what the core sends on.
+    noise_key : (2,) uint32
+    adc : Adc
+        Its converters, in units of charge.
+    bit_true : bool
+        The digital unit computes in half precision.
+    phases : Phases or None
+        What a 4-phase read converts one by one; None where only the net charge matters.
+    planes : tuple of CoreCall
+        Bit-serial inputs: the analog half of the core once per bit plane, least significant
+        first; this call is then the digital half, whose "charge" is the shifted sum of codes.
+    """
+
+    block: Block
+    channels: slice
+    kernel: Tensor
+    negative: Tensor | None
+    variance: Tensor | None
+    gain: Tensor
+    offset: Tensor
+    link_gain: float
+    output: Quantiser
+    noise_key: np.ndarray
+    adc: Adc
+    bit_true: bool = False
+    floating: FloatingLines | None = None
+    phases: Phases | None = None
+    planes: tuple[CoreCall, ...] = ()
+
+    @cached_property
+    def registers(self) -> Registers:
+        """Registers of the digital unit; in half precision as halves, in units of output codes.
+
+        A value per code can be far below the smallest half; codes themselves never are.
+        """
+        if not self.bit_true:
+            return Registers(self.gain, self.offset, self.link_gain, self.output)
+        unit = self.output.step
+
+        def half(value: Tensor) -> Tensor:
+            return (value / unit).to(torch.float16).float()
+
+        link = float(half(torch.tensor(self.link_gain, dtype=torch.float32)))
+        output = Quantiser(1.0, self.output.limit, self.output.rounds)
+        return Registers(half(self.gain), half(self.offset), link, output)
+
+    @cached_property
+    def arrays(self) -> tuple:
+        """What the fused kernel takes of all this, as arrays that share the tensors' memory.
+
+        ``gain, offset, adc, oscillators, bounds, link_gain, requantise`` of
+        :func:`aimc_sim.kernels.epilogue.epilogue`.
+        """
+        registers = self.registers
+        return (
+            registers.gain.numpy(),
+            registers.offset.numpy(),
+            *self.adc.arrays,
+            np.float32(registers.link_gain),
+            row(registers.output),
+        )
+
+    @cached_property
+    def converting(self) -> CoreCall:
+        """The analog half: codes leave the converters as they are."""
+        return dataclasses.replace(
+            self, gain=torch.ones_like(self.gain), offset=torch.zeros_like(self.offset),
+            link_gain=0.0, output=AS_IT_IS, bit_true=False,
+        )  # fmt: skip
+
+    @cached_property
+    def converted(self) -> CoreCall:
+        """The digital half: its "charge" is codes, or sums of codes."""
+        return dataclasses.replace(self, adc=PASSES_ALL)
+
+    @cached_property
+    def of_phases(self) -> tuple[CoreCall, ...]:
+        """The analog half with the noise of each of four phases."""
+        phases = self.phases
+        one = dataclasses.replace(self.converting, adc=phases.adc, phases=None)
+        return tuple(dataclasses.replace(one, noise_key=key) for key in phases.noise_keys)
+
+
+def bit_serial(
+    call: CoreCall, noise_keys: list[np.ndarray], phases: list[Phases | None]
+) -> CoreCall:
+    """Return a core that reads bit planes, one per noise key.
+
+    The codes of a plane leave its converter as they are; gains act on the shifted sum.
+    """
+    planes = tuple(
+        dataclasses.replace(call.converting, noise_key=key, phases=own)
+        for key, own in zip(noise_keys, phases, strict=True)
+    )
+    return dataclasses.replace(
+        call, variance=None, negative=None, floating=None, phases=None, adc=PASSES_ALL,
+        planes=planes,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """An analog layer: its cores, chain by chain (head to tail)."""
+
+    layer: AnalogLayer
+    dac: Quantiser | None  # re-quantisation of the input, where its codes are not the DAC's
+    chains: tuple[tuple[CoreCall, ...], ...]
+
+    @cached_property
+    def needs_squares(self) -> bool:
+        """Whether a core adds fresh read noise to whole inputs."""
+        return any(core.variance is not None for chain in self.chains for core in chain)
+
+    @cached_property
+    def in_phases(self) -> bool:
+        """Whether a core converts phases of whole inputs one by one, or might."""
+        return any(core.phases is not None for chain in self.chains for core in chain)
+
+
+@dataclass(frozen=True)
+class DigitalCall:
+    """A digital step; ``output`` is None where codes pass unchanged."""
+
+    step: DigitalStep
+    output: Quantiser | None
+
+
+@dataclass(frozen=True)
+class LoopCall:
+    """A recurrent step with the cores that it runs once per time step.
+
+    Attributes
+    ----------
+    step : DigitalStep
+        "lstm", "gru" or "rnn".
+    hidden : LayerCall
+        The hidden matrix.
+    projection : LayerCall or None
+        From the cell's outputs to the hidden state.
+    """
+
+    step: DigitalStep
+    hidden: LayerCall
+    projection: LayerCall | None
+
+    @property
+    def layers(self) -> tuple[LayerCall, ...]:
+        """The analog layers inside the loop."""
+        return (self.hidden,) if self.projection is None else (self.hidden, self.projection)
+
+
+Call = LayerCall | DigitalCall | LoopCall
+
+
+def layer_calls(calls: Iterable[Call]) -> Iterator[LayerCall]:
+    """Return the calls of all analog layers, those inside loops too."""
+    for call in calls:
+        if isinstance(call, LayerCall):
+            yield call
+        elif isinstance(call, LoopCall):
+            yield from call.layers

@@ -1,0 +1,300 @@
+"""What a chip looks like and what it did: a plain record that prints as text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import units
+from ..chip import ledger
+from ..spec import ChipSpec
+from . import procedures
+
+if TYPE_CHECKING:
+    from .chip import Chip
+
+
+def not_modelled(spec: ChipSpec) -> tuple[str, ...]:
+    """Return what a machine leaves out: always, or because its specification has it off."""
+    core = spec.core
+    options = (
+        (core.wires is None, "IR drop along wires (core.wires)"),
+        *((True, text) for text in core.adc.leaves_out),
+        (core.pcm.faults is None, "faulty cells (core.pcm.faults)"),
+        (core.pcm.temperature is None, "temperature (core.pcm.temperature)"),
+        (core.g_max_rule == "device", "g_max lowered per core to keep currents in range "
+         "(core.g_max_rule)"),
+        (not core.ldpu.bit_true, "half-precision rounding in the digital units "
+         "(core.ldpu.bit_true)"),
+        (True, "leakage of the array"),
+        (True, "control logic of programming; drift between the first and the last device written"),
+        (True, "time and energy of digital steps between layers; energy of buffers and host"),
+    )  # fmt: skip
+    return tuple(text for off, text in options if off)
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One analog layer in the report."""
+
+    name: str
+    rows: int
+    cols: int
+    cores: tuple[int, ...]
+    utilisation: float
+    adc_saturated_fraction: float | None
+    output_clipped_fraction: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """See :meth:`aimc_sim.Chip.report`."""
+
+    preset: str
+    spec_id: str
+    cores_used: int
+    cores_available: int
+    weights: int
+    programmed_seed: int | None
+    programming: dict[str, Any] | None
+    programming_text: str
+    programmed_at_seconds: float
+    time_seconds: float
+    compensation: str
+    compensation_cost: dict[str, Any] | None
+    adapted_images: int
+    adaptation_cost: dict[str, Any] | None
+    calibration_images: int | None
+    range_method: str
+    adc_ranges: int
+    transfers: dict[str, int]
+    hops_mean: float | None
+    hops_max: int | None
+    cost: dict[str, Any] | None
+    digital_operations: dict[str, float]
+    layers: tuple[LayerRow, ...]
+    not_modelled: tuple[str, ...]
+
+    @classmethod
+    def of(cls, chip: Chip) -> Report:
+        """Collect the report of a chip."""
+        spec, image = chip.spec, chip.image
+        cells = spec.core.rows * spec.core.cols
+        layers, pixels = [], {}
+        for layer in image.layers:
+            counts = chip.counts.get(layer.name)
+            seen = counts is not None and counts.conversions > 0
+            blocks = len(layer.blocks)
+            layers.append(
+                LayerRow(
+                    layer.name,
+                    *layer.weight.shape,
+                    cores=tuple(block.core for block in layer.blocks),
+                    utilisation=sum(b.shape[0] * b.shape[1] for b in layer.blocks)
+                    / (blocks * cells),
+                    adc_saturated_fraction=counts.adc_saturated / counts.conversions
+                    if seen
+                    else None,
+                    output_clipped_fraction=counts.output_clipped / counts.outputs
+                    if seen
+                    else None,
+                )
+            )
+            if seen:
+                pixels[layer.name] = round(counts.mvms / blocks / counts.images)
+        written = None if chip.state is None else chip.state.report()
+        hops = [transfer.hops for transfer in image.transfers]
+        kinds = [transfer.kind for transfer in image.transfers]
+        cost = None
+        if len(pixels) == len(image.layers):
+            found = ledger.estimate(image, spec, pixels)
+            charges = _charges(chip)
+            actual = ledger.ledger(image, spec, pixels, found.interval_seconds, charges)
+            area = ledger.area(image, spec)
+            cost = {
+                **asdict(found),
+                "joules_as_used": actual.joules,
+                "joules_as_used_by_component": actual.by("component"),
+                "used_mm2": area.used,
+                "dies_mm2": area.dies,
+                "joule_second_mm2": actual.joules * found.interval_seconds * area.used,
+                "images_per_second": found.images_per_second,
+                "tops_per_watt": found.tops_per_watt,
+            }
+        adaptation = None
+        if chip.adapted_images and cost is not None:
+            adaptation = asdict(
+                procedures.adaptation_cost(image, spec, chip.adapted_images, pixels)
+            )
+        return cls(
+            preset=spec.name,
+            spec_id=spec.id(),
+            cores_used=image.cores_used,
+            cores_available=image.cores_available,
+            weights=sum(
+                layer.macs if layer.groups > 1 else layer.weight.size for layer in image.layers
+            ),
+            digital_operations=_digital_operations(chip),
+            programmed_seed=None if chip.state is None else chip.state.seed,
+            programming=None if written is None else asdict(written),
+            programming_text=str(written or ""),
+            programmed_at_seconds=0.0 if chip.state is None else chip.state.programmed_at_seconds,
+            time_seconds=chip.time_seconds,
+            compensation=chip.compensation,
+            compensation_cost=None
+            if chip.compensation == "none"
+            else asdict(procedures.compensation_cost(image, spec, chip.compensation)),
+            adapted_images=chip.adapted_images,
+            adaptation_cost=adaptation,
+            calibration_images=None if chip.ranges is None else chip.ranges.images,
+            range_method=_range_method(spec),
+            adc_ranges=0 if chip.ranges is None else len(chip.ranges.adc_amperes),
+            transfers={kind: kinds.count(kind) for kind in sorted(set(kinds))},
+            hops_mean=sum(hops) / len(hops) if hops else None,
+            hops_max=max(hops) if hops else None,
+            cost=cost,
+            layers=tuple(layers),
+            not_modelled=not_modelled(spec),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-able values, SI units."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"chip            {self.preset}  (spec {self.spec_id})",
+            f"cores           {self.cores_used} of {self.cores_available}, "
+            f"{self.weights:,} weights",
+            "devices         "
+            + ("not programmed" if self.programmed_seed is None else self._devices()),
+            *self._procedures(),
+            f"integer ranges  {self._ranges()}",
+        ]
+        if self.transfers:
+            links = ", ".join(f"{count} {kind}" for kind, count in self.transfers.items())
+            lines.append(
+                f"transfers       {links}; {self.hops_mean:.2f} links on average, "
+                f"{self.hops_max} at most"
+            )
+        if self.cost is None:
+            lines.append("time, energy    run images first: their size sets the number of MVMs")
+        else:
+            lines += self._cost_lines()
+        if self.digital_operations:
+            lines.append(self._digital_line())
+        lines += ["", self._table(), "", "not modelled:"]
+        lines += [f"  - {text}" for text in self.not_modelled]
+        return "\n".join(lines)
+
+    def _digital_line(self) -> str:
+        most = max(self.digital_operations.items(), key=lambda item: item[1])
+        count = len(self.digital_operations)
+        return (
+            f"digital steps   {sum(self.digital_operations.values()):,.0f} operations per input in "
+            f"{count} step{'s' * (count > 1)}, most in {most[0]} ({most[1]:,.0f})"
+        )
+
+    def _devices(self) -> str:
+        age = self.time_seconds - self.programmed_at_seconds
+        refreshed = ""
+        if self.programmed_at_seconds > 0:
+            refreshed = f" (refreshed at {units.show_time(self.programmed_at_seconds)})"
+        return (
+            f"programmed with seed {self.programmed_seed}, "
+            f"{units.show_time(age)} after programming{refreshed}, "
+            f"drift compensation: {self.compensation}\n"
+            f"programming     {self.programming_text}"
+        )
+
+    def _procedures(self) -> list[str]:
+        lines = []
+        if self.compensation_cost is not None:
+            cost = self.compensation_cost
+            lines.append(
+                f"compensation    {cost['reads']} reads per core, "
+                f"{units.show(cost['seconds'], 's')}, {units.show(cost['joules'], 'J')}; once "
+                "after programming and once per moment (model)"
+            )
+        if self.adaptation_cost is not None:
+            cost = self.adaptation_cost
+            lines.append(
+                f"batch norm      adapted on {cost['reads']} images, {cost['core_mvms']:,} core "
+                f"MVMs, {units.show(cost['seconds'], 's')}, {units.show(cost['joules'], 'J')} "
+                "(model)"
+            )
+        elif self.adapted_images:
+            lines.append(
+                f"batch norm      adapted on {self.adapted_images} images; run images for its cost"
+            )
+        return lines
+
+    def _ranges(self) -> str:
+        if self.calibration_images is None:
+            return "not calibrated"
+        own = f"; full scale of the ADCs of {self.adc_ranges} blocks too" if self.adc_ranges else ""
+        return f"from {self.calibration_images} images ({self.range_method}){own}"
+
+    def _cost_lines(self) -> list[str]:
+        cost = self.cost
+        return [
+            f"MVMs            {cost['core_mvms']:,} core MVMs per image, "
+            f"{units.show(cost['mvm_joules'], 'J')} (array, ADC, modulators; whole arrays)",
+            f"pipeline        one image per {units.show(cost['interval_seconds'], 's')} "
+            f"({cost['images_per_second']:,.0f}/s), set by {cost['busiest']}; "
+            f"{units.show(cost['joules'], 'J')} in all, {cost['tops_per_watt']:.3g} TOPS/W "
+            "(model, not measurement)",
+            f"as used         {units.show(cost['joules_as_used'], 'J')} per image: these inputs, "
+            "the conductances there are, used rows and columns",
+            f"area            {cost['used_mm2']:.1f} mm2 of cores and global units in use, "
+            f"{cost['dies_mm2']:.0f} mm2 of dies",
+        ]
+
+    def _table(self) -> str:
+        width = max([5, *(len(row.name) for row in self.layers)])
+        lines = [f"{'layer':<{width}}      matrix    use  ADC sat.   clipped  cores"]
+        for row in self.layers:
+            lines.append(
+                f"{row.name:<{width}}  {f'{row.rows}x{row.cols}':>10}  {row.utilisation:5.0%}  "
+                f"{_share(row.adc_saturated_fraction):>8}  "
+                f"{_share(row.output_clipped_fraction):>8}  "
+                + " ".join(str(core) for core in row.cores)
+            )
+        return "\n".join(lines)
+
+
+def _charges(chip: Chip) -> dict[int, float]:
+    """Return the charge of one MVM of every tile, in coulombs, for the inputs that were run."""
+    tiles, found = chip.moment.tiles, {}
+    for layer in chip.image.layers:
+        core = chip.spec.for_layer(layer.owner).core
+        drive = chip.counts[layer.name].mean_magnitude / core.dac.max_code
+        for block in layer.blocks:
+            relative = float(tiles[block.tile].polarities.sum(dtype=np.float64))
+            found[block.tile] = ledger.coulombs(core, relative * core.pcm.g_max_siemens, drive)
+    return found
+
+
+def _digital_operations(chip: Chip) -> dict[str, float]:
+    """Return the arithmetic operations per image of every digital step that was run."""
+    return {
+        name: seen.operations / seen.images
+        for name, seen in chip.counts.items()
+        if seen.images and seen.operations
+    }
+
+
+def _range_method(spec: ChipSpec) -> str:
+    """Return how ranges are chosen, in words."""
+    calibration = spec.calibration
+    if calibration.range_method == "mse":
+        return "smallest squared error"
+    if calibration.percentile == 100:
+        return "largest magnitude"
+    return f"{calibration.percentile:g} % of the magnitudes"
+
+
+def _share(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{fraction:.2%}"
