@@ -166,7 +166,10 @@ def test_conversions_and_saturations_of_every_plane_are_counted():
     assert seen.outputs == 8 * 270 * 3  # three row blocks
     # four phases in a plane with inputs of both signs, as nearly all are
     assert 0.95 * 28 * seen.outputs < seen.conversions <= 28 * seen.outputs
-    codes, core = chip.moment.bare_plan(chip.image).calls[0].dac.codes(images.numpy()), chip.spec.core
+    codes, core = (
+        chip.moment.bare_plan(chip.image).calls[0].dac.codes(images.numpy()),
+        chip.spec.core,
+    )
     wanted = 0
     for b in chip.image.blocks:
         now = chip.moment.tiles[b.tile]
