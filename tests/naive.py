@@ -68,26 +68,29 @@ def flicker(address, age, weights, rates, key, life=0):
 def sigma_programming(x, pcm):
     """Spread of the programmed conductance in siemens."""
     c = pcm.programming.polynomial_siemens
-    return sum(ci * x**i for i, ci in enumerate(c)) * pcm.g_max_siemens / pcm.g_reference_siemens
+    return sum(ci * x**i for i, ci in enumerate(c)) * pcm.material_scale
 
 
 def read_one_tile(conductance, spread, codes, rng, adc_step, adc_limit, g_max):
-    """One MVM per input vector, device by device: fresh noise on each element, then the ADC.
+    """One 4-phase MVM per input vector, device by device: fresh noise on each, then the ADC.
 
     conductance, spread : (E, R, C) siemens, first half positive; codes : (N, R).
-    Returns the ADC codes, (N, C).
+    Returns the sums of the ADC codes of the four phases, (N, C).
     """
     n, rows = codes.shape
     elements, _, cols = conductance.shape
     out = np.zeros((n, cols))
     for i in range(n):
         for c in range(cols):
-            charge = 0.0
+            charge = {}
             for r in range(rows):
                 for e in range(elements):
                     g = conductance[e, r, c] + spread[e, r, c] * rng.standard_normal()
-                    charge += (1 if e < elements // 2 else -1) * codes[i, r] * g / g_max
-            out[i, c] = min(max(round(charge / adc_step), -adc_limit), adc_limit)
+                    phase = codes[i, r] > 0, e < elements // 2
+                    charge[phase] = charge.get(phase, 0.0) + abs(codes[i, r]) * g / g_max
+            for (positive_input, positive_weight), z in charge.items():
+                code = min(max(round(z / adc_step), -adc_limit), adc_limit)
+                out[i, c] += code if positive_input == positive_weight else -code
     return out
 
 

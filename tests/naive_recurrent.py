@@ -1,7 +1,7 @@
 """Slow twin of recurrent layers on the chip without noise: one number after the other.
 
-Cores: inputs in codes, a sum, the ADC, gain, offset and link, an integer. Digital unit: the tables,
-step by step, in float16 (exact fractions) or in double precision.
+Cores: inputs in codes, four sums of one sign each, the ADC, gain, offset and link, an integer.
+Digital unit: the tables, step by step, in float16 (exact fractions) or in double precision.
 """
 
 import math
@@ -20,10 +20,14 @@ def core(codes, weight, input_step, adc_step, adc_limit, offset, link, link_step
     largest = np.abs(weight).max()
     made = []
     for c in range(weight.shape[1]):
-        charge = sum(
-            float(x) * float(w) / largest for x, w in zip(codes, weight[:, c], strict=True)
-        )
-        y = rounded(charge, adc_step, adc_limit) * adc_step * largest * input_step
+        y = 0
+        for x_sign, w_sign in ((1, 1), (1, -1), (-1, 1), (-1, -1)):  # four conversions
+            charge = sum(
+                max(x_sign * float(x), 0) * max(w_sign * float(w), 0) / largest
+                for x, w in zip(codes, weight[:, c], strict=True)
+            )
+            y += x_sign * w_sign * rounded(charge, adc_step, adc_limit)
+        y = y * adc_step * largest * input_step
         y += 0.0 if offset is None else float(offset[c])
         y += 0.0 if link is None else float(link[c]) * link_step
         made.append(rounded(y, out_step, 127))

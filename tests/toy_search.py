@@ -11,12 +11,12 @@ SEARCH = {
     "preset": "hermes-odp",
     "knobs": {
         "core.adc.bits": {"low": 4, "high": 9},
-        "core.pcm.g_max_siemens": {"low": 10e-6, "high": 30e-6},
+        "core.pcm.g_max_siemens": {"low": 5e-6, "high": 10e-6},
         "compensation": ["none", "gdc"],
         "read": {
             "options": {
                 "slow": {},
-                "quick": {"core.read.mvm_seconds": 260e-9, "core.read.mvm_joules": 26e-9},
+                "quick": {"core.dac.lsb_seconds": 0.5e-9, "core.read.mvm_seconds": 260e-9},
             }
         },
     },

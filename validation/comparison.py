@@ -7,9 +7,20 @@ with :func:`write`, beside its figures.
 from __future__ import annotations
 
 import csv
+import json
+import platform
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
+
+from aimc_sim.spec import PHYSICS_VERSION
+
+Kind = Literal["given", "fitted", "predicted", "self-consistency", ""]
+"""What a row's agreement says. given: our number was set to it. fitted: a constant of ours was
+chosen for it. predicted: neither, so that it could have failed. self-consistency: both sides share
+coefficients, so that it tests the code and not the model. "": not marked yet."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,10 @@ class Row:
         Largest allowed ``|ours - paper|``, in the same unit.
     source : str
         Where the paper's number stands, or how it was derived.
+    kind : Kind
+    rejects : float or None
+        A wrong value, in the same unit, that the tolerance must not accept: "no effect", the result
+        of the fault that the row is there to find.
     """
 
     quantity: str
@@ -33,6 +48,15 @@ class Row:
     ours: float
     tolerance: float
     source: str
+    kind: Kind = ""
+    rejects: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rejects is not None and abs(self.rejects - self.paper) <= self.tolerance:
+            raise ValueError(
+                f"'{self.quantity}' accepts {self.rejects:g}, which it is there to reject: paper "
+                f"{self.paper:g} +- {self.tolerance:g}; lower the tolerance or drop the row"
+            )
 
     @property
     def passed(self) -> bool:
@@ -65,16 +89,18 @@ def write(folder: Path, title: str, command: str, rows: Sequence[Row], notes: st
         writer = csv.DictWriter(file, [*Row.__dataclass_fields__, "passed"], lineterminator="\n")
         writer.writeheader()
         writer.writerows({**asdict(row), "passed": row.passed} for row in rows)
+    (folder / "stamp.json").write_text(json.dumps(stamp(), indent=1) + "\n")
     lines = [
         f"# {title}",
         "",
         f"`{command}`",
         "",
-        "| quantity | paper | ours | tolerance | | source |",
-        "|---|---|---|---|---|---|",
+        "| quantity | paper | ours | tolerance | | kind | rejects | source |",
+        "|---|---|---|---|---|---|---|---|",
         *(
             f"| {r.quantity} | {r.paper:.4g} | {r.ours:.4g} | {r.tolerance:.2g} | "
-            f"{'ok' if r.passed else '**off**'} | {r.source} |"
+            f"{'ok' if r.passed else '**off**'} | {r.kind} | "
+            f"{'' if r.rejects is None else f'{r.rejects:.4g}'} | {r.source} |"
             for r in rows
         ),
     ]
@@ -84,3 +110,17 @@ def write(folder: Path, title: str, command: str, rows: Sequence[Row], notes: st
     (folder / "table.md").write_text(text)
     print(text)
     return all(row.passed for row in rows)
+
+
+def stamp() -> dict[str, str | int]:
+    """Return which code and machine make a table: physics version, commit, processor."""
+    here = Path(__file__).parent
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=here, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    return {
+        "physics": PHYSICS_VERSION,
+        "commit": done.stdout.strip() or "unknown",
+        "machine": f"{platform.system()} {platform.machine()}",
+    }

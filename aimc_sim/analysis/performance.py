@@ -13,7 +13,7 @@ from typing import Any
 
 from aimc_sim import units
 from aimc_sim.chip.image import ChipImage
-from aimc_sim.chip.ledger import Ledger, ledger, mvm_seconds, step_seconds
+from aimc_sim.chip.ledger import Area, Ledger, area, ledger, mvm_seconds, step_seconds
 from aimc_sim.chip.pipeline import Estimate, PipelineReport, estimate, simulate
 from aimc_sim.device.programming import ProgrammingReport
 from aimc_sim.mapping.schedule import Buffers, Mode, schedule
@@ -66,6 +66,8 @@ class Performance:
     macs : int
         Multiply-accumulates of the network, per image.
     roofs : tuple of Roof
+    area : Area
+        Of the cores in use, and of whole chips.
     programming : ProgrammingReport or None
         Time and energy of writing the weights once.
     """
@@ -75,7 +77,13 @@ class Performance:
     ledger: Ledger
     macs: int
     roofs: tuple[Roof, ...]
+    area: Area
     programming: ProgrammingReport | None = None
+
+    @property
+    def energy_delay_area(self) -> float:
+        """Energy of an image x its interval x area of the cores and units in use, J s mm2."""
+        return self.ledger.joules * self.ledger.seconds * self.area.used
 
     @property
     def tops(self) -> float:
@@ -102,6 +110,9 @@ class Performance:
             "tops": self.tops,
             "tops_per_watt": self.tops_per_watt,
             "macs": self.macs,
+            "area_mm2": vars(self.area) | {"used": self.area.used, "dies": self.area.dies},
+            "tops_per_mm2": self.tops / self.area.used,
+            "joule_second_mm2": self.energy_delay_area,
             "joules_by_component": book.by("component"),
             "joules_by_layer": book.by("layer"),
             "joules_by_core": {str(core): joules for core, joules in book.by("core").items()},
@@ -120,6 +131,10 @@ class Performance:
             f"set by {self.estimate.busiest}",
             f"energy          {show(book.joules, 'J')} per image, {self.tops_per_watt:.3g} TOPS/W, "
             f"{self.tops:.3g} TOPS",
+            f"area            {self.area.used:.1f} mm2 in use ({self.area.arrays:.1f} arrays and "
+            f"converters, {self.area.cores:.1f} rest of the cores, {self.area.gdpus:.1f} global "
+            f"units), {self.area.dies:.0f} mm2 of dies; {self.tops / self.area.used:.3g} TOPS/mm2, "
+            f"energy x interval x area {self.energy_delay_area:.3g} J s mm2",
         ]
         if self.programming is not None:
             lines.append(f"programming     {self.programming}")
@@ -179,5 +194,5 @@ def performance(
         )
     return Performance(
         report, estimate(plan), ledger(image, spec, mvms, interval), macs, tuple(roofs),
-        programming,
+        area(image, spec), programming,
     )  # fmt: skip

@@ -20,7 +20,13 @@ from .. import units
 from . import drift
 from .canvas import PALETTE, figure_of, written
 
-STYLES = {"none": ("--", "o"), "gdc": ("-", "s"), "column": ("-.", "^")}
+STYLES = {
+    "none": ("--", "o"),
+    "gdc": ("-", "s"),
+    "column": ("-.", "^"),
+    "gdc-signs": ("-", "v"),
+    "ls": (":", "D"),
+}
 """Line and marker of each drift compensation."""
 
 STYLE_NAMES = {"none": "no compensation", "gdc": "gdc: a factor per core",

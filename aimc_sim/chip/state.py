@@ -137,12 +137,27 @@ def look(state: ChipState, spec: ChipSpec, t_seconds: float) -> dict[int, tile.T
 
 
 def compensation_reads(
-    state: ChipState, spec: ChipSpec, now: Mapping[int, tile.TileNow], t_seconds: float
-) -> dict[int, np.ndarray]:
-    """Return what the drift-compensation reads of every core give, (C,) float64 by core."""
+    method: compensation.Method, state: ChipState, spec: ChipSpec,
+    now: Mapping[int, tile.TileNow], t_seconds: float,
+) -> dict[int, np.ndarray]:  # fmt: skip
+    """Return what the drift-compensation reads of every core give, by core."""
     return {
-        core: compensation.mean_magnitude(
-            crossbar, state.spec_of(core, spec), t_seconds, state.key(core)
+        core: compensation.readout(
+            method, crossbar, state.spec_of(core, spec), t_seconds, state.key(core)
         )
         for core, crossbar in now.items()
     }
+
+
+def compensation_references(
+    method: compensation.Method, state: ChipState, spec: ChipSpec,
+    begin: Mapping[int, tile.TileNow],
+) -> dict[int, np.ndarray]:  # fmt: skip
+    """Return what later reads are compared with, by core, from the crossbars after programming."""
+    return {
+        core: compensation.reference(
+            method, crossbar, state.tiles[core], state.spec_of(core, spec),
+            state.programmed_at_seconds, state.key(core),
+        )
+        for core, crossbar in begin.items()
+    }  # fmt: skip

@@ -37,7 +37,7 @@ def attribute(
     ] = "resnet32-digits",
     images: Annotated[int, typer.Option(min=2, help="First test images of the digits.")] = 300,
     time: Annotated[str, typer.Option(help="Time after programming.")] = "1 d",
-    compensation: Annotated[str, typer.Option(help="none, gdc or column.")] = "gdc",
+    compensation: Annotated[str, typer.Option(help="none, gdc, column, gdc-signs or ls.")] = "gdc",
     programmings: Annotated[int, typer.Option(min=1, help="Programmings of each machine.")] = 5,
     layers: Annotated[bool, typer.Option("--layers", help="Also every layer by itself.")] = False,
     workers: Annotated[

@@ -24,7 +24,7 @@ CALIBRATION_IMAGES = 256
 DIGITS_IMAGES = 300
 """Of the digits, used unless told otherwise: the run without options stays below two minutes on
 two cores."""
-METHODS = ("none", "gdc", "column")
+METHODS = ("none", "gdc", "column", "gdc-signs", "ls")
 
 
 def settings(texts: Sequence[str]) -> dict[str, Any]:

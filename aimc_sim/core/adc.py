@@ -23,6 +23,7 @@ import numpy as np
 
 from ..rng import Key, Purpose
 from ..spec.cco import CcoAdcSpec
+from .quantise import Table
 
 
 @dataclass(frozen=True)
@@ -307,74 +308,29 @@ def _middle(bits: int) -> int:
     return 2 ** (bits - 1)
 
 
-@dataclass(frozen=True)
-class AdcColumns:
-    """The fast form as arrays, for a pass over charges z (input code x g / g_max).
-
-    Of the counter that z selects: ``code = rint(slope z' / (1 + bend z') + lift)`` with
-    ``z' = min(|z|, limit)``, and the corrected charge is ``+-(gain code + offset)``.
-
-    Attributes
-    ----------
-    slope, bend, lift, gain, offset : (2, C) float32
-        Codes per charge, 1 / charge, codes, charge per code, charge.
-    limit : float
-        Charge of the full-scale current.
-    dead : float
-        Charge below which a negative z is counted as positive; 0 = never.
-    """
-
-    slope: np.ndarray
-    bend: np.ndarray
-    lift: np.ndarray
-    gain: np.ndarray
-    offset: np.ndarray
-    limit: float
-    dead: float
-
-
 def columns(
     adc: AdcCurve,
     calibration: AdcCalibration,
     spec: CcoAdcSpec,
     window_seconds: float,
     amperes_per_charge: float,
-) -> AdcColumns:
-    """Return the arrays of :class:`AdcColumns`.
+) -> Table:
+    """Return the fast form of the circuits, for a pass over charges; values are charges.
 
     ``amperes_per_charge`` is the mean current over the window of a unit of charge:
     ``g_max v_read lsb_seconds / window_seconds``.
     """
     unit, count = amperes_per_charge, spec.edges_per_period * window_seconds
     gain = calibration.amperes_per_rate / (window_seconds * unit)
-    return AdcColumns(
-        slope=(adc.gain * count * unit).astype(np.float32),
-        bend=(adc.bend * unit).astype(np.float32),
-        lift=(adc.offset * count).astype(np.float32),
-        gain=gain.astype(np.float32),
-        offset=(-calibration.rate_offset * window_seconds * gain).astype(np.float32),
-        limit=spec.full_scale_amperes / unit,
-        dead=spec.wrong_sign_amperes / unit,
-    )
-
-
-def apply(adc: AdcColumns, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return signed codes and corrected charges, (N, C) float32 each, of charges z (N, C).
-
-    The 1-phase read in one pass; no jitter, and no counter runs over.
-    """
-    z = np.asarray(z, np.float32)
-    negative = z < -adc.dead if adc.dead > 0 else z < 0
-    s = np.where(negative, np.float32(-1), np.float32(1))
-
-    def of(pair: np.ndarray) -> np.ndarray:
-        return np.where(negative, pair[1], pair[0])
-
-    magnitude = np.minimum(np.abs(z), np.float32(adc.limit))
-    code = np.rint(of(adc.slope) * magnitude / (1 + of(adc.bend) * magnitude) + of(adc.lift))
-    code = np.maximum(code, np.float32(0))
-    value = np.where(code > 0, of(adc.gain) * code + of(adc.offset), np.float32(0))
-    return s * code, s * value
+    rows = np.stack([
+        adc.gain * count * unit,
+        adc.bend * unit,
+        adc.offset * count,
+        gain,
+        -calibration.rate_offset * window_seconds * gain,
+    ])  # fmt: skip
+    limit, dead = spec.full_scale_amperes / unit, spec.wrong_sign_amperes / unit
+    return Table(rows.astype(np.float32), limit, dead)
 
 
 def linearity(

@@ -1,11 +1,28 @@
 """Drift compensation from reads: what a chip can measure, not what the simulator knows.
 
-Right after programming, a core is read with a fixed set of random inputs of full amplitude and
-the mean magnitude of its output codes is kept. Later the same inputs are read again; the ratio
-rescales the core's digital output, for the whole core ("gdc": V. Joshi et al., Nature
-Communications 11, 2473 (2020), doi:10.1038/s41467-020-16108-9; chip paper, Methods) or for each
-column ("column"). Differs from the toolkits' one-hot inputs, whose single-device currents are
-close to one ADC step; random signs at full amplitude use the converter's range.
+A core is read right after programming and again later; a ratio rescales its digital output.
+
+===========  ====================================================================================
+method       what is read
+===========  ====================================================================================
+"gdc"        every row by itself, mean magnitude of the outputs: one factor per core. Global drift
+             compensation as published: V. Joshi et al., Nature Communications 11, 2473 (2020),
+             doi:10.1038/s41467-020-16108-9, rescale by the total current of the devices under one
+             read voltage; AIHWKit takes the mean magnitude over one-hot inputs, the same sum. Both
+             weigh a device by its conductance
+"column"     the same with one factor per column (AIHWKit's variant)
+"gdc-signs"  random inputs of +-full amplitude, mean magnitude of the outputs, one factor per core:
+             faster, but outputs are root sums of squares, so that it weighs devices by their
+             squares and sees the drift of the large ones, which drift least
+"ls"         the same inputs at random amplitudes, the factor with the smallest squared error of
+             the products against those of the exact weights: the bound of any single factor
+===========  ====================================================================================
+
+The current of one device makes about as many counts of the ADC in one window as the device has
+microsiemens. A one-hot read therefore holds its row for ``calibration.compensation_windows``
+windows (16, 2 us; the chip's verify read lasts 4) and is repeated ``compensation_reads`` times,
+added digitally; :mod:`aimc_sim.runtime.procedures` says what that costs. Every read has the core's
+read noise, converters and phases.
 """
 
 from __future__ import annotations
@@ -16,10 +33,14 @@ import numpy as np
 
 from ..rng import Key, Purpose
 from ..spec import ChipSpec, CoreSpec
-from . import tile
+from . import converters, inputs, tile, weights
+from .quantise import Converter
 
-Method = Literal["none", "gdc", "column"]
-METHODS: tuple[Method, ...] = ("none", "gdc", "column")
+Method = Literal["none", "gdc", "column", "gdc-signs", "ls"]
+METHODS: tuple[Method, ...] = ("none", "gdc", "column", "gdc-signs", "ls")
+
+Readout = np.ndarray
+"""What a method keeps of its reads: (C,) float64 per column, or (N, C) products for "ls"."""
 
 
 def calibration_inputs(rows: int, core: CoreSpec, vectors: int, key: Key) -> np.ndarray:
@@ -28,30 +49,120 @@ def calibration_inputs(rows: int, core: CoreSpec, vectors: int, key: Key) -> np.
     return core.dac.max_code * (2.0 * generator.integers(0, 2, (vectors, rows)) - 1.0)
 
 
-def mean_magnitude(now: tile.TileNow, spec: ChipSpec, t_seconds: float, key: Key) -> np.ndarray:
-    """Return the (C,) mean magnitude of the ADC codes over the calibration inputs."""
-    vectors = spec.calibration.compensation_vectors
-    inputs = calibration_inputs(now.net.shape[0], spec.core, vectors, key)
+def graded_inputs(rows: int, core: CoreSpec, vectors: int, key: Key) -> np.ndarray:
+    """Return (vectors, rows) float64 input codes of all amplitudes, random, fixed per core."""
+    generator = key.child(Purpose.COMPENSATION_VECTORS, 1).generator()
+    top = core.dac.max_code
+    return generator.integers(-top, top + 1, (vectors, rows)).astype(np.float64)
+
+
+def readout(
+    method: Method, now: tile.TileNow, spec: ChipSpec, t_seconds: float, key: Key
+) -> Readout:
+    """Return what the reads of a method give.
+
+    Parameters
+    ----------
+    method : one of :data:`METHODS` but "none"
+    now : TileNow
+    spec : ChipSpec
+    t_seconds : float, seconds
+        Of the core's clock; addresses the noise of the reads.
+    key : Key
+        Of the core.
+    """
     noise = key.child(Purpose.COMPENSATION_READ).at_time(t_seconds).generator()
-    return np.abs(tile.read(now, inputs, spec.core, noise)).mean(axis=0)
+    if method in ("gdc", "column"):
+        return one_hot_magnitude(now, spec, key, noise)
+    vectors, rows = spec.calibration.compensation_vectors, now.net.shape[0]
+    if method == "gdc-signs":
+        codes = calibration_inputs(rows, spec.core, vectors, key)
+        return np.abs(tile.read(now, codes, spec.core, noise)).mean(axis=0)
+    codes = graded_inputs(rows, spec.core, vectors, key)
+    law = (now.converter or Converter(converters.adc(spec.core))).quantiser
+    return tile.read(now, codes, spec.core, noise) * law.step
 
 
-def factors(reference: np.ndarray, later: np.ndarray, method: Method) -> np.ndarray:
+def one_hot_magnitude(
+    now: tile.TileNow, spec: ChipSpec, key: Key, generator: np.random.Generator
+) -> np.ndarray:
+    """Return the (C,) mean magnitude of the outputs over all rows, each driven by itself.
+
+    In ADC codes of one window. A row is held, whatever the encoding of inputs is.
+    """
+    calibration, core = spec.calibration, spec.core
+    windows, reads = calibration.compensation_windows, calibration.compensation_reads
+    rows, columns = now.net.shape
+    converter = now.converter or Converter(converters.adc(core))
+    if inputs.reads_planes(core.dac):  # whose conversions last for a bit
+        amperes = converter.limit * core.pcm.g_max_siemens * core.read.v_read_volts
+        still = core.with_({"dac.encoding": "pwm"})
+        converter = converters.of_core(still, key, columns, amperes)
+    converter = converter.over(windows)
+    scale = core.dac.max_code / inputs.largest_drive(core.dac)
+    total = np.zeros((rows, columns))
+    for phase in _one_hot(now, core):
+        charge = phase.charge * scale
+        spread = np.sqrt(phase.variance * scale**2 + converter.jitter * (charge != 0))
+        for _ in range(reads):
+            z = charge + spread * generator.standard_normal(total.shape)
+            total += phase.sign * converter.codes(z)
+    return np.abs(total / (windows * reads)).mean(axis=0)
+
+
+def _one_hot(now: tile.TileNow, core: CoreSpec) -> list[tile.Phase]:
+    """Return the phases of all one-hot inputs of full amplitude: charges (R, C), row by row."""
+    top = float(inputs.largest_drive(core.dac))
+    if now.idle is not None:  # rows are coupled
+        return tile.phases(now, np.diag(np.full(now.net.shape[0], top)), core)
+
+    def phase(sign: int, siemens: np.ndarray, variance: np.ndarray | None) -> tile.Phase:
+        charge = top * siemens.astype(np.float64)
+        noise = np.zeros_like(charge) if variance is None else top**2 * variance.astype(np.float64)
+        return tile.Phase(sign, charge, noise)
+
+    if core.read.mode == "1-phase":
+        return [phase(1, now.net, now.variance)]
+    noise = (None, None) if now.variances is None else now.variances
+    return [phase(s, now.polarities[i], noise[i]) for i, s in enumerate((1, -1))]
+
+
+def reference(
+    method: Method, begin: tile.TileNow, state: tile.TileState, spec: ChipSpec, t_seconds: float,
+    key: Key,
+) -> Readout:  # fmt: skip
+    """Return what later reads are compared with.
+
+    Reads right after programming; for "ls" the products of the exact weights, which a host knows.
+    """
+    if method != "ls":
+        return readout(method, begin, spec, t_seconds, key)
+    vectors = spec.calibration.compensation_vectors
+    codes = graded_inputs(begin.net.shape[0], spec.core, vectors, key)
+    wanted = weights.net(state.pcm.target.astype(np.float64)) / spec.core.pcm.g_max_siemens
+    return codes @ wanted
+
+
+def factors(before: Readout, later: Readout, method: Method) -> np.ndarray:
     """Return the (C,) factors that the digital unit applies to the core's output.
 
     Parameters
     ----------
-    reference, later : (C,) float64
-        Mean magnitudes right after programming and now.
-    method : "none", "gdc" or "column"
+    before, later : Readout
+        As :func:`reference` and :func:`readout` give them.
+    method : one of :data:`METHODS`
 
     Notes
     -----
     A column (or core) whose reads are all zero keeps the factor 1.
     """
+    columns = later.shape[-1]
     if method == "none":
-        return np.ones_like(reference)
-    if method == "gdc":
-        total = later.sum()
-        return np.full_like(reference, reference.sum() / total if total > 0 else 1.0)
-    return np.divide(reference, later, out=np.ones_like(reference), where=later > 0)
+        return np.ones(columns)
+    if method == "column":
+        return np.divide(before, later, out=np.ones(columns), where=later > 0)
+    if method == "ls":
+        above, below = float((before * later).sum()), float((later * later).sum())
+    else:
+        above, below = float(before.sum()), float(later.sum())
+    return np.full(columns, above / below if below > 0 else 1.0)

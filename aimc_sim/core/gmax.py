@@ -3,7 +3,9 @@
 The chip lowers the largest conductance of a core below what its devices can give until the
 currents of all bit lines stay under the limit of the ADC, near 100 uA (arXiv:2212.02872,
 Methods). The paper does not say on which inputs, nor whether the mean over the window counts or
-the current at its start, when all pulses are on; here both can be asked for.
+the current at its start, when all pulses are on; here both can be asked for. The ranges that it
+reports are those of currents at the start of which about 3 % may be beyond
+(``validation/g_max_ranges.py``): mean currents would limit nothing.
 """
 
 from __future__ import annotations
@@ -81,17 +83,17 @@ def largest_siemens(
         slope, background = drive @ (per_g_max[0] - per_g_max[1]), drive @ (idle[0] - idle[1])
         slope, background = np.abs(slope), background * np.sign(slope)
     else:
-        signs = [np.maximum(drive, 0), np.maximum(-drive, 0)]
+        signs = [s for s in (np.maximum(drive, 0), np.maximum(-drive, 0)) if s.any()]
         slope = np.concatenate([x @ w for x in signs for w in per_g_max])
         background = np.concatenate([x @ w for x in signs for w in idle])
     with np.errstate(divide="ignore", invalid="ignore"):
         bound = np.where(slope > 0, (limit - background) / slope, np.inf)
     above = int((1 - percentile / 100) * bound.size)  # currents that may exceed the limit
-    found = float(np.sort(bound, axis=None)[above])
+    found = float(np.partition(bound, above, axis=None)[above])
     if found <= 0:
         raise ValueError(
-            f"full_scale_amperes = {limit:g} is used up by devices in RESET alone; use fewer rows "
-            "or smaller inputs"
+            f"full_scale_amperes = {limit:g} is used up by devices in RESET alone; use fewer rows, "
+            "smaller inputs or a larger range, or set core.g_max_rule to 'device'"
         )
     return min(found, top)
 

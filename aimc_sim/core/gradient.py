@@ -20,7 +20,6 @@ from ..rng import Key, Purpose
 from ..spec import CoreSpec, PcmSpec
 from . import tile
 from .converters import adc
-from .weights import net
 
 
 def write(
@@ -113,7 +112,8 @@ class _Look:
     def crossbar(self, g: np.ndarray, spec: PcmSpec) -> tile.TileNow:
         """Return the crossbar of conductances, in siemens, as products see it."""
         relative = g * self.drift * np.float32(1 / spec.g_max_siemens)
-        return tile.TileNow(net(relative), None, ((relative * self.noise) ** 2).sum(axis=0))
+        noise = tile.by_polarity((relative * self.noise) ** 2)
+        return tile.TileNow(tile.by_polarity(relative), variances=noise)
 
 
 def _gradient(

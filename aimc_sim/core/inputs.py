@@ -78,16 +78,14 @@ def check(core: CoreSpec) -> None:
     dac, adc = core.dac, core.adc
     if dac.encoding != "bit-serial":
         return
-    perfect = adc.kind == "symmetric" and adc.bits is None and adc.full_scale_amperes is None
-    perfect = perfect and adc.range == "fixed"
     quiet = core.pcm.read_noise is None or core.pcm.read_noise.band == "frozen"
     floating = core.wires is not None and core.wires.idle == "high-impedance"
-    if dac.bits is None and (floating or not (perfect and quiet)):
+    if dac.bits is None and (floating or not (adc.perfect and quiet)):
         raise ValueError(
             "core.dac.encoding = 'bit-serial' with core.dac.bits = None: an ideal modulator has "
             "no smallest bit that an ADC could convert; set core.dac.bits (8 on the chip)"
         )
-    if adc.kind == "symmetric" and adc.bits is not None:
+    if adc.max_code is not None:
         counts = adc.max_code * plane_share(dac)
         if counts < 0.5:
             raise ValueError(

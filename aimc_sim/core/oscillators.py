@@ -1,9 +1,15 @@
-"""The oscillator ADCs of one core: drawn and calibrated once, as passes over charges use them."""
+"""The oscillator ADCs of one core: drawn and calibrated once, as passes over charges use them.
+
+In a 4-phase read every current flows in the positive direction, so that one counter serves all
+phases. Its digital offset is left out, as on the chip: two phases add and two subtract, and what
+an oscillator counts without current cancels. What does not cancel is seen: an oscillator whose
+offset is negative does not start below some current, which costs that phase its small currents.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+import math
 
 import numpy as np
 
@@ -11,6 +17,7 @@ from ..rng import Key, Purpose
 from ..spec import CcoAdcSpec, CoreSpec
 from . import adc
 from .inputs import conversion_seconds, reads_planes, window_seconds
+from .quantise import Converter, Quantiser, Table
 
 _CALIBRATION_READS = 99
 """Path of the reads of the calibration, below the ADCs' purpose: no quantity has that number."""
@@ -31,8 +38,16 @@ def amperes_per_charge(core: CoreSpec) -> float:
     return core.pcm.g_max_siemens * share * core.read.v_read_volts
 
 
+def quantiser(core: CoreSpec, full_scale_amperes: float | None = None) -> Quantiser:
+    """Return the mean ADC, linearised: its step is the unit of corrected codes."""
+    step = nominal_step(core)
+    return Quantiser(step, core.adc.full_scale_amperes / amperes_per_charge(core) / step, True)
+
+
 @functools.lru_cache(maxsize=256)
-def of_core(core: CoreSpec, key: Key, columns: int) -> adc.AdcColumns:
+def converter(
+    core: CoreSpec, key: Key, columns: int, full_scale_amperes: float | None = None
+) -> Converter:
     """Return the ADCs of the first columns of a core, corrected values in nominal counts.
 
     Parameters
@@ -48,11 +63,6 @@ def of_core(core: CoreSpec, key: Key, columns: int) -> adc.AdcColumns:
     ValueError
         If counters run over or oscillators hit a ceiling inside the range: the passes over
         charges know neither, only :func:`aimc_sim.core.adc.convert` does.
-
-    Notes
-    -----
-    In 4-phase reads every phase has the same direction of current, so that one counter serves
-    both signs and its offset cancels between the phases.
     """
     spec: CcoAdcSpec = core.adc
     window = conversion_seconds(core.dac)
@@ -63,19 +73,17 @@ def of_core(core: CoreSpec, key: Key, columns: int) -> adc.AdcColumns:
     calibration = adc.calibrate(state, spec, window_seconds(core.dac), reads)
     curve = adc.curve(state, calibration, spec)
     found = adc.columns(curve, calibration, spec, window, amperes_per_charge(core))
-    step = np.float32(nominal_step(core))
-    found = dataclasses.replace(found, gain=found.gain / step, offset=found.offset / step)
-    if core.read.mode == "1-phase":
-        return found
-
-    def same(pair: np.ndarray) -> np.ndarray:
-        return np.stack([pair[0], pair[0]])
-
-    nothing = np.zeros_like(found.lift)
-    return dataclasses.replace(
-        found, slope=same(found.slope), bend=same(found.bend), gain=same(found.gain),
-        lift=nothing, offset=nothing, dead=0.0,
-    )  # fmt: skip
+    law, rows = quantiser(core), found.rows.copy()
+    rows[3:] /= np.float32(law.step)
+    jitter = spec.jitter_counts**2 / rows[0].mean(axis=0, dtype=np.float64) ** 2
+    dead = found.dead
+    if core.read.mode == "4-phase":
+        rows[:, 1] = rows[:, 0]
+        rows[4] = 0.0
+        dead = math.inf
+    full = round(spec.counts_per_coulomb * window * spec.full_scale_amperes)
+    text = f"oscillators and counters, {full} counts at full scale"
+    return Converter(law, Table(rows, found.limit, dead), jitter, text)
 
 
 def _representable(spec: CcoAdcSpec, window: float) -> None:
@@ -92,17 +100,3 @@ def _representable(spec: CcoAdcSpec, window: float) -> None:
             f"core.adc.max_hertz = {spec.max_hertz:g}: a ceiling is modelled for single ADCs only "
             "(aimc_sim.core.adc.convert); set it to None and lower full_scale_amperes instead"
         )
-
-
-def rounding_variance(columns: adc.AdcColumns, core: CoreSpec, signed_inputs: bool) -> np.ndarray:
-    """Return the (C,) variance, in charge squared, of what one pass over charges leaves out.
-
-    A 4-phase read converts four times, or twice if no input is negative. Every conversion has
-    its jitter; the pass over net charges rounds once, and the other roundings act like noise of
-    1/12 of a squared count each (measured against separate phases in ``validation/cco_adc.py``).
-    """
-    conversions = 1
-    if core.read.mode == "4-phase":
-        conversions = 4 if signed_inputs else 2
-    squared_counts = (conversions - 1) / 12 + conversions * core.adc.jitter_counts**2
-    return squared_counts / columns.slope.mean(axis=0, dtype=np.float64) ** 2

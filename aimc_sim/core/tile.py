@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,9 +16,8 @@ from ..device import pcm
 from ..device.programming import ProgrammingReport
 from ..rng import Key
 from ..spec import CoreSpec
-from . import inputs, oscillators, wired
-from .adc import AdcColumns, apply
-from .converters import adc
+from . import converters, inputs, wired
+from .quantise import Converter
 
 
 @dataclass(frozen=True)
@@ -47,26 +48,38 @@ class TileNow:
 
     Attributes
     ----------
-    net : (R, C) float32
-        Net relative conductance that a positive input sees.
+    polarities : (2, R, C) float32
+        Relative conductance of the cells' positive and negative elements, as a positive input
+        sees them.
     net_negative : (R, C) float32 or None
-        The same for a negative input, where it differs (1-phase reads).
-    variance : (R, C) float32 or None
-        Variance of the relative conductance that is drawn anew in every MVM.
+        Net relative conductance for a negative input, where it differs (1-phase reads).
+    variances : (2, R, C) float32 or None
+        Variance of ``polarities`` that is drawn anew in every conversion.
     idle : Floating or None
         What floating input lines add, where wires resist and idle lines float.
-    oscillators : AdcColumns or None
-        The core's converters where they are circuits with a spread; None: all alike.
-    full_scale_amperes : float or None
-        Of the core's plain converters where calibration chose it; None: the specification's.
+    converter : Converter or None
+        The core's ADCs. None: the nominal one in every column, where its range is known.
     """
 
-    net: np.ndarray
-    net_negative: np.ndarray | None
-    variance: np.ndarray | None
+    polarities: np.ndarray
+    net_negative: np.ndarray | None = None
+    variances: np.ndarray | None = None
     idle: wired.Floating | None = None
-    oscillators: AdcColumns | None = None
-    full_scale_amperes: float | None = None
+    converter: Converter | None = None
+
+    @cached_property
+    def net(self) -> np.ndarray:
+        """Net relative conductance that a positive input sees, (R, C) float32."""
+        return self.polarities[0] - self.polarities[1]
+
+    @cached_property
+    def variance(self) -> np.ndarray | None:
+        """Variance of :attr:`net` that is drawn anew in every read, (R, C) float32 or None."""
+        return None if self.variances is None else self.variances[0] + self.variances[1]
+
+    def quiet(self) -> TileNow:
+        """Return the same crossbar without fresh read noise."""
+        return dataclasses.replace(self, variances=None)
 
 
 def address(core: CoreSpec) -> pcm.Address:
@@ -90,51 +103,96 @@ def at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> TileNow:
     now = elements_at(state, core, t_seconds, key)
     unit = np.float32(1 / core.pcm.g_max_siemens)
     relative = now.g * unit
-    circuits = None
-    if core.adc.kind == "cco":
-        circuits = oscillators.of_core(core, key, relative.shape[2])
-    plus, minus = _polarities(relative)
-    fresh = None if now.fresh is None else _polarities((now.fresh * unit) ** 2)
+    converter = None  # not known before calibration
+    if not converters.awaits_range(core, None):
+        converter = converters.of_core(core, key, relative.shape[2])
+    plus, minus = by_polarity(relative)
+    fresh = None if now.fresh is None else by_polarity((now.fresh * unit) ** 2)
     polarity = core.read.polarity
     other = relative
     if polarity is not None:
         delta = pcm.polarity_delta(relative.shape, polarity, address(core), key)
         other = relative * (1 + delta)
-    other_plus, other_minus = _polarities(other)
+    other_plus, other_minus = by_polarity(other)
     if core.wires is None:
-        variance = None if fresh is None else fresh[0] + fresh[1]
-        net, negative, idle = plus - other_minus, other_plus - minus, None
+        seen = wired.Seen(np.stack([plus, other_minus]), fresh, None)
+        negative = other_plus - minus
     else:
         seen = wired.through(plus, other_minus, fresh, core)
-        net, variance, idle = seen.net, seen.variance, seen.idle
-        negative = net
         if polarity is not None:
-            negative = wired.through(other_plus, minus, None, core).net
-    return TileNow(net, None if polarity is None else negative, variance, idle, circuits)
+            back = wired.through(other_plus, minus, None, core).polarities
+            negative = back[0] - back[1]
+    return TileNow(
+        seen.polarities, None if polarity is None else negative, seen.variances, seen.idle,
+        converter,
+    )  # fmt: skip
 
 
-def _polarities(elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums over the elements of either polarity, (R, C) each."""
+def by_polarity(elements: np.ndarray) -> np.ndarray:
+    """Return the sums over the elements of either polarity, (2, R, C), of (E, R, C)."""
     half = elements.shape[0] // 2
-    return elements[:half].sum(axis=0), elements[half:].sum(axis=0)
+    return np.stack([elements[:half].sum(axis=0), elements[half:].sum(axis=0)])
 
 
 def charge(now: TileNow, codes: np.ndarray) -> np.ndarray:
-    """Return the noiseless charge, (N, C) float64, of input codes (N, R) of one conversion.
+    """Return the noiseless net charge, (N, C) float64, of input codes (N, R) of one conversion.
 
-    With bit-serial inputs and floating idle lines those are the codes of one plane.
+    With bit-serial inputs and floating idle lines those are the codes of one plane. In a 4-phase
+    read it is the sum over phases, with their signs: what comes out before anything is rounded.
     """
     codes = np.asarray(codes, np.float64)
-    if now.idle is not None:
-        return _charge(now, codes) + now.idle.correction(codes)
-    return _charge(now, codes)
-
-
-def _charge(now: TileNow, codes: np.ndarray) -> np.ndarray:
     if now.net_negative is None:
-        return codes @ now.net.astype(np.float64)
-    positive, negative = np.maximum(codes, 0), np.minimum(codes, 0)
-    return positive @ now.net.astype(np.float64) + negative @ now.net_negative.astype(np.float64)
+        found = codes @ now.net.astype(np.float64)
+    else:
+        positive, negative = np.maximum(codes, 0), np.minimum(codes, 0)
+        found = positive @ now.net.astype(np.float64)
+        found = found + negative @ now.net_negative.astype(np.float64)
+    return found if now.idle is None else found + now.idle.correction(codes)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What one modulation brings to the converters, (N, C) float64 each.
+
+    Attributes
+    ----------
+    sign : int
+        With which its code enters the result.
+    charge : noiseless charge.
+    variance : of the fresh read noise in it, charge squared.
+    """
+
+    sign: int
+    charge: np.ndarray
+    variance: np.ndarray
+
+
+def phases(now: TileNow, codes: np.ndarray, core: CoreSpec) -> list[Phase]:
+    """Return the modulations of one conversion of codes (N, R): four, or one in 1-phase reads.
+
+    Four phases are four currents of one direction, for every sign of input and weight; a sign
+    that no input has brings no current, and its two phases are left out.
+    """
+    codes = np.asarray(codes, np.float64)
+    if core.read.mode == "1-phase":
+        variance = np.zeros((1, now.net.shape[1]))
+        if now.variance is not None:
+            variance = codes**2 @ now.variance.astype(np.float64)
+        return [Phase(1, charge(now, codes), variance)]
+    found = []
+    for of_input in (1, -1):
+        size = np.maximum(of_input * codes, 0)
+        if not size.any():
+            continue
+        for polarity, of_weight in enumerate((1, -1)):
+            z = size @ now.polarities[polarity].astype(np.float64)
+            if now.idle is not None:
+                z = z + now.idle.of_phase(size, polarity)
+            variance = np.zeros_like(z)
+            if now.variances is not None:
+                variance = size**2 @ now.variances[polarity].astype(np.float64)
+            found.append(Phase(of_input * of_weight, z, variance))
+    return found
 
 
 def read(
@@ -142,8 +200,9 @@ def read(
 ) -> np.ndarray:
     """Return the ADC codes, (N, C) float64, of N input vectors.
 
-    With bit-serial inputs every plane is converted by itself, with noise of its own, and the
-    codes are shifted and added: ``sum over b of 2^b ADC(plane_b @ G + noise_b)``.
+    A 4-phase read converts four times, every phase with noise, rounding and saturation of its
+    own; the codes are added and subtracted. With bit-serial inputs so is every plane, and the
+    codes are shifted and added: ``sum over b of 2^b ADC(plane_b)``.
 
     Parameters
     ----------
@@ -155,28 +214,38 @@ def read(
 
     Notes
     -----
-    Independent Gaussian noise of the devices adds up to one Gaussian per column, with variance
-    ``codes^2 @ variance``: exact, not an approximation.
+    Independent Gaussian noise of the devices adds up to one Gaussian per column and phase, with
+    variance ``codes^2 @ variance``: exact, not an approximation.
     """
+    return read_counting(now, codes, core, generator)[0]
+
+
+def read_counting(
+    now: TileNow, codes: np.ndarray, core: CoreSpec, generator: np.random.Generator
+) -> tuple[np.ndarray, int]:
+    """Return what :func:`read` does, and how many conversions were beyond the converters' range."""
     if not inputs.reads_planes(core.dac):
         return _convert(now, codes, core, generator)
-    planes = inputs.bit_planes(codes, core.dac)
-    return sum(2.0**b * _convert(now, plane, core, generator) for b, plane in enumerate(planes))
+    total, beyond = 0.0, 0
+    for b, plane in enumerate(inputs.bit_planes(codes, core.dac)):
+        found, lost = _convert(now, plane, core, generator)
+        total, beyond = total + 2.0**b * found, beyond + lost
+    return total, beyond
 
 
 def _convert(
     now: TileNow, codes: np.ndarray, core: CoreSpec, generator: np.random.Generator
-) -> np.ndarray:
-    """Return the ADC codes of one conversion."""
-    z = charge(now, codes)
-    variance = 0.0
-    if now.variance is not None:
-        variance = np.asarray(codes, np.float64) ** 2 @ now.variance.astype(np.float64)
-    if now.oscillators is not None:
-        signed = bool((np.asarray(codes) < 0).any())
-        variance = variance + oscillators.rounding_variance(now.oscillators, core, signed)
-    if np.any(variance):
-        z = z + np.sqrt(variance) * generator.standard_normal(z.shape)
-    if now.oscillators is not None:
-        return apply(now.oscillators, z)[1].astype(np.float64)
-    return adc(core, now.full_scale_amperes).codes(z)
+) -> tuple[np.ndarray, int]:
+    """Return the ADC codes of one conversion, or four, and how many saturated."""
+    converter = now.converter
+    if converter is None:
+        converter = Converter(converters.adc(core))
+    total, beyond = np.zeros((len(codes), now.net.shape[1])), 0
+    for phase in phases(now, codes, core):
+        variance = phase.variance + converter.jitter * (phase.charge != 0)
+        z = phase.charge
+        if np.any(variance):
+            z = z + np.sqrt(variance) * generator.standard_normal(z.shape)
+        total += phase.sign * converter.codes(z)
+        beyond += int(converter.beyond(z).sum())
+    return total, beyond

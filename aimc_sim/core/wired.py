@@ -19,25 +19,39 @@ from .idle import IdleLines, high_impedance_correction, idle_lines
 class Floating:
     """What idle lines that float add to a charge; ``lines`` in units of g_max.
 
+    ``lines`` are those of both polarities together (1-phase), or of each by itself (4-phase).
     ``max_code`` is the code of a full-scale input in one conversion: 1 in a bit plane, during
     which nothing changes, so that the correction's linear fall plays no part.
     """
 
-    lines: IdleLines
+    lines: tuple[IdleLines, ...]
     max_code: float
     mode: str
 
     def correction(self, codes: np.ndarray) -> np.ndarray:
-        """Return what to add to the charge of (N, R) codes, (N, C) float64."""
-        return high_impedance_correction(self.lines, codes, self.max_code, self.mode)
+        """Return what to add to the net charge of (N, R) codes, (N, C) float64."""
+        if self.mode == "1-phase":
+            return high_impedance_correction(self.lines[0], codes, self.max_code, self.mode)
+        plus, minus = (
+            high_impedance_correction(lines, codes, self.max_code, self.mode)
+            for lines in self.lines
+        )
+        return plus - minus
+
+    def of_phase(self, magnitudes: np.ndarray, polarity: int) -> np.ndarray:
+        """Return what to add to the charge of one phase: inputs of one sign, one polarity."""
+        return high_impedance_correction(self.lines[polarity], magnitudes, self.max_code)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What arrives through the wires, in units of g_max (variance: squared); (R, C) float32."""
+    """What arrives through the wires, in units of g_max (variances: squared).
 
-    net: np.ndarray
-    variance: np.ndarray | None
+    ``polarities`` and ``variances``: (2, R, C) float32, of the positive and negative weights.
+    """
+
+    polarities: np.ndarray
+    variances: np.ndarray | None
     idle: Floating | None
 
 
@@ -68,14 +82,20 @@ def through(
     floating = None
     if core.wires.idle == "high-impedance":
         terminals = wires.ports(siemens, lines_of)
-        sensed, lines = terminals.sensed, idle_lines(terminals)
-        scaled = IdleLines(lines.reach / g_max, lines.weight, lines.share)
+        sensed = terminals.sensed
+        if core.read.mode == "1-phase":
+            found = [idle_lines(terminals)]
+        else:  # only one polarity is connected in a phase
+            found = [
+                idle_lines(wires.Ports(one[None], drawn[None]), (1,))
+                for one, drawn in zip(terminals.sensed, terminals.drawn, strict=True)
+            ]
+        scaled = tuple(IdleLines(one.reach / g_max, one.weight, one.share) for one in found)
         floating = Floating(scaled, float(inputs.largest_drive(core.dac)), core.read.mode)
     else:
         sensed = wires.effective_matrix(siemens, lines_of)
-    variance = None
+    variances = None
     if fresh is not None:
         left = wires.attenuation(siemens, lines_of) ** 2
-        variance = (left * np.stack(fresh)).sum(axis=0).astype(np.float32)
-    net = ((sensed[0] - sensed[1]) / g_max).astype(np.float32)
-    return Seen(net, variance, floating)
+        variances = (left * np.stack(fresh)).astype(np.float32)
+    return Seen((sensed / g_max).astype(np.float32), variances, floating)

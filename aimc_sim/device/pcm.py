@@ -88,7 +88,12 @@ def cycle_key(key: Key, cycle: int) -> Key:
 
 def reset_level(spec: PcmSpec) -> float:
     """Return the mean conductance of one element left in RESET, in siemens."""
-    return spec.reset.mean_siemens * spec.devices_per_element
+    return spec.reset.mean_siemens * spec.devices_per_element * spec.material_scale
+
+
+def reset_spread(spec: PcmSpec) -> float:
+    """Return the spread of the conductance of one element left in RESET, in siemens."""
+    return math.sqrt(spec.devices_per_element) * spec.reset.std_siemens * spec.material_scale
 
 
 def program(
@@ -131,16 +136,16 @@ def program(
             f"target conductances from {low:.3g} S to {high:.3g} S are outside the characterised "
             f"range of the device, 0 to {spec.g_max_siemens:.3g} S; rescale the weights"
         )
-    error, drift, size = spec.programming, spec.drift, spec.devices_per_element
+    error, drift = spec.programming, spec.drift
     g = np.empty_like(target)
     nu = np.empty_like(target)
     kernels.program(
         target,
         np.ascontiguousarray(programmed),
-        spec.g_max_siemens,
+        spec.fitted_siemens,
         4 * (0.0,) if error is None else error.polynomial_siemens,
-        0.0 if error is None else error.scale * spec.g_max_siemens / spec.g_reference_siemens,
-        (size * spec.reset.mean_siemens, math.sqrt(size) * spec.reset.std_siemens),
+        0.0 if error is None else error.scale * spec.material_scale,
+        (reset_level(spec), reset_spread(spec)),
         curve_table(None if drift is None else drift.exponent_mean),
         curve_table(None if drift is None else drift.exponent_std),
         0.0 if drift is None else drift.scale,
@@ -253,7 +258,7 @@ def evaluate(
     now = np.empty_like(state.g)
     amplitude = np.empty_like(state.g) if fresh > 0 else np.empty((0, 0, 0), np.float32)
     kernels.evaluate(
-        state.target, state.g, state.nu, spec.g_max_siemens, log_age, heat,
+        state.target, state.g, state.nu, spec.fitted_siemens, log_age, heat,
         curve_table(None if law is None else law.amplitude), weights, rates, age,
         *address, np.array(key.child(Purpose.SLOW_NOISE).words()), now, amplitude,
     )  # fmt: skip

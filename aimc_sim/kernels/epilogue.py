@@ -34,8 +34,8 @@ def epilogue(
     gain, offset : (C,) float32, value per ADC code, and value.
     adc : (3,) float32, 1 / step, largest code, and 1 if codes are rounded.
     oscillators : (5, 2, C) float32, converters that are circuits: slope, bend, lift, gain, offset
-        by sign of the charge, see :class:`aimc_sim.core.adc.AdcColumns`; (1, 1, 1) for plain ones.
-    bounds : (2,) float32, their full-scale charge and dead zone.
+        by sign of the charge, see :class:`aimc_sim.core.quantise.Table`; (1, 1, 1) for plain ones.
+    bounds : (2,) float32, their full-scale charge and dead zone (infinite: one direction only).
     link_gain : float32, value per link code; 0 if there is no link input.
     relu : bool.
     requantise : (3,) float32, 1 / scale, largest code, and 1 if codes are rounded.
@@ -155,7 +155,7 @@ def _oscillate(z, table, bounds):
         row = z[p * columns : (p + 1) * columns]
         for c in range(columns):
             side = 1 if row[c] < -dead else 0
-            size = abs(row[c])
+            size = abs(row[c]) if dead < f32(np.inf) else max(row[c], f32(0.0))
             beyond += np.int64(size > limit)
             size = min(size, limit)
             count = np.rint(
@@ -217,7 +217,10 @@ def _square(z):
 
 @point
 def _square_bits(y):
-    return np.uint16(float_bits(y * y) >> np.uint32(16))
+    """Round a square to bfloat16, to nearest and ties to even: as torch does."""
+    bits = float_bits(y * y)
+    bits += np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return np.uint16(bits >> np.uint32(16))
 
 
 @point

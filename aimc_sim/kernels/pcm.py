@@ -1,9 +1,9 @@
 """The statistical laws of PCM devices, per element. The coefficients are data, not code.
 
 A curve is ten numbers, see :func:`curve`; ``programming`` is (c0, c1, c2, c3) in siemens.
-``x`` is the *target* conductance over ``g_max``: drift and noise belong to the state that was
-asked for, not to the value that was hit. The laws were fitted up to ``g_max``; a device in SET
-conducts more, and there drift and noise keep the size in siemens that they have at ``g_max``: what
+``x`` is the *target* conductance over ``g_max``, here the largest one of the fit: drift and noise
+belong to the state that was asked for, not to the value that was hit. A device in SET conducts
+more, and there drift and noise keep the size in siemens that they have at ``g_max``: what
 fluctuates and relaxes is amorphous material, and there is no more of it (assumption).
 
 The array loops work on runs of ``LANES`` elements in single precision without branches, so that

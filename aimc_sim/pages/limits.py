@@ -9,9 +9,10 @@ from ..studies import attribute
 NOT_MODELLED = (
     "Leakage of the array; the control logic of programming, and drift between the first and the "
     "last device written; energy of line buffers and of the host; time and energy of digital "
-    "steps between layers (pooling, shortcuts); how energy splits over the pieces of a core; "
-    "multicast in the pipeline simulation.",
-    "IR drop, oscillator ADCs, g_max per core, half-precision digital units, stuck cells and "
+    "steps between layers (pooling, shortcuts); how much of a phase's energy converters and how "
+    "much modulators take (assumed); currents that are beyond the ADC for a part of the window "
+    "only; multicast in the pipeline simulation.",
+    "IR drop, oscillator ADCs, half-precision digital units, stuck cells and "
     "temperature are options that the presets leave off: the chip paper gives no numbers for "
     "most of them.",
     "The two-device drift law is pessimistic against the chip's own scheme, as its source says.",

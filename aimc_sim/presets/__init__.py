@@ -15,7 +15,16 @@
 import re
 from collections.abc import Iterable
 
-from .chips import PRESETS, by_name, generic_pcm, hermes, ideal, ideal_devices
+from .chips import (
+    PRESETS,
+    PUBLISHED_COUNTS,
+    as_published,
+    by_name,
+    generic_pcm,
+    hermes,
+    ideal,
+    ideal_devices,
+)
 from .closed_loop import pcm_hermes_closed_loop, program_and_verify
 from .devices import (
     pcm_25_microsiemens,
@@ -28,6 +37,8 @@ from .pulsed import pcm_nandakumar_2018, pulses_hermes
 
 __all__ = [
     "PRESETS",
+    "PUBLISHED_COUNTS",
+    "as_published",
     "by_name",
     "generic_pcm",
     "hermes",

@@ -34,20 +34,20 @@ _FABRIC = FabricSpec(
 def _read(mode: str) -> ReadSpec:
     if mode == "4-phase":
         return ReadSpec(
-            mode="4-phase", mvm_seconds=520e-9, mvm_joules=3.38e-6 / 64, v_read_volts=0.2,
-            source="[chip] Extended Data Table I: 520 ns, 3.38 uJ for 64 cores; 0.2 V is the "
+            mode="4-phase", mvm_seconds=520e-9, v_read_volts=0.2,
+            source="[chip] Extended Data Table I: 520 ns; 0.2 V is the "
             "verify-read voltage, assumed for MVMs too",
         )  # fmt: skip
     if mode == "1-phase":
         return ReadSpec(
-            mode="1-phase", mvm_seconds=133e-9, mvm_joules=131072 / 9.76e12, v_read_volts=0.2,
+            mode="1-phase", mvm_seconds=133e-9, v_read_volts=0.2,
             polarity=PolaritySpec(
                 mean_fraction=0.05,
                 std_fraction=0.02,
                 source="assumption, not measured: [chip] names polarity-dependent conduction "
                 "and gives no magnitude",
             ),
-            source="[chip] Extended Data Table I: 133 ns, 9.76 TOPS/W (0.86 uJ for 64 cores); "
+            source="[chip] Extended Data Table I: 133 ns; "
             "0.2 V is the verify-read voltage, assumed for MVMs too",
         )  # fmt: skip
     raise ValueError(f"read = {mode!r} is unknown; choose '4-phase' or '1-phase'")
@@ -64,6 +64,7 @@ def _hermes_core(pcm: PcmSpec, read: str) -> CoreSpec:
             "magnitude width is 11 bits ([core] alone gives 420 to 448 counts, 10 bits)",
         ),
         read=_read(read),
+        g_max_rule="saturation",
         ldpu=LdpuSpec(source="[chip] INT8 links and outputs, 400 MHz, one output per clock"),
         source="[chip] 256 x 256 unit cells of four devices",
     )  # fmt: skip
@@ -112,7 +113,53 @@ def generic_pcm() -> ChipSpec:
     The model comes with no chip; converters, cores and fabric are those of :func:`hermes`.
     """
     chip = hermes("odp")
-    return chip.with_({"core.pcm": pcm_25_microsiemens(), "name": "generic-pcm"})
+    return chip.with_(
+        {"core.pcm": pcm_25_microsiemens(), "core.g_max_rule": "device", "name": "generic-pcm"}
+    )
+
+
+_COUNT = 10.35e-6 / 80
+"""Conductance of one count of the chip's verify read: 80 counts [chip] are 10.35 uS [fits]."""
+
+PUBLISHED_COUNTS: dict[tuple[str, str], dict[str, float]] = {
+    ("resnet9", "tdp"): {
+        "conv0": 160, "conv[1-4]": 100, "conv[5-7]": 130, "dense": 160,
+    },
+    ("resnet9", "odp"): {"*": 80},
+    ("lstm-ptb", "tdp"): {"*": 100, "dense": 120},
+    ("lstm-ptb", "odp"): {"*": 80},
+    ("captioning", "odp"): {"*": 80, "*weight_hh*": 70, "dense": 60},
+}  # fmt: skip
+"""Largest conductances that the chip paper reports, in counts of its verify read, by network and
+mode; patterns of layer names, later ones overrule. Where it gives a range (conv1 to conv4 80 to
+120, conv5 to conv7 120 to 140, the captioning output 40 to 80) its middle. arXiv:2212.02872,
+Methods."""
+
+
+def as_published(network: str, mode: Literal["tdp", "odp"] = "tdp") -> ChipSpec:
+    """Return :func:`hermes` with the conductance ranges that the chip paper reports of a network.
+
+    Parameters
+    ----------
+    network : "resnet9", "lstm-ptb" or "captioning"
+    mode : "tdp" or "odp"
+
+    Raises
+    ------
+    KeyError
+        If the paper reports none for them; lists those it does.
+    """
+    if (network, mode) not in PUBLISHED_COUNTS:
+        known = ", ".join(f"{n} ({m})" for n, m in PUBLISHED_COUNTS)
+        raise KeyError(f"no published ranges of '{network}' ({mode}); there are: {known}")
+    chip = hermes(mode)
+    top = chip.core.pcm.g_max_siemens
+    layers = {
+        pattern: {"core.pcm.g_max_siemens": min(top, counts * _COUNT)}
+        for pattern, counts in PUBLISHED_COUNTS[network, mode].items()
+    }
+    name = f"{chip.name}, ranges of {network} as published"
+    return chip.with_({"core.g_max_rule": "device", "layers": layers, "name": name})
 
 
 def ideal() -> ChipSpec:

@@ -144,7 +144,7 @@ def add_floating_lines(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> 
     Parameters
     ----------
     layer : AnalogLayer
-    lines : aimc_sim.runtime.calls.FloatingLines
+    lines : aimc_sim.runtime.floating.FloatingLines
     x : (B, channels, H, W) float32 tensor, input codes
     charge : (B, C, H', W') float32 tensor
 

@@ -12,14 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..chip.image import AnalogLayer, Block, ChipImage
-from ..chip.state import Ranges, link_name
-from ..core import gmax, inputs, tile, weights
+from ..chip.state import ChipState, Ranges, link_name
+from ..core import converters, currents, gmax, inputs, tile, weights
 from ..digital.apply import apply
 from ..ops import OPERATIONS, RECURRENT
 from ..spec import CalibrationSpec, ChipSpec, CoreSpec
 from .blocks import as_maps, block_kernel, convolve_on_all_threads, from_maps, repeated
 from .quantisers import value_quantisers
 from .recurrent import float_loop
+from .rounding import best_range, smallest_error_range
 
 
 def float_walk(
@@ -109,6 +110,9 @@ def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tenso
 G_MAX_IMAGES, G_MAX_INPUTS = 16, 4096
 """Calibration images and input vectors per layer behind the g_max of every core."""
 
+SHARE_INPUTS = 1024
+"""Input vectors per core behind a share of its currents: 0.5 % of a share of 3 % at 256 columns."""
+
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 MSE_SAMPLES = 2**16
@@ -144,7 +148,7 @@ def measure_all(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> R
 
     ranges = measure(image, noted(), spec)
     cores = [spec.for_layer(layer.owner).core for layer in image.layers]
-    if not some or not any(_has_calibrated_adc(core) for core in cores):
+    if not some or not any(core.adc.calibrates for core in cores):
         return ranges
     amperes = adc_ranges_of_cores(image, some[0], spec, ranges)
     return dataclasses.replace(ranges, adc_amperes=amperes)
@@ -178,29 +182,23 @@ def needs_ranges(image: ChipImage, spec: ChipSpec) -> bool:
     return any(b is not None for b in bits)
 
 
-def check_g_max(image: ChipImage, spec: ChipSpec, ranges: Ranges | None) -> None:
-    """Raise ValueError if g_max depends on a calibration that was not made yet."""
-    rules = {spec.for_layer(layer.owner).core.g_max_rule for layer in image.layers}
-    if "bit-line" in rules and ranges is None:
-        raise ValueError(
-            "core.g_max_rule = 'bit-line' chooses g_max from calibration images; call "
-            "chip.calibrate(batches) before chip.program()"
-        )
-
-
-def _has_calibrated_adc(core: CoreSpec) -> bool:
-    return core.adc.kind == "symmetric" and core.adc.range != "fixed"
+def chooses_g_max(image: ChipImage, spec: ChipSpec) -> bool:
+    """Return whether devices cannot be written before calibration has chosen g_max somewhere."""
+    return any(spec.for_layer(layer.owner).core.g_max_rule != "device" for layer in image.layers)
 
 
 def with_adc_ranges(
-    tiles: Mapping[int, tile.TileNow], image: ChipImage, amperes: Mapping[str, float]
-) -> dict[int, tile.TileNow]:
+    tiles: Mapping[int, tile.TileNow], image: ChipImage, spec: ChipSpec, state: ChipState,
+    amperes: Mapping[str, float],
+) -> dict[int, tile.TileNow]:  # fmt: skip
     """Return crossbars, by tile, whose ADCs have these full scales, by name of the block."""
     found = dict(tiles)
     for block in image.blocks:
-        if link_name(block) in amperes:
-            own = amperes[link_name(block)]
-            found[block.tile] = dataclasses.replace(found[block.tile], full_scale_amperes=own)
+        own = amperes.get(link_name(block))
+        if own is not None:
+            core, now = state.spec_of(block.tile, spec).core, found[block.tile]
+            adcs = converters.of_core(core, state.key(block.tile), now.net.shape[1], own)
+            found[block.tile] = dataclasses.replace(now, converter=adcs)
     return found
 
 
@@ -251,7 +249,7 @@ def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Range
         images=images,
     )
     rules = {spec.for_layer(layer.owner).core.g_max_rule for layer in image.layers}
-    if "bit-line" in rules and some is not None:
+    if rules != {"device"} and some is not None:
         return dataclasses.replace(ranges, g_max_siemens=g_max_of_cores(image, some, spec, ranges))
     return ranges
 
@@ -291,21 +289,32 @@ def g_max_of_cores(
     ----------
     image : ChipImage
     images : tuple of (B, ...) tensors
-        A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them.
+        A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them, for the rule
+        "saturation" :data:`SHARE_INPUTS` of those, of all time steps together.
     spec : ChipSpec
     ranges : Ranges
     """
     found: dict[str, float] = {}
+    shared: dict[str, tuple[np.ndarray, CoreSpec, list[np.ndarray]]] = {}
 
     def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
         core, name = spec.for_layer(layer.owner).core, link_name(block)
-        if core.g_max_rule != "bit-line":
+        if core.g_max_rule == "device":
             return
         weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
+        if core.g_max_rule == "saturation":
+            some = codes[_spread(len(codes), SHARE_INPUTS).numpy()].astype(np.int8)
+            shared.setdefault(name, (weight, core, []))[2].append(some)
+            return
         own = gmax.largest_siemens(weight, core, codes, current="peak")
         found[name] = min(own, found.get(name, own))
 
     _drive(image, images, spec, ranges, use)
+    for name, (weight, core, parts) in shared.items():
+        codes = np.concatenate(parts)
+        codes = codes[_spread(len(codes), SHARE_INPUTS).numpy()]
+        inside = 100 * (1 - core.g_max_saturated_share)
+        found[name] = gmax.largest_siemens(weight, core, codes, percentile=inside, current="peak")
     return found
 
 
@@ -326,22 +335,22 @@ def adc_ranges_of_cores(
 
     Notes
     -----
-    Currents are those of the target conductances, before any device is written: the same
-    register serves every programming. What devices and wires add is not foreseen and may clip.
+    Currents, of every phase by itself, are those of the target conductances, before any device is
+    written: the same register serves every programming. What devices and wires add is not
+    foreseen and may clip.
     """
     found: dict[str, float] = {}
     calibration = spec.calibration
 
     def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
         core, name = spec.for_layer(layer.owner).core, link_name(block)
-        if not _has_calibrated_adc(core):
+        if not core.adc.calibrates:
             return
         limit = core.adc.full_scale_amperes
         weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
         targets = weights.to_targets(weight, core, ranges.g_max_siemens.get(name))
-        amperes = np.abs(codes @ (weight * targets.siemens_per_weight))
-        amperes *= core.read.v_read_volts / inputs.largest_drive(core.dac)
-        size = torch.from_numpy(amperes.astype(np.float32)).flatten()
+        amperes = currents.of_targets(targets, core, codes) or [np.zeros(1)]
+        size = torch.from_numpy(np.concatenate([a.ravel() for a in amperes]).astype(np.float32))
         largest = _magnitude(size, calibration)
         if calibration.range_method == "mse":
             codes_left = core.adc.max_code
@@ -383,29 +392,3 @@ def _drive(
 
     with torch.inference_mode():
         float_walk(image, images, enter=enter)
-
-
-def best_range(magnitudes: Tensor, largest: float, bits: int | None) -> float:
-    """Return the range with the smallest mean squared error of rounding and clipping.
-
-    Parameters
-    ----------
-    magnitudes : (n,) float tensor
-    largest : float
-        Largest magnitude there is; the range lies between a fifth of it and all of it.
-    bits : int or None
-        Sign and magnitude; None rounds nothing, so nothing is gained by clipping.
-    """
-    return smallest_error_range(magnitudes, largest, None if bits is None else 2 ** (bits - 1) - 1)
-
-
-def smallest_error_range(magnitudes: Tensor, largest: float, limit: int | None) -> float:
-    """Return :func:`best_range` for codes up to ``limit``."""
-    if limit is None or largest == 0:
-        return largest
-    candidates = largest * torch.linspace(0.2, 1.0, 81, dtype=torch.float64)
-    errors = [
-        float((magnitudes - (magnitudes / step).round().clamp(max=limit) * step).square().mean())
-        for step in (candidates / limit).tolist()
-    ]
-    return float(candidates[min(range(len(errors)), key=errors.__getitem__)])

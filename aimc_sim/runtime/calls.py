@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,67 +12,10 @@ import torch
 from torch import Tensor
 
 from ..chip.image import AnalogLayer, Block, DigitalStep
-from ..core.converters import Quantiser
-
-AS_IT_IS = Quantiser(1.0, math.inf, False)
-"""Passes every number on."""
-
-_NO_TABLE = np.zeros((1, 1, 1), np.float32)
-_NO_BOUNDS = np.zeros(2, np.float32)
-
-
-@dataclass(frozen=True)
-class FloatingLines:
-    """Kernels of :func:`aimc_sim.core.idle.high_impedance_correction` as convolutions.
-
-    The format of variances is that of :class:`aimc_sim.machine.formats.Formats`.
-
-    Attributes
-    ----------
-    reach : (C, channels, kh, kw), in the format of variances
-    lengths : (3, channels, kh, kw), in the format of variances
-        One, share and weight, for the pulse lengths.
-    signs : (2, channels, kh, kw), in the format of variances
-        Weight and one, for their signs.
-    one : (1, channels, kh, kw), in the format of variances
-    reach_sum : (C,) float32
-    share_sum, max_code : float
-    both_signs : bool
-        1-phase: inputs of both signs float together; else one sign after the other.
-    """
-
-    reach: Tensor
-    lengths: Tensor
-    signs: Tensor
-    one: Tensor
-    reach_sum: Tensor
-    share_sum: float
-    max_code: float
-    both_signs: bool
-
-
-@dataclass(frozen=True)
-class Oscillators:
-    """Converters of a core that are circuits, see :class:`aimc_sim.core.adc.AdcColumns`.
-
-    Attributes
-    ----------
-    table : (5, 2, C) float32
-        slope, bend, lift, gain, offset; values in nominal counts.
-    bounds : (2,) float32
-        limit, dead.
-    rounding : (2, C) float32
-        Variance of roundings and jitter, for inputs that are never and that may be negative.
-    """
-
-    table: Tensor
-    bounds: Tensor
-    rounding: Tensor
-
-    @cached_property
-    def noisy(self) -> bool:
-        """Whether there is any rounding or jitter to add."""
-        return bool(self.rounding.any())
+from ..core.quantise import Quantiser
+from .adc import AS_IT_IS, PASSES_ALL, Adc, row
+from .floating import FloatingLines
+from .phases import Phases
 
 
 @dataclass(frozen=True)
@@ -108,10 +50,12 @@ class CoreCall:
     output : Quantiser
         Of what the core sends on.
     noise_key : (2,) uint32
-    adc : Quantiser
-        Of its converters, in units of charge.
+    adc : Adc
+        Its converters, in units of charge.
     bit_true : bool
         The digital unit computes in half precision.
+    phases : Phases or None
+        What a 4-phase read converts one by one; None where only the net charge matters.
     planes : tuple of CoreCall
         Bit-serial inputs: the analog half of the core once per bit plane, least significant
         first; this call is then the digital half, whose "charge" is the shifted sum of codes.
@@ -127,10 +71,10 @@ class CoreCall:
     link_gain: float
     output: Quantiser
     noise_key: np.ndarray
-    adc: Quantiser
+    adc: Adc
     bit_true: bool = False
-    oscillators: Oscillators | None = None
     floating: FloatingLines | None = None
+    phases: Phases | None = None
     planes: tuple[CoreCall, ...] = ()
 
     @cached_property
@@ -157,39 +101,49 @@ class CoreCall:
         ``gain, offset, adc, oscillators, bounds, link_gain, requantise`` of
         :func:`aimc_sim.kernels.epilogue.epilogue`.
         """
-        registers, circuits = self.registers, self.oscillators
+        registers = self.registers
         return (
             registers.gain.numpy(),
             registers.offset.numpy(),
-            _row(self.adc),
-            _NO_TABLE if circuits is None else circuits.table.numpy(),
-            _NO_BOUNDS if circuits is None else circuits.bounds.numpy(),
+            *self.adc.arrays,
             np.float32(registers.link_gain),
-            _row(registers.output),
+            row(registers.output),
         )
 
     @cached_property
-    def noisy(self) -> bool:
-        """Whether a variance has to be computed for every output."""
-        return self.variance is not None or bool(self.oscillators and self.oscillators.noisy)
+    def converting(self) -> CoreCall:
+        """The analog half: codes leave the converters as they are."""
+        return dataclasses.replace(
+            self, gain=torch.ones_like(self.gain), offset=torch.zeros_like(self.offset),
+            link_gain=0.0, output=AS_IT_IS, bit_true=False,
+        )  # fmt: skip
+
+    @cached_property
+    def converted(self) -> CoreCall:
+        """The digital half: its "charge" is codes, or sums of codes."""
+        return dataclasses.replace(self, adc=PASSES_ALL)
+
+    @cached_property
+    def of_phases(self) -> tuple[CoreCall, ...]:
+        """The analog half with the noise of each of four phases."""
+        phases = self.phases
+        one = dataclasses.replace(self.converting, adc=phases.adc, phases=None)
+        return tuple(dataclasses.replace(one, noise_key=key) for key in phases.noise_keys)
 
 
-def _row(quantiser: Quantiser) -> np.ndarray:
-    return np.array([1 / quantiser.step, quantiser.limit, quantiser.rounds], np.float32)
-
-
-def bit_serial(call: CoreCall, noise_keys: list[np.ndarray]) -> CoreCall:
+def bit_serial(
+    call: CoreCall, noise_keys: list[np.ndarray], phases: list[Phases | None]
+) -> CoreCall:
     """Return a core that reads bit planes, one per noise key.
 
     The codes of a plane leave its converter as they are; gains act on the shifted sum.
     """
-    plane = dataclasses.replace(
-        call, gain=torch.ones_like(call.gain), offset=torch.zeros_like(call.offset),
-        link_gain=0.0, output=AS_IT_IS, bit_true=False,
-    )  # fmt: skip
-    planes = tuple(dataclasses.replace(plane, noise_key=key) for key in noise_keys)
+    planes = tuple(
+        dataclasses.replace(call.converting, noise_key=key, phases=own)
+        for key, own in zip(noise_keys, phases, strict=True)
+    )
     return dataclasses.replace(
-        call, variance=None, negative=None, floating=None, oscillators=None, adc=AS_IT_IS,
+        call, variance=None, negative=None, floating=None, phases=None, adc=PASSES_ALL,
         planes=planes,
     )  # fmt: skip
 
@@ -206,6 +160,11 @@ class LayerCall:
     def needs_squares(self) -> bool:
         """Whether a core adds fresh read noise to whole inputs."""
         return any(core.variance is not None for chain in self.chains for core in chain)
+
+    @cached_property
+    def in_phases(self) -> bool:
+        """Whether a core converts phases of whole inputs one by one, or might."""
+        return any(core.phases is not None for chain in self.chains for core in chain)
 
 
 @dataclass(frozen=True)

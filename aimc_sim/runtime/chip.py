@@ -18,14 +18,13 @@ from ..chip import state as chip_state
 from ..chip.image import ChipImage
 from ..chip.state import ChipState, Ranges
 from ..core import compensation
-from ..errors import NotProgrammedError
 from ..frontend import Source, demand_layers
 from ..machine import settings
 from ..mapping.where import Where
 from ..spec import ChipSpec
 from . import adapt, calibrate, clipping, executor, looking
 from .counts import new_counts
-from .explain import Explanation, check_layers, explain
+from .explain import Explanation, as_module, check_layers, explain
 from .images import as_inputs, images_in, split_batch
 from .moment import Looks, Moment
 from .recurrent import Span
@@ -52,6 +51,7 @@ class Chip:
         self.corrections: dict[str, adapt.Correction] = {}
         self.adapted_images = 0
         self.images_seen = 0
+        self._pending: int | None = None  # seed of devices that await ranges
         self.device = torch.device("cpu")
         self.counts = new_counts()
         self.variants = Variants(image, spec)
@@ -103,14 +103,7 @@ class Chip:
                 f"spec is a {type(spec).__name__}; give a ChipSpec, for example "
                 "aimc_sim.presets.hermes()"
             )
-        if not isinstance(model, nn.Module) and callable(model):
-            model = model()
-        if not isinstance(model, nn.Module):
-            raise TypeError(
-                f"model is a {type(model).__name__}; give a torch.nn.Module, or a function "
-                "without arguments that returns one"
-            )
-        source = Source(model, where)
+        source = Source(as_module(model), where)
         network = source.network(example)
         demand_layers(source, network)
         image = mapping.compile_network(network, spec)
@@ -166,6 +159,8 @@ class Chip:
         if ranges.images == 0:
             raise ValueError("calibrate got no images; give at least one batch")
         self.ranges = ranges
+        if self._pending is not None:
+            self._write()
         return self
 
     def program(self, seed: int = 0) -> Chip:
@@ -174,13 +169,21 @@ class Chip:
         Parameters
         ----------
         seed : int
-            The same seed gives the same devices, whatever else was simulated.
+            The same seed gives the same devices, whatever else was simulated. Where calibration
+            chooses g_max (``core.g_max_rule``) and was not made yet, they are written once it is.
         """
-        calibrate.check_g_max(self.image, self.spec, self.ranges)
-        self.state = chip_state.program(self.image, self.spec, int(seed), ranges=self.ranges)
-        self.time_seconds, self.images_seen = 0.0, 0
-        self.corrections, self.adapted_images = {}, 0
+        self._pending, self.state = int(seed), None
+        self.time_seconds = 0.0
+        if self.ranges is not None or not calibrate.chooses_g_max(self.image, self.spec):
+            self._write()
         return self
+
+    def _write(self) -> None:
+        """Write the devices that were asked for."""
+        seed, self._pending = self._pending, None
+        self.state = chip_state.program(self.image, self.spec, seed, ranges=self.ranges)
+        self.images_seen = 0
+        self.corrections, self.adapted_images = {}, 0
 
     def at(self, time: float | str) -> Chip:
         """Set the clock; returns the chip.
@@ -202,11 +205,10 @@ class Chip:
     def refresh(self) -> Chip:
         """Write the same weights again at the chip's time; drift starts anew; returns the chip.
 
-        Devices keep what is theirs (faults, the spread of their pulses); errors that belong to a
-        programming are drawn again. Drift compensation is measured afresh against now.
+        Devices keep what is theirs (faults, spread of pulses); errors that belong to a programming
+        are drawn again. Drift compensation is measured afresh against now.
         """
-        if self.state is None:
-            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        looking.check_written(self)
         self.state = chip_state.program(
             self.image, self.spec, self.state.seed, self.time_seconds, self.state.cycle + 1,
             self.ranges,
@@ -220,7 +222,8 @@ class Chip:
 
         Parameters
         ----------
-        method : "none", "gdc" (one factor per core) or "column" (one per column)
+        method : "none", "gdc" or "column" (as published: a factor per core, or per column),
+            "gdc-signs", "ls"; see :mod:`aimc_sim.core.compensation`
         """
         if method not in compensation.METHODS:
             raise ValueError(
@@ -236,8 +239,8 @@ class Chip:
         Parameters
         ----------
         images : (B, ...) float, or None
-            Calibration images, some hundreds; they run through the chip once, so it costs what
-            B images cost. Not those of a test. None: back to the statistics of the training.
+            Calibration images, some hundreds, not those of a test; they run through the chip once.
+            None: back to the statistics of the training.
 
         Notes
         -----
@@ -333,11 +336,11 @@ class Chip:
 
     def _prepare(self, x: tuple[Tensor, ...]) -> ChipImage:
         """Return the program for these inputs; calibrate on them if nothing else was given."""
-        if self.state is None:
-            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        if self.state is None and self._pending is None:
+            looking.check_written(self)
         image = self.variants.of(x)
         if self.ranges is None:
-            if calibrate.needs_ranges(self.image, self.spec):
+            if self.state is None or calibrate.needs_ranges(self.image, self.spec):
                 warnings.warn(
                     f"the chip was not calibrated: using these {images_in(image, x)} "
                     "images to set the integer ranges; call chip.calibrate(batches) to choose "
@@ -345,13 +348,14 @@ class Chip:
                     stacklevel=5,
                 )
             self.ranges = calibrate.measure_all(image, [x], self.spec)
+            if self._pending is not None:
+                self._write()
         return image
 
     @property
     def moment(self) -> Moment:
         """The crossbars, compensation factors and plans of the chip's present time."""
-        if self.state is None:
-            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        looking.check_written(self)
         amperes = {} if self.ranges is None else self.ranges.adc_amperes
         looks = self._looks
         if looks is None or looks.state is not self.state or looks.amperes != amperes:

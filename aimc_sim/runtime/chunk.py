@@ -11,7 +11,6 @@ Every random draw is addressed by the number of its image and its time step (:cl
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,35 +19,17 @@ from ..chip.image import AnalogLayer, DigitalStep, leaves
 from ..core.converters import Quantiser
 from ..digital.apply import apply
 from ..ops import OPERATIONS, Sizes
-from .blocks import add_floating_lines, as_maps, convolve, from_maps, repeated
-from .calls import AS_IT_IS, CoreCall, DigitalCall, LayerCall, LoopCall
+from .blocks import as_maps, from_maps, repeated
+from .calls import AS_IT_IS, DigitalCall, LayerCall, LoopCall
 from .convert import Link, Value, convert_compiled, convert_plain
 from .counts import Tally
+from .phases import largest_codes
 from .plan import Plan
+from .reading import Event, Read, Reader, channels_last, window
 from .recurrent import Span, run_loop
 
 TIME_STEP = 2**40
 """Event numbers between two time steps of a sequence; more images than anybody runs."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Rows of a batch of maps whose event numbers follow each other.
-
-    Attributes
-    ----------
-    start, rows : int
-        First row, and rows.
-    counted : int
-        Rows that are not padding.
-    first : int
-        Event number of the first row.
-    """
-
-    start: int
-    rows: int
-    counted: int
-    first: int
 
 
 Around = Callable[["Run", LayerCall, dict[str, Value], "int | None"], Value]
@@ -83,6 +64,7 @@ class Run:
         self.sizes: dict[str, tuple[int, ...]] = {}
         on_cpu = plan.device.type == "cpu"
         self.convert = convert_compiled if on_cpu else convert_plain
+        self.reader = Reader(self.convert)
 
     def __call__(self, *images: Tensor) -> list[Tensor]:
         """Return what leaves the network, in its own numbers, leaf by leaf."""
@@ -122,7 +104,7 @@ class Run:
             result = result.to(self.plan.device)
         self.count(step, [tuple(x.shape) for x in inputs], tuple(result.shape))
         if call.output is None:
-            return Value(_channels_last(result))
+            return Value(channels_last(result))
         return Value(quantise(result, call.output))
 
     def count(self, step: DigitalStep, sources: list[Sizes], result: Sizes) -> None:
@@ -153,18 +135,19 @@ class Run:
             if squares is None:
                 squares = codes.square().to(self.plan.formats.variance)
             squares = self._maps(layer, squares, timed)
+        seen = self.counts[layer.name]
+        seen.magnitudes.append(codes.abs().sum(dtype=torch.float64))
+        seen.inputs += codes.numel() * self.n / self.batch  # padding is zero
         out = Value(torch.empty(0))
+        spans = largest_codes(x, window(layer, call.chains[0][0])) if call.in_phases else ()
         for chain in call.chains:
             link = None
             for core in chain:
                 part = x[:, core.channels]
-                missed = None
-                if core.planes:
-                    charge, missed = self._bit_serial(layer, core, part, events)
-                    variance = None
-                else:
-                    square = None if core.variance is None else squares[:, core.channels]
-                    charge, variance = self._charge(layer, core, part, square, events)
+                square = None if squares is None else squares[:, core.channels]
+                own = tuple(codes[..., core.channels] for codes in spans)
+                read = self.reader.read(layer, core, part, square, events, own)
+                charge = read.charge
                 is_tail = core is chain[-1]
                 if is_tail and out.codes.numel() == 0:
                     out = self._allocate(layer, charge)
@@ -177,9 +160,9 @@ class Run:
                         layer, whole.expand(len(charge), -1, -1, -1), codes, timed
                     )
                     added = repeated(layer, values[layer.residual].codes, wanted.shape)
-                    maps = _channels_last(self._maps(layer, added, timed))
+                    maps = channels_last(self._maps(layer, added, timed))
                     link = Link(maps, core.block.col_start)
-                self._convert(charge, variance, link, core, relu, target, column, events, missed)
+                self._convert(read, link, relu, target, column, events)
                 link = Link(target.codes, 0)
         if self.span.start == 0 and time in (None, 0):  # of a stream, the first piece
             self.counts[layer.name].images += self.n
@@ -232,10 +215,11 @@ class Run:
         return [Event(0, total, self.n * several, first)]
 
     def _convert(
-        self, charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
-        relu: bool, target: Value, column: int, events: list[Event], missed: Tensor | None = None,
+        self, read: Read, link: Link | None, relu: bool, target: Value, column: int,
+        events: list[Event],
     ) -> None:  # fmt: skip
         """Convert the charge of all events and count."""
+        core, charge, variance = read.core, read.charge, read.variance
         total, pixels = self.counts[core.block.layer], charge.shape[2] * charge.shape[3]
         for event in events:
             rows = slice(event.start, event.start + event.rows)
@@ -244,13 +228,13 @@ class Run:
                 None if link is None else Link(link.codes[rows], link.column), core,
                 event.first, relu, target.rows(rows), column,
             )  # fmt: skip
-            total.misses.append(counts[: event.counted])
-            if missed is not None:
-                total.misses.append(missed[rows][: event.counted])
+            if read.saturated is not None:
+                counts[:, 0] += read.saturated[rows]
+            seen = torch.cat([counts, read.conversions[rows, None]], dim=1)
+            total.misses.append(seen[: event.counted])
         mvms = pixels * sum(event.counted for event in events)
         total.mvms += mvms
         total.outputs += mvms * charge.shape[1]
-        total.conversions += mvms * charge.shape[1] * max(1, len(core.planes))
 
     def _allocate(self, layer: AnalogLayer, charge: Tensor) -> Value:
         shape = (len(charge), layer.weight.shape[1], *charge.shape[2:])
@@ -263,51 +247,6 @@ class Run:
         codes = torch.empty(shape, memory_format=torch.channels_last, device=charge.device)
         return Value(codes, squares)
 
-    def _bit_serial(
-        self, layer: AnalogLayer, core: CoreCall, codes: Tensor, events: list[Event]
-    ) -> tuple[Tensor, Tensor]:
-        """Return the shifted sum of every plane's ADC codes, and what the ADCs missed."""
-        magnitude, sign = codes.abs().to(torch.int32), codes.sign()
-        total = missed = None
-        for b, analog in enumerate(core.planes):
-            plane = _channels_last((magnitude >> b & 1) * sign)
-            square = None if analog.variance is None else plane.square().to(analog.variance.dtype)
-            charge, variance = self._charge(layer, analog, plane, square, events)
-            one = Value(torch.empty_like(charge))
-            counts = torch.cat([
-                self.convert(
-                    charge[rows], None if variance is None else variance[rows], None, analog,
-                    event.first, False, one.rows(rows), 0,
-                )
-                for event in events
-                for rows in [slice(event.start, event.start + event.rows)]
-            ])  # fmt: skip
-            total = one.codes if total is None else total.add_(one.codes, alpha=2**b)
-            missed = counts if missed is None else missed + counts
-        return total, missed
-
-    def _charge(
-        self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
-        events: list[Event],
-    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        """Return the charge and the variance of its noise that one conversion of inputs makes."""
-        rows = sum(event.rows for event in events)
-        charge = convolve(layer, part, core.kernel)
-        if core.negative is not None and part.amin() < 0:
-            charge = charge + convolve(layer, part.clamp(max=0), core.negative)
-        if core.floating is not None:
-            add_floating_lines(layer, core.floating, part, charge)
-        charge = _channels_last(charge[:rows])
-        variance = None
-        if core.variance is not None:
-            variance = _channels_last(convolve(layer, squares, core.variance)[:rows])
-        if core.oscillators is not None and core.oscillators.noisy:
-            signed = int(part.amin() < 0)
-            more = core.oscillators.rounding[signed][:, None, None].to(self.plan.formats.variance)
-            variance = more.expand_as(charge) if variance is None else variance + more
-            variance = _channels_last(variance)
-        return charge, variance
-
 
 def quantise(values: Tensor, quantiser: Quantiser) -> Tensor:
     """Return the codes of real values; float tensors stay as they are where nothing rounds."""
@@ -316,8 +255,4 @@ def quantise(values: Tensor, quantiser: Quantiser) -> Tensor:
     codes = values / quantiser.step
     if quantiser.rounds:
         codes = codes.round().clamp(-quantiser.limit, quantiser.limit)
-    return _channels_last(codes)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.contiguous()
+    return channels_last(codes)

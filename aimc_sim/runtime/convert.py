@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.converters import Quantiser
 from ..kernels.epilogue import epilogue
 from ..kernels.normal import LANES
 from ..machine.formats import formats
-from .calls import CoreCall, Oscillators
+from .adc import quantised
+from .calls import CoreCall
 
 _NO_LINK = np.zeros((1, 1, 1), np.float32)
 _NO_VARIANCE = {
@@ -104,10 +104,7 @@ def convert_plain(
         xi = normals(batch, channels * height * width, first_event, core.noise_key, charge.device)
         xi = xi.view(batch, height, width, channels).permute(0, 3, 1, 2)
         z = z + variance.float().sqrt() * xi
-    if core.oscillators is None:
-        z, saturated = _quantise(z, core.adc)
-    else:
-        z, saturated = _oscillate(z, core.oscillators)
+    z, saturated = core.adc.codes(z)
     registers, bit_true = core.registers, core.bit_true
     gain, offset = registers.gain[:, None, None], registers.offset[:, None, None]
     # In half precision every step is exact in double precision before its one rounding.
@@ -119,7 +116,7 @@ def convert_plain(
         y = step(exact(y) + registers.link_gain * exact(part))
     if relu:
         y = y.clamp(min=0)
-    y, clipped = _quantise(y.float(), registers.output)
+    y, clipped = quantised(y.float(), registers.output)
     target.codes[:, column : column + channels] = y
     if target.squares is not None:
         target.squares[:, column : column + channels] = y.square()
@@ -161,29 +158,6 @@ def normals(images: int, n: int, first_event: int, key: np.ndarray, device: torc
     # (images, word, pair, tile, lane) -> tile, normal of the tile's row, lane
     ordered = pairs.permute(0, 3, 1, 2, 4).reshape(images, tiles * 8 * LANES)
     return ordered[:, :n].contiguous()
-
-
-def _oscillate(charge: Tensor, adc: Oscillators) -> tuple[Tensor, Tensor]:
-    slope, bend, lift, gain, offset = adc.table[:, :, :, None, None]
-    limit, dead = adc.bounds
-    negative = charge < -dead
-    size = charge.abs()
-    outside = (size > limit).flatten(1).sum(1)
-    size = torch.minimum(size, limit)
-
-    def of(pair: Tensor) -> Tensor:
-        return torch.where(negative, pair[1], pair[0])
-
-    count = (of(slope) * size / (1 + of(bend) * size) + of(lift)).round()
-    value = torch.where(count > 0, of(gain) * count + of(offset), torch.zeros_like(count))
-    return torch.where(negative, -value, value), outside
-
-
-def _quantise(values: Tensor, quantiser: Quantiser) -> tuple[Tensor, Tensor]:
-    codes = values * (1.0 / quantiser.step)
-    codes = codes.round() if quantiser.rounds else codes
-    outside = (codes.abs() > quantiser.limit).flatten(1).sum(1)
-    return codes.clamp(-quantiser.limit, quantiser.limit), outside
 
 
 def _pixels(maps: Tensor) -> np.ndarray:

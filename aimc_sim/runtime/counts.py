@@ -13,17 +13,18 @@ from torch import Tensor
 class Counts:
     """What was converted and what did not fit, per analog layer; operations of digital steps.
 
-    ``mvms`` are those of cores; ``outputs`` what left their digital units; ``conversions`` what
-    their ADCs made: as many, or one per bit plane. ``misses`` holds ADC saturations and output
-    clippings, (n, 2) tensors: left on the device until somebody asks, so that counting does not
-    stop a GPU.
+    ``mvms`` are those of cores; ``outputs`` what left their digital units. ``misses`` holds ADC
+    saturations, output clippings and conversions, (n, 3) tensors, and ``magnitudes`` the sums of
+    input magnitudes in codes: left on the device until somebody asks, so that counting does not
+    stop a GPU. ``inputs`` is how many inputs those were.
     """
 
     images: int = 0
     mvms: int = 0
     outputs: int = 0
-    conversions: int = 0
     operations: float = 0.0
+    inputs: float = 0.0
+    magnitudes: list[Tensor] = field(default_factory=list)
     misses: list[Tensor] = field(default_factory=list)
 
     def add(self, other: Counts) -> None:
@@ -31,18 +32,34 @@ class Counts:
         self.images += other.images
         self.mvms += other.mvms
         self.outputs += other.outputs
-        self.conversions += other.conversions
         self.operations += other.operations
+        self.inputs += other.inputs
+        if self.magnitudes or other.magnitudes:
+            self.magnitudes = [sum(self.magnitudes + other.magnitudes)]
         if self.misses or other.misses:
             self.misses = [torch.cat(self.misses + other.misses).sum(0, keepdim=True)]
+
+    @property
+    def mean_magnitude(self) -> float:
+        """Mean magnitude of the inputs, in codes."""
+        return sum(float(part) for part in self.magnitudes) / max(1.0, self.inputs)
 
     def _total(self, column: int) -> int:
         return sum(int(misses[:, column].sum()) for misses in self.misses)
 
     @property
     def adc_saturated(self) -> int:
-        """Conversions whose current was out of range."""
+        """Conversions whose current was out of range: single phases of 4-phase reads."""
         return self._total(0)
+
+    @property
+    def conversions(self) -> int:
+        """Conversions of a current.
+
+        Per output one, or one per phase that has inputs of its sign (two or four in 4-phase
+        reads), and that for every bit plane.
+        """
+        return self._total(2)
 
     @property
     def output_clipped(self) -> int:

@@ -102,8 +102,7 @@ def explain(
     model: nn.Module | Callable[[], nn.Module], spec: ChipSpec, where: Where, example: Any
 ) -> Explanation:
     """Return what becomes of a network, see :meth:`aimc_sim.Chip.explain`."""
-    if not isinstance(model, nn.Module) and callable(model):
-        model = model()
+    model = as_module(model)
     try:
         source = Source(model, where)
         walk = source.walked(example)
@@ -247,3 +246,15 @@ def check_layers(spec: ChipSpec, image: ChipImage) -> None:
         check_pattern("layers", pattern, names)
     for own in {spec.for_layer(name).id(): spec.for_layer(name) for name in names}.values():
         inputs.check(own.core)
+
+
+def as_module(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
+    """Return the network, called for where it is a function that returns one."""
+    if not isinstance(model, nn.Module) and callable(model):
+        model = model()
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model is a {type(model).__name__}; give a torch.nn.Module, or a function "
+            "without arguments that returns one"
+        )
+    return model

@@ -18,10 +18,21 @@ if TYPE_CHECKING:
     from .chip import Chip
 
 
+def check_written(chip: Chip) -> None:
+    """Raise NotProgrammedError if no devices are written, and say what they wait for."""
+    if chip.state is not None:
+        return
+    if chip._pending is not None:
+        raise NotProgrammedError(
+            "the devices await calibration, which chooses g_max of every core "
+            "(core.g_max_rule); call chip.calibrate(batches) first"
+        )
+    raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+
+
 def conductances(chip: Chip, core: int) -> np.ndarray:
     """Return the devices of a core, see :meth:`aimc_sim.Chip.conductances`."""
-    if chip.state is None:
-        raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+    check_written(chip)
     if core not in chip.state.tiles:
         used = sorted(chip.state.tiles)
         raise KeyError(f"core {core} holds no weights; cores in use: {used}")
@@ -51,6 +62,8 @@ def effective_weights(chip: Chip, layer: str) -> np.ndarray:
 
 def save(chip: Chip, path: str | Path) -> None:
     """Write a chip to a file, see :meth:`aimc_sim.Chip.save`."""
+    if chip._pending is not None:
+        check_written(chip)  # a file would not know that devices were asked for
     store.save(
         path, chip.spec, chip.image, chip.ranges, chip.state,
         {

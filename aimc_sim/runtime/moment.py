@@ -41,6 +41,7 @@ class Looks:
     state: ChipState
     amperes: Mapping[str, float]
     _kept: dict[float, Mapping[int, tile.TileNow]] = field(default_factory=dict)
+    _references: dict[str, Mapping[int, np.ndarray]] = field(default_factory=dict)
 
     def at(self, t_seconds: float) -> Mapping[int, tile.TileNow]:
         """Return the crossbars at a time, by core."""
@@ -49,22 +50,26 @@ class Looks:
             for other in [t for t in self._kept if t != begin]:
                 del self._kept[other]  # memory: one time besides the reference
             tiles = chip_state.look(self.state, self.spec, t_seconds)
-            self._kept[t_seconds] = with_adc_ranges(tiles, self.image, self.amperes)
+            self._kept[t_seconds] = with_adc_ranges(
+                tiles, self.image, self.spec, self.state, self.amperes
+            )
         return self._kept[t_seconds]
 
-    @cached_property
-    def references(self) -> Mapping[int, np.ndarray]:
-        """What drift compensation read right after programming, by core."""
-        begin = self.state.programmed_at_seconds
-        return chip_state.compensation_reads(self.state, self.spec, self.at(begin), begin)
+    def references(self, method: compensation.Method) -> Mapping[int, np.ndarray]:
+        """Return what a drift compensation compares with, by core: reads after programming."""
+        if method not in self._references:
+            begin = self.at(self.state.programmed_at_seconds)
+            found = chip_state.compensation_references(method, self.state, self.spec, begin)
+            self._references = {method: found}
+        return self._references[method]
 
     def factors(self, t_seconds: float, method: compensation.Method) -> Mapping[int, np.ndarray]:
         """Return the factors of a drift compensation at a time, by core; none means 1."""
         if method == "none":
             return {}
-        first = self.references
-        later = chip_state.compensation_reads(self.state, self.spec, self.at(t_seconds), t_seconds)
-        return {core: compensation.factors(first[core], later[core], method) for core in later}
+        before, now = self.references(method), self.at(t_seconds)
+        later = chip_state.compensation_reads(method, self.state, self.spec, now, t_seconds)
+        return {core: compensation.factors(before[core], later[core], method) for core in later}
 
 
 @dataclass(eq=False)

@@ -6,6 +6,7 @@ convolution kernels, calibration becomes scales, drift compensation becomes gain
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,26 +18,32 @@ from torch import Tensor
 
 from ..chip.image import AnalogLayer, Block, ChipImage, leaves
 from ..chip.state import ChipState, Ranges, link_name
-from ..core import converters, inputs, oscillators, tile
-from ..core.converters import Quantiser
+from ..core import converters, inputs, tile
+from ..core.idle import IdleLines
+from ..core.quantise import Converter, Quantiser
+from ..core.wired import Floating
 from ..machine.formats import Formats, formats
 from ..ops import RECURRENT
-from ..rng import Purpose
+from ..rng import Key, Purpose
 from ..spec import ChipSpec, CoreSpec, GdpuSpec
+from .adc import Adc
 from .blocks import block_kernel
 from .calls import (
     AS_IT_IS,
     Call,
     CoreCall,
     DigitalCall,
-    FloatingLines,
     LayerCall,
     LoopCall,
-    Oscillators,
     bit_serial,
     layer_calls,
 )
+from .floating import FloatingLines
+from .phases import SIGMAS, SIGNS, Guard, Phases
 from .quantisers import has_range, keeps_codes, range_of, value_quantisers
+
+FIRST_PHASE = 16
+"""Number of the first phase below a key of noise; smaller ones are bit planes."""
 
 
 class Moment(Protocol):
@@ -139,8 +146,8 @@ class _Builder:
             # An ideal modulator rounds nothing; full amplitude is still the calibrated range,
             # which matters as soon as the ADC saturates somewhere.
             full = held.rounds and held.limit == core.dac.max_code
-            calibrated = core.adc.kind == "symmetric" and core.adc.range == "calibrated"
-            if (calibrated or core.adc.full_scale_amperes is not None) and not full:
+            ranged = core.adc.calibrates or core.adc.full_scale_amperes is not None
+            if ranged and not full:
                 dac = Quantiser(largest / core.dac.max_code, math.inf, False)
         elif not held.rounds or held.limit != core.dac.max_code:
             dac = converters.integer_range(core.dac.bits, largest)
@@ -192,8 +199,8 @@ class _Builder:
         now = self.moment.tiles[block.tile]
         cols = slice(block.col_start, block.col_stop)
         # One ADC code -> charge -> weight x input -> the layer's own numbers.
-        adc = converters.adc(core, now.full_scale_amperes)
-        gain = adc.step * core.pcm.g_max_siemens * input_step
+        converter = now.converter or Converter(converters.adc(core))
+        gain = converter.quantiser.step * core.pcm.g_max_siemens * input_step
         gain = gain / programmed.siemens_per_weight * layer.scale[cols]
         gain = gain * self.moment.factors.get(block.tile, 1.0)
         offset = layer.offset[cols] if is_tail else np.zeros_like(layer.offset[cols])
@@ -202,6 +209,16 @@ class _Builder:
             tensor = torch.from_numpy(np.ascontiguousarray(matrix))
             return block_kernel(layer, block, tensor)[0].to(self.device)
 
+        floating = self._floating(now, kernel)
+        phased = core.read.mode == "4-phase" and not (converter.perfect and not floating)
+        phases = self._phases(now, core, converter, kernel, floating) if phased else None
+
+        def with_keys(key: Key) -> Phases | None:
+            keys = tuple(_words(key.child(FIRST_PHASE + i)) for i in range(len(SIGNS)))
+            return phases and dataclasses.replace(phases, noise_keys=keys)
+
+        # The sum of four phases may be larger than each may be.
+        unlimited = dataclasses.replace(converter.quantiser, limit=math.inf)
         noise_key = key.child(Purpose.MVM_NOISE)
         if layer.devices is not None:  # fresh noise for every call of the layer
             noise_key = noise_key.child(self._call_number(layer))
@@ -216,21 +233,53 @@ class _Builder:
             offset=torch.from_numpy(offset.astype(np.float32)).to(self.device),
             link_gain=link_gain,
             output=output,
-            noise_key=np.array(noise_key.words(), np.uint32),
-            adc=adc,
+            noise_key=_words(noise_key),
+            adc=Adc.of(converter, self.device) if phases is None else Adc(unlimited),
             bit_true=core.ldpu.bit_true,
-            oscillators=self._oscillators(now, core),
-            floating=self._floating(now, kernel),
+            floating=floating[0] if len(floating) == 1 else None,
+            phases=with_keys(noise_key),
         )
         if inputs.reads_planes(core.dac):
             keys = [noise_key.child(b) for b in range(inputs.magnitude_bits(core.dac))]
-            return bit_serial(call, [np.array(k.words(), np.uint32) for k in keys])
+            return bit_serial(call, [_words(k) for k in keys], [with_keys(k) for k in keys])
         return call
 
-    def _floating(self, now: tile.TileNow, kernel) -> FloatingLines | None:
+    def _phases(
+        self, now: tile.TileNow, core: CoreSpec, converter: Converter, kernel, floating
+    ) -> Phases:
+        """Return a core's modulations, with the bounds that allow to convert net charges."""
+        kernels = tuple(kernel(one) for one in now.polarities)
+        variances = None
+        if now.variances is not None:
+            variances = tuple(kernel(one).to(self.dtype) for one in now.variances)
+        hidden = not converter.quantiser.rounds or now.variances is not None
+        guard = None
+        if hidden and converter.table is None and not floating:
+            guard = self._guard(now, core, converter, kernel)
+        adc = Adc.of(converter, self.device)
+        return Phases(kernels, variances, floating or None, (), guard, adc, converter.rounding)
+
+    def _guard(self, now: tile.TileNow, core: CoreSpec, converter: Converter, kernel) -> Guard:
+        def of_channels(parts: np.ndarray) -> Tensor:
+            sums = [kernel(one).clamp(min=0).sum((2, 3)) for one in parts]
+            return torch.cat(sums).T.contiguous()
+
+        reach = of_channels(now.polarities)
+        noise = None if now.variances is None else of_channels(now.variances)
+        top = inputs.largest_drive(core.dac)
+        most = top * reach.sum(0)
+        if noise is not None:
+            most = most + SIGMAS * top * noise.sum(0).sqrt()
+        never = core.dac.bits is not None and bool((most <= converter.limit).all())
+        return Guard(reach, noise, converter.limit, never)
+
+    def _floating(self, now: tile.TileNow, kernel) -> tuple[FloatingLines, ...]:
+        """Return what floats: nothing, both polarities together (1-phase), or each by itself."""
         if now.idle is None:
-            return None
-        lines = now.idle.lines
+            return ()
+        return tuple(self._lines(now.idle, lines, kernel) for lines in now.idle.lines)
+
+    def _lines(self, idle: Floating, lines: IdleLines, kernel) -> FloatingLines:
         one, weight, share = np.ones_like(lines.weight), lines.weight, lines.share
 
         def columns(*parts: np.ndarray) -> Tensor:
@@ -243,18 +292,10 @@ class _Builder:
             one=columns(one),
             reach_sum=torch.from_numpy(lines.reach.sum(axis=0).astype(np.float32)).to(self.device),
             share_sum=float(share.sum()),
-            max_code=now.idle.max_code,
-            both_signs=now.idle.mode == "1-phase",
+            max_code=idle.max_code,
+            both_signs=idle.mode == "1-phase",
         )
 
-    def _oscillators(self, now: tile.TileNow, core: CoreSpec) -> Oscillators | None:
-        found = now.oscillators
-        if found is None:
-            return None
-        table = np.stack([found.slope, found.bend, found.lift, found.gain, found.offset])
-        rounding = [oscillators.rounding_variance(found, core, signed) for signed in (False, True)]
-        return Oscillators(
-            torch.from_numpy(table).to(self.device),
-            torch.tensor([found.limit, found.dead], dtype=torch.float32, device=self.device),
-            torch.from_numpy(np.stack(rounding).astype(np.float32)).to(self.device),
-        )
+
+def _words(key: Key) -> np.ndarray:
+    return np.array(key.words(), np.uint32)

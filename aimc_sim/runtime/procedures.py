@@ -33,17 +33,31 @@ class ProcedureCost:
     joules: float
 
 
-def compensation_cost(image: ChipImage, spec: ChipSpec) -> ProcedureCost:
+def compensation_cost(image: ChipImage, spec: ChipSpec, method: str) -> ProcedureCost:
     """Return the cost of one measurement of the drift compensation, on all cores at once.
 
     It is done twice for a compensated moment: right after programming, for the reference, and
-    at that moment. Blocks that share a core are read one after the other.
+    at that moment. Blocks that share a core are read one after the other. One-hot reads hold a
+    row for ``calibration.compensation_windows`` windows in the phases of positive inputs, half
+    of all four (the others have no current).
     """
-    reads, blocks = spec.calibration.compensation_vectors, image.blocks
+    calibration, blocks = spec.calibration, image.blocks
+    if method in ("gdc", "column"):
+        core, half = spec.core, 0.5 if spec.core.read.mode == "4-phase" else 1.0
+        longer = half * calibration.compensation_windows
+        reads = calibration.compensation_reads * max(block.shape[0] for block in blocks)
+        counted = calibration.compensation_reads * sum(block.shape[0] for block in blocks)
+        window = max(
+            longer * ledger.mvm_seconds(spec),
+            max(block.shape[1] for block in blocks) / core.ldpu.clock_hertz,
+        )
+    else:
+        longer, reads = 1.0, calibration.compensation_vectors
+        counted = reads * len(blocks)
+        window = max(ledger.step_seconds(block.shape[1], spec) for block in blocks)
     sharing = max(Counter(block.core for block in blocks).values())
-    step = max(ledger.step_seconds(block.shape[1], spec) for block in blocks)
-    mvms = reads * len(blocks)
-    return ProcedureCost(reads, mvms, reads * sharing * step, mvms * spec.core.read.mvm_joules)
+    joules = counted * longer * ledger.published_mvm_joules(spec)
+    return ProcedureCost(reads, counted, reads * sharing * window, joules)
 
 
 def adaptation_cost(
@@ -67,4 +81,4 @@ def adaptation_cost(
         count = images * pixels[layer.name]
         mvms += count * len(layer.blocks)
         seconds += count * max(ledger.step_seconds(b.shape[1], spec) for b in layer.blocks)
-    return ProcedureCost(images, mvms, seconds, mvms * spec.core.read.mvm_joules)
+    return ProcedureCost(images, mvms, seconds, mvms * ledger.published_mvm_joules(spec))

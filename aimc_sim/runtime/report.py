@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .. import units
 from ..chip import ledger
 from ..spec import ChipSpec
@@ -19,8 +21,7 @@ def not_modelled(spec: ChipSpec) -> tuple[str, ...]:
     core = spec.core
     options = (
         (core.wires is None, "IR drop along wires (core.wires)"),
-        (core.adc.kind != "cco", "nonlinearity, gain spread and per-phase rounding of the ADCs "
-         "(core.adc)"),
+        *((True, text) for text in core.adc.leaves_out),
         (core.pcm.faults is None, "faulty cells (core.pcm.faults)"),
         (core.pcm.temperature is None, "temperature (core.pcm.temperature)"),
         (core.g_max_rule == "device", "g_max lowered per core to keep currents in range "
@@ -109,8 +110,16 @@ class Report:
         cost = None
         if len(pixels) == len(image.layers):
             found = ledger.estimate(image, spec, pixels)
+            charges = _charges(chip)
+            actual = ledger.ledger(image, spec, pixels, found.interval_seconds, charges)
+            area = ledger.area(image, spec)
             cost = {
                 **asdict(found),
+                "joules_as_used": actual.joules,
+                "joules_as_used_by_component": actual.by("component"),
+                "used_mm2": area.used,
+                "dies_mm2": area.dies,
+                "joule_second_mm2": actual.joules * found.interval_seconds * area.used,
                 "images_per_second": found.images_per_second,
                 "tops_per_watt": found.tops_per_watt,
             }
@@ -136,7 +145,7 @@ class Report:
             compensation=chip.compensation,
             compensation_cost=None
             if chip.compensation == "none"
-            else asdict(procedures.compensation_cost(image, spec)),
+            else asdict(procedures.compensation_cost(image, spec, chip.compensation)),
             adapted_images=chip.adapted_images,
             adaptation_cost=adaptation,
             calibration_images=None if chip.ranges is None else chip.ranges.images,
@@ -237,6 +246,10 @@ class Report:
             f"({cost['images_per_second']:,.0f}/s), set by {cost['busiest']}; "
             f"{units.show(cost['joules'], 'J')} in all, {cost['tops_per_watt']:.3g} TOPS/W "
             "(model, not measurement)",
+            f"as used         {units.show(cost['joules_as_used'], 'J')} per image: these inputs, "
+            "the conductances there are, used rows and columns",
+            f"area            {cost['used_mm2']:.1f} mm2 of cores and global units in use, "
+            f"{cost['dies_mm2']:.0f} mm2 of dies",
         ]
 
     def _table(self) -> str:
@@ -250,6 +263,18 @@ class Report:
                 + " ".join(str(core) for core in row.cores)
             )
         return "\n".join(lines)
+
+
+def _charges(chip: Chip) -> dict[int, float]:
+    """Return the charge of one MVM of every tile, in coulombs, for the inputs that were run."""
+    tiles, found = chip.moment.tiles, {}
+    for layer in chip.image.layers:
+        core = chip.spec.for_layer(layer.owner).core
+        drive = chip.counts[layer.name].mean_magnitude / core.dac.max_code
+        for block in layer.blocks:
+            relative = float(tiles[block.tile].polarities.sum(dtype=np.float64))
+            found[block.tile] = ledger.coulombs(core, relative * core.pcm.g_max_siemens, drive)
+    return found
 
 
 def _digital_operations(chip: Chip) -> dict[str, float]:

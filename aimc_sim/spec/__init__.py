@@ -7,7 +7,7 @@ source, live in :mod:`aimc_sim.presets`; this room only says which numbers there
 (the whole device), ``core``, ``chip``.
 """
 
-from .base import Spec, quantity
+from .base import PHYSICS_VERSION, Spec, quantity
 from .cco import CcoAdcSpec
 from .chip import CalibrationSpec, ChipSpec, FabricSpec
 from .core import AdcSpec, CoreSpec, DacSpec, LdpuSpec, PolaritySpec, ReadSpec
@@ -38,6 +38,7 @@ from .writing import (
 )
 
 __all__ = [
+    "PHYSICS_VERSION",
     "AccumulationLaw",
     "AdcSpec",
     "CalibrationSpec",

@@ -13,6 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 FORMAT_VERSION = 1
 """Version of the specification's JSON form; part of every identity."""
 
+PHYSICS_VERSION = 2
+"""Raised by every change that moves simulated results beyond rounding; tables of validation hold
+the one they were made with. 2: phases as conversions, g_max rule, published drift compensation."""
+
 _DESCRIPTIVE = {"name", "source", "path"}
 """Fields that describe and do not change an answer: left out of the identity."""
 

@@ -115,6 +115,26 @@ class CcoAdcSpec(Spec):
         return self.counter_bits
 
     @property
+    def max_code(self) -> None:
+        """No largest code of its own: the current of full scale limits, not the counter."""
+        return None
+
+    @property
+    def perfect(self) -> bool:
+        """Whether every charge passes unchanged: never."""
+        return False
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the full scale of every core is chosen from calibration images: never."""
+        return False
+
+    @property
+    def leaves_out(self) -> tuple[str, ...]:
+        """What of a real converter this description does not hold."""
+        return ()
+
+    @property
     def counts_per_coulomb(self) -> float:
         """Counts per charge of the mean ADC, linearised."""
         return self.edges_per_period * self.gain_hertz_per_ampere

@@ -63,6 +63,21 @@ class AdcSpec(Spec):
         """Largest magnitude of the output code, or None for an ideal converter."""
         return None if self.bits is None else 2 ** (self.bits - 1) - 1
 
+    @property
+    def perfect(self) -> bool:
+        """Whether every charge passes unchanged."""
+        return self.bits is None and self.full_scale_amperes is None and not self.calibrates
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether the full scale of every core is chosen from calibration images."""
+        return self.range == "calibrated"
+
+    @property
+    def leaves_out(self) -> tuple[str, ...]:
+        """What of a real converter this description does not hold."""
+        return ("nonlinearity and gain spread of the ADCs (core.adc)",)
+
 
 Converter = Annotated[AdcSpec | CcoAdcSpec, Field(discriminator="kind")]
 
@@ -80,7 +95,6 @@ class ReadSpec(Spec):
 
     mode: Literal["4-phase", "1-phase"] = quantity("-", "four modulations of one polarity, or one")
     mvm_seconds: float = quantity("s", "duration of one MVM", gt=0)
-    mvm_joules: float = quantity("J", "energy of one full-core MVM: array, ADC, modulators", gt=0)
     v_read_volts: float = quantity("V", "read voltage", gt=0)
     polarity: PolaritySpec | None = quantity(
         "-", "polarity-dependent conduction; acts in 1-phase mode only", None
@@ -121,9 +135,15 @@ class CoreSpec(Spec):
     wires: WireSpec | None = quantity(
         "-", "resistance of the lines; None = no IR drop", None, later=True
     )
-    g_max_rule: Literal["device", "bit-line"] = quantity(
-        "-", "g_max of every core: the device's, or lowered until bit-line currents fit the ADC "
-        "(needs calibration before programming)", "device", later=True,
+    g_max_rule: Literal["device", "bit-line", "saturation"] = quantity(
+        "-", "g_max of every core: the device's; or lowered until no bit-line current is beyond "
+        "the ADC; or until a share of the conversions is (both need calibration before "
+        "programming)", "device", later=True,
+    )  # fmt: skip
+    g_max_saturated_share: float = quantity(
+        "-", "share of the conversions, phase by phase, whose current may be beyond the ADC while "
+        "all pulses are on, under the rule 'saturation'. FITTED: one number for the ranges that "
+        "the chip used (validation/g_max_ranges.py)", 0.03, later=True, ge=0, lt=1,
     )  # fmt: skip
     ldpu: LdpuSpec = quantity("-", "local digital unit")
     source: str = ""

@@ -6,18 +6,40 @@ from .base import Spec, quantity
 
 
 class CostSpec(Spec):
-    """Digital work: latency and energy per event, power per second.
+    """Energy of every part of a core, latency and energy of digital work, power per second.
 
     The chip paper gives totals only (arXiv:2212.02872, Table I): the MVM of 64 cores, one input
     to a ResNet-9 layer on 8 cores, one LSTM step on 32 cores, each in both read modes. The
     defaults are the least-squares fit to those rows that ``validation/legallo_2023/table1.py``
     makes and prints; they are a model, not measurements of single components.
+
+    Of an MVM the two read modes tell two numbers: what every phase costs, whatever flows
+    (12.71 nJ), and what one MVM costs whatever the number of phases (0.289 nJ), taken as what
+    follows the signal: charge and counts. How the first divides between converters and modulators
+    and the second between array and counts is ASSUMED; a TOTAL that keeps both is fitted.
     """
 
     shared_watts: float = quantity("W", "static power whatever the number of cores", 0.206, ge=0)
-    shared_cores: int = quantity(
-        "-", "cores that ran in the measurement of read.mvm_joules, which contains it", 64, ge=1
+    adc_watts: float = quantity(
+        "W", "a converter while it integrates. FITTED with modulator_watts; its share of 80 % "
+        "ASSUMED (Nat. Electron. 8, 1156, 2025: output encoding 60 to 70 % of a tile's energy, "
+        "array 15 to 20 %)", 3.0723743e-4, ge=0,
+    )  # fmt: skip
+    adc_joules_per_count: float = quantity("J", "a count of a converter. ASSUMED", 10e-15, ge=0)
+    modulator_watts: float = quantity(
+        "W", "a row's modulator while it runs. FITTED with adc_watts", 7.6809358e-5, ge=0
     )
+    modulator_joules_per_pulse: float = quantity(
+        "J", "a pulse of a row. ASSUMED: 0.5 pF of lines and gates at the supply", 0.5e-12, ge=0
+    )
+    supply_volts: float = quantity(
+        "V", "through which the charge of the array falls. READ: 0.85 V", 0.85, gt=0
+    )
+    signal_share: float = quantity(
+        "-", "mean of input x conductance, each as a share of its largest, of the operation in "
+        "Table I: whole-array figures assume it. FITTED, given adc_joules_per_count: 55 counts per "
+        "column and MVM", 0.0050656523, ge=0, le=1,
+    )  # fmt: skip
     core_watts: float = quantity("W", "static power of a core in use", 0.0436, ge=0)
     ldpu_latency_clocks: int = quantity(
         "-", "first result to first byte at the next core", 22, ge=0
@@ -28,6 +50,18 @@ class CostSpec(Spec):
     relay_joules_per_byte: float = quantity(
         "J", "each further link that a byte crosses", 1e-12, ge=0
     )
+    core_mm2: float = quantity("mm2", "a core. READ: 1.2 x 1.16 mm", 1.392, gt=0)
+    mvm_mm2: float = quantity(
+        "mm2", "of it array, converters and modulators. READ: 0.870 x 0.730 mm", 0.6351, gt=0
+    )
+    gdpu_mm2: float = quantity(
+        "mm2", "a global digital unit. READ: 0.809 x 0.347 mm; eight of them", 0.2807, ge=0
+    )
+    die_mm2: float = quantity("mm2", "a chip of 64 cores. READ: 12 x 12 mm", 144.0, gt=0)
+    adc_area_share: float = quantity(
+        "-", "share of mvm_mm2 that grows with columns only; ASSUMED (Nat. Electron. 8, 1156, "
+        "2025: converters and their circuits above 40 %)", 0.4, ge=0, le=1,
+    )  # fmt: skip
     source: str = (
         "fitted to Table I of the chip paper, arXiv:2212.02872 (totals; its energies are given "
         "to three digits); relays: assumption, not measured"

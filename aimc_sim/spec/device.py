@@ -10,7 +10,7 @@ from .base import Spec, quantity
 
 
 class StateCurve(Spec):
-    """A quantity that depends on the state x = G_target / G_max of a device.
+    """A quantity that depends on the state x = G_target / G_reference of a device.
 
     Below ``knee`` (or everywhere, if ``knee`` is None) it is ``clip(f(x), low, high)`` with
     ``f = a ln x + b`` ("log"), ``f = a x^b`` ("power") or ``f = a / x + b`` ("inverse"); from
@@ -41,7 +41,7 @@ class ProgrammingLaw(Spec):
         "-", "programming error drawn from a fitted law", "statistical", later=True
     )
     polynomial_siemens: tuple[float, float, float, float] = quantity(
-        "S", "sigma(x) = (c0 + c1 x + c2 x^2 + c3 x^3) * g_max / g_reference"
+        "S", "sigma(x) = c0 + c1 x + c2 x^2 + c3 x^3, x = G / g_reference"
     )
     scale: float = quantity("-", "multiplies sigma (1 = the published law)", 1.0, ge=0)
     source: str = ""

@@ -23,8 +23,17 @@ class PcmSpec(Spec):
     that the effect is absent.
     """
 
-    g_max_siemens: float = quantity("S", "largest element conductance that is asked for", gt=0)
-    g_reference_siemens: float = quantity("S", "g_max of the published fit", gt=0)
+    g_max_siemens: float = quantity(
+        "S", "largest element conductance that is asked for: the same devices over a smaller range",
+        gt=0,
+    )  # fmt: skip
+    g_reference_siemens: float = quantity(
+        "S", "largest conductance of the published fit: state x = G / this", gt=0
+    )
+    material_scale: float = quantity(
+        "-", "another material, an assumption: errors, RESET and range of the laws in siemens "
+        "times this, relative errors as published", 1.0, later=True, gt=0,
+    )  # fmt: skip
     devices_per_element: Literal[1, 2] = quantity("-", "devices that one fitted element stands for")
     t0_seconds: float = quantity(
         "s", "age of the devices when the clock starts: the law's reference read", gt=0
@@ -44,6 +53,27 @@ class PcmSpec(Spec):
         "-", "another temperature than that of the laws", None, later=True
     )
     source: str = ""
+
+    @model_validator(mode="after")
+    def _inside_the_fit(self) -> Self:
+        laws = [self.programming, self.drift, self.read_noise]
+        statistical = [law for law in laws if law is not None and hasattr(law, "scale")]
+        if statistical and self.g_max_siemens > self.fitted_siemens * (1 + 1e-9):
+            top = f"{self.fitted_siemens * 1e6:.4g} uS"
+            raise ValueError(
+                f"g_max_siemens = {self.g_max_siemens * 1e6:.4g} uS lies above the range of the "
+                f"fit, 0 to {top} ({self.source or statistical[0].source or 'no source given'}); "
+                f"ask for at most {top}, or describe another material with material_scale"
+            )
+        if self.material_scale != 1 and not (
+            self.programming is None or self.programming.scheme == "statistical"
+        ):
+            raise ValueError(
+                f"material_scale = {self.material_scale:g} stretches statistical laws; pulses and "
+                f"measured devices ({self.programming.scheme}) have conductances of their own: "
+                "leave it at 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fits_its_scheme(self) -> Self:
@@ -76,6 +106,11 @@ class PcmSpec(Spec):
         if isinstance(scheme, GradientProgramming):
             scheme = scheme.start
         return scheme if isinstance(scheme, ProgramVerify) else None
+
+    @property
+    def fitted_siemens(self) -> float:
+        """Largest conductance that the statistical laws describe, S."""
+        return self.g_reference_siemens * self.material_scale
 
     @property
     def filled_devices(self) -> int:

@@ -29,7 +29,7 @@ from pydantic import (
 from .. import units
 from .text import read_yaml
 
-Method = Literal["none", "gdc", "column", "adabs"]
+Method = Literal["none", "gdc", "column", "gdc-signs", "ls", "adabs"]
 """Drift compensations; "adabs" is "gdc" with batch norm measured anew on the calibration images."""
 
 

@@ -144,7 +144,7 @@ def compensate(chip: Chip, method: str, calibration: np.ndarray) -> None:
     Parameters
     ----------
     chip : Chip
-    method : "none", "gdc", "column" or "adabs"
+    method : "none", "gdc", "column", "gdc-signs", "ls" or "adabs"
         "adabs": one factor per core, then batch norm measured on the calibration images (V. Joshi
         et al., Nature Communications 11, 2473 (2020), doi:10.1038/s41467-020-16108-9).
     calibration : (N, ...) float32 array

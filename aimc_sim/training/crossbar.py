@@ -241,7 +241,7 @@ def _output_converter(
     if options.output_range == "off":
         return None, None
     adc = core.adc
-    fixed = options.output_range == "spec" and getattr(adc, "range", "fixed") == "fixed"
+    fixed = options.output_range == "spec" and not adc.calibrates
     if not fixed:
         return largest_code(adc.bits), None
     pulses = core.with_({"dac.encoding": "pwm"})

@@ -45,7 +45,7 @@ class WeightLaw:
     zero_std : (T,) float32
         Spread of a weight that is exactly zero.
     fresh : (K,) float32
-        Mean square right after programming, the reference of drift compensation.
+        Mean right after programming, the reference of drift compensation.
     """
 
     clock: np.ndarray
@@ -101,9 +101,7 @@ def weight_law(
     plain = scheme == "statistical" and device.faults is None and device.temperature is None
     found = (_closed_form if plain else _measured)(core, np.concatenate([[0.0], times]))
     mean, std, zero = (rows.astype(np.float32) for rows in found)
-    return WeightLaw(
-        np.log(times + device.t0_seconds), mean[1:], std[1:], zero[1:], mean[0] ** 2 + std[0] ** 2
-    )
+    return WeightLaw(np.log(times + device.t0_seconds), mean[1:], std[1:], zero[1:], mean[0])
 
 
 # ---------------------------------------------------------------------------- closed form
@@ -165,12 +163,12 @@ def _moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the first two moments of elements at a time after programming."""
     error, drift, noise = spec.programming, spec.drift, spec.read_noise
-    x = np.maximum(target / spec.g_max_siemens, 1e-7)
+    x = np.maximum(target / spec.fitted_siemens, 1e-7)
     sigma = np.zeros_like(x)
     if error is not None:
-        scale = error.scale * spec.g_max_siemens / spec.g_reference_siemens
+        scale = error.scale * spec.material_scale
         sigma = scale * np.polynomial.polynomial.polyval(x, error.polynomial_siemens)
-    spread = math.sqrt(spec.devices_per_element) * spec.reset.std_siemens
+    spread = pcm.reset_spread(spec)
     level = np.where(programmed, target, pcm.reset_level(spec))
     first, second = rectified(level, np.where(programmed, np.abs(sigma), spread))
     if drift is not None:

@@ -158,7 +158,8 @@ def perturb(
     """Replace weights by a draw of what devices make of them.
 
     ``out = sign(w) s (mean(x) + factor std(x) xi) alpha`` with ``s`` the scale, ``x = |w| / s``
-    and alpha the drift compensation, from mean squares: of a crossbar (method 1) or column (2).
+    and alpha the drift compensation, from mean conductances: of a crossbar (method 1) or a
+    column (2).
 
     Parameters
     ----------
@@ -187,8 +188,8 @@ def perturb(
                 out[c, r] = rest if w == f32(0.0) else draw
                 if method > 0 and w != f32(0.0):
                     first += _between(fresh, place, k)
-                    now += m * m + d * d
-            before[c], after[c] = s * np.sqrt(first), s * np.sqrt(now)
+                    now += m
+            before[c], after[c] = s * first, s * now
         if method == 0:
             continue
         for j in range(col_cuts.size - 1):

@@ -111,8 +111,8 @@ def perturbed_plainly(
         )
         alpha = 1.0
         if tables.compensation != "none":
-            before = s * (at(fresh) * there).sum(1, keepdim=True).sqrt()
-            after = s * ((m * m + d * d) * there).sum(1, keepdim=True).sqrt()
+            before = s * (at(fresh) * there).sum(1, keepdim=True)
+            after = s * (m * there).sum(1, keepdim=True)
             if tables.compensation == "gdc":
                 before, after = before.sum(), after.sum()
             alpha = torch.where(after > 0, before / after, 1.0)

@@ -24,24 +24,34 @@ def script():
 
 def test_all_rows_hold(script):
     rows = script.rows()
-    assert len(rows) == 24
+    assert len(rows) == 30
     assert [row.quantity for row in rows if not row.passed] == []
 
 
 @pytest.mark.parametrize(
     "knob",
-    ["shared_watts", "core_watts", "ldpu_joules_per_output", "gdpu_joules_per_output"],
+    [
+        "adc_watts",
+        "signal_share",
+        "shared_watts",
+        "core_watts",
+        "ldpu_joules_per_output",
+        "gdpu_joules_per_output",
+    ],
 )
 def test_the_defaults_are_the_fit(script, knob, capsys):
     found = script.fit()[f"cost.{knob}"]
-    assert getattr(presets.hermes().cost, knob) == pytest.approx(found, rel=5e-3)
+    # The MVM of 64 cores, printed to three digits, holds exactly: 5 % of what is 2 % of it.
+    near = 0.06 if knob == "signal_share" else 5e-3
+    assert getattr(presets.hermes().cost, knob) == pytest.approx(found, rel=near)
 
 
 @pytest.mark.parametrize(
     ("change", "factor"),
     [
         ("cost.core_watts", 2.0), ("cost.ldpu_joules_per_output", 1.5),
-        ("cost.ldpu_latency_clocks", 1.5), ("core.read.mvm_joules", 1.5),
+        ("cost.ldpu_latency_clocks", 1.5), ("cost.adc_watts", 1.2), ("cost.signal_share", 3.0),
+        ("cost.mvm_mm2", 1.1),
     ],
 )  # fmt: skip
 def test_a_wrong_constant_is_caught(script, monkeypatch, change, factor):
@@ -63,7 +73,7 @@ def test_the_mvm_of_a_part_of_the_chip_pays_the_shared_power_alone():
     one, two = (ledger.operation(spec, cores, cores * 65536) for cores in (1, 2))
     shared = 2 * one.mvm_joules - two.mvm_joules
     assert shared == pytest.approx(spec.cost.shared_watts * 520e-9, rel=1e-9)
-    assert ledger.operation(spec, 64, 64 * 65536).mvm_joules == pytest.approx(3.38e-6, rel=1e-12)
+    assert ledger.operation(spec, 64, 64 * 65536).mvm_joules == pytest.approx(3.38e-6, rel=1e-5)
 
 
 def test_a_slow_digital_unit_delays_its_outputs():
@@ -73,8 +83,3 @@ def test_a_slow_digital_unit_delays_its_outputs():
     slow = spec.with_({"gdpu.clocks_per_output": 5})
     assert ledger.gdpu_seconds(504, slow) == pytest.approx((24 + 63) * 2.5e-9)
     assert ledger.gdpu_seconds(63, slow) == pytest.approx((24 + 8) * 2.5e-9)  # eight slices
-
-
-def test_more_shared_power_than_all_mvms_take_is_refused():
-    with pytest.raises(ValueError, match="shared_watts is more than all MVMs take"):
-        presets.hermes().with_({"cost.shared_watts": 10.0})

@@ -49,7 +49,7 @@ def test_a_network_equals_the_sum_over_planes(name, wires, read):
     images = images_of(name)
     chip = programmed(model, spec, images)
     found = chip(images).numpy()
-    plan = chip.moment.plan(chip.image)
+    plan = chip.moment.bare_plan(chip.image)
     call, layer = plan.calls[0], chip.image.layers[0]
     codes = torch.from_numpy(call.dac.codes(images.numpy())).float()
     rows = rows_of(layer, codes)
@@ -65,14 +65,15 @@ def test_a_network_equals_the_sum_over_planes(name, wires, read):
             total = np.zeros((len(own), b.col_stop - b.col_start))
             for bit in range(7):
                 plane = np.sign(own) * (np.abs(own) // 2**bit % 2)
-                charge = tile.charge(chip.moment.tiles[b.tile], plane)
-                total += 2**bit * np.clip(np.rint(charge / quantiser.step), -40, 40)
+                for phase in tile.phases(chip.moment.tiles[b.tile], plane, spec.core):
+                    code = np.clip(np.rint(phase.charge / quantiser.step), -40, 40)
+                    total += 2**bit * phase.sign * code
             wanted[:, b.col_start : b.col_stop] += total * core.gain.numpy() + core.offset.numpy()
     # A charge near a half code may round the other way in float32; with floating lines, whose
-    # part is summed in bfloat16, a few more do.
+    # part is summed in bfloat16, a few more do: of four phases and seven planes each.
     gain = max(float(core.gain.abs().max()) for chain in call.chains for core in chain)
     wrong = np.abs(found - wanted) > 1e-4 * gain
-    allowed = 0.05 if wires is not None and wires.idle == "high-impedance" else 0.005
+    allowed = 0.1 if wires is not None and wires.idle == "high-impedance" else 0.005
     assert wrong.mean() < allowed
     assert np.abs(found - wanted).max() <= 64.001 * gain * len(call.chains[0])
 
@@ -81,7 +82,7 @@ def test_the_reference_read_does_the_same(rng):
     """Noise off: tile.read, element by element, with converters that clip."""
     core = presets.hermes("odp").with_({**QUIET, "core.adc.full_scale_amperes": 1e-6}).core
     g = rng.uniform(0, 5e-6, (2, 30, 6))
-    now = tile.TileNow(((g[0] - g[1]) / core.pcm.g_max_siemens).astype(np.float32), None, None)
+    now = tile.TileNow((g / core.pcm.g_max_siemens).astype(np.float32))
     codes = rng.integers(-127, 128, (50, 30)).astype(float)
     q = converters.adc(core)
     found = tile.read(now, codes, core, rng)
@@ -92,7 +93,7 @@ def test_the_reference_read_does_the_same(rng):
         )
         for b, plane in enumerate(planes)
     )  # fmt: skip
-    assert max(np.abs(plane @ now.net).max() for plane in planes) > 2 * q.limit * q.step
+    assert max((np.abs(plane) @ g[0]).max() for plane in planes) > 2 * q.limit * q.step * 1e-5
     assert (found == wanted).mean() > 0.97
     assert np.abs(found - wanted).max() <= 64
 
@@ -162,14 +163,19 @@ def test_conversions_and_saturations_of_every_plane_are_counted():
     chip = programmed(model, presets.hermes("odp").with_(tight), images)
     chip(images)
     seen = next(iter(chip.counts.values()))
-    assert seen.conversions == 7 * seen.outputs == 7 * 8 * 270 * 3  # three row blocks
-    codes = chip.moment.plan(chip.image).calls[0].dac.codes(images.numpy())
-    planes = inputs.bit_planes(codes, chip.spec.core.dac).astype(float)
-    q, wanted = converters.adc(chip.spec.core), 0
+    assert seen.outputs == 8 * 270 * 3  # three row blocks
+    # four phases in a plane with inputs of both signs, as nearly all are
+    assert 0.95 * 28 * seen.outputs < seen.conversions <= 28 * seen.outputs
+    codes, core = (
+        chip.moment.bare_plan(chip.image).calls[0].dac.codes(images.numpy()),
+        chip.spec.core,
+    )
+    wanted = 0
     for b in chip.image.blocks:
-        net = chip.moment.tiles[b.tile].net.astype(float)
-        charge = planes[:, :, b.row_start : b.row_stop] @ net
-        wanted += (np.abs(np.rint(charge / q.step)) > q.limit).sum()
+        now = chip.moment.tiles[b.tile]
+        for plane in inputs.bit_planes(codes[:, b.row_start : b.row_stop], core.dac):
+            phases = tile.phases(now, plane, core)
+            wanted += sum(now.converter.beyond(phase.charge).sum() for phase in phases)
     assert wanted > 100
     assert abs(seen.adc_saturated - wanted) <= 0.01 * wanted
 
@@ -177,7 +183,7 @@ def test_conversions_and_saturations_of_every_plane_are_counted():
 def test_planes_of_a_plan_are_one_core():
     images = images_of("asymmetric_300x40")
     chip = programmed(NETS["asymmetric_300x40"][0], presets.hermes().with_(SERIAL), images)
-    (core, _), = chip.moment.plan(chip.image).calls[0].chains  # fmt: skip
+    (core, _), = chip.moment.bare_plan(chip.image).calls[0].chains  # fmt: skip
     assert len({tuple(plane.noise_key) for plane in core.planes}) == 7
     assert all(plane.kernel is core.kernel for plane in core.planes)
     changed = dataclasses.replace(core, gain=2 * core.gain)  # as adaptation does

@@ -133,7 +133,7 @@ np.save(sys.argv[3], chip(images).numpy())
 @pytest.mark.parametrize("name", ["odd_conv", "asymmetric_300x40"])
 def test_saved_chip_in_a_fresh_process(name, tmp_path):
     chip, images = noisy_chip(name)
-    chip.at("30 d").compensate("column")
+    chip.at("30 d").compensate("gdc-signs")
     chip.save(tmp_path / "chip.h5")
     expected = chip(images).numpy()
     np.save(tmp_path / "x.npy", images.numpy())

@@ -3,11 +3,13 @@
 import itertools
 
 import naive
+import numba
 import numpy as np
 import pytest
+import torch
 
 from aimc_sim.kernels import threads
-from aimc_sim.kernels.epilogue import epilogue
+from aimc_sim.kernels.epilogue import _square_bits, epilogue
 
 NO_BITS = np.zeros((1, 1, 1), np.uint16)
 NO_LINK = np.zeros((1, 1, 1), np.float32)
@@ -16,8 +18,9 @@ KEY = np.array([4, 5], np.uint32)
 
 
 def bfloat16(x):
-    """Round towards zero to bfloat16; return its bits."""
-    return (np.ascontiguousarray(x, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    """Round to the nearest bfloat16, ties to even; return its bits."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
 
 
 def run(charge, gain, offset, link, link_gain, relu, adc, out, variance=NO_BITS, squares=NO_BITS,
@@ -108,3 +111,14 @@ def test_threads_do_not_matter(rng):
 
     whole, _ = run(charge, *args, variance=variance)
     np.testing.assert_array_equal(whole, np.concatenate(threads.run(image, range(5), 2)))
+
+
+def test_squares_are_rounded_as_torch_rounds_them():
+    """All codes of 8 bits, and some that are no integers: bit for bit; truncation fails for 23."""
+    codes = np.concatenate([np.arange(128), np.linspace(0.1, 127, 1000)]).astype(np.float32)
+    wanted = torch.from_numpy(codes).square().to(torch.bfloat16).view(torch.int16).numpy()
+    one = numba.njit(lambda code: _square_bits(code))
+    found = np.array([one(code) for code in codes], np.uint16)
+    np.testing.assert_array_equal(found, wanted.view(np.uint16))
+    cut = (codes[:128] ** 2).view(np.uint32) >> 16
+    assert (cut != found[:128]).sum() > 20

@@ -133,7 +133,9 @@ def test_clipping_is_said_once_per_layer(images):
 
 @pytest.mark.filterwarnings("ignore:layer")
 def test_saturation_is_said_with_the_layer(images):
-    spec = presets.hermes().with_({"core.adc.full_scale_amperes": 1e-6})
+    spec = presets.hermes().with_(
+        {"core.adc.full_scale_amperes": 1e-6, "core.g_max_rule": "device"}
+    )
     chip, _ = programmed(spec, images)
-    with pytest.warns(UserWarning, match=r"of the ADC conversions saturate; lower"):
+    with pytest.warns(UserWarning, match=r"of the ADC conversions saturate; let"):
         chip(images)

@@ -309,7 +309,7 @@ def test_columns_form_equals_the_circuit(read, calibrated):
     arrays = adc.columns(curve, settings, spec, WINDOW, unit)
     z = codes @ ((positive - negative) / g_max)
     z = np.concatenate([z, 40 * z, 0 * z])  # far beyond full scale too
-    found, value = adc.apply(arrays, z)
+    found, value = arrays.codes(z)
     counts = adc.convert(z * unit, curve, spec, WINDOW)
     expected = counts[:, 0] - counts[:, 1]
     assert (found != expected).mean() < 1e-3  # ties in float32

@@ -10,9 +10,10 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
+from aimc_sim.chip import ledger
 from aimc_sim.core import converters, oscillators, programming, tile, wired
 from aimc_sim.core import wires as exact_wires
-from aimc_sim.core.adc import apply
+from aimc_sim.errors import NotProgrammedError
 from aimc_sim.rng import Key
 from aimc_sim.runtime import calibrate
 from aimc_sim.spec import CcoAdcSpec, WireSpec
@@ -56,10 +57,9 @@ def test_a_perfect_oscillator_is_a_plain_converter(read, rng):
     codes = rng.integers(0, 128, (50, 64)).astype(float)
     step = converters.adc(core).step
     found = tile.read(now, codes, core, np.random.default_rng(0))
-    bound = 0.5001 if read == "1-phase" else 2.5  # 4-phase: more roundings, as noise
+    bound = 0.5001 if read == "1-phase" else 1.0001  # two phases have a current: two roundings
     assert np.abs(found - charges(now, codes) / step).max() < bound
-    if read == "1-phase":
-        np.testing.assert_allclose(found, np.rint(found), atol=2e-3)
+    np.testing.assert_allclose(found, np.rint(found), atol=2e-3)
 
 
 def test_full_scale_of_the_plain_and_the_oscillator_adc_agree():
@@ -74,16 +74,16 @@ def test_full_scale_of_the_plain_and_the_oscillator_adc_agree():
 
 def test_circuits_belong_to_the_core_not_to_the_programming():
     core = presets.hermes("odp").with_({"core.adc": CcoAdcSpec()}).core
-    one, two = oscillators.of_core(core, Key(0).child(3), 40), oscillators.of_core(
-        core, Key(0).child(4), 40
-    )  # fmt: skip
-    part = oscillators.of_core(core, Key(0).child(3), 8)
-    assert not np.array_equal(one.slope, two.slope)
-    np.testing.assert_array_equal(part.slope, one.slope[:, :8])
-    assert one.slope.std() / one.slope.mean() == pytest.approx(0.07, abs=0.03)
+    one, two, part = (
+        converters.of_core(core, Key(0).child(i), n) for i, n in ((3, 40), (4, 40), (3, 8))
+    )
+    slope = one.table.rows[0]
+    assert not np.array_equal(slope, two.table.rows[0])
+    np.testing.assert_array_equal(part.table.rows[0], slope[:, :8])
+    assert slope.std() / slope.mean() == pytest.approx(0.07, abs=0.03)
     # what the digital unit makes of it: charge in, charge out, to a few hundredths of a percent
     z = np.full((1, 40), 0.5 * one.limit, np.float32)
-    value = apply(one, z)[1] * oscillators.nominal_step(core)
+    value = one.codes(z) * oscillators.nominal_step(core)
     np.testing.assert_allclose(value, z, rtol=0.004)
 
 
@@ -106,9 +106,9 @@ def test_g_max_per_core_keeps_currents_in_range():
     small = {"core.adc.full_scale_amperes": 10e-6, "core.pcm.read_noise": None}
     model, _ = small_nets()["asymmetric_300x40"]
     rule = presets.hermes("odp").with_({"core.g_max_rule": "bit-line"})
-    fresh = aimc_sim.Chip.from_model(model, rule)
-    with pytest.raises(ValueError, match=r"call chip\.calibrate\(batches\) before"):
-        fresh.program(0)
+    fresh = aimc_sim.Chip.from_model(model, rule).program(0)
+    with pytest.raises(NotProgrammedError, match=r"call chip\.calibrate\(batches\) first"):
+        fresh.conductances(0)
     counts = {}
     for rule in ("device", "bit-line"):
         chip, _, images = chip_of(presets.hermes("odp").with_({**small, "core.g_max_rule": rule}))
@@ -161,7 +161,7 @@ def test_wires_in_a_network_equal_the_reference(idle, read, name):
     images = torch.randn(12, *shape, generator=torch.Generator().manual_seed(3))
     chip = aimc_sim.Chip.from_model(layer, spec).calibrate(images).program(0)
     found = chip(images)
-    plan = chip.moment.plan(chip.image)
+    plan = chip.moment.bare_plan(chip.image)
     call, image_layer = plan.calls[0], chip.image.layers[0]
     held = call.dac or plan.quantisers[plan.image.input]
     codes = held.codes(images.numpy())
@@ -204,7 +204,7 @@ def test_a_small_block_pays_for_the_rows_behind_it():
     wires = WireSpec(row_ohm=1.0, col_ohm=3.0, driver_ohm=10.0, sense_ohm=5.0)
     spec = presets.hermes("odp").with_({"core.wires": wires, "core.rows": 40, "core.cols": 30})
     small = np.abs(np.random.default_rng(0).normal(size=(12, 8))).astype(np.float32)
-    seen = wired.through(small, 0 * small, None, spec.core).net
+    seen = wired.through(small, 0 * small, None, spec.core).polarities[0]
     g_max = spec.core.pcm.g_max_siemens
     whole = np.zeros((40, 30))
     whole[:12, :8] = small * g_max
@@ -236,11 +236,15 @@ def test_what_a_network_cannot_show_is_refused(change, text):
 
 
 def test_jitter_is_noise_of_every_conversion():
-    core = presets.hermes("odp").with_({"core.adc": CcoAdcSpec(jitter_counts=2.0)}).core
-    adcs = oscillators.of_core(core, Key(0), 30)
-    for signed, n in ((True, 4), (False, 2)):
-        counts = oscillators.rounding_variance(adcs, core, signed) * adcs.slope[0] ** 2
-        np.testing.assert_allclose(counts, (n - 1) / 12 + n * 4.0, rtol=1e-5)
+    """n = 20,000 reads: two or four jitters and roundings, to 3 %; the other number is 41 % off."""
+    adc = PERFECT.with_(jitter_counts=2.0)
+    core = presets.hermes("odp").with_({"core.adc": adc, "core.pcm": presets.pcm_ideal()}).core
+    weight = np.tile([[0.31, -0.57], [-0.83, 0.71], [0.45, -0.29], [-0.97, 0.63]], (8, 1))
+    now = tile.at(programming.program(weight, core, Key(0)), core, 0.0, Key(0))
+    for codes, conversions in ((np.full(32, 90.0), 2), (np.tile([90.0, 77, -64, -99], 8), 4)):
+        found = tile.read(now, np.tile(codes, (20_000, 1)), core, np.random.default_rng(1))
+        expected = np.sqrt(conversions * (4.0 + 1 / 12))
+        np.testing.assert_allclose(found.std(axis=0), expected, rtol=0.03)
 
 
 def test_impossible_wires_are_refused():
@@ -263,7 +267,7 @@ def sqnr(chip, model, images):
 @pytest.mark.parametrize("encoding", ["pwm", "bit-serial"])
 @pytest.mark.parametrize("name", ["asymmetric_300x40", "odd_conv"])
 def test_a_calibrated_adc_range_gains_what_it_should(name, encoding):
-    """5 bits: the currents of these nets use a few per cent of 100 uA, so that 6 dB is little."""
+    """5 bits: the currents of these nets use a few per cent of 100 uA, so that 5 dB is little."""
     spec = presets.ideal_devices(presets.hermes("odp")).with_(
         {**LOW, "core.dac.encoding": encoding, "core.dac.bit_seconds": 127e-9}
     )
@@ -292,18 +296,25 @@ def test_the_calibrated_range_is_the_largest_current():
         name = f"{b.layer}[{b.row_index},{b.col_index}]"
         siemens = chip.state.tiles[b.tile].siemens_per_weight
         weight = layer.weight[b.row_start : b.row_stop, b.col_start : b.col_stop] * siemens
-        amperes = np.abs(codes[:, b.row_start : b.row_stop] / 127 @ weight).max() * 0.2
+        drive = 0.2 / 127 * codes[:, b.row_start : b.row_stop]
+        amperes = max(  # of the four phases
+            (np.maximum(x * drive, 0) @ np.maximum(w * weight, 0)).max()
+            for x in (1, -1) for w in (1, -1)
+        )  # fmt: skip
         assert chip.ranges.adc_amperes[name] == pytest.approx(amperes, rel=1e-5)
     chip(images, first_image=0)
     assert chip.counts[layer.name].adc_saturated == 0  # nothing clips, and nothing is wasted
-    plan = chip.moment.plan(chip.image)
-    charge = tile.charge(chip.moment.tiles[b.tile], codes[:, b.row_start : b.row_stop])
-    assert np.abs(plan.calls[0].chains[0][-1].adc.codes(charge)).max() == 1023
+    now = chip.moment.tiles[b.tile]
+    found = tile.phases(now, codes[:, b.row_start : b.row_stop], chip.spec.core)
+    assert max(now.converter.codes(phase.charge).max() for phase in found) == 1023
 
 
 @pytest.mark.filterwarnings("ignore:layer")
 def test_full_scale_bounds_the_calibrated_range(tmp_path):
-    bounded = {**LOW, "core.adc.range": "calibrated", "core.adc.full_scale_amperes": 1e-7}
+    bounded = {
+        **LOW, "core.adc.range": "calibrated", "core.adc.full_scale_amperes": 1e-7,
+        "core.g_max_rule": "device",
+    }  # fmt: skip
     chip, _, images = chip_of(presets.hermes("odp").with_(bounded))
     assert set(chip.ranges.adc_amperes.values()) == {1e-7}
     free = presets.hermes("odp").with_({**bounded, "core.adc.full_scale_amperes": None})
@@ -329,8 +340,8 @@ def test_what_compensation_and_adaptation_cost():
     chip.program(0)
     assert chip.report().compensation_cost is None
     assert "compensation  " not in str(chip.report())
-    cost = chip.compensate("gdc").report().to_dict()["compensation_cost"]
-    joules = chip.spec.core.read.mvm_joules
+    cost = chip.compensate("gdc-signs").report().to_dict()["compensation_cost"]
+    joules = ledger.published_mvm_joules(chip.spec)
     assert cost == {
         "reads": 64, "core_mvms": 64 * 3, "seconds": pytest.approx(64 * 520e-9),
         "joules": pytest.approx(64 * 3 * joules),
@@ -338,7 +349,7 @@ def test_what_compensation_and_adaptation_cost():
     assert "compensation    64 reads per core, 33.28 us, 10.14 uJ" in str(chip.report())
     more = presets.hermes("tdp").with_({"calibration.compensation_vectors": 128})
     chip, _, images = chip_of(more)
-    again = chip.program(0).compensate("column").report().compensation_cost
+    again = chip.program(0).compensate("ls").report().compensation_cost
     assert again["joules"] == pytest.approx(2 * cost["joules"])
 
     chip, _, images = chip_of(presets.hermes("tdp"), "odd_conv")
@@ -369,6 +380,7 @@ def test_samples_of_maps_meet_every_column(period):
     assert torch.bincount(even % 32).max() == 512  # what it replaces
 
 
+@pytest.mark.filterwarnings("ignore:layer '2'")
 def test_calibrated_ranges_see_what_is_inside_the_maps(monkeypatch):
     monkeypatch.setattr(calibrate, "G_MAX_INPUTS", 512)
     torch.manual_seed(4)

@@ -55,7 +55,8 @@ def look(spec):
     found = [ledger.operation(spec, 32, 32 * 65536, 252, 4, 504)]
     for mode in ("pipelined", "host"):
         report = performance(image, spec, (3, 6, 6), images=2, mode=mode)
-        found += [report.pipeline.first_image_ps, report.ledger.joules]
+        found += [report.pipeline.first_image_ps, report.ledger.joules, report.area]
+    found.append(ledger.core_mm2(spec.with_({"core.rows": 128})))
     return found, image.blocks, image.transfers, image.cores_available
 
 

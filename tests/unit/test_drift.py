@@ -104,7 +104,9 @@ def test_progress_adds_up(chip, images):
 
 
 def test_saturation_is_that_of_the_row_alone(network, images, calibration):
-    spec = presets.hermes("odp").with_({"core.adc.full_scale_amperes": 5e-6})
+    spec = presets.hermes("odp").with_(
+        {"core.adc.full_scale_amperes": 5e-6, "core.g_max_rule": "device"}
+    )
     chip = Chip.from_model(network, spec).calibrate(calibration)
     fresh, old = drift.drift_rows(chip, images, times=["0", "1 y"], methods=["none"], seeds=[0])
     assert fresh["adc_saturated_fraction"] > old["adc_saturated_fraction"] > 0  # currents drift
@@ -114,6 +116,7 @@ def test_saturation_is_that_of_the_row_alone(network, images, calibration):
     assert mean == pytest.approx(total / conversions)
 
 
+@pytest.mark.filterwarnings("ignore:layer")
 def test_references(network, images, calibration):
     spec = presets.hermes("odp").with_({"core.adc.bits": 5})
     found = drift.reference_accuracy(network, spec, images, calibration)

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
+import aimc_sim
 from aimc_sim import presets
 from aimc_sim.core import gmax, weights
+from aimc_sim.errors import NotProgrammedError
 
 LIMIT = 100e-6
 
@@ -119,3 +122,53 @@ def test_bad_input():
         gmax.largest_siemens(weight, core, codes, percentile=0)
     with pytest.raises(ValueError, match="current = 'rms' is unknown"):
         gmax.largest_siemens(weight, core, codes, current="rms")
+
+
+def saturated_share(chip, images, rule_share):
+    """Share of the phases of a layer whose current is beyond 100 uA while all pulses are on."""
+    block = chip.image.blocks[0]
+    codes = np.rint(images.numpy() / chip.ranges.values[chip.image.input] * 127)
+    siemens = chip.state.tiles[block.tile].pcm.target.astype(float)
+    half = len(siemens) // 2
+    on = [(codes > 0).astype(float), (codes < 0).astype(float)]
+    found = [0.2 * x @ g.sum(axis=0) for x in on for g in (siemens[:half], siemens[half:])]
+    return (np.concatenate(found) > LIMIT * (1 + 1e-6)).mean()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.2])
+def test_a_stated_share_of_the_phases_may_saturate(share):
+    """On the calibration batch itself: at most the share, and not one phase in 100 less."""
+    model = torch.nn.Linear(256, 64, bias=False)
+    images = torch.randn(500, 256, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        model.weight.copy_(torch.rand(64, 256, generator=torch.Generator().manual_seed(5)) - 0.5)
+    spec = presets.hermes("tdp").with_({"core.g_max_saturated_share": share})
+    chip = aimc_sim.Chip.from_model(model, spec).calibrate(images[:16]).program(0)
+    g_max = chip.ranges.g_max_siemens["Linear[0,0]"]
+    assert 5e-6 < g_max < 20e-6
+    found = saturated_share(chip, images[:16], share)
+    assert share - 0.01 <= found <= share + 0.002
+    early = aimc_sim.Chip.from_model(model, spec).program(0)
+    with pytest.raises(NotProgrammedError, match=r"await calibration, which chooses g_max"):
+        early.conductances(0)
+    early.calibrate(images[:16])  # in whatever order
+    np.testing.assert_array_equal(early.conductances(0), chip.conductances(0))
+
+
+def test_published_ranges_by_name():
+    """The chip paper's counts of the verify read, by layer; 10.35 uS are 80."""
+    chip = presets.as_published("resnet9", "tdp")
+    counts = {
+        name: round(chip.for_layer(name).core.pcm.g_max_siemens / 10.35e-6 * 80)
+        for name in ("conv0", "conv1", "conv4", "conv5", "conv7", "dense")
+    }
+    assert counts == {
+        "conv0": 160, "conv1": 100, "conv4": 100, "conv5": 130, "conv7": 130, "dense": 160,
+    }  # fmt: skip
+    lstm = presets.as_published("lstm-ptb", "tdp")
+    ranges = [lstm.for_layer(n).core.pcm.g_max_siemens for n in ("lstm.weight_hh_l0", "dense")]
+    np.testing.assert_allclose(np.array(ranges) / 20.7e-6 * 160, [100, 120])
+    odp = presets.as_published("resnet9", "odp").for_layer("conv3").core.pcm.g_max_siemens
+    assert odp == pytest.approx(10.35e-6)
+    with pytest.raises(KeyError, match="no published ranges of 'captioning'"):
+        presets.as_published("captioning", "tdp")

@@ -198,6 +198,7 @@ def test_only_that_effect_goes(effect):
 
 def test_without_device_effects_conductances_are_the_targets():
     spec = FULL.with_({key: value for e in DEVICES for key, value in TWO_WAYS[e][0].items()})
+    spec = spec.with_({"core.g_max_rule": "device"})
     chip = aimc_sim.Chip.from_model(NETS["asymmetric_300x40"][0], spec).program(3).at("1 year")
     tile = chip.state.tiles[chip.image.blocks[0].core]
     found = chip.conductances(chip.image.blocks[0].core)

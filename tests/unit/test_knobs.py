@@ -53,7 +53,7 @@ MACHINES = {
 SERIAL = "bit-serial, calibrated ADCs"
 
 COST_ONLY = {
-    "mvm_seconds", "mvm_joules", "clock_hertz", "write_channels", "write_volts", "amperes",
+    "mvm_seconds", "clock_hertz", "write_channels", "write_volts", "amperes",
     "seconds", "precharge_seconds", "max_hertz", "volts",
 }  # fmt: skip
 """Last part of the path: time and energy (``max_hertz`` is None here: a ceiling that is off)."""
@@ -76,10 +76,14 @@ UNUSED = {
     "fabric.cols": "placement and routes only",
     "calibration.clip_warning_fraction": "a warning",
     "calibration.compensation_vectors": "no compensation here; tests/unit/test_chip.py",
+    "calibration.compensation_windows": "the same; tests/laws/test_compensation.py",
+    "calibration.compensation_reads": "the same",
     "core.g_max_rule": "nothing saturates; tests/unit/test_core_options.py",
+    "core.g_max_saturated_share": "the same; tests/unit/test_gmax.py",
     "core.weight_scaling": "tests/unit/test_chip.py",
     "core.pcm.devices_per_element": "closed loops write single devices; tests/unit/test_weights.py",
-    "core.pcm.g_reference_siemens": "scales the statistical law only",
+    "core.pcm.g_reference_siemens": "x of the laws: tests/laws/test_range.py",
+    "core.pcm.material_scale": "stretches statistical laws only: tests/laws/test_range.py",
     "core.pcm.programming.max_iterations": "nearly all devices converge before; test_programming",
     "core.pcm.programming.start.max_iterations": "the same",
     "core.pcm.programming.fill": "tests/unit/test_programming.py",

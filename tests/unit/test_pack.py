@@ -69,7 +69,7 @@ def test_blocks_of_a_core_have_devices_of_their_own():
     twice = nn.Sequential(nn.Linear(20, 20, bias=False), nn.Linear(20, 20, bias=False)).eval()
     twice[1].weight.data[:] = twice[0].weight.data
     spec = presets.hermes().with_({"mapping.blocks_per_core": 2})
-    chip = aimc_sim.Chip.from_model(twice, spec).program(0)
+    chip = aimc_sim.Chip.from_model(twice, spec).calibrate(torch.ones(2, 20)).program(0)
     assert chip.image.cores_used == 1
     first, second = (chip.effective_weights(name) for name in ("0", "1"))
     assert abs(first - second).max() > 0.01

@@ -101,7 +101,7 @@ def test_a_knob_that_turns_nothing_is_refused_with_the_nearest(changes, words):
 def test_a_proposal_is_a_machine():
     search = made(
         knobs={
-            "core.pcm.g_max_siemens": {"low": 1e-5, "high": 3e-5, "log": True},
+            "core.pcm.g_max_siemens": {"low": 3e-6, "high": 1e-5, "log": True},
             "core.adc.bits": {"low": 4, "high": 9},
             "mapping.replicate": [[], [["layer1.*", 2]]],
             "preset": ["hermes-odp", "hermes-tdp"],
@@ -112,16 +112,16 @@ def test_a_proposal_is_a_machine():
     space.check(search)
     found = space.design(
         search,
-        {"core.pcm.g_max_siemens": 1.23456789e-5, "core.adc.bits": 7, "mapping.replicate": 1,
+        {"core.pcm.g_max_siemens": 5.23456789e-6, "core.adc.bits": 7, "mapping.replicate": 1,
          "preset": 1, "compensation": 1, "wires": 1},
     )  # fmt: skip
     assert (found.preset, found.compensation) == ("hermes-tdp", "column")
     spec = found.spec(search)
-    assert spec.core.pcm.g_max_siemens == 1.23457e-05  # what is printed
+    assert spec.core.pcm.g_max_siemens == 5.23457e-06  # what is printed
     assert (spec.core.adc.bits, spec.core.adc.range) == (7, "calibrated")
     assert spec.mapping.replicate == (("layer1.*", 2),)
     assert found.name == (
-        "hermes-tdp, core.pcm.g_max_siemens=1.23457e-05, core.adc.bits=7, "
+        "hermes-tdp, core.pcm.g_max_siemens=5.23457e-06, core.adc.bits=7, "
         'mapping.replicate=[["layer1.*", 2]], wires=calibrated'
     )
 

@@ -2,16 +2,25 @@
 
 import h5py
 import pytest
+import torch
 from torch import nn
 
 import aimc_sim
+import aimc_sim.errors
 
 
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "chip.h5"
-    aimc_sim.Chip.from_model(nn.Linear(9, 4)).program(0).save(path)
+    aimc_sim.Chip.from_model(nn.Linear(9, 4)).calibrate(torch.ones(2, 9)).program(0).save(path)
     return path
+
+
+def test_devices_that_await_calibration_are_not_saved(tmp_path):
+    """The file would hold neither devices nor the wish to write them."""
+    chip = aimc_sim.Chip.from_model(nn.Linear(9, 4)).program(0)
+    with pytest.raises(aimc_sim.errors.NotProgrammedError, match="await calibration"):
+        chip.save(tmp_path / "a.h5")
 
 
 def test_missing(tmp_path):

@@ -81,12 +81,12 @@ def chip(mode: str, how: str, seeds: int) -> dict[float, list[estimate.ErrorSpli
         generator = Key(5000 + seed).generator()
         state = programming.program(weight, core, key)
         begin = tile.at(state, core, 0.0, key)
-        reference = compensation.mean_magnitude(begin, spec, 0.0, key)
+        reference = compensation.readout("gdc", begin, spec, 0.0, key)
         # One scale per core from programming on, as its digital unit is set up.
         per_code = converters.adc(core).step * core.pcm.g_max_siemens / 127
         for t in TIMES:
             now = tile.at(state, core, t, key)
-            later = compensation.mean_magnitude(now, spec, t, key)
+            later = compensation.readout("gdc", now, spec, t, key)
             factor = compensation.factors(reference, later, "gdc")
             codes = tile.read(now, np.rint(127 * x), core, generator)
             y = output_codes(codes * per_code / state.siemens_per_weight * factor)
@@ -166,10 +166,20 @@ def main() -> int:
     seeds = min(cores, 3)
     source = "independent simulation of the experiment"
     io = ideal_devices(None, seeds)
-    rows = [Row("8-bit input and output alone (%)", 1.15, io, 0.1, source)]
+    rows = [Row("8-bit input and output alone (%)", 1.15, io, 0.1, source, "self-consistency", 0.0)]
     for bits, paper in BITS.items():
         ours = ideal_devices(bits, seeds)
-        rows.append(Row(f"{bits}-bit weights (%)", paper, ours, max(0.1, 0.05 * paper), source))
+        rows.append(
+            Row(
+                f"{bits}-bit weights (%)",
+                paper,
+                ours,
+                max(0.1, 0.05 * paper),
+                source,
+                "self-consistency",
+                0.0,
+            )
+        )
     results = {}
     for mode in ("odp", "tdp"):
         for how in ("program-and-verify", "statistical"):
@@ -177,13 +187,14 @@ def main() -> int:
             name = "from pulses" if how == "program-and-verify" else "from the law"
             for t, law in zip(TIMES, LAW[mode], strict=True):
                 ours, paper = mean(results[mode, how][t], "total"), law
-                text = "AIHWKit's laws, independent Monte Carlo"
+                text, kind = "AIHWKit's laws, independent Monte Carlo", "self-consistency"
                 if how == "program-and-verify":
                     if t > 0:
                         continue  # nothing published to compare with: see the figure and notes
-                    paper, text = POLYNOMIAL[mode], "chip polynomial, independent Monte Carlo"
+                    text, kind = "chip polynomial, independent Monte Carlo", "fitted"
+                    paper = POLYNOMIAL[mode]
                 what = f"{mode.upper()} {name}, {units.show_time(t)} (%)"
-                rows.append(Row(what, paper, ours, 0.1 * paper, text))
+                rows.append(Row(what, paper, ours, 0.1 * paper, text, kind, 0.0))
     options.out.mkdir(parents=True, exist_ok=True)
     figure(options.out, results)
     good = write(options.out, "MVM error of the chip, from the device up",

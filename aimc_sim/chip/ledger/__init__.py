@@ -1,16 +1,26 @@
 """What work costs: time and energy of every event, summed by component, layer and core.
 
 - :mod:`times`: how long an MVM, a step of a core and one input to a layer take
+- :mod:`parts`: energy of an MVM by its causes
 - :mod:`energy`: joules per event, with the constants of the specification
+- :mod:`area`: mm2 of a placed network
 - :mod:`book`: all events of an image
 
 Energies are a model anchored at Table I of the chip paper (arXiv:2212.02872), see
 :class:`aimc_sim.spec.CostSpec`. The energy of an MVM is charged for whole arrays whatever their
-use. Cores without weights are taken to be switched off; the host's energy is not included.
+use, or, where charges of images that were run are given, for what is used. Cores
+without weights are taken to be switched off; the host's energy is not included.
 """
 
+from aimc_sim.chip.ledger.area import Area, area, core_mm2
 from aimc_sim.chip.ledger.book import COMPONENTS, Cost, Entry, Ledger, estimate, ledger
-from aimc_sim.chip.ledger.energy import Operation, operation
+from aimc_sim.chip.ledger.energy import (
+    Operation,
+    mvm_joules,
+    operation,
+    published_mvm_joules,
+)
+from aimc_sim.chip.ledger.parts import Parts, coulombs, mvm_parts
 from aimc_sim.chip.ledger.times import (
     gdpu_seconds,
     ldpu_latency_seconds,
@@ -21,16 +31,24 @@ from aimc_sim.chip.ledger.times import (
 
 __all__ = [
     "COMPONENTS",
+    "Area",
     "Cost",
     "Entry",
     "Ledger",
     "Operation",
+    "Parts",
+    "area",
+    "core_mm2",
+    "coulombs",
     "estimate",
     "gdpu_seconds",
     "ldpu_latency_seconds",
     "ledger",
+    "mvm_joules",
+    "mvm_parts",
     "mvm_seconds",
     "operation",
     "operation_seconds",
+    "published_mvm_joules",
     "step_seconds",
 ]

@@ -10,15 +10,17 @@ from typing import Literal
 import pandas as pd
 
 from aimc_sim.chip.image import AnalogLayer, ChipImage
-from aimc_sim.chip.ledger.energy import mvm_joules
+from aimc_sim.chip.ledger.energy import published_mvm_joules
+from aimc_sim.chip.ledger.parts import mvm_parts
 from aimc_sim.chip.ledger.times import gdpu_seconds, mvm_seconds, operation_seconds, step_seconds
 from aimc_sim.spec import ChipSpec
 
 COMPONENTS = (
-    "MVM", "local digital unit", "global digital unit", "links", "static, cores", "static, shared",
+    "array", "modulators", "converters", "local digital unit", "global digital unit", "links",
+    "static, cores", "static, shared",
 )  # fmt: skip
-"""Where energy goes: array with ADCs and modulators; digital units with their own link; units of
-recurrent layers; further links that data crosses; power of cores in use; power of the chip as a
+"""Where energy goes: the parts of an MVM (:mod:`.parts`); digital units with their own link; units
+of recurrent layers; further links that data crosses; power of cores in use; power of the chip as a
 whole."""
 
 
@@ -130,7 +132,7 @@ def estimate(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int]) -> Cos
             of.setdefault(block.core, layer.name)
     core, interval = max(busy.items(), key=lambda item: item[1])
     joules = ledger(image, spec, pixels, interval).joules
-    return Cost(mvms, mvms * spec.core.read.mvm_joules, joules, interval, of[core], macs)
+    return Cost(mvms, mvms * published_mvm_joules(spec), joules, interval, of[core], macs)
 
 
 def loop_seconds(image: ChipImage, layer: AnalogLayer, columns: int, spec: ChipSpec) -> float:
@@ -155,7 +157,10 @@ def loop_seconds(image: ChipImage, layer: AnalogLayer, columns: int, spec: ChipS
     )
 
 
-def ledger(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int], seconds: float) -> Ledger:
+def ledger(
+    image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int], seconds: float,
+    charges: Mapping[int, float] | None = None,
+) -> Ledger:  # fmt: skip
     """Return every event of one image.
 
     Parameters
@@ -165,7 +170,11 @@ def ledger(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int], seconds:
     seconds : float
         Time per image, for which static power is charged: the interval of a pipeline, or the
         latency of a chip that works on one image at a time.
+    charges : mapping from tile to coulombs, optional
+        Through its array in one MVM: then the used rows and columns are charged for what they
+        do. Without it, whole arrays under the load of the published measurement.
     """
+    parts = mvm_parts(spec)
     cost, clock = spec.cost, spec.core.ldpu.clock_hertz
     entries = []
     cores = set()
@@ -173,9 +182,15 @@ def ledger(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int], seconds:
         count = pixels[layer.name]
         for block in layer.blocks:
             outputs = count * block.shape[1]
+            own = parts
+            if charges is not None:
+                own = mvm_parts(spec, *block.shape, charges[block.tile])
             entries += [
-                Entry("MVM", layer.name, block.core, count, count * mvm_seconds(spec),
-                      count * mvm_joules(spec)),
+                *(
+                    Entry(part, layer.name, block.core, count, count * mvm_seconds(spec),
+                          count * getattr(own, part))
+                    for part in ("array", "modulators", "converters")
+                ),
                 Entry("local digital unit", layer.name, block.core, outputs, outputs / clock,
                       outputs * cost.ldpu_joules_per_output),
             ]  # fmt: skip

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aimc_sim.chip.ledger.area import core_mm2
+from aimc_sim.chip.ledger.parts import mvm_parts
 from aimc_sim.chip.ledger.times import mvm_seconds, operation_seconds
 from aimc_sim.spec import ChipSpec
 
 
 def mvm_joules(spec: ChipSpec) -> float:
-    """Return the energy of one MVM of one core without its share of the static power.
+    """Return the energy of one MVM of one whole core, without any static power."""
+    return mvm_parts(spec).joules
 
-    The specification gives, as the paper does, the energy per core of a chip that runs all its
-    cores at once, in which the power that they share is contained.
+
+def published_mvm_joules(spec: ChipSpec) -> float:
+    """Return the energy of one MVM as published: with the share of a core in a busy chip.
+
+    The paper gives the energy of a chip that runs all its cores at once, in which the power that
+    they share is contained.
     """
-    read = spec.core.read
-    return read.mvm_joules - spec.cost.shared_watts * read.mvm_seconds / spec.cost.shared_cores
+    return mvm_joules(spec) + spec.cost.shared_watts * mvm_seconds(spec) / spec.fabric.cores
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Operation:
     mvm_joules : array, ADCs, modulators and the static power while they work, J.
     joules : everything, J.
     operations : 2 per multiply-accumulate of the weights in use.
+    mm2 : area of the MVM parts of the cores that work.
     """
 
     seconds: float
@@ -35,6 +42,12 @@ class Operation:
     mvm_joules: float
     joules: float
     operations: int
+    mm2: float
+
+    @property
+    def tops_per_mm2(self) -> float:
+        """Throughput of the MVM alone per area of the MVM parts, 1e12/s/mm2."""
+        return self.tops / self.mm2
 
     @property
     def tops(self) -> float:
@@ -77,4 +90,4 @@ def operation(
         joules += (cost.shared_watts + cores * cost.core_watts) * seconds
         joules += cores * columns * cost.ldpu_joules_per_output
         joules += gdpu_outputs * cost.gdpu_joules_per_output
-    return Operation(seconds, mvm, mvm_energy, joules, 2 * weights)
+    return Operation(seconds, mvm, mvm_energy, joules, 2 * weights, cores * core_mm2(spec)[0])

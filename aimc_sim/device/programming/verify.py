@@ -84,7 +84,7 @@ def pulse_all(
         np.array([
             scheme.start_amperes, scheme.step_amperes_per_count, scheme.low_amperes,
             scheme.high_amperes, scheme.margin_counts, scheme.max_iterations,
-            verify.count_siemens, band, spec.g_max_siemens,
+            verify.count_siemens, band, spec.fitted_siemens,
         ]),
         np.array(pcm.curve_table(None if noise is None else noise.amplitude)),
         stuck_levels(spec), *address, words(key.child(Purpose.PULSE_DEVICE)),
@@ -105,7 +105,7 @@ def settled(
     """
     g, nu, drift = g.copy(), np.empty_like(g), spec.drift
     kernels.settle(
-        g, aim, spec.g_max_siemens, math.log(to_seconds / from_seconds),
+        g, aim, spec.fitted_siemens, math.log(to_seconds / from_seconds),
         np.array(pcm.curve_table(None if drift is None else drift.exponent_mean)),
         np.array(pcm.curve_table(None if drift is None else drift.exponent_std)),
         0.0 if drift is None else drift.scale,

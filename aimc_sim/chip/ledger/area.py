@@ -1,0 +1,74 @@
+"""Area of a placed network: published sizes of the chip's parts, scaled where a core is another.
+
+Source: arXiv:2212.02872, Extended Data Table I (die, core, MVM part, global digital units).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aimc_sim.chip.image import ChipImage
+from aimc_sim.spec import ChipSpec
+
+CHIP_CORES, CHIP_SIDE, CHIP_GDPUS = 64, 256, 8
+"""Of the chip whose areas are published."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """Area in mm2.
+
+    Attributes
+    ----------
+    arrays : array, converters and modulators of the cores in use.
+    cores : what else these cores hold: digital unit, programming, links.
+    gdpus : global digital units of the chips in use.
+    idle : cores of these chips that hold nothing.
+    rest : pads, clocks, wiring: what of the dies is in none of these.
+    """
+
+    arrays: float
+    cores: float
+    gdpus: float
+    idle: float
+    rest: float
+
+    @property
+    def used(self) -> float:
+        """Cores in use and global digital units."""
+        return self.arrays + self.cores + self.gdpus
+
+    @property
+    def dies(self) -> float:
+        """Whole chips."""
+        return self.used + self.idle + self.rest
+
+
+def core_mm2(spec: ChipSpec) -> tuple[float, float]:
+    """Return the area of a core's MVM part and of the rest of it.
+
+    Converters grow with columns, array and modulators with cells; the rest with columns, which
+    its digital unit streams. At 256 x 256 both are the published numbers.
+    """
+    cost, core = spec.cost, spec.core
+    columns, cells = core.cols / CHIP_SIDE, core.rows * core.cols / CHIP_SIDE**2
+    share = cost.adc_area_share
+    mvm = cost.mvm_mm2 * (share * columns + (1 - share) * cells)
+    return mvm, (cost.core_mm2 - cost.mvm_mm2) * columns
+
+
+def area(image: ChipImage, spec: ChipSpec) -> Area:
+    """Return the area of a placed network: cores in use, and the whole chips they are on."""
+    used = {block.core for block in image.blocks}
+    chips = len({core // spec.fabric.cores for core in used})
+    cost = spec.cost
+    mvm, other = core_mm2(spec)
+    gdpus = spec.gdpu.slices * cost.gdpu_mm2
+    around = cost.die_mm2 - CHIP_CORES * cost.core_mm2 - CHIP_GDPUS * cost.gdpu_mm2
+    return Area(
+        arrays=len(used) * mvm,
+        cores=len(used) * other,
+        gdpus=chips * gdpus,
+        idle=(chips * spec.fabric.cores - len(used)) * (mvm + other),
+        rest=chips * around * spec.fabric.cores / CHIP_CORES,
+    )

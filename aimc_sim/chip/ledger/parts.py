@@ -1,0 +1,116 @@
+"""Energy of one MVM of one core, part by part: each follows what causes it.
+
+============  ======================================================================
+part          what it follows
+============  ======================================================================
+array         charge through the devices x supply voltage: conductances that are there,
+              inputs that are applied, read voltage, pulse lengths
+modulators    rows x time of the pulses' clock, and every pulse
+converters    columns x integration time of all phases (or bit planes), and every count
+============  ======================================================================
+
+Constants: :class:`aimc_sim.spec.CostSpec`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aimc_sim.core import inputs
+from aimc_sim.spec import ChipSpec, CoreSpec
+
+FULL_SCALE_AMPERES = 100e-6
+"""Of converters whose range is not a number in the specification: the chip's, to count charge."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Energy of an MVM by part, J."""
+
+    array: float
+    modulators: float
+    converters: float
+
+    @property
+    def joules(self) -> float:
+        """The sum."""
+        return self.array + self.modulators + self.converters
+
+
+def phases(core: CoreSpec) -> int:
+    """Return how many modulations an MVM has."""
+    return len(inputs.PHASES) if core.read.mode == "4-phase" else 1
+
+
+def drive_seconds(core: CoreSpec) -> float:
+    """Return how long a row is on, in one MVM, for a full-scale input."""
+    dac = core.dac
+    if dac.encoding == "bit-serial":
+        return inputs.magnitude_bits(dac) * dac.bit_seconds
+    return dac.max_code * dac.lsb_seconds
+
+
+def coulombs(core: CoreSpec, siemens: float, drive: float) -> float:
+    """Return the charge that flows through an array in one MVM.
+
+    Parameters
+    ----------
+    core : CoreSpec
+    siemens : float
+        Sum of the conductances of all devices, of both polarities.
+    drive : float
+        Mean magnitude of the inputs, as a share of full scale.
+
+    Notes
+    -----
+    Every input meets the devices of both polarities once, in whatever number of phases.
+    """
+    return siemens * core.read.v_read_volts * drive * drive_seconds(core)
+
+
+def nominal_coulombs(spec: ChipSpec) -> float:
+    """Return the charge of a whole array under the load of the published measurement."""
+    core = spec.core
+    most = core.rows * core.cols * core.pcm.g_max_siemens
+    return coulombs(core, most, spec.cost.signal_share)
+
+
+def counts(core: CoreSpec, charge: float) -> float:
+    """Return how many counts the converters make of a charge in coulombs."""
+    adc = core.adc
+    if hasattr(adc, "counts_per_coulomb"):
+        return charge * adc.counts_per_coulomb
+    if adc.max_code is None:
+        return 0.0
+    full = adc.full_scale_amperes or FULL_SCALE_AMPERES
+    dac = core.dac
+    return charge * adc.max_code / (full * dac.max_code * dac.lsb_seconds)
+
+
+def mvm_parts(
+    spec: ChipSpec, rows: int | None = None, cols: int | None = None, charge: float | None = None
+) -> Parts:
+    """Return the energy of one MVM of one core, without any static power.
+
+    Parameters
+    ----------
+    spec : ChipSpec
+    rows, cols : int, optional
+        Modulators and converters that work; all of the core by default.
+    charge : float, coulombs, optional
+        Through the array; by default that of the published measurement.
+    """
+    core, cost = spec.core, spec.cost
+    rows, cols = rows or core.rows, cols or core.cols
+    charge = nominal_coulombs(spec) if charge is None else charge
+    seconds = phases(core) * inputs.integration_seconds(core.dac)
+    pulses = phases(core) * (
+        inputs.magnitude_bits(core.dac) if core.dac.encoding == "bit-serial" else 1
+    )
+    return Parts(
+        array=charge * cost.supply_volts,
+        modulators=rows
+        * (cost.modulator_watts * seconds + cost.modulator_joules_per_pulse * pulses),
+        converters=cols * cost.adc_watts * seconds
+        + counts(core, charge) * cost.adc_joules_per_count,
+    )

@@ -1,0 +1,152 @@
+"""What a converter is: one type for every circuit that turns a charge into a code.
+
+A charge is written in *input codes times relative conductance* (code x g / g_max), which is what
+a column collects during one conversion. A kind of converter is a module with two functions,
+``quantiser(core, full_scale_amperes)`` and ``converter(core, key, columns, full_scale_amperes)``,
+listed in :data:`aimc_sim.core.converters.KINDS`; nothing else knows kinds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """Round to a multiple of ``step``, then clip at ``limit`` steps; both may be absent.
+
+    With ``rounds`` False nothing is rounded and ``step`` is only the unit of the codes;
+    ``limit`` may be infinite.
+    """
+
+    step: float
+    limit: float
+    rounds: bool
+
+    def codes(self, values: np.ndarray) -> np.ndarray:
+        """Return the codes of real values: integers if the quantiser rounds."""
+        codes = values / self.step
+        if self.rounds:
+            codes = np.rint(codes)
+        return np.clip(codes, -self.limit, self.limit)
+
+    def beyond(self, values: np.ndarray) -> np.ndarray:
+        """Return which values do not fit: a bool array of their shape."""
+        codes = values / self.step
+        return np.abs(np.rint(codes) if self.rounds else codes) > self.limit
+
+
+@dataclass(frozen=True)
+class Table:
+    """Converters that differ from column to column, as one pass over charges z.
+
+    Of the counter that z selects: ``code = max(0, rint(slope s / (1 + bend s) + lift))`` with
+    ``s = min(|z|, limit)``, and the value is ``+-(gain code + offset)``, 0 for code 0.
+
+    Attributes
+    ----------
+    rows : (5, 2, C) float32
+        slope, bend, lift, gain, offset: codes per charge, 1 / charge, codes, and values in units
+        of the quantiser's step; first for the positive direction, then the negative one.
+    limit : float
+        Charge of the full-scale current.
+    dead : float
+        Charge below which a negative z is counted as positive; infinite where all currents have
+        one direction, and then a z below zero (of noise) is no current.
+    """
+
+    rows: np.ndarray
+    limit: float
+    dead: float
+
+    def codes(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return signed codes and corrected values, (N, C) float32 each, of charges (N, C)."""
+        slope, bend, lift, gain, offset = self.rows
+        z = np.asarray(z, np.float32)
+        if math.isinf(self.dead):
+            z = np.maximum(z, np.float32(0))
+        negative = z < np.float32(-self.dead)
+        s = np.where(negative, np.float32(-1), np.float32(1))
+
+        def of(pair: np.ndarray) -> np.ndarray:
+            return np.where(negative, pair[1], pair[0])
+
+        size = np.minimum(np.abs(z), np.float32(self.limit))
+        code = np.rint(of(slope) * size / (1 + of(bend) * size) + of(lift))
+        code = np.maximum(code, np.float32(0))
+        value = np.where(code > 0, of(gain) * code + of(offset), np.float32(0))
+        return s * code, s * value
+
+    def beyond(self, z: np.ndarray) -> np.ndarray:
+        """Return which charges are beyond full scale: a bool array of their shape."""
+        return np.abs(z) > self.limit
+
+
+@dataclass(frozen=True)
+class Converter:
+    """The converters of one core's columns.
+
+    Attributes
+    ----------
+    quantiser : Quantiser
+        The whole law where all columns are alike; else the nominal one, whose step is the unit
+        of the corrected codes.
+    table : Table or None
+        The law where columns differ.
+    jitter : (C,) float64 or 0, charge squared
+        Variance that a conversion adds before it rounds; a conversion of no charge has none.
+    text : str
+        In words, for reports.
+    """
+
+    quantiser: Quantiser
+    table: Table | None = None
+    jitter: np.ndarray | float = 0.0
+    text: str = ""
+
+    @property
+    def perfect(self) -> bool:
+        """Whether every charge passes unchanged."""
+        law = self.quantiser
+        return self.table is None and not law.rounds and math.isinf(law.limit)
+
+    @property
+    def limit(self) -> float:
+        """Largest charge of one conversion that is not clipped."""
+        law = self.quantiser
+        return law.limit * law.step if self.table is None else self.table.limit
+
+    @property
+    def rounding(self) -> float:
+        """Variance of one rounding, charge squared; 0 where nothing is rounded.
+
+        That of an error spread evenly over a step, which it is once noise covers half a step.
+        """
+        return self.quantiser.step**2 / 12 if self.quantiser.rounds else 0.0
+
+    def over(self, windows: float) -> Converter:
+        """Return the converters that integrate for several windows, in the codes of all of them.
+
+        Charges stay those of one window: the current is the same, the codes grow.
+        """
+        law = self.quantiser
+        longer = Quantiser(law.step / windows, law.limit * windows, law.rounds)
+        table = self.table
+        if table is not None:
+            factors = np.array([windows, 1, windows, 1, windows], np.float32)
+            table = Table(table.rows * factors[:, None, None], table.limit, table.dead)
+        return Converter(longer, table, self.jitter / windows**2, self.text)
+
+    def codes(self, charge: np.ndarray) -> np.ndarray:
+        """Return the (N, C) float64 codes of the charges (N, C) of one conversion."""
+        if self.table is None:
+            return self.quantiser.codes(np.asarray(charge, np.float64))
+        return self.table.codes(charge)[1].astype(np.float64)
+
+    def beyond(self, charge: np.ndarray) -> np.ndarray:
+        """Return which charges saturate: a bool array of their shape."""
+        law = self.quantiser if self.table is None else self.table
+        return law.beyond(np.asarray(charge, np.float64))

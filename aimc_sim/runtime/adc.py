@@ -1,0 +1,96 @@
+"""A core's converters on tensors: the torch form of :class:`aimc_sim.core.quantise.Converter`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.quantise import Converter, Quantiser
+
+AS_IT_IS = Quantiser(1.0, math.inf, False)
+"""Passes every number on."""
+
+_NO_TABLE = np.zeros((1, 1, 1), np.float32)
+_NO_BOUNDS = np.zeros(2, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Adc:
+    """Converters of a core.
+
+    Attributes
+    ----------
+    quantiser : Quantiser
+        The law of all columns where there is no table; its step is the unit of the codes.
+    table : (5, 2, C) float32 or None
+        See :class:`aimc_sim.core.quantise.Table`.
+    bounds : (2,) float32 or None
+        Its limit and dead zone.
+    jitter : (C,) float32 or None
+        Variance added by a conversion of some charge, charge squared.
+    """
+
+    quantiser: Quantiser
+    table: Tensor | None = None
+    bounds: Tensor | None = None
+    jitter: Tensor | None = None
+
+    @classmethod
+    def of(cls, converter: Converter, device: torch.device) -> Adc:
+        """Return a core's converters on a device."""
+        jitter = None
+        if np.any(converter.jitter):
+            jitter = torch.from_numpy(converter.jitter.astype(np.float32)).to(device)
+        found = converter.table
+        if found is None:
+            return cls(converter.quantiser, jitter=jitter)
+        bounds = torch.tensor([found.limit, found.dead], dtype=torch.float32, device=device)
+        return cls(converter.quantiser, torch.from_numpy(found.rows).to(device), bounds, jitter)
+
+    @cached_property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``adc, oscillators, bounds`` of :func:`aimc_sim.kernels.epilogue.epilogue`."""
+        if self.table is None:
+            return row(self.quantiser), _NO_TABLE, _NO_BOUNDS
+        return row(self.quantiser), self.table.numpy(), self.bounds.numpy()
+
+    def codes(self, charge: Tensor) -> tuple[Tensor, Tensor]:
+        """Return codes of (B, C, H, W) charges, and how many of each image saturate, (B,)."""
+        if self.table is None:
+            return quantised(charge, self.quantiser)
+        slope, bend, lift, gain, offset = self.table[:, :, :, None, None]
+        limit, dead = self.bounds
+        z = charge.clamp(min=0) if math.isinf(float(dead)) else charge
+        negative = z < -dead
+        size = z.abs()
+        beyond = (size > limit).flatten(1).sum(1)
+        size = torch.minimum(size, limit)
+
+        def of(pair: Tensor) -> Tensor:
+            return torch.where(negative, pair[1], pair[0])
+
+        count = (of(slope) * size / (1 + of(bend) * size) + of(lift)).round()
+        value = torch.where(count > 0, of(gain) * count + of(offset), torch.zeros_like(count))
+        return torch.where(negative, -value, value), beyond
+
+
+PASSES_ALL = Adc(AS_IT_IS)
+"""Of a core whose charge is converted already."""
+
+
+def row(quantiser: Quantiser) -> np.ndarray:
+    """Return a quantiser as (1 / step, limit, rounds), (3,) float32."""
+    return np.array([1 / quantiser.step, quantiser.limit, quantiser.rounds], np.float32)
+
+
+def quantised(values: Tensor, quantiser: Quantiser) -> tuple[Tensor, Tensor]:
+    """Return codes of values, and how many of each image lie beyond the limit, (B,)."""
+    codes = values * (1.0 / quantiser.step)
+    codes = codes.round() if quantiser.rounds else codes
+    outside = (codes.abs() > quantiser.limit).flatten(1).sum(1)
+    return codes.clamp(-quantiser.limit, quantiser.limit), outside

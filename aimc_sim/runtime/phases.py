@@ -1,0 +1,133 @@
+"""4-phase reads in the executor: four conversions, or one where nobody can tell the difference.
+
+A 4-phase read converts the currents of four sign combinations of input and weight by themselves
+(:func:`aimc_sim.core.tile.phases`). Where no phase can reach its limit, codes of the net charge
+have the same law over inputs if the other roundings are added as noise: one convolution instead
+of two or four. That no phase can is shown image by image, from the largest code of every input
+channel in each of some overlapping parts of the map, of which one holds any window of the kernel:
+
+``charge <= sum over channels (largest code x sum of the channel's kernel)``, plus
+:data:`SIGMAS` spreads of the read noise bounded in the same way.
+
+An image for which this does not hold is converted phase by phase; so is every image where a
+rounding would have no noise to hide in, where converters differ from column to column, or where
+idle lines float. What an image gets depends on itself alone, never on its batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .adc import Adc
+from .floating import FloatingLines
+
+SIGMAS = 6.0
+"""Spreads of read noise that a phase keeps from its limit: one conversion in 1e9 is beyond."""
+
+PART = 8
+"""Rows and columns of windows that a part of a map holds: large ones give loose bounds."""
+
+SIGNS = ((1, 0), (1, 1), (-1, 0), (-1, 1))
+"""(sign of the input, polarity of the weight) of the modulations, in order of their noise keys."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Bounds on the phases of an image.
+
+    Attributes
+    ----------
+    reach : (channels, 2 C) float32
+        Largest charge of both polarities' outputs per code of a channel.
+    noise : (channels, 2 C) float32 or None
+        Largest variance per squared code.
+    limit : float
+        Largest charge that is not clipped.
+    never : bool
+        No legal input comes near the limit: nothing to check.
+    """
+
+    reach: Tensor
+    noise: Tensor | None
+    limit: float
+    never: bool
+
+    def exceeded(self, spans: tuple[Tensor, ...]) -> Tensor:
+        """Return the (B,) bool images that may come near the limit."""
+        beyond = torch.zeros(len(spans[0]), dtype=torch.bool, device=spans[0].device)
+        if self.never:
+            return beyond
+        for codes in spans:
+            charge = codes @ self.reach
+            if self.noise is not None:
+                charge = charge + SIGMAS * (codes.square() @ self.noise).sqrt()
+            beyond |= (charge > self.limit).flatten(1).any(1)
+        return beyond
+
+
+@dataclass(frozen=True)
+class Phases:
+    """A core that is read in four phases.
+
+    Attributes
+    ----------
+    kernels : two (C, channels, kh, kw) float32
+        Conductance of either polarity / g_max.
+    variances : two kernels or None
+        Of the fresh read noise.
+    floating : two FloatingLines or None
+    noise_keys : four (2,) uint32
+    guard : Guard or None
+        None: every image is converted phase by phase.
+    adc : Adc
+        The converters of a phase; those of net charges, which no phase's limit limits, are the
+        core's.
+    rounding : float
+        Variance of one rounding, charge squared.
+    """
+
+    kernels: tuple[Tensor, Tensor]
+    variances: tuple[Tensor, Tensor] | None
+    floating: tuple[FloatingLines, FloatingLines] | None
+    noise_keys: tuple[np.ndarray, ...]
+    guard: Guard | None
+    adc: Adc
+    rounding: float
+
+
+def largest_codes(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Return the largest positive (and negative, if there is any) code of every channel.
+
+    Parameters
+    ----------
+    x : (B, channels, H, W) float32, channels last
+    window : (int, int)
+        Rows and columns between the first and the last input of an output, both included.
+
+    Returns
+    -------
+    one or two (B, P, channels) float32 tensors, >= 0
+        For each of P parts of the map. The second one, of negative codes, only where some image
+        has any.
+    """
+    size = [min(n, PART + w - 1) for n, w in zip(x.shape[2:], window, strict=True)]
+
+    def largest(maps: Tensor) -> Tensor:
+        found = F.max_pool2d(maps, size, PART, ceil_mode=True).clamp(min=0)
+        return found.permute(0, 2, 3, 1).flatten(1, 2)
+
+    if bool(x.amin() >= 0):
+        return (largest(x),)
+    return largest(x), largest(-x)
+
+
+def signed(spans: tuple[Tensor, ...]) -> Tensor:
+    """Return the (B,) bool images with a negative code: four currents instead of two."""
+    if len(spans) == 1:
+        return torch.zeros(len(spans[0]), dtype=torch.bool, device=spans[0].device)
+    return spans[1].amax((1, 2)) > 0
