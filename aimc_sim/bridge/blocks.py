@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from ..chip.image import AnalogLayer, Block
+from ..kernels import threads
+from ..machine import settings
 from . import products
+
+SMALL = 2**18
+"""Values of a layer's input below which one thread is faster than several."""
 
 
 def block_kernel(layer: AnalogLayer, block: Block, matrix: Tensor) -> tuple[Tensor, slice]:
@@ -47,6 +52,20 @@ def convolve(layer: AnalogLayer, x: Tensor, kernel: Tensor) -> Tensor:
     if layer.patch > 1:
         layer.check_patch(*x.shape[2:])
     return products.convolution(x, kernel, None, layer.stride, layer.padding, layer.dilation)
+
+
+def convolve_on_all_threads(layer: AnalogLayer, x: Tensor, kernel: Tensor) -> Tensor:
+    """Return :func:`convolve`, images shared out among the user's threads."""
+    if x.numel() < SMALL or layer.kind == "linear":
+        return convolve(layer, x, kernel)
+
+    def one(part: Tensor) -> Tensor:
+        torch.set_num_threads(1)  # of this thread, which may be a new one
+        with torch.inference_mode():
+            return convolve(layer, part, kernel)
+
+    n = settings.threads()
+    return torch.cat(threads.run(one, x.split(-(-len(x) // n)), n))
 
 
 def as_maps(layer: AnalogLayer, x: Tensor) -> Tensor:

@@ -15,11 +15,9 @@ from ..chip.image import AnalogLayer, Block, ChipImage
 from ..chip.operations import RECURRENT
 from ..chip.state import Ranges, link_name
 from ..core import gmax, inputs, tile, weights
-from ..kernels import threads
-from ..machine import settings
 from ..spec import CalibrationSpec, ChipSpec, CoreSpec
 from . import digital
-from .blocks import as_maps, block_kernel, convolve, from_maps, repeated
+from .blocks import as_maps, block_kernel, convolve_on_all_threads, from_maps, repeated
 from .quantisers import value_quantisers
 from .recurrent import float_loop
 
@@ -88,7 +86,7 @@ def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tenso
         cols = slice(block.col_start, block.col_stop)
         matrix = weight[block.row_start : block.row_stop, cols]
         kernel, channels = block_kernel(layer, block, matrix)
-        return _shared_out(layer, x[:, channels], kernel) * scale[cols]
+        return convolve_on_all_threads(layer, x[:, channels], kernel) * scale[cols]
 
     firsts = [product(chain[0]) for chain in layer.chains]
     added = None
@@ -113,23 +111,6 @@ def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tenso
         y = y + values[layer.residual]
     return F.relu(y) if layer.relu else y
 
-
-def _shared_out(layer: AnalogLayer, x: Tensor, kernel: Tensor) -> Tensor:
-    """Return the layer's convolution, images shared out among the user's threads."""
-    share = -(-len(x) // settings.threads())
-
-    def one(part: Tensor) -> Tensor:
-        torch.set_num_threads(1)  # of this thread, which may be a new one
-        with torch.inference_mode():
-            return convolve(layer, part, kernel)
-
-    if x.numel() < SMALL:
-        return one(x)
-    return torch.cat(threads.run(one, x.split(share), settings.threads()))
-
-
-SMALL = 2**18
-"""Values of a layer's input below which one thread is faster than several."""
 
 G_MAX_IMAGES, G_MAX_INPUTS = 16, 4096
 """Calibration images and input vectors per layer behind the g_max of every core."""

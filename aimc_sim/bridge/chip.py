@@ -31,6 +31,7 @@ from .trace import trace
 from .where import Where
 
 
+@settings.own_methods
 class Chip:
     """A trained network on a simulated 64-core PCM chip.
 
@@ -49,8 +50,7 @@ class Chip:
         self.adapted_images = 0
         self.images_seen = 0
         self.device = torch.device("cpu")
-        self.counts = new_counts()
-        # What follows from the above, kept while it stays true.
+        self.counts = new_counts()  # what follows is kept while the above stays true
         self._plan: plan.Plan | None = None
         self._tiles: tuple[float, Mapping[int, tile.TileNow]] | None = None
         self._references: Mapping[int, np.ndarray] | None = None
@@ -59,7 +59,6 @@ class Chip:
     # ---------------------------------------------------------------- preparing
 
     @classmethod
-    @settings.own
     def from_model(
         cls, model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None, *,
         where: Where = None, example: Any = None,
@@ -111,7 +110,6 @@ class Chip:
         return cls(image, spec)
 
     @staticmethod
-    @settings.own
     def explain(
         model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None, *,
         where: Where = None, example: Any = None,
@@ -130,7 +128,6 @@ class Chip:
         """
         return explain(model, presets.hermes() if spec is None else spec, where, example)
 
-    @settings.own
     def calibrate(self, batches: Tensor | np.ndarray | Iterable) -> Chip:
         """Measure the ranges of all integers on a few images; returns the chip.
 
@@ -150,7 +147,6 @@ class Chip:
         self.ranges, self._plan = ranges, None
         return self
 
-    @settings.own
     def program(self, seed: int = 0) -> Chip:
         """Write all devices, start the clock at 0; returns the chip.
 
@@ -166,7 +162,6 @@ class Chip:
         self._plan = self._references = self._tiles = None
         return self
 
-    @settings.own
     def at(self, time: float | str) -> Chip:
         """Set the clock; returns the chip.
 
@@ -184,7 +179,6 @@ class Chip:
         self.images_seen, self._plan = 0, None
         return self
 
-    @settings.own
     def refresh(self) -> Chip:
         """Write the same weights again at the chip's time; drift starts anew; returns the chip.
 
@@ -202,7 +196,6 @@ class Chip:
         self._plan = self._references = self._tiles = None
         return self
 
-    @settings.own
     def compensate(self, method: compensation.Method) -> Chip:
         """Choose the drift compensation, measured by reads at the chip's time.
 
@@ -218,7 +211,6 @@ class Chip:
         self.compensation, self.images_seen, self._plan = method, 0, None
         return self
 
-    @settings.own
     def adapt_batch_norm(self, images: Tensor | np.ndarray | None) -> Chip:
         """Measure batch-norm statistics anew at the chip's time (AdaBS); returns the chip.
 
@@ -256,7 +248,6 @@ class Chip:
 
     # ------------------------------------------------------------------ running
 
-    @settings.own
     def __call__(
         self, *images: Tensor | np.ndarray | PackedSequence, first_image: int | None = None,
         chunk: int | None = None,
@@ -350,7 +341,6 @@ class Chip:
 
     # ------------------------------------------------------------------ looking
 
-    @settings.own
     def conductances(self, core: int) -> np.ndarray:
         """Return the devices of a core at the chip's time.
 
@@ -366,7 +356,6 @@ class Chip:
         """
         return looking.conductances(self, core)
 
-    @settings.own
     def effective_weights(self, layer: str) -> np.ndarray:
         """Return the weights that a layer's conductances stand for at the chip's time.
 
@@ -383,20 +372,17 @@ class Chip:
         """
         return looking.effective_weights(self, layer)
 
-    @settings.own
     def report(self) -> Report:
         """Return what the chip looks like and what it did so far; print it or ``.to_dict()``."""
         return Report.of(self)
 
     # ------------------------------------------------------------------- storing
 
-    @settings.own
     def save(self, path: str | Path) -> None:
         """Write everything to an HDF5 file; a chip loaded from it gives the same results."""
         looking.save(self, path)
 
     @classmethod
-    @settings.own
     def load(cls, path: str | Path) -> Chip:
         """Read a chip from a file written by :meth:`save`.
 

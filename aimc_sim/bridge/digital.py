@@ -263,7 +263,7 @@ def _matmul(x: Tensor, y: Tensor) -> Tensor:
             f"the product of ({', '.join(map(str, x.shape))}) and ({', '.join(map(str, y.shape))}) "
             "numbers would mix the images of a batch; keep the batch apart, as a first dimension"
         )
-    return torch.matmul(x, y)
+    return products.matmul(x, y)
 
 
 def _index(x: Tensor, parts: Any) -> Tensor:
@@ -274,19 +274,26 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     **{
         name: getattr(torch, name)
         for name in (
-            "reshape permute transpose unsqueeze squeeze movedim flip roll mul sub div pow sqrt "
-            "rsqrt exp log neg abs reciprocal square clamp maximum minimum masked_fill where mean "
-            "sum amax var std full arange softmax log_softmax logsumexp sigmoid tanh sin "
-            "cos prelu selu eq ne lt le gt ge logical_not logical_and logical_or tril triu"
+            "reshape permute transpose unsqueeze squeeze movedim flip roll mul sub div "
+            "neg abs square clamp maximum minimum masked_fill where mean "
+            "sum amax var std full arange softmax log_softmax logsumexp "
+            "prelu eq ne lt le gt ge logical_not logical_and logical_or tril triu"
+        ).split()
+    },
+    **{
+        name: products.evenly(getattr(torch, name))
+        for name in "pow sqrt rsqrt exp log reciprocal sigmoid tanh sin cos selu".split()
+    },
+    **{
+        name: products.evenly(getattr(F, name))
+        for name in (
+            "leaky_relu relu6 hardtanh elu celu softplus softsign logsigmoid hardsigmoid silu "
+            "hardswish gelu mish"
         ).split()
     },
     **{
         name: getattr(F, name)
-        for name in (
-            "layer_norm rms_norm group_norm instance_norm leaky_relu relu6 hardtanh elu celu "
-            "softplus softsign logsigmoid hardsigmoid silu hardswish gelu mish glu softmin "
-            "interpolate"
-        ).split()
+        for name in ("layer_norm rms_norm group_norm instance_norm glu softmin interpolate").split()
     },
     "expand": lambda x, sizes: x.expand(*sizes),
     "index": _index,

@@ -48,6 +48,7 @@ def layer_outputs(chip: Chip, images: Tensor | np.ndarray) -> dict[str, np.ndarr
     return _seen(_plan(chip), as_inputs(chip.image, split_batch(chip.image, images))[0])
 
 
+@settings.own_methods
 class Mixed:
     """A chip on which some layers have the devices of one chip and the others those of another.
 
@@ -69,7 +70,6 @@ class Mixed:
         If the two chips are not calibrated alike.
     """
 
-    @settings.own
     def __init__(self, chip: Chip, ideal: Chip, layers: Collection[str]) -> None:
         for name in layers:
             chip.image.layer(name)
@@ -88,13 +88,11 @@ class Mixed:
         self._plan = dataclasses.replace(physical, calls=calls, squared=squared)
         self.counts = new_counts()
 
-    @settings.own
     def __call__(self, images: Tensor | np.ndarray) -> Tensor:
         """Return the (B, outputs) float32 outputs of images 0, 1, ..."""
         x, _ = as_inputs(self._plan.image, split_batch(self._plan.image, images))
         return executor.run(self._plan, x, 0, self.counts, None)
 
-    @settings.own
     def layer_outputs(self, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
         """Return the same as :func:`layer_outputs`."""
         image = self._plan.image
@@ -122,7 +120,7 @@ class _Seeing(Run):
         axis = 0 if time is not None else call.layer.axis
         real = self.real(value.codes.narrow(axis, 0, self.n), call.layer.name).cpu().numpy()
         if time is not None:  # of all time steps, in the order in which they were run
-            before = self.seen.get(call.layer.name, real[:, :0, None].swapaxes(1, 2))
+            before = self.seen.get(call.layer.name, real[:, None][:, :0])
             real = np.concatenate([before, real[:, None]], axis=1)
         self.seen[call.layer.name] = real
         return value

@@ -1,4 +1,4 @@
-"""Convolutions and products of matrices whose sums do not depend on the batch.
+"""Convolutions, products of matrices and functions whose bits do not depend on the batch.
 
 Libraries choose among kernels that sum in different orders, by the number of images and of threads.
 Here an image always goes through the same one: of oneDNN, or of ATen, which convolves image by
@@ -8,18 +8,23 @@ image, as :mod:`aimc_sim.machine.formats` has decided; one thread each, see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..machine.formats import formats
-from ..machine.trials import ROWS
+from ..machine.trials import filled_product
 
 SMALLEST_BATCH = 4
 """Images per convolution at least on other devices than processors (smaller chunks are padded with
 zeros): below, torch picks kernels that sum in another order."""
+
+VECTORS = 64
+"""A multiple of the elements that any processor computes at a time."""
 
 
 def convolution(
@@ -44,16 +49,42 @@ def convolution(
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return ``F.linear``: (..., R) and (C, R) make (..., C).
-
-    Rows are filled up to a multiple of :data:`aimc_sim.machine.trials.ROWS`.
-    """
+    """Return ``F.linear``: (..., R) and (C, R) make (..., C)."""
     rows = x.reshape(-1, x.shape[-1])
-    n = len(rows)
-    if n % ROWS:
-        rows = F.pad(rows, (0, 0, 0, -n % ROWS))
-    if not x.is_cpu or formats().whole_rows or len(rows) == ROWS:
-        y = F.linear(rows, weight, bias)
+    if not x.is_cpu or formats().whole_rows:
+        y = filled_product(rows, weight)
     else:
-        y = torch.cat([F.linear(part, weight, bias) for part in rows.split(ROWS)])
-    return y[:n].view(*x.shape[:-1], -1)
+        y = torch.cat([filled_product(row, weight) for row in rows.split(1)])
+    return (y if bias is None else y + bias).reshape(*x.shape[:-1], len(weight))
+
+
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """Return ``torch.matmul`` of a batch, (B, ..., T, R) by (R, S) or (B, ..., R, S)."""
+    if y.ndim == 2:
+        return linear(x, y.T)
+    if not x.is_cpu or x.ndim != y.ndim or len(x) != len(y):
+        return torch.matmul(x, y)
+    return torch.stack([torch.matmul(one, other) for one, other in zip(x, y, strict=True)])
+
+
+def evenly(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return an element-wise function of torch that computes all elements in the same way.
+
+    Torch takes vectors of elements as far as they go and the rest one by one, by another
+    approximation; here nothing is left over.
+    """
+
+    @functools.wraps(function)
+    def padded(x: Tensor, *others: Any, **named: Any) -> Tensor:
+        alone = not any(isinstance(part, Tensor) for part in (*others, *named.values()))
+        if not (alone and isinstance(x, Tensor) and x.is_cpu):
+            return function(x, *others, **named)
+        dense, order = x, range(x.ndim)
+        if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+            order = (0, 2, 3, 1)
+            dense = x.permute(order)
+        flat = F.pad(dense.reshape(-1), (0, -x.numel() % VECTORS), value=1.0)
+        y = function(flat, *others, **named)[: x.numel()].view(dense.shape)
+        return y if order == range(x.ndim) else y.permute(0, 3, 1, 2)
+
+    return padded

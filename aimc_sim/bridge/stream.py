@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .chip import Chip
 
 
+@settings.own_methods
 class Stream:
     """Runs a recurrent network on the time steps that come next.
 
@@ -33,7 +34,6 @@ class Stream:
         self._span = Span()
         self._batch: int | None = None
 
-    @settings.own
     def __call__(self, *inputs: Any) -> Any:
         """Return what the network makes of the next time steps.
 

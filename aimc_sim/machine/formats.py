@@ -31,8 +31,8 @@ class Formats:
     variance : torch.dtype
         Of squared codes times variances, and of what floating idle lines add.
     whole_rows : bool
-        Matrices are multiplied at once; else a few rows at a time, because the library sums in
-        another order where there are more.
+        Matrices are multiplied at once; else row by row, because the library sums a row in
+        another order where there are others.
     why_convolution, why_variance : str
         The reasons, for people.
     """
@@ -143,7 +143,8 @@ def training_precision() -> tuple[str, str]:
         return "float32", "bfloat16 needs oneDNN, which is switched off or missing"
     if not onednn_takes_bfloat16():
         return "float32", f"oneDNN is held below AVX-512, though the processor has {native}"
-    refusal = trials.lstm_refusal()
+    with settings.settled():
+        refusal = trials.lstm_refusal()
     if refusal:
         return "float32", f"oneDNN's LSTM refused bfloat16 ({refusal})"
     return "bfloat16", f"the processor has {native}"

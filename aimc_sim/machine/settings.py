@@ -13,6 +13,7 @@ something else meanwhile sees them changed.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ import torch
 from . import trials
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Kind = TypeVar("Kind", bound=type)
 Setting = tuple[Callable[[], Any], Callable[[Any], Any], Any]
 """How to get a setting of the process, how to change it, and the value a chip needs."""
 
@@ -69,6 +71,18 @@ def own(function: Function) -> Function:
             return function(*arguments, **named)
 
     return inside
+
+
+def own_methods(kind: Kind) -> Kind:
+    """Run all public methods of a class, and what makes and calls it, as :func:`own` does."""
+    for name, member in list(vars(kind).items()):
+        if name.startswith("_") and name not in ("__init__", "__call__"):
+            continue
+        if isinstance(member, (classmethod, staticmethod)):
+            setattr(kind, name, type(member)(own(member.__func__)))
+        elif inspect.isfunction(member):
+            setattr(kind, name, own(member))
+    return kind
 
 
 @contextmanager
@@ -190,12 +204,18 @@ def _attribute(owner: Any, name: str, value: Any) -> Setting:
 
 
 def _forked() -> None:
-    """Begin anew in a child: threads that were inside did not come along."""
+    """Begin anew in a child: threads that were inside did not come along, nor did torch's own.
+
+    GNU OpenMP waits for its threads for ever there. One thread is what torch gives the children
+    of its data loaders too.
+    """
     global _lock, _inside
     _lock = threading.Lock()
     if _inside:
         _inside = 0
         _put_back()
+    if _onednn is not None:  # a chip was here
+        torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):

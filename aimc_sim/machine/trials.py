@@ -12,8 +12,9 @@ CHARGE_ERROR = 1e-5
 VARIANCE_ERROR = 0.01
 """The same in bfloat16."""
 
-ROWS = 16
-"""Products of fewer rows are computed by kernels that sum in another order."""
+FULL = 16
+"""Rows and columns of products are filled up to multiples of this: kernels for what is left over
+sum in another order, so that a row's bits would depend on its place."""
 
 
 def onednn() -> tuple[bool, str]:
@@ -54,17 +55,24 @@ def _convolve(x: Tensor, kernel: Tensor) -> Tensor:
     return torch.mkldnn_convolution(x, kernel, None, (0, 0), (1, 1), (1, 1), groups=1)
 
 
-def rows_alike() -> bool:
-    """Return whether a product of matrices sums a row alike, however many rows there are.
+def filled_product(rows: Tensor, weight: Tensor) -> Tensor:
+    """Return ``rows @ weight.T``, (N, R) and (C, R), computed on multiples of :data:`FULL`."""
+    n, columns = len(rows), len(weight)
+    if n % FULL:
+        rows = F.pad(rows, (0, 0, 0, -n % FULL))
+    if columns % FULL:
+        weight = F.pad(weight, (0, 0, 0, -columns % FULL))
+    return F.linear(rows, weight)[:n, :columns]
 
-    For multiples of :data:`ROWS`.
-    """
-    for width in (17, 256):
-        for outputs in (3, 64, 255):
-            x, weight = _numbers(64 * ROWS, width), _numbers(outputs, width)
-            whole = F.linear(x, weight)
-            for n in (ROWS, 3 * ROWS, 16 * ROWS):
-                if not torch.equal(F.linear(x[:n], weight), whole[:n]):
+
+def rows_alike() -> bool:
+    """Return whether :func:`filled_product` sums a row alike, wherever it stands among others."""
+    for width in (5, 17, 255, 256):
+        for columns in (3, 10, 64, 255):
+            x, weight = _numbers(40 * FULL, width), _numbers(columns, width)
+            whole = filled_product(x, weight)
+            for first, last in ((0, 1), (5, 9), (3, 20), (7, 100), (16, 17), (64, 640)):
+                if not torch.equal(filled_product(x[first:last], weight), whole[first:last]):
                     return False
     return True
 

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
+from aimc_sim.machine import settings
 from aimc_sim.rng import Key
 from aimc_sim.spec import ChipSpec
 from aimc_sim.training import attention, layers, recurrent
@@ -27,6 +28,7 @@ _MATRICES = (nn.RNNCellBase, nn.Bilinear, *HOME)
 _WHERE = ("analog", "digital")
 
 
+@settings.own
 def prepare(
     model: nn.Module,
     spec: ChipSpec,
@@ -88,6 +90,7 @@ def prepare(
     return prepared
 
 
+@settings.own
 def finalize(prepared: nn.Module) -> nn.Module:
     """Return a plain copy of a prepared network: torch's own layers, weights clipped.
 
