@@ -14,9 +14,8 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from .chip.image import AnalogLayer, Block, ChipImage, DigitalStep, Transfer
@@ -25,6 +24,9 @@ from .core.tile import TileState
 from .device.pcm import PcmState
 from .device.programming import ProgrammingReport
 from .spec import ChipSpec
+
+if TYPE_CHECKING:
+    import h5py
 
 FORMAT = "aimc_sim chip"
 VERSION = 3
@@ -47,6 +49,8 @@ def save(
     OSError
         If the folder is missing or cannot be written.
     """
+    import h5py
+
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot save to {path}: the folder {path.parent} does not exist")
@@ -69,6 +73,8 @@ def load(
     ValueError
         If the file is not one of ours, damaged, or of a newer version.
     """
+    import h5py
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no chip file {path}")

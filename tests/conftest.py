@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,23 @@ def call(capsys):
         with pytest.raises(SystemExit) as done:
             main([str(argument) for argument in arguments])
         return done.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def run_script(monkeypatch, capsys):
+    """Run a file as ``python FILE ...`` does, but here; return exit code, and stdout and stderr."""
+
+    def run(script: Path, *arguments):
+        monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+        monkeypatch.syspath_prepend(script.parent)
+        code = 0
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as done:
+            code = done.code or 0
+        return code, "".join(capsys.readouterr())
 
     return run
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import presets
-from ..spec import ChipSpec
-from ..spec.parameters import Parameter, parameters, shown
 from .errors import refusing
+
+if TYPE_CHECKING:
+    from ..spec import ChipSpec
+    from ..spec.parameters import Parameter
 
 EXAMPLES = """
 Examples:
@@ -37,6 +38,8 @@ def info(
     """Print every parameter of a preset with its value, unit and source, or list the presets."""
     from rich.console import Console
 
+    from .. import presets
+
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
@@ -55,6 +58,8 @@ def info(
 
 
 def _list(console: Any) -> None:
+    from .. import presets
+
     table = _table("preset", "cores", "devices per polarity", "read", "DAC", "ADC", "spec id")
     for name, build in presets.PRESETS.items():
         spec = build()
@@ -84,6 +89,8 @@ def _describe_machine(console: Any) -> None:
 
 
 def _describe(console: Any, preset: str, spec: ChipSpec) -> None:
+    from ..spec.parameters import parameters
+
     console.print(f"[bold]{preset}[/bold]  (spec id {spec.id()})")
     rows = list(parameters(spec))
     sections: list[tuple[str, list[Parameter]]] = []
@@ -110,6 +117,8 @@ def _describe(console: Any, preset: str, spec: ChipSpec) -> None:
 
 
 def _texts(row: Parameter) -> tuple[str, str, str]:
+    from ..spec.parameters import shown
+
     return row.key, shown(row.value), "" if row.unit == "-" else row.unit
 
 
@@ -129,6 +138,8 @@ def _table(*columns: str, widths: list[int] | None = None) -> Any:
 
 def _bibliography(console: Any, rows: list[Parameter]) -> None:
     """Print the full references of the short ones in use."""
+    from .. import presets
+
     for mark, text in presets.references(row.source for row in rows):
         console.print(f"[bold]{_plain(mark)}[/bold] {_plain(text)}")
 

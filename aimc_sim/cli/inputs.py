@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import presets, units
-from ..spec import ChipSpec
+from .. import units
 from .errors import BadInput, refusing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ..spec import ChipSpec
     from ..zoo import ImageSet
 
 RESNET32 = "resnet32"
@@ -43,6 +43,8 @@ def settings(texts: Sequence[str]) -> dict[str, Any]:
 
 def specs(names: Sequence[str], changes: dict[str, Any]) -> dict[str, ChipSpec]:
     """Return the presets of ``--preset``, by name, with the changes of ``--set``."""
+    from .. import presets
+
     found = {}
     for name in _listed(names, "--preset"):
         with refusing():

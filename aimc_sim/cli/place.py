@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..spec import ChipSpec
 from . import inputs
 from .errors import BadInput, refusing
 from .results import results_folder
 
 if TYPE_CHECKING:
     from ..chip.image import ChipImage
+    from ..spec import ChipSpec
 
 MAP_FILES = ("map.json", "floorplan.png")
 PERF_FILES = ("perf.json", "map.json", "floorplan.png", "links.png", "pipeline.png", "energy.png",

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import networkx as nx
-
 from aimc_sim.chip.fabric import chips_graph
 from aimc_sim.errors import MappingError
-from aimc_sim.mapping.embedding import embed, embed_with_relays, pattern_of
 from aimc_sim.mapping.route import Flow
 from aimc_sim.spec import ChipSpec
 
@@ -50,6 +47,10 @@ def place_one_hop(
     MappingError
         If there is no such placement, or none was found in :data:`SECONDS`.
     """
+    import networkx as nx
+
+    from aimc_sim.mapping.embedding import embed, embed_with_relays, pattern_of
+
     pattern = nx.relabel_nodes(pattern_of(len(names), flows), dict(enumerate(names)))
     links = chips_graph(spec)
     relayed = spec.mapping.placement == "relays"

@@ -13,9 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import networkx as nx
 import numpy as np
-from scipy.sparse.csgraph import shortest_path
 
 from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.chip.image import AnalogLayer, Block
@@ -169,6 +167,9 @@ def _start(count: int, spec: ChipSpec, fixed: Mapping[int, int]) -> np.ndarray:
 
 def distances(spec: ChipSpec) -> np.ndarray:
     """Return the links between any two cores, (cores, cores) float64; see :data:`OTHER_CHIP`."""
+    import networkx as nx
+    from scipy.sparse.csgraph import shortest_path
+
     links = nx.to_scipy_sparse_array(fabric_graph(spec.fabric), format="csr")
     on_chip = shortest_path(links, unweighted=True)
     matrix = np.full((spec.cores, spec.cores), OTHER_CHIP)

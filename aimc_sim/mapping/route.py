@@ -14,8 +14,6 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import NamedTuple
 
-import networkx as nx
-
 from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.chip.image import HOST, AnalogLayer, Block, DigitalStep, Transfer, own_blocks
 from aimc_sim.mapping.lower import Step
@@ -142,6 +140,8 @@ class _Ways:
     def __init__(
         self, spec: ChipSpec, given: Mapping[tuple[int, int], tuple[int, ...]], total: int
     ) -> None:
+        import networkx as nx
+
         self.given, self.cores = given, spec.fabric.cores
         self.links = fabric_graph(spec.fabric)
         self.hops = dict(nx.all_pairs_shortest_path_length(self.links))
@@ -173,6 +173,8 @@ class _Ways:
         chip, other = start // self.cores, end // self.cores
         if chip != other:
             return start, HOST, end
+        import networkx as nx
+
         first = chip * self.cores
         path = nx.shortest_path(self.links, start - first, end - first, weight=self._cost)
         return [core + first for core in path]

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-import networkx as nx
-
 from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.chip.image import ChipImage
 from aimc_sim.spec import ChipSpec
@@ -69,6 +67,6 @@ def traffic(image: ChipImage, pixels: Mapping[str, int]) -> Traffic:
 
 def unused_links(image: ChipImage, spec: ChipSpec) -> int:
     """Return how many links of the fabric carry nothing (counted per direction)."""
-    links = nx.number_of_edges(fabric_graph(spec.fabric)) * spec.chips
+    links = fabric_graph(spec.fabric).number_of_edges() * spec.chips
     used = {link for t in image.transfers if not t.off_chip for link in pairwise(t.route)}
     return links - len(used)

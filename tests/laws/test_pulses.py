@@ -7,8 +7,6 @@ to reject coefficients that are 2 to 5 % off.
 """
 
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import naive
@@ -281,12 +279,11 @@ def test_synapses_average_device_spread_too(key):
     assert abs(many * 4 / single - 1) < 0.02
 
 
-def test_validation_script_runs(tmp_path):
+def test_validation_script_runs(tmp_path, run_script):
     """Small samples, same rows, all within their (wider) tolerances; table and figure written."""
     script = Path(__file__).resolve().parents[2] / "validation" / "nandakumar_2018.py"
-    command = [sys.executable, "-W", "error", str(script), "--quick", "--folder", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, text = run_script(script, "--quick", "--folder", tmp_path)
+    assert code == 0, text
     assert {p.name for p in tmp_path.iterdir()} == {"rows.csv", "table.md", "pulses.png"}
 
 

@@ -5,7 +5,6 @@ made before and independently, since the publications' tables could not be read.
 """
 
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 
@@ -191,9 +190,7 @@ def test_resnet32_placements_kept(resnet):
     check_embedding(resnet["carried"], embeddings.strip(30), strip)
 
 
-def test_validation_script_runs(tmp_path):
-    script = VALIDATION / "dazzi_2021.py"
-    command = [sys.executable, "-W", "error", str(script), "--quick", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_validation_script_runs(tmp_path, run_script):
+    code, text = run_script(VALIDATION / "dazzi_2021.py", "--quick", "--out", tmp_path)
+    assert code == 0, text
     assert (tmp_path / "table.md").read_text().count("| ok |") >= 15

@@ -5,8 +5,6 @@ first held against published-law numbers computed elsewhere, then against simula
 """
 
 import importlib
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -132,12 +130,9 @@ def test_mnist_is_read(script):
         ),
     ],
 )  # fmt: skip
-def test_script_runs(name, files, tmp_path):
+def test_script_runs(name, files, tmp_path, run_script):
     """The quick run exits with an error if a row is off."""
-    script = VALIDATION / f"{name}.py"
-    done = subprocess.run(
-        [sys.executable, script, "--quick", "--out", tmp_path], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, text = run_script(VALIDATION / f"{name}.py", "--quick", "--out", tmp_path)
+    assert code == 0, text
     assert {path.name for path in tmp_path.iterdir()} == files
-    assert "**off**" not in done.stdout
+    assert "**off**" not in text

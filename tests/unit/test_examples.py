@@ -5,7 +5,7 @@ import re
 import struct
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ PICTURES = {
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
-    """What every example printed; two run at a time, with one thread each and no network."""
+    """Run an example, with one thread and no network, the first time that a test asks for it."""
     out = tmp_path_factory.mktemp("examples")
     closed = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")}
     environment = {
@@ -34,6 +34,7 @@ def printed(tmp_path_factory):
         "NUMBA_NUM_THREADS": "1",
     }  # fmt: skip
 
+    @cache
     def run(name):
         folder = out / Path(name).stem
         folder.mkdir()
@@ -43,12 +44,11 @@ def printed(tmp_path_factory):
         )  # fmt: skip
         return folder, done
 
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(PICTURES, pool.map(run, PICTURES), strict=True))
+    return run
 
 
 def output(printed, name):
-    done = printed[name][1]
+    done = printed(name)[1]
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -78,7 +78,7 @@ def test_scripts_are_small_and_say_what_they_teach(name):
 def test_it_runs_and_draws(printed, name):
     """Exit code 0, nothing on stderr, pictures of a size that can be read, no other pictures."""
     text = output(printed, name)
-    folder = printed[name][0]
+    folder = printed(name)[0]
     assert sorted(path.name for path in folder.rglob("*.png")) == PICTURES[name]
     assert [path.name for path in folder.iterdir()] == ["files"]
     for picture in PICTURES[name]:

@@ -228,24 +228,26 @@ def single_reads(devices=200, levels=LEVELS, key=Key(5)):  # noqa: B008 (keys ar
 
 
 @pytest.mark.parametrize(
-    ("data", "law", "reason"),
+    ("make", "law", "reason"),
     [
-        (single_reads(), "drift", r"1 read\(s\) per trace; needs at least 3 at different times"),
-        (single_reads(), "read noise", r"1 read\(s\) per trace; needs at least 3"),
-        (synthetic.generate(SPEC, LEVELS, [20, 30, 60], 20, Key(0)), "drift",
+        (single_reads, "drift", r"1 read\(s\) per trace; needs at least 3 at different times"),
+        (single_reads, "read noise", r"1 read\(s\) per trace; needs at least 3"),
+        (lambda: synthetic.generate(SPEC, LEVELS, [20, 30, 60], 20, Key(0)), "drift",
          "times from 20 to 60 s; needs at least a factor of 10"),
-        (synthetic.generate(SPEC, LEVELS[:2], TIMES, 20, Key(0)), "programming",
+        (lambda: synthetic.generate(SPEC, LEVELS[:2], TIMES, 20, Key(0)), "programming",
          r"2 level\(s\) with 10 or more traces; needs at least 3 target levels"),
-        (single_reads(), "programming curve", "no pulses; needs the amplitude"),
-        (single_reads(), "variance split", "no repeats; needs 2 or more cycles"),
-        (cycles(Key(0)), "programming", "no targets; needs the conductance that was asked for"),
-        (cycles(Key(0)), "drift", "no reads after time 0"),
-        (cycles(Key(0), devices=2), "variance split", r"2 device\(s\) with repeats; needs"),
-        (cycles(Key(0), levels=1), "programming curve", "one pulse amplitude; needs at least 2"),
+        (single_reads, "programming curve", "no pulses; needs the amplitude"),
+        (single_reads, "variance split", "no repeats; needs 2 or more cycles"),
+        (lambda: cycles(Key(0)), "programming",
+         "no targets; needs the conductance that was asked for"),
+        (lambda: cycles(Key(0)), "drift", "no reads after time 0"),
+        (lambda: cycles(Key(0), devices=2), "variance split", r"2 device\(s\) with repeats; needs"),
+        (lambda: cycles(Key(0), levels=1), "programming curve",
+         "one pulse amplitude; needs at least 2"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_identified_says_what_it_needs(data, law, reason):
-    found = fit(data).law(law)
+def test_what_cannot_be_identified_says_what_it_needs(make, law, reason):
+    found = fit(make()).law(law)
     assert not found.identified
     assert re.match(reason, found.reason), found.reason
 

@@ -26,6 +26,17 @@ def test_import_is_lean():
     assert not heavy & set(done.stdout.split())
 
 
+def test_a_chip_needs_little_more_than_torch():
+    """Tables, files, graphs, solvers and figures load with the first call that wants them."""
+    code = "import sys; from aimc_sim import Chip; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {"torch", "numba", "aimc_sim.bridge.chip"} <= loaded
+    # Numba asks scipy for its version, and stops there.
+    heavy = {"pandas", "h5py", "networkx", "ortools", "matplotlib", "sklearn", "dask", "rich"}
+    assert not (heavy | {"scipy.sparse", "scipy.special", "scipy.optimize"}) & loaded
+
+
 def test_public_names_resolve():
     for name in aimc_sim.__all__:
         assert getattr(aimc_sim, name) is not None

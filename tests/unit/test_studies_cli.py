@@ -75,11 +75,13 @@ def test_failed_trials_are_told(tmp_path, call):
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_studies_run_in_small(path, tmp_path):
+    """Every setting of the file, on the toy; the file's own network and images can be had."""
     wanted = schema.load_study(path)
     settings.check(wanted)
+    inputs.gather(wanted)
     few = {"times": ["0", "1 h"], "programmings": 1, "probe_images": 2}
-    small = wanted.model_dump(exclude_unset=True) | few
-    small["data"] |= {"images": 4, "calibration": 4}
+    toy = {name: toy_study.STUDY[name] for name in ("network", "data")}
+    small = wanted.model_dump(exclude_unset=True) | few | toy
     if small.get("grid"):
         small["grid"] = {key: values[:1] for key, values in small["grid"].items()}
     small = schema.make_study(small)

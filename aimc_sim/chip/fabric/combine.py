@@ -9,8 +9,10 @@ five connections, hence K_6. That copies of K_6 combine as below is a reconstruc
 from __future__ import annotations
 
 from itertools import combinations, pairwise, product
+from typing import TYPE_CHECKING
 
-import networkx as nx
+if TYPE_CHECKING:
+    import networkx as nx
 
 _COLS = 3
 """Columns of one copy: six cores drawn as two rows of three."""
@@ -40,6 +42,8 @@ def combine_k6(copies: int) -> nx.Graph:
     ValueError
         If there is no copy.
     """
+    import networkx as nx
+
     if copies < 1:
         raise ValueError(f"combine_k6: copies={copies}; a strip needs at least one copy of K_6")
     graph = nx.Graph()

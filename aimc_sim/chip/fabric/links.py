@@ -8,10 +8,12 @@ independently.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from aimc_sim.spec import FabricSpec
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 _MESH = ((0, -1), (0, 1), (-1, 0), (1, 0))
 _PRISM = ((0, -2), (0, -1), (0, 1), (0, 2), (-1, 0), (1, 0))
@@ -40,6 +42,8 @@ def fabric_graph(spec: FabricSpec) -> nx.DiGraph:
     ValueError
         If the topology does not exist in this size.
     """
+    import networkx as nx
+
     check_size(spec)
     graph = nx.DiGraph(
         topology=spec.topology, rows=spec.rows, cols=spec.cols, shared=spec.topology == "bus"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from aimc_sim.chip.fabric.links import fabric_graph
 from aimc_sim.spec import ChipSpec, FabricSpec
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def with_digital_units(spec: FabricSpec) -> nx.DiGraph:
@@ -51,6 +54,8 @@ def chips_graph(spec: ChipSpec) -> nx.DiGraph:
         :func:`fabric_graph`, and ``chips``. ``nx.weakly_connected_components`` tells the chips
         apart.
     """
+    import networkx as nx
+
     one = fabric_graph(spec.fabric)
     graph = nx.DiGraph(**one.graph, chips=spec.chips)
     graph.add_nodes_from(range(spec.cores))

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal
 
 from aimc_sim.chip.image import AnalogLayer, ChipImage
 from aimc_sim.chip.ledger.energy import published_mvm_joules
 from aimc_sim.chip.ledger.parts import mvm_parts
 from aimc_sim.chip.ledger.times import gdpu_seconds, mvm_seconds, operation_seconds, step_seconds
 from aimc_sim.spec import ChipSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COMPONENTS = (
     "array", "modulators", "converters", "local digital unit", "global digital unit", "links",
@@ -67,6 +68,8 @@ class Ledger:
 
     def table(self) -> pd.DataFrame:
         """Return all entries as a table."""
+        import pandas as pd
+
         return pd.DataFrame(self.entries, columns=list(Entry.__dataclass_fields__))
 
 
