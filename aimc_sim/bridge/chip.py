@@ -12,22 +12,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .. import mapping, presets, store, units
+from .. import arguments, mapping, presets, store, units
 from ..chip import state as chip_state
 from ..chip.image import ChipImage
 from ..chip.state import ChipState, Ranges
 from ..core import compensation, tile
 from ..errors import NotProgrammedError
-from ..spec import ChipSpec
+from ..spec import MOST_CORES, ChipSpec
 from . import adapt, calibrate, clipping, executor, looking, plan
 from .counts import new_counts
 from .explain import Explanation, check_layers, explain
-from .images import as_inputs, split_batch
+from .images import as_inputs, check_model, split_batch, usable_device
 from .recurrent import Span
 from .report import Report
 from .stream import Stream, packed
 from .trace import trace
 from .where import Where
+
+MOST_CHUNK = 2**20
+"""Images that may be simulated at a time; more are no faster, and memory grows with them."""
 
 
 class Chip:
@@ -103,6 +106,7 @@ class Chip:
                 f"model is a {type(model).__name__}; give a torch.nn.Module, or a function "
                 "without arguments that returns one"
             )
+        check_model(model)
         network = trace(model, where=where, example=example)
         image = mapping.compile_network(network, spec)
         check_layers(spec, image)
@@ -134,9 +138,19 @@ class Chip:
         ----------
         batches : (B, ...) images, or an iterable of them, or of (images, labels) pairs
             Float numbers as the torch model takes them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no image, or images do not fit the network.
         """
         if isinstance(batches, (Tensor, np.ndarray, PackedSequence)):
             batches = [batches]
+        if isinstance(batches, (str, bytes)) or not isinstance(batches, Iterable):
+            raise TypeError(
+                f"batches = {arguments.shown(batches)}: wanted a tensor of images, or an iterable "
+                "of them"
+            )
         tensors = (as_inputs(self.image, split_batch(self.image, batch))[0] for batch in batches)
         ranges = calibrate.measure_all(self.image, tensors, self.spec)
         if ranges.images == 0:
@@ -152,10 +166,16 @@ class Chip:
         Parameters
         ----------
         seed : int
-            The same seed gives the same devices, whatever else was simulated.
+            >= 0. The same seed gives the same devices, whatever else was simulated.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the seed is none.
         """
+        seed = arguments.seed(seed)
         calibrate.check_g_max(self.image, self.spec, self.ranges)
-        self.state = chip_state.program(self.image, self.spec, int(seed), ranges=self.ranges)
+        self.state = chip_state.program(self.image, self.spec, seed, ranges=self.ranges)
         self.time_seconds, self.images_seen = 0.0, 0
         self.corrections, self.adapted_images = {}, 0
         self._plan = self._references = self._tiles = None
@@ -202,11 +222,7 @@ class Chip:
         ----------
         method : "none", "gdc" (one factor per core) or "column" (one per column)
         """
-        if method not in compensation.METHODS:
-            raise ValueError(
-                f"compensation {method!r} is unknown; choose one of "
-                + ", ".join(f"'{name}'" for name in compensation.METHODS)
-            )
+        method = arguments.choice(method, "compensation", compensation.METHODS)
         self.compensation, self.images_seen, self._plan = method, 0, None
         return self
 
@@ -241,8 +257,13 @@ class Chip:
 
         Devices, drift and calibration stay on the CPU. The noise is the same everywhere;
         outputs agree to the rounding of float32, which may move single ADC codes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no device of torch, or this machine has none.
         """
-        self.device, self._plan = torch.device(device), None
+        self.device, self._plan = usable_device(device), None
         return self
 
     # ------------------------------------------------------------------ running
@@ -268,7 +289,14 @@ class Chip:
         -------
         (B, outputs) float32 tensor, or what else the torch model returns
             Tuples, lists and dictionaries of tensors keep their structure.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If images do not fit the network, or an argument is no such number.
         """
+        if chunk is not None:
+            chunk = arguments.whole(chunk, "chunk", 1, MOST_CHUNK)
         x, lengths = as_inputs(self.image, images)
         span = None if lengths is None else Span(lengths=lengths)
         outputs = self._run(x, span, first_image, chunk)
@@ -292,16 +320,23 @@ class Chip:
         ValueError
             If the network has no recurrent layer, or a layer looks at several time steps at once.
         """
+        if first_image is not None:
+            first_image = arguments.whole(first_image, "first_image", 0, arguments.MOST_IMAGES - 1)
         return Stream(self, self.images_seen if first_image is None else first_image)
 
     def _run(
         self, x: tuple[Tensor, ...], span: Span | None, first_image: int | None, chunk: int | None
     ) -> Any:
+        images = x[0].shape[self.image.axis]
+        first = self.images_seen if first_image is None else first_image
+        first = arguments.whole(
+            first, "first_image", 0, arguments.MOST_IMAGES - images,
+            "the noise of an image is addressed by its number",
+        )  # fmt: skip
         self._prepare(x)
         if self._plan is None:
             self._plan = adapt.apply(self._build_plan(), self.corrections)
-        first = self.images_seen if first_image is None else first_image
-        self.images_seen = first + x[0].shape[self.image.axis]
+        self.images_seen = first + images
         outputs = executor.run(self._plan, x, first, self.counts, chunk, span)
         clipping.warn(self.counts, self.spec.calibration.clip_warning_fraction, self._warned)
         return outputs
@@ -353,6 +388,7 @@ class Chip:
             g1+, g2+, g1-, g2- of the rows and columns in use. Where the law describes the two
             devices of a polarity as one, they are shown with half each.
         """
+        core = arguments.whole(core, "core", 0, MOST_CORES - 1)
         return looking.conductances(self, core)
 
     def effective_weights(self, layer: str) -> np.ndarray:
@@ -369,6 +405,7 @@ class Chip:
             Drift compensation included; batch norm (which is digital) not. A transposed
             convolution is shown as the ordinary one that runs.
         """
+        layer = arguments.text(layer, "layer")
         return looking.effective_weights(self, layer)
 
     def report(self) -> Report:
@@ -378,8 +415,19 @@ class Chip:
     # ------------------------------------------------------------------- storing
 
     def save(self, path: str | Path) -> None:
-        """Write everything to an HDF5 file; a chip loaded from it gives the same results."""
-        looking.save(self, path)
+        """Write everything to an HDF5 file; a chip loaded from it gives the same results.
+
+        Parameters
+        ----------
+        path : path
+            A file that is there is replaced; a folder, a link, a device and the like are refused.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; then what was there is as before.
+        """
+        looking.save(self, arguments.path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Chip:
@@ -392,7 +440,7 @@ class Chip:
         ValueError
             If the file is not one of ours, damaged, or of a newer version.
         """
-        spec, image, ranges, state, clock = store.load(path)
+        spec, image, ranges, state, clock = store.load(arguments.path(path))
         chip = cls(image, spec)
         chip.ranges, chip.state = ranges, state
         looking.restore(chip, clock)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from .. import arguments
 from ..chip.image import AnalogLayer, ChipImage, DigitalStep
 from .quantisers import as_integers
 
@@ -32,11 +33,14 @@ def as_inputs(image: ChipImage, given: Sequence[Any]) -> tuple[tuple[Tensor, ...
 
     Raises
     ------
+    TypeError
+        If something is no dense tensor of real numbers.
     ValueError
         If a shape does not fit, there is no image, one holds NaN or infinity, or a token is not
         in the vocabulary.
     """
     if len(given) == 1 and isinstance(given[0], PackedSequence):
+        arguments.dense(given[0].data, f"input '{image.input}'")
         x, lengths = pad_packed_sequence(given[0], batch_first=image.axis == 0)
         return (_checked(image, image.input, x, None),), lengths
     if len(given) != len(image.inputs):
@@ -47,7 +51,7 @@ def as_inputs(image: ChipImage, given: Sequence[Any]) -> tuple[tuple[Tensor, ...
     tensors: list[Tensor] = []
     for name, x in zip(image.inputs, given, strict=True):
         batch = None if not tensors else tensors[0].shape[image.axis]
-        tensors.append(_checked(image, name, torch.as_tensor(x), batch))
+        tensors.append(_checked(image, name, _tensor(name, x), batch))
     return tuple(tensors), None
 
 
@@ -63,12 +67,58 @@ def split_batch(image: ChipImage, batch: Any) -> tuple[Any, ...]:
     return (batch,)
 
 
+def usable_device(device: torch.device | str) -> torch.device:
+    """Return a device of torch on which numbers can be computed here.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a text nor a ``torch.device``.
+    ValueError
+        If torch knows no such device, or this machine or installation has none.
+    """
+    wanted = "wanted 'cpu', or a device that torch has here, such as 'cuda'"
+    if not isinstance(device, (str, torch.device)):
+        raise TypeError(f"device = {arguments.shown(device)}: {wanted}")
+    try:
+        found = torch.device(device)
+        if found.type == "meta":
+            raise RuntimeError("the device meta holds no numbers")
+        torch.zeros(1, device=found)
+    except Exception as error:  # torch answers with RuntimeError, AssertionError, ImportError, ...
+        reason = " ".join(str(error).split()).split(". ")[0][:160].rstrip(".")
+        raise ValueError(f"device = '{device}' cannot be used ({reason}): {wanted}") from error
+    return found
+
+
+def check_model(model: nn.Module) -> None:
+    """Raise TypeError if a parameter or buffer of a network holds no dense real numbers."""
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if isinstance(value, nn.parameter.UninitializedTensorMixin):
+            raise TypeError(f"'{name}' of the network has no size yet: run the model once first")
+        arguments.dense(value, f"'{name}' of the network")
+
+
+def _tensor(name: str, given: Any) -> Tensor:
+    """Return what a user gives as a dense tensor of real numbers."""
+    if isinstance(given, Tensor):
+        return arguments.dense(given, f"input '{name}'")
+    try:
+        return arguments.dense(torch.as_tensor(given), f"input '{name}'")
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        if "wanted a dense tensor" in str(error):
+            raise
+        raise TypeError(
+            f"input '{name}' = {arguments.shown(given)}: wanted a tensor or array of numbers"
+        ) from error
+
+
 def _checked(image: ChipImage, name: str, x: Tensor, batch: int | None) -> Tensor:
     readers = [s for s in image.steps if name in s.sources]
     first = next((s for s in readers if isinstance(s, AnalogLayer)), None)
     fits, wanted = _shape(image, first, x)
     axis = image.axis if x.ndim > 1 else 0
-    if not fits or x.shape[axis] == 0:
+    if not fits or x.ndim == 0 or x.numel() == 0:
         subject = "images have" if name == image.input else f"input '{name}' has"
         raise ValueError(
             f"{subject} the shape {tuple(x.shape)}; the network's first layer wants {wanted} "

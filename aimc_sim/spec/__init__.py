@@ -9,7 +9,7 @@ source, live in :mod:`aimc_sim.presets`; this room only says which numbers there
 
 from .base import Spec, quantity
 from .cco import CcoAdcSpec
-from .chip import CalibrationSpec, ChipSpec, FabricSpec
+from .chip import MOST_CORES, CalibrationSpec, ChipSpec, FabricSpec
 from .core import AdcSpec, CoreSpec, DacSpec, LdpuSpec, PolaritySpec, ReadSpec
 from .cost import CostSpec, HostSpec
 from .device import (
@@ -38,6 +38,7 @@ from .writing import (
 )
 
 __all__ = [
+    "MOST_CORES",
     "AccumulationLaw",
     "AdcSpec",
     "CalibrationSpec",
