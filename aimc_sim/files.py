@@ -31,7 +31,7 @@ _TEMPORARY = re.compile(r"\.aimc_sim-(?P<host>[^ ]*)-(?P<process>\d+)-[0-9a-f]{8
 
 
 def kind_of(path: str | Path) -> str | None:
-    """Return what stands at a path: "a file", "a folder", "a FIFO (named pipe)", ...; None: nothing.
+    """Return what stands at a path: "a file", "a folder", "a symbolic link", ...; None: nothing.
 
     Links are not followed.
 
@@ -213,7 +213,7 @@ def force_folder(folder: Path) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """Make an empty temporary file in the folder of a path; its name does not grow with the path's."""
+    """Make an empty temporary file in the folder of a path, with a short name."""
     clear(path.parent)
     suffix = path.suffix if len(path.suffix) <= 16 else ""
     temporary = path.parent / temporary_name(suffix)

@@ -28,7 +28,6 @@ _DESCRIPTIVE = {"name", "source", "path"}
 """Fields that describe and do not change an answer: left out of the identity."""
 
 
-
 @dataclass(frozen=True)
 class Span:
     """Magnitudes that a quantity of some unit may have.

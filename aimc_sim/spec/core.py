@@ -11,7 +11,6 @@ from .cco import CcoAdcSpec
 from .pcm import PcmSpec
 from .wires import WireSpec
 
-
 MOST_LINES = 4096
 """Rows or columns of a crossbar at most: its 67 million devices are 0.9 GB as simulated here, and
 no larger crossbar of such memory has been made."""
@@ -102,7 +101,9 @@ class ReadSpec(Spec):
 class LdpuSpec(Spec):
     """Local digital unit: affine, ReLU, addition of the link input, requantisation."""
 
-    output_bits: int | None = quantity("bit", "activations between layers; None = float", 8, ge=2, le=24)
+    output_bits: int | None = quantity(
+        "bit", "activations between layers; None = float", 8, ge=2, le=24
+    )
     link_bits: int | None = quantity("bit", "partial sums on links; None = float", 8, ge=2, le=24)
     clock_hertz: float = quantity("Hz", "one output per clock", 400e6, gt=0)
     bit_true: bool = quantity(

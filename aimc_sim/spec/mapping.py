@@ -8,7 +8,6 @@ from pydantic import field_validator
 
 from .base import Spec, quantity
 
-
 MOST_PATCH = 64
 """Pixels across a patch at most: a patch of 64 x 64 pixels fills the columns of a crossbar of the
 largest size with a single channel."""

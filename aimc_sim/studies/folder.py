@@ -20,12 +20,13 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from . import identity
 from .records import Damage, Segment, line_of, read_segment, write_new
 
@@ -130,7 +131,14 @@ def segments(folder: Path) -> list[Path]:
             f"'{folder}' holds no results of a study (no folder '{TRIALS}' in it); give the "
             "--out folder of 'aimc-sim sweep'"
         )
-    return sorted((folder / TRIALS).glob("*.jsonl"))
+    found = sorted((folder / TRIALS).glob("*.jsonl"))
+    for path in found:
+        if files.kind_of(path) != "a file":
+            raise ValueError(
+                f"'{path}' is {files.kind_of(path)}, where a file of records is wanted; take it "
+                "out of the folder"
+            )
+    return found
 
 
 def prepare(folder: Path) -> None:
@@ -151,6 +159,38 @@ def prepare(folder: Path) -> None:
         )
     for name in (TRIALS, *KINDS):
         (folder / name).mkdir(parents=True, exist_ok=True)
+        files.clear(folder / name)
+    files.clear(folder)
+
+
+def remove_empty(folder: Path, made: Sequence[Path]) -> None:
+    """Take away a folder of results in which no trial was written, as far as it was made here.
+
+    Parameters
+    ----------
+    folder : Path
+    made : sequence of Path
+        The folder and its parents that did not exist before, from :func:`missing`.
+    """
+    if not made or any((folder / TRIALS).glob("*.jsonl")):
+        return
+    for kind in KINDS:
+        for path in (folder / kind).glob("*.json"):
+            path.unlink()
+    with suppress(OSError):
+        (folder / ".lock").unlink(missing_ok=True)
+    for level in (*(folder / name for name in (TRIALS, *KINDS)), *made):
+        with suppress(OSError):  # missing, or somebody else put something there
+            level.rmdir()
+
+
+def missing(folder: Path) -> list[Path]:
+    """Return a folder and its parents as far as they do not exist, innermost first."""
+    found, level = [], folder
+    while not level.exists() and level != level.parent:
+        found.append(level)
+        level = level.parent
+    return found
 
 
 @contextmanager
@@ -162,7 +202,8 @@ def locked(folder: Path) -> Iterator[None]:
     BlockingIOError
         If another process writes there.
     """
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # whatever stands there
+    descriptor = os.open(folder / ".lock", flags, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -210,6 +251,7 @@ def merge(folders: Iterable[Path], out: Path) -> Contents:
                 _copy(path, out / TRIALS / path.name)
             for kind in KINDS:
                 for path in sorted((folder / kind).glob("*.json")):
+                    files.require_file(path)
                     write_new(out / kind / path.name, path.read_text(encoding="utf-8"))
     return read([out], keep_rows=False)
 
@@ -224,9 +266,6 @@ def _copy(source: Path, target: Path) -> None:
         target = target.with_stem(f"{target.stem}-{tail}")
         if target.exists():
             return
-    temporary = target.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.writelines(line_of(record) for record in records)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, target)
+    with files.replacing(target, "the copy of the records") as temporary:
+        with temporary.open("wb") as file:
+            file.writelines(line_of(record) for record in records)

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from aimc_sim.rng import Key
+from aimc_sim import arguments
 from aimc_sim.spec import ChipSpec
 from aimc_sim.training import attention, layers, recurrent
 from aimc_sim.training.layers import AnalogLayer
@@ -76,8 +76,8 @@ def prepare(
     """
     options = TrainingSpec() if options is None else options
     _check(model, spec, options)
-    Key(seed)  # refuses what is no seed
-    chosen = _choose(model, {} if where is None else where)
+    seed = arguments.seed(seed)
+    chosen = _choose(model, {} if where is None else arguments.patterns(where, "where"))
     prepared = copy.deepcopy(model)
     for path in chosen:
         layer = prepared.get_submodule(path) if path else prepared

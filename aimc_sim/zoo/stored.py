@@ -13,8 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from aimc_sim import arguments, files
+
 WEIGHTS_DIR = Path(__file__).parent / "weights"
 """Folder of the weight files that are installed with the package."""
+
+MOST_CLASSES = 10**6
+"""Outputs of a classifier at most."""
 
 _PREFIX = "module."
 
@@ -52,7 +57,7 @@ class Kind:
             If there is no file; the message says which names there are, or how to train.
         """
         known = isinstance(weights, str) and weights in self.shipped
-        path = WEIGHTS_DIR / self.shipped[weights] if known else Path(weights)
+        path = WEIGHTS_DIR / self.shipped[weights] if known else arguments.path(weights, "weights")
         if path.is_file():
             return path
         if known:
@@ -105,6 +110,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     ValueError
         If the file is not one.
     """
+    path = files.require_file(path, "weight file")
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch.load answers a foreign file with many kinds of error
@@ -122,6 +128,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"'{path}' holds no state dict: got a {type(content).__name__}, wanted a dict from "
             "parameter name to tensor; save network.state_dict() instead"
         )
+    for key, value in content.items():
+        try:
+            arguments.dense(value, f"'{key}' in '{path}'")
+        except TypeError as error:
+            raise ValueError(str(error)) from None
     return {key.removeprefix(_PREFIX): value for key, value in content.items()}
 
 
@@ -187,8 +198,7 @@ def classifier(
     ValueError
         If there is no class, or the weights cannot be read or belong to another network.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes = {num_classes}: a classifier needs at least 1 output")
+    num_classes = arguments.whole(num_classes, "num_classes", 1, MOST_CLASSES)
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         network = build(num_classes)

@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pytest
+from checks import unseal
 
 from aimc_sim.device.measured import MeasuredData, Provenance, columns, read, schema, sha256, write
 from aimc_sim.device.measured.traces import traces
@@ -148,7 +149,7 @@ def damage(file, what):
         ("column", "unknown column 'colour'; known: device"),
         ("version", "format version 2, this aimc_sim reads up to 1"),
         ("format", "not measured devices; make one with 'aimc-sim device import'"),
-        ("value", "a.h5: row 2, column 'conductance_siemens': -1e-06 S is negative"),
+        ("value", "a.h5': row 2, column 'conductance_siemens': -1e-06 S is negative"),
         ("provenance", "damaged"),
         ("required", "no column 'device'"),
     ],
@@ -158,6 +159,7 @@ def test_bad_files_are_refused(tmp_path, what, sentence):
     write(path, MeasuredData.of(**fields()))
     with h5py.File(path, "a") as file:
         damage(file, what)
+    unseal(path)
     with pytest.raises(ValueError, match=sentence):
         read(path)
 
