@@ -27,6 +27,10 @@ MOST_SEED = 2**63 - 1
 """Largest seed: what a signed 64-bit column of a table of results holds."""
 
 
+LONGEST_NAME, LONGEST_PATH = 255, 4000
+"""Bytes of a file's name and characters of a path, as file systems have them."""
+
+
 def whole(value: Any, name: str, low: int, high: int, advice: str = "") -> int:
     """Return a whole number between two bounds, both included.
 
@@ -125,7 +129,7 @@ def path(value: Any, name: str = "path") -> Path:
     TypeError
         If it is neither text nor a path.
     ValueError
-        If it is empty or holds the character 0.
+        If it is empty, too long or holds the character 0.
     """
     if not isinstance(value, (str, os.PathLike)) or isinstance(value, bytes):
         raise TypeError(f"{name} = {shown(value)}: wanted the path of a file, as text or Path")
@@ -133,7 +137,18 @@ def path(value: Any, name: str = "path") -> Path:
     if not isinstance(found, str):
         raise TypeError(f"{name} = {shown(value)}: wanted the path of a file, as text or Path")
     if not found or "\0" in found:
-        raise ValueError(f"{name} = {shown(value)}: wanted the path of a file, as text or Path")
+        raise ValueError(f"{name} = {shown(found)}: wanted the path of a file, as text or Path")
+    parts = Path(found).parts
+    try:
+        longest = max((len(os.fsencode(part)) for part in parts), default=0)
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{name} = {shown(found)} holds characters that no file name has"
+        ) from None
+    if longest > LONGEST_NAME or len(found) > LONGEST_PATH:
+        raise ValueError(
+            f"{name} = {shown(found)} is too long: wanted names of at most {LONGEST_NAME} bytes"
+        )
     return Path(found)
 
 

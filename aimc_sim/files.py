@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from . import arguments
+
 _KINDS = {
     stat.S_IFDIR: "a folder", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
     stat.S_IFIFO: "a FIFO (named pipe)", stat.S_IFSOCK: "a socket", stat.S_IFLNK: "a symbolic link",
@@ -65,7 +67,7 @@ def refuse_target(path: str | Path, what: str = "the file") -> None:
     OSError
         If the path cannot be one, for example because its name is too long.
     """
-    path = Path(path)
+    path = arguments.path(path)
     found = kind_of(path)
     if found == "a folder":
         raise FileExistsError(f"{what} cannot be written: '{path}' is a folder; give a file's name")
@@ -94,7 +96,7 @@ def require_file(path: str | Path, what: str = "file", help_: str = "") -> Path:
     OSError
         If the path cannot be one.
     """
-    path = Path(path)
+    path = arguments.path(path)
     more = f"; {help_}" if help_ else ""
     try:
         mode = path.stat().st_mode
@@ -128,7 +130,7 @@ def replacing(path: str | Path, what: str = "the file") -> Iterator[Path]:
     OSError
         See :func:`refuse_target`; or if writing fails.
     """
-    path = Path(path)
+    path = arguments.path(path)
     refuse_target(path, what)
     temporary = _beside(path)
     try:

@@ -22,7 +22,7 @@ from ..spec import MOST_CORES, ChipSpec
 from . import adapt, calibrate, clipping, executor, looking, plan
 from .counts import new_counts
 from .explain import Explanation, check_layers, explain
-from .images import as_inputs, check_model, split_batch, usable_device
+from .images import as_inputs, built_model, split_batch, usable_device
 from .recurrent import Span
 from .report import Report
 from .stream import Stream, packed
@@ -93,20 +93,7 @@ class Chip:
         ValueError
             If the cores' converters cannot work with their input encoding.
         """
-        spec = presets.hermes() if spec is None else spec
-        if not isinstance(spec, ChipSpec):
-            raise TypeError(
-                f"spec is a {type(spec).__name__}; give a ChipSpec, for example "
-                "aimc_sim.presets.hermes()"
-            )
-        if not isinstance(model, nn.Module) and callable(model):
-            model = model()
-        if not isinstance(model, nn.Module):
-            raise TypeError(
-                f"model is a {type(model).__name__}; give a torch.nn.Module, or a function "
-                "without arguments that returns one"
-            )
-        check_model(model)
+        spec, model = _machine(spec), built_model(model)
         network = trace(model, where=where, example=example)
         image = mapping.compile_network(network, spec)
         check_layers(spec, image)
@@ -129,7 +116,7 @@ class Chip:
         Explanation
             Prints as a table; ``.rows`` are its rows.
         """
-        return explain(model, presets.hermes() if spec is None else spec, where, example)
+        return explain(built_model(model), _machine(spec), where, example)
 
     def calibrate(self, batches: Tensor | np.ndarray | Iterable) -> Chip:
         """Measure the ranges of all integers on a few images; returns the chip.
@@ -445,3 +432,14 @@ class Chip:
         chip.ranges, chip.state = ranges, state
         looking.restore(chip, clock)
         return chip
+
+
+def _machine(spec: ChipSpec | None) -> ChipSpec:
+    """Return a specification, or the default one; TypeError for something else."""
+    spec = presets.hermes() if spec is None else spec
+    if not isinstance(spec, ChipSpec):
+        raise TypeError(
+            f"spec is a {type(spec).__name__}; give a ChipSpec, for example "
+            "aimc_sim.presets.hermes()"
+        )
+    return spec

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,12 +96,8 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(
-    model: nn.Module | Callable[[], nn.Module], spec: ChipSpec, where: Where, example: Any
-) -> Explanation:
+def explain(model: nn.Module, spec: ChipSpec, where: Where, example: Any) -> Explanation:
     """Return what becomes of a network, see :meth:`aimc_sim.Chip.explain`."""
-    if not isinstance(model, nn.Module) and callable(model):
-        model = model()
     try:
         chosen = Chosen.of(where)
         walk = walked(model, chosen, example, refusals=True)

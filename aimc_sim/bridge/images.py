@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -91,12 +92,40 @@ def usable_device(device: torch.device | str) -> torch.device:
     return found
 
 
-def check_model(model: nn.Module) -> None:
-    """Raise TypeError if a parameter or buffer of a network holds no dense real numbers."""
+def built_model(model: Any) -> nn.Module:
+    """Return a network, calling what is given if it makes one.
+
+    Raises
+    ------
+    TypeError
+        If it is none, or a parameter or buffer of it holds no dense real numbers.
+    """
+    if isinstance(model, type) or not (isinstance(model, nn.Module) or callable(model)):
+        raise TypeError(
+            f"model is {arguments.shown(model)}; give a torch.nn.Module, or a function without "
+            "arguments that returns one"
+        )
+    if not isinstance(model, nn.Module):
+        try:
+            inspect.signature(model).bind()
+        except ValueError:
+            pass  # a builtin that does not tell
+        except TypeError as error:
+            raise TypeError(
+                f"model is a function that cannot be called without arguments ({error}); give a "
+                "torch.nn.Module, or a function without arguments that returns one"
+            ) from None
+        model = model()
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model returns a {type(model).__name__}; give a torch.nn.Module, or a function "
+            "without arguments that returns one"
+        )
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         if isinstance(value, nn.parameter.UninitializedTensorMixin):
             raise TypeError(f"'{name}' of the network has no size yet: run the model once first")
         arguments.dense(value, f"'{name}' of the network")
+    return model
 
 
 def _tensor(name: str, given: Any) -> Tensor:

@@ -7,7 +7,7 @@ source, live in :mod:`aimc_sim.presets`; this room only says which numbers there
 (the whole device), ``core``, ``chip``.
 """
 
-from .base import Spec, quantity
+from .base import SPANS, Spec, quantity
 from .cco import CcoAdcSpec
 from .chip import MOST_CORES, CalibrationSpec, ChipSpec, FabricSpec
 from .core import AdcSpec, CoreSpec, DacSpec, LdpuSpec, PolaritySpec, ReadSpec
@@ -39,6 +39,7 @@ from .writing import (
 
 __all__ = [
     "MOST_CORES",
+    "SPANS",
     "AccumulationLaw",
     "AdcSpec",
     "CalibrationSpec",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import (
     BaseModel,
@@ -127,11 +128,18 @@ class Spec(BaseModel):
         ------
         KeyError
             If a path names no field; the message gives the nearest name.
+        TypeError
+            If ``changes`` is no mapping from texts.
         ValueError
             If a value is outside its range.
         """
+        if changes is not None and not isinstance(changes, Mapping):
+            raise TypeError(
+                f"changes = {arguments.shown(changes)}: wanted a mapping from dotted path to value"
+            )
         data = self.model_dump()
         for path, value in {**(changes or {}), **fields}.items():
+            arguments.text(path, "path of a field")
             self._set(data, path, _plain(value))
         try:
             return type(self).model_validate(data)
@@ -194,6 +202,8 @@ def _is_number(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     if isinstance(value, Spec):
         return value.model_dump()
+    if isinstance(value, np.generic):
+        return value.item()
     return tuple(_plain(part) for part in value) if isinstance(value, list) else value
 
 

@@ -6,6 +6,7 @@ Every network of the zoo names its weight files in a :class:`Kind` and reads the
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         If the file is not one.
     """
     path = files.require_file(path, "weight file")
+    _check_archive(path)
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch.load answers a foreign file with many kinds of error
@@ -134,6 +136,25 @@ def read_state(path: Path) -> dict[str, Tensor]:
         except TypeError as error:
             raise ValueError(str(error)) from None
     return {key.removeprefix(_PREFIX): value for key, value in content.items()}
+
+
+def _check_archive(path: Path) -> None:
+    """Raise ValueError if a part of a weight file is not what was written.
+
+    Files of torch are zip archives with a checksum of every part, which torch does not look at.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return  # of the time before: torch reads it, or says that it cannot
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except Exception as error:  # a damaged archive answers with many kinds of error
+        broken = f"its list of parts ({type(error).__name__})"
+    if broken is not None:
+        raise ValueError(
+            f"'{path}' is damaged: {broken} is not what was written (checksum); download or save "
+            "the file again"
+        )
 
 
 def _check_fit(state: Mapping[str, Tensor], network: nn.Module, path: Path, kind: Kind) -> None:
