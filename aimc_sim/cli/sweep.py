@@ -112,8 +112,8 @@ def memory_bytes(text: str | None) -> int | None:
         found = 0
     if not LEAST_BYTES <= found <= MOST_BYTES:
         raise BadInput(
-            f"--memory {arguments.shown(text)}: wanted the memory of one worker, '100 MB' to "
-            "'1 PB', such as '2 GB'"
+            f"--memory {arguments.shown(text)}: wanted a size such as '2 GB', from 100 MB "
+            "to 1 PB"
         )
     return found
 
