@@ -35,6 +35,9 @@ from . import attribute, device, info, optimise, place, report, run, sweep
 from .errors import BadInput, Interrupted
 from .output import complain, say, show_warnings_in_a_line
 
+LONGEST = 1000
+"""Characters of a complaint."""
+
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
 """Exit codes; after Ctrl-C and without a reader of the output as shells have them."""
 
@@ -121,5 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _complain(message: str, code: int = 2) -> int:
-    complain(f"error: {' '.join(message.split())}")
+    line = " ".join(message.split())
+    if len(line) > LONGEST:  # an input of thousands of characters is in it
+        line = f"{line[: LONGEST - 300]} ... {line[-295:]}"
+    complain(f"error: {line}")
     return code

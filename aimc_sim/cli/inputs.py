@@ -183,7 +183,7 @@ def _call(build: Callable[[], Any], name: str) -> nn.Module:
 def _load(model: nn.Module, path: Path, name: str) -> None:
     from ..zoo.stored import read_state
 
-    with refusing(OSError, prefix="--weights: "):
+    with refusing(OSError, ValueError, prefix="--weights: "):
         files.require_file(
             path, "file", f"give the path of a state dict for {name}, or leave the option out if "
             "the callable loads its own",

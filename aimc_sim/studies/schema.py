@@ -267,6 +267,8 @@ def make_study(data: Mapping[str, Any], where: str = "study") -> Study:
 
 def checked(kind: type[Model], data: Mapping[str, Any], where: str) -> Model:
     """Return what a mapping describes; ValueError is one sentence about ``where``."""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{where} = {arguments.shown(data)}: wanted a mapping of keys to values")
     try:
         return kind.model_validate(dict(data))
     except RecursionError:

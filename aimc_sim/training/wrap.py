@@ -161,6 +161,7 @@ def _check(model: nn.Module, spec: ChipSpec, options: TrainingSpec) -> None:
             raise ValueError(
                 f"'{name}' is on the meta device and holds no numbers: load the weights first"
             )
+        arguments.dense(tensor, f"'{name}' of the model")
         if tensor.dtype in (torch.float16, torch.bfloat16):
             raise ValueError(
                 f"'{name}' is {str(tensor.dtype)[6:]}: wanted float32; call model.float(), and "

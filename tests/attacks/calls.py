@@ -87,6 +87,9 @@ MODELS = some("model", "lambda: model") | bad(
 )  # fmt: skip
 
 
+EXPLAINED = MODELS.filter(lambda v: v[0] != "nn.ReLU()") | either("nn.ReLU()")
+
+
 @dataclass(frozen=True)
 class Case:
     call: str
@@ -103,9 +106,10 @@ CASES = (
     chip("from_model", "aimc_sim.Chip.from_model(model, value)",
          some("None", "small") | anything_but("None") | bad("'hermes'", "presets.hermes", "ChipSpec")),
     chip("from_model", "aimc_sim.Chip.from_model(model, small, where=value)", WHERE),
-    chip("explain", "aimc_sim.Chip.explain(value, small)", MODELS | either("nn.ReLU()")),
+    chip("explain", "aimc_sim.Chip.explain(value, small)", EXPLAINED),
     chip("explain", "aimc_sim.Chip.explain(model, value)", some("None", "small") | bad("5", "'x'")),
-    chip("explain", "aimc_sim.Chip.explain(model, small, where=value)", WHERE),
+    chip("explain", "aimc_sim.Chip.explain(model, small, where=value)",
+         WHERE.filter(lambda v: "*" not in v[0]) | either("{'*': 'digital'}")),
     chip("calibrate", "fresh().calibrate(value)",
          IMAGES.filter(lambda v: v[0] != "images.tolist()") | bad("[]", "iter(())", "5", "[images[0]]")
          | some("[images]", "[(images, 1)]")),
@@ -117,7 +121,7 @@ CASES = (
     chip("compensate", "fresh().compensate(value)",
          some("'gdc'", "'none'", "'column'") | anything_but() | bad("'GDC'", "'gcd'", "['gdc']")),
     chip("adapt_batch_norm", "fresh().adapt_batch_norm(value)",
-         IMAGES.filter(lambda v: v[0] not in ("None", "images[:1]"))),
+         IMAGES.filter(lambda v: v[0] not in ("None", "images[:1]", "images.tolist()"))),
     chip("to", "fresh().to(value)(images)",
          some("'cpu'", "torch.device('cpu')") | anything_but() | bad(
              "'meta'", "'tpu'", "'cuda:99'", "'cpu:7x'", "-1") | either("'cuda'", "0", "'xla'", "1")),
