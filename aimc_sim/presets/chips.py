@@ -163,5 +163,7 @@ def by_name(name: str) -> ChipSpec:
     if arguments.text(name, "preset") not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
-        raise KeyError(f"no preset named {arguments.shown(name)}; {hint}There are: {', '.join(PRESETS)}")
+        raise KeyError(
+            f"no preset named {arguments.shown(name)}; {hint}There are: {', '.join(PRESETS)}"
+        )
     return PRESETS[name]()

@@ -48,9 +48,13 @@ def attack(victim, name: str, tasks, inputs: int, show) -> None:
     seen: set[str] = set()
 
     @settings(
-        max_examples=max(1, int(inputs * MORE)), deadline=None, database=None, derandomize=True,
-        phases=[Phase.generate], suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+        max_examples=max(1, int(inputs * MORE)),
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(tasks)
     def run(task):
         if repr(task) not in seen:  # hypothesis repeats itself
@@ -87,21 +91,27 @@ def test_every_public_method_is_attacked():
 
     attacked = {case.method for case in calls.CASES}
     public = {
-        name for name, value in vars(aimc_sim.Chip).items()
-        if not name.startswith("_") and (callable(value) or isinstance(value, (classmethod, staticmethod)))
-    }  # fmt: skip
+        name
+        for name, value in vars(aimc_sim.Chip).items()
+        if not name.startswith("_")
+        and (callable(value) or isinstance(value, (classmethod, staticmethod)))
+    }
     assert public | {"__call__"} <= attacked
 
 
 # ------------------------------------------------------------------------------- files
 
 FORMATS = (
-    ("chip.h5", "chip", None, False), ("measured.h5", "measured", None, False),
-    ("weights.pt", "weights", None, False), ("study.yaml", "study", None, True),
-    ("results/table.parquet", "parquet", None, False), ("results", "trials", "trials/*.jsonl", False),
-    ("results", "page", "specs/*.json", False), ("results", "page", "studies/*.json", True),
+    ("chip.h5", "chip", None, False),
+    ("measured.h5", "measured", None, False),
+    ("weights.pt", "weights", None, False),
+    ("study.yaml", "study", None, True),
+    ("results/table.parquet", "parquet", None, False),
+    ("results", "trials", "trials/*.jsonl", False),
+    ("results", "page", "specs/*.json", False),
+    ("results", "page", "studies/*.json", True),
     ("results", "page", "environments/*.json", True),
-)  # fmt: skip
+)
 """File, how it is read, which file of a folder is changed, whether other content can be sound."""
 
 _FLIPS = st.lists(st.tuples(st.integers(0, 2**24), st.integers(1, 255)), min_size=1, max_size=3)
@@ -152,8 +162,13 @@ def test_sound_commands_are_accepted(victim, sound):
     for name in ("sweep", "merge", "info"):
         words = list(commands.COMMANDS[name].sound)
         trees = {tree: str(sound / tree) for tree in commands.COMMANDS[name].trees}
-        task = {"kind": "cli", "arguments": words, "files": commands.FILES, "trees": trees,
-                "makes": list(commands.COMMANDS[name].makes)}  # fmt: skip
+        task = {
+            "kind": "cli",
+            "arguments": words,
+            "files": commands.FILES,
+            "trees": trees,
+            "makes": list(commands.COMMANDS[name].makes),
+        }
         assert victim.attack(task) == {"outcome": "accepted"}, name
 
 

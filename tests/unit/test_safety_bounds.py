@@ -59,9 +59,14 @@ def test_every_unit_has_a_span_with_a_reason():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"chips": 10_000}, {"chips": 1_000_000}, {"fabric.rows": 100_000}, {"chips": 65},
-     {"fabric.rows": 1000, "fabric.cols": 1000}],
-)  # fmt: skip
+    [
+        {"chips": 10_000},
+        {"chips": 1_000_000},
+        {"fabric.rows": 100_000},
+        {"chips": 65},
+        {"fabric.rows": 1000, "fabric.cols": 1000},
+    ],
+)
 def test_more_cores_than_can_be_placed_are_refused(changes):
     with pytest.raises(ValueError, match=r"(at most|less than or equal)"):
         presets.hermes().with_(changes)
@@ -78,8 +83,10 @@ def test_numbers_of_numpy_are_numbers():
 SENTENCE = r"^seed = .*: wanted a whole number from 0 to 9223372036854775807$"
 
 
-@pytest.mark.parametrize("value", [-1, 1.5, float("nan"), 2**63, 1e30, None, "5", True, [3], 1j,
-                                   np.zeros(1), np.float32(2)])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [-1, 1.5, float("nan"), 2**63, 1e30, None, "5", True, [3], 1j, np.zeros(1), np.float32(2)],
+)
 def test_what_is_no_seed_is_refused_in_the_same_sentence_everywhere(value):
     from torch import nn
 
@@ -87,9 +94,10 @@ def test_what_is_no_seed_is_refused_in_the_same_sentence_everywhere(value):
 
     chip = aimc_sim.Chip.from_model(nn.Linear(3, 2), presets.ideal())
     for call in (
-        lambda: arguments.seed(value), lambda: chip.program(value),
+        lambda: arguments.seed(value),
+        lambda: chip.program(value),
         lambda: training.prepare(nn.Linear(3, 2), presets.hermes(), seed=value),
-    ):  # fmt: skip
+    ):
         with pytest.raises((TypeError, ValueError), match=SENTENCE):
             call()
 
@@ -99,8 +107,9 @@ def test_numpy_integers_are_seeds():
     assert type(arguments.seed(np.int64(7))) is int
 
 
-@pytest.mark.parametrize("value", [1e308, 10**400, "1e308", "9" * 400, "1e99999999999 ms", -1,
-                                   float("nan"), "4000 y"])  # fmt: skip
+@pytest.mark.parametrize(
+    "value", [1e308, 10**400, "1e308", "9" * 400, "1e99999999999 ms", -1, float("nan"), "4000 y"]
+)
 def test_times_have_an_end(value):
     with pytest.raises(ValueError, match="time = "):
         units.seconds(value)
@@ -292,11 +301,21 @@ def read_only(tmp_path_factory):
 
 def python(root, code, **more):
     home = str(root / "home")
-    env = os.environ | {"PYTHONPATH": str(root), "HOME": home, "XDG_CACHE_HOME": home + "/c", **more}
+    env = os.environ | {
+        "PYTHONPATH": str(root),
+        "HOME": home,
+        "XDG_CACHE_HOME": home + "/c",
+        **more,
+    }
     return subprocess.run(
-        [sys.executable, "-B", "-c", code], env=env, cwd=root, check=False, capture_output=True,
-        text=True, timeout=300,
-    )  # fmt: skip
+        [sys.executable, "-B", "-c", code],
+        env=env,
+        cwd=root,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 _KERNELS = """
@@ -327,9 +346,10 @@ def test_a_folder_for_compiled_code_is_used(read_only, tmp_path):
 
 def test_every_kept_kernel_is_declared_in_one_place():
     found = {
-        str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py")
+        str(path.relative_to(ROOT))
+        for path in ROOT.rglob("*.py")
         if "njit(" in path.read_text(encoding="utf-8")
-    }  # fmt: skip
+    }
     assert found == {"kernels/__init__.py"}
 
 
@@ -344,7 +364,7 @@ def test_no_clock_enters_a_result(monkeypatch, tmp_path):
     from aimc_sim import results
 
     toy_study.run(tmp_path / "plain", 1)
-    jumps = itertools.cycle([0, 3 * 10**9, -10**9])
+    jumps = itertools.cycle([0, 3 * 10**9, -(10**9)])
     real, real_ns = time.time, time.time_ns
     monkeypatch.setattr(time, "time", lambda: real() + next(jumps))
     monkeypatch.setattr(time, "time_ns", lambda: real_ns() + 10**9 * next(jumps))

@@ -93,9 +93,14 @@ def test_a_long_name_is_written_and_a_longer_one_refused(tmp_path, chip):
 def test_a_failure_leaves_what_was_there(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("before")
-    with pytest.raises(RuntimeError), files.replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def half():
+        with files.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("in between")
+
+    with pytest.raises(RuntimeError, match="in between"):
+        half()
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == ["a.txt"]
 
@@ -107,9 +112,10 @@ def test_no_writer_goes_past_the_one_mechanism():
     allowed = {"files.py", "cli/results.py", "zoo/datasets.py"}
     words = ("os.replace(", "os.rename(", "mkstemp(", "NamedTemporaryFile(", "TemporaryDirectory(")
     found = {
-        str(path.relative_to(root)) for path in root.rglob("*.py")
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
         if any(word in path.read_text(encoding="utf-8") for word in words)
-    }  # fmt: skip
+    }
     assert found <= allowed
 
 
@@ -141,24 +147,49 @@ def test_the_remains_of_a_killed_process_are_removed_at_the_next_start(tmp_path)
 
 
 def record(**changes):
-    row = {"time_seconds": 0.0, "compensation": "none", "images": 3, "correct": 2,
-           "correct_bits": "wA==", "conversions": 9, "adc_saturated": 0, "output_clipped": 0,
-           "sqnr_db": [1.5]}  # fmt: skip
+    row = {
+        "time_seconds": 0.0,
+        "compensation": "none",
+        "images": 3,
+        "correct": 2,
+        "correct_bits": "wA==",
+        "conversions": 9,
+        "adc_saturated": 0,
+        "output_clipped": 0,
+        "sqnr_db": [1.5],
+    }
     base = dict.fromkeys(
-        ("identity", "setting", "preset", "spec_id", "network", "network_id", "data", "data_id",
-         "physics", "aimc_sim", "environment"), "x",
-    )  # fmt: skip
+        (
+            "identity",
+            "setting",
+            "preset",
+            "spec_id",
+            "network",
+            "network_id",
+            "data",
+            "data_id",
+            "physics",
+            "aimc_sim",
+            "environment",
+        ),
+        "x",
+    )
     base |= {"kind": "trial", "seed": 0, "changes": {}, "layers": None, "layer_names": ["0"]}
     return base | {"rows": [row | changes.pop("row", {})]} | changes
 
 
 WRONG = {
-    "no rows": {"rows": []}, "rows of text": {"rows": ["x"]}, "no identity": {"identity": 5},
-    "more right than images": {"row": {"correct": 4}}, "other bits": {"row": {"correct_bits": "gA=="}},
-    "bits that are none": {"row": {"correct_bits": "?"}}, "no number": {"row": {"images": "3"}},
+    "no rows": {"rows": []},
+    "rows of text": {"rows": ["x"]},
+    "no identity": {"identity": 5},
+    "more right than images": {"row": {"correct": 4}},
+    "other bits": {"row": {"correct_bits": "gA=="}},
+    "bits that are none": {"row": {"correct_bits": "?"}},
+    "no number": {"row": {"images": "3"}},
     "no images": {"row": {"images": 0, "correct": 0, "correct_bits": ""}},
-    "layers without errors": {"row": {"sqnr_db": []}}, "a flag for a count": {"row": {"images": True}},
-}  # fmt: skip
+    "layers without errors": {"row": {"sqnr_db": []}},
+    "a flag for a count": {"row": {"images": True}},
+}
 
 
 @pytest.mark.parametrize("changes", [pytest.param(v, id=k) for k, v in WRONG.items()])
