@@ -6,5 +6,5 @@
 - :mod:`plan`: everything that does not depend on the images, once per moment
 - :mod:`executor`, :mod:`convert`: images through a plan; charge to integers, two twins
 - :mod:`adapt`: batch-norm statistics measured on the chip; :mod:`clipping`: warnings
-- :mod:`chip`, :mod:`images`, :mod:`report`: what the user holds, gives and gets
+- :mod:`chip`, :mod:`given`, :mod:`images`, :mod:`report`: what the user holds, gives and gets
 """

@@ -22,7 +22,8 @@ from ..spec import MOST_CORES, ChipSpec
 from . import adapt, calibrate, clipping, executor, looking, plan
 from .counts import new_counts
 from .explain import Explanation, check_layers, explain
-from .images import as_inputs, built_model, split_batch, usable_device
+from .given import built_model, usable_device
+from .images import as_inputs, split_batch
 from .recurrent import Span
 from .report import Report
 from .stream import Stream, packed

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from checks import unseal
 
+from aimc_sim import files
 from aimc_sim.device.measured import MeasuredData, Provenance, columns, read, schema, sha256, write
 from aimc_sim.device.measured.traces import traces
 
@@ -200,7 +201,7 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(schema.os, "replace", fail)
+        patch.setattr(files.os, "replace", fail)
         with pytest.raises(OSError, match="disk full"):
             write(path, other, force=True)
     assert sha256(path) == before
