@@ -45,7 +45,7 @@ def built_model(model: Any) -> nn.Module:
     """
     if isinstance(model, type) or not (isinstance(model, nn.Module) or callable(model)):
         raise TypeError(
-            f"model is {arguments.shown(model)}; give a torch.nn.Module, or a function without "
+            f"model is a {type(model).__name__}; give a torch.nn.Module, or a function without "
             "arguments that returns one"
         )
     if not isinstance(model, nn.Module):

@@ -6,7 +6,7 @@ import pytest
 from checks import unseal
 
 from aimc_sim import files
-from aimc_sim.device.measured import MeasuredData, Provenance, columns, read, schema, sha256, write
+from aimc_sim.device.measured import MeasuredData, Provenance, columns, read, sha256, write
 from aimc_sim.device.measured.traces import traces
 
 
