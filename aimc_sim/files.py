@@ -1,6 +1,6 @@
 """Writing files: whole or not at all, and never over anything but an ordinary file.
 
-Every writer of this package goes through :func:`replacing` (or :func:`creating`, which leaves
+Every writer of this package goes through :func:`replacing` (or :func:`create_text`, which leaves
 what is there): the content is written under a temporary name beside the target, forced to the
 disk and renamed. What stands at the target is looked at first: a folder, a device, a FIFO, a
 socket and a symbolic link are refused, because a rename would put a plain file in their place.
@@ -145,26 +145,30 @@ def replacing(path: str | Path, what: str = "the file") -> Iterator[Path]:
     force_folder(path.parent)
 
 
-@contextmanager
-def creating(path: str | Path) -> Iterator[Path]:
-    """As :func:`replacing`, but whatever stands at ``path`` at the end stays, silently.
+def create_text(path: str | Path, text: str) -> bool:
+    """Write a text, whole or not at all, unless something is there; return whether it was written.
 
-    Yields
+    Raises
     ------
-    Path
-        A temporary file to write.
+    OSError
+        If writing fails.
     """
     path = Path(path)
+    if kind_of(path) is not None:
+        return False
     temporary = _beside(path)
     try:
-        yield temporary
+        temporary.write_text(text, encoding="utf-8")
         _force(temporary)
-        with suppress(FileExistsError):
+        try:
             os.link(temporary, path)  # unlike a rename, fails if somebody was faster
+        except FileExistsError:
+            return False
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
     force_folder(path.parent)
+    return True
 
 
 def write_text(path: str | Path, text: str, what: str = "the file") -> None:

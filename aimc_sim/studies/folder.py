@@ -28,7 +28,7 @@ from typing import Any
 
 from .. import files
 from . import identity
-from .records import Damage, Segment, line_of, read_segment, write_new
+from .records import Damage, Segment, line_of, read_segment
 
 TRIALS = "trials"
 KINDS = ("specs", "studies", "environments")
@@ -86,9 +86,9 @@ def read(folders: Iterable[Path], keep_rows: bool = True) -> Contents:
             for record in read_segment(path):
                 if isinstance(record, Damage):
                     found.damage.append(record)
-                elif record["kind"] == "failure":
+                elif record.get("kind") == "failure":
                     found.failures[record["identity"]] = record
-                elif record["kind"] == "trial":
+                elif record.get("kind") == "trial":
                     _merge(found, record, path, seen, keep_rows)
     for name in found.trials:
         found.failures.pop(name, None)
@@ -227,7 +227,7 @@ def keep(folder: Path, kind: str, value: Any, name: str | None = None) -> str:
     """Write a specification, study or environment once; return its name."""
     name = name or identity.digest(value)[:16]
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    write_new(folder / kind / f"{name}.json", text)
+    files.create_text(folder / kind / f"{name}.json", text)
     return name
 
 
@@ -252,7 +252,7 @@ def merge(folders: Iterable[Path], out: Path) -> Contents:
             for kind in KINDS:
                 for path in sorted((folder / kind).glob("*.json")):
                     files.require_file(path)
-                    write_new(out / kind / path.name, path.read_text(encoding="utf-8"))
+                    files.create_text(out / kind / path.name, path.read_text(encoding="utf-8"))
     return read([out], keep_rows=False)
 
 

@@ -122,20 +122,6 @@ def read_segment(path: Path) -> Iterator[dict[str, Any] | Damage]:
             yield record if _sound(record) else Damage("damaged", path, number)
 
 
-def write_new(path: Path, text: str) -> None:
-    """Write a whole file or nothing; leave whatever is there.
-
-    Raises
-    ------
-    OSError
-        If that is not possible.
-    """
-    if files.kind_of(path) is not None:
-        return
-    with files.creating(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 _NUMBER = (int, float)
 _WANTED: dict[str, dict[str, Any]] = {
     "failure": {"identity": str, "setting": str, "seed": int, "reason": str},
@@ -156,9 +142,9 @@ _ROW = {
 
 def _sound(record: Any) -> bool:
     """Return whether a record can be used; its checksum says only that nobody changed it."""
-    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+    if not isinstance(record, dict) or not isinstance(record.get("kind", ""), str):
         return False
-    wanted = _WANTED.get(record["kind"])
+    wanted = _WANTED.get(record.get("kind"))
     if wanted is None:
         return True  # of a later release: left alone
     if not _holds(record, wanted):

@@ -151,8 +151,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     if files.kind_of(seal) == "a file":
         if seal.read_bytes()[:64] != files.sha256(path).encode():
             raise ValueError(
-                f"'{path}' is damaged: its content is not that of '{seal.name}' beside it; make "
-                "it again with aimc_sim.results.export"
+                f"'{path}' is damaged or no Parquet file of ours (its SHA-256 is not the one in "
+                f"'{seal.name}'); make it again with aimc_sim.results.export"
             )
     try:
         table = parquet.read_table(path, page_checksum_verification=True, memory_map=False)

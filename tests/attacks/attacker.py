@@ -22,7 +22,7 @@ class Victim:
     def __init__(self) -> None:
         self._process: subprocess.Popen | None = None
 
-    def attack(self, task: dict) -> dict:
+    def attack(self, task: dict, seconds: float = SECONDS) -> dict:
         if self._process is None:
             self._start()
         try:
@@ -30,10 +30,10 @@ class Victim:
             self._process.stdin.flush()
         except BrokenPipeError:
             return self._died()
-        answer = self._answer(SECONDS)
+        answer = self._answer(seconds)
         if answer is None:
             self.close()
-            return {"outcome": "hang", "wrong": True, "message": f"more than {SECONDS:.0f} s"}
+            return {"outcome": "hang", "wrong": True, "message": f"more than {seconds:.0f} s"}
         return answer if answer else self._died()
 
     def close(self) -> None:

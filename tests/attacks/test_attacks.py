@@ -26,20 +26,21 @@ MORE = float(os.environ.get("AIMC_ATTACKS", "1"))
 
 
 @pytest.fixture(scope="module")
-def victim():
+def sound(tmp_path_factory) -> Path:
+    """A folder with a sound file of every format; making them compiles every kernel."""
+    folder, maker = tmp_path_factory.mktemp("sound"), attacker.Victim()
+    answer = maker.attack({"kind": "make", "folder": str(folder)}, seconds=900)
+    maker.close()
+    assert answer == {"outcome": "accepted"}, answer
+    return folder
+
+
+@pytest.fixture(scope="module")
+def victim(sound):
     """The attacked process."""
     found = attacker.Victim()
     yield found
     found.close()
-
-
-@pytest.fixture(scope="module")
-def sound(victim, tmp_path_factory) -> Path:
-    """A folder with a sound file of every format."""
-    folder = tmp_path_factory.mktemp("sound")
-    answer = victim.attack({"kind": "make", "folder": str(folder)})
-    assert answer == {"outcome": "accepted"}, answer
-    return folder
 
 
 def attack(victim, name: str, tasks, inputs: int, show) -> None:
