@@ -196,6 +196,7 @@ def write(tmp_path, **changes):
         (("run", "--seeds", 1000, "--times", "1,2,3,4,5,6"), "more than 20,000 runs"),
         (("perf", "--images", 10**9), "wanted a whole number from 1 to 10000"),
         (("map", "--replicate", "*=100"), "give 1 to 64"),
+        (("map", "--replicate", "*=64"), "at most 268,435,456"),
         (("map", "--input", "99999,99999"), "numbers at most"),
         (("map", "--set", "chips=10000"), "chips"),
         (("map", "--set", "core.dac.bits=" + "[" * 20000), "nested too deeply"),
