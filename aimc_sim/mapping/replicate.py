@@ -21,7 +21,6 @@ import numpy as np
 from aimc_sim.chip.image import AnalogLayer, DigitalStep, with_names
 from aimc_sim.mapping.lower import Step
 
-
 MOST_WEIGHTS = 2**28
 """Entries of the matrix of a patch: 1 GB in float32, and the cells of 4,096 cores of 256 x 256."""
 
