@@ -59,7 +59,7 @@ class Victim:
             [sys.executable, str(HERE / "victim.py")], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env, cwd="/",
         )  # fmt: skip
-        assert self._answer(300) == {"ready": True}
+        assert self._answer(900) == {"ready": True}
 
     def _answer(self, seconds: float) -> dict | None:
         """Return the next answer; {} if the process ended, None if it does not answer."""

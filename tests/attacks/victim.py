@@ -33,6 +33,9 @@ def main() -> None:
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**31, 2**31))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        namespace()  # loading torch and compiling is no part of an attack
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
         task = json.loads(line)
