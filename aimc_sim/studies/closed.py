@@ -15,6 +15,7 @@ import re
 import signal
 import ssl
 import threading
+import warnings
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from typing import Any
@@ -78,7 +79,9 @@ def cluster(workers: int, memory: str | int) -> Iterator[SpecCluster]:
     scheduler = {"cls": ClosedScheduler, "options": {**both, "port": 0, "dashboard": False}}
     # A trial whose worker died comes back at once: see OnDask.answer.
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        with without_interrupts():
+        with without_interrupts(), warnings.catch_warnings():
+            # On a busy machine; nothing that a user of this package could change.
+            warnings.filterwarnings("ignore", "Creating scratch directories")
             made = SpecCluster(
                 workers={i: worker for i in range(workers)}, worker=worker, scheduler=scheduler,
                 security=security, silence_logs=logging.CRITICAL,

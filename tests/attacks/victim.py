@@ -131,7 +131,7 @@ def api(task: dict, place: Path) -> dict:
         except BaseException as error:
             return judge_error(error, task.get("refuse"))
     if task.get("refuse"):
-        return wrong("accepted", f"{task['call']} with {task['value']}")
+        return wrong("accepted nonsense", f"{task['call']} with {task['value']}")
     return judge_result(found)
 
 
