@@ -1,4 +1,4 @@
-"""``aimc-sim info``: every parameter of a preset, with value, unit, meaning and source."""
+"""``aimc-sim info``: every parameter of a preset with value, unit and source; the machine."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ Examples:
   aimc-sim info
 
   aimc-sim info --preset hermes
+
+  aimc-sim info --machine
 """
 
 WIDTH = 100
@@ -28,9 +30,19 @@ def info(
     preset: Annotated[
         str | None, typer.Option(help="Name of a preset; without it, they are listed.")
     ] = None,
+    machine: Annotated[
+        bool,
+        typer.Option("--machine", help="Number formats chosen for this computer, and why."),
+    ] = False,
 ) -> None:
     """Print every parameter of a preset with its value, unit and source, or list the presets."""
     console = Output(WIDTH)
+    if machine:
+        with refusing():
+            if preset is not None:
+                raise ValueError("--machine is about this computer; leave --preset out")
+        _describe_machine(console)
+        return
     if preset is None:
         _list(console)
         return
@@ -52,6 +64,20 @@ def _list(console: Output) -> None:
         ))  # fmt: skip
     console.table(table)
     console.wrapped("All parameters of one: aimc-sim info --preset NAME")
+
+
+def _describe_machine(console: Output) -> None:
+    from ..machine.about import facts
+
+    table = _table("", "", "")
+    table.show_header = False
+    for fact in facts():
+        add_row(table, (fact.name, fact.value, fact.why))
+    console.table(table)
+    console.wrapped(
+        "On this machine results are equal bit for bit whatever the threads, batches and order; "
+        "another one may round float32 otherwise."
+    )
 
 
 def _describe(console: Output, preset: str, spec: ChipSpec) -> None:

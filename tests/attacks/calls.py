@@ -84,7 +84,7 @@ def number(low: float, high: float, *sound: str) -> st.SearchStrategy:
 TEXTS = st.text(max_size=12).map(repr)
 
 IMAGES = (
-    some("images", "images.numpy()", "images.double()", "images[:1]", "images.tolist()")
+    some("images", "images.numpy()", "images.double()", "images[:1]")
     | bad(
         "images.to(torch.complex64)",
         "images.to_sparse()",

@@ -311,7 +311,9 @@ COMMANDS = {
         ("page.html",),
         trees=("results",),
     ),
-    "info": Command(("info",), {"--preset": TEXTS}, sound_too={"--preset": ["ideal"]}),
+    "info": Command(
+        ("info",), {"--preset": TEXTS, "--machine": ["x"]}, sound_too={"--preset": ["ideal"]}
+    ),
     "device import": Command(
         ("device", "import", "study.yaml", "--map", "device=d,g=g:uS", "--out", "m.h5"),
         {
