@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import units
+from .. import arguments, units
 from .errors import refusing
 from .options import Memory, Results, Scheduler, Workers, Yes
 from .output import Output, add_row, complain, status
@@ -16,7 +16,9 @@ from .sweep import FAILED, check_pool, run_study
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..search.optimise import Plan
     from ..search.schema import Search
+    from ..studies.sweep import Progress
 
 EXAMPLES = """
 Examples:
@@ -50,22 +52,16 @@ def optimise(
     """
     output = Output()
     check_pool(workers, scheduler, memory)
-    with status("reading the search, loading network and images"), refusing():
-        from ..search import outcome, schema, space
-        from ..search.optimise import Plan
-        from ..search.picture import pareto
-        from ..studies import inputs
+    from ..studies import folder
 
-        wanted = schema.load_search(search)
-        if trials is not None:
-            wanted = schema.changed(wanted, trials=trials)
-        space.check(wanted)  # before images are read
-        plan = Plan(wanted, inputs.gather(wanted.study(), search.parent), out)
-        if not yes:
-            plan.announce()
-    if not wanted.needs_images and scheduler is None:
-        workers = 0  # nothing to hand out
-    progress = run_study(plan.study, plan.inputs, out, workers, scheduler, memory, yes, plan.source)
+    with refusing(OSError, ValueError, prefix="--out: "):
+        arguments.path(str(out), "--out")
+    with folder.removed_if_empty(out):
+        progress, plan = _search(search, out, trials, workers, scheduler, memory, yes)
+    wanted = plan.search
+    from ..search import outcome
+    from ..search.picture import pareto
+
     found = outcome.table(plan.feed, out)
     with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
         files = outcome.write(found, plan.feed, out)
@@ -79,6 +75,28 @@ def optimise(
     if progress.failed:
         complain(f"error: {progress.failed} trials failed: {'; '.join(progress.reasons[:3])}")
         raise typer.Exit(FAILED)
+
+
+def _search(
+    search: Path, out: Path, trials: int | None, workers: int | None, scheduler: str | None,
+    memory: str | None, yes: bool,
+) -> tuple[Progress, Plan]:  # fmt: skip
+    with status("reading the search, loading network and images"), refusing():
+        from ..search import schema, space
+        from ..search.optimise import Plan
+        from ..studies import inputs
+
+        wanted = schema.load_search(search)
+        if trials is not None:
+            wanted = schema.changed(wanted, trials=trials)
+        space.check(wanted)  # before images are read
+        plan = Plan(wanted, inputs.gather(wanted.study(), search.parent), out)
+        if not yes:
+            plan.announce()
+    if not wanted.needs_images and scheduler is None:
+        workers = 0  # nothing to hand out
+    progress = run_study(plan.study, plan.inputs, out, workers, scheduler, memory, yes, plan.source)
+    return progress, plan
 
 
 def _title(search: Search, found: pd.DataFrame) -> str:

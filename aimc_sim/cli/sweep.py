@@ -122,6 +122,11 @@ def check_pool(workers: int | None, scheduler: str | None, memory: str | None) -
     memory_bytes(memory)
     if scheduler is not None and (workers is not None or memory is not None):
         raise BadInput("--scheduler brings its own workers; leave --workers and --memory out")
+    if scheduler is not None:
+        from ..studies.closed import check_address
+
+        with refusing(ValueError, prefix="--scheduler: "):
+            check_address(scheduler)
     if workers is not None:
         from ..studies.pools import most_workers
 
@@ -139,15 +144,28 @@ def run_study(
 ) -> Progress:  # fmt: skip
     """Run the study, with one line for everything that can end it.
 
+    A folder of results that was made for a study that is refused is taken away.
+
     ``source`` hands out the trials in place of the study's own settings, as in
     :func:`aimc_sim.studies.sweep.sweep`.
     """
-    from ..studies import folder, pools
+    from ..studies import folder
+
+    with refusing(OSError, ValueError, prefix="--out: "):
+        arguments.path(str(out), "--out")
+    with folder.removed_if_empty(out):
+        return _run_study(study, given, out, workers, scheduler, memory, yes, source)
+
+
+def _run_study(
+    study: Study, given: Inputs, out: Path, workers: int | None, scheduler: str | None,
+    memory: str | None, yes: bool, source: MakeSource | None,
+) -> Progress:  # fmt: skip
+    from ..studies import pools
     from ..studies import sweep as engine
     from ..studies.work import VersionMismatch
 
     with refusing(OSError, ValueError, prefix="--out: "):
-        made = folder.missing(arguments.path(str(out), "--out"))
         held = engine.open_folder(out)
     for damage in held.damage:
         complain(f"{damage}; its trial is run again")
@@ -173,8 +191,6 @@ def run_study(
     except (pools.ClusterError, VersionMismatch) as error:
         more = f"; {safe} trials are safe in '{out}'" if safe else ""
         raise BadInput(f"{error}{more}") from error
-    finally:
-        folder.remove_empty(out, made)
 
 
 @contextmanager

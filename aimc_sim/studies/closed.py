@@ -109,6 +109,17 @@ def without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def check_address(address: str) -> str | None:
+    """Return the protocol of a scheduler's address, if it names one; ValueError if it is none."""
+    match = _ADDRESS.match(address)
+    if match is None or not 0 < int(match["port"]) < 2**16:
+        raise ValueError(
+            f"'{address}' is no address of a scheduler; wanted for example tcp://10.0.0.1:8786, as "
+            "'dask scheduler' prints it"
+        )
+    return match["scheme"]
+
+
 def security_for(address: str) -> Security:
     """Return what a client shows to a scheduler: the certificates of Dask's configuration.
 
@@ -117,17 +128,12 @@ def security_for(address: str) -> Security:
     ValueError
         If the address is none, or it is ``tls://`` and a file is missing or is no certificate.
     """
-    match = _ADDRESS.match(address)
-    if match is None or not 0 < int(match["port"]) < 2**16:
-        raise ValueError(
-            f"'{address}' is no address of a scheduler; wanted for example tcp://10.0.0.1:8786, as "
-            "'dask scheduler' prints it"
-        )
+    scheme = check_address(address)
     try:
         security = Security()
     except Exception as error:  # whatever stands in a configuration file
         raise ValueError(f"Dask's configuration of TLS cannot be used: {error}") from error
-    if match["scheme"] not in ("tls", "wss"):
+    if scheme not in ("tls", "wss"):
         return security
     for name, variable in _FILES.items():
         if name != "tls_client_key" and getattr(security, name) is None:

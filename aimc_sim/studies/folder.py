@@ -20,7 +20,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,9 @@ from .records import Damage, Segment, line_of, read_segment
 
 TRIALS = "trials"
 KINDS = ("specs", "studies", "environments")
+ASIDE = ("costs", "searches")
+"""What :mod:`aimc_sim.search` keeps beside them."""
+
 VOLATILE = ("seconds", "peak_bytes", "environment", "host", "setting", "preset", "changes")
 """Parts of a record that may differ between two runs of the same trial."""
 
@@ -163,25 +166,23 @@ def prepare(folder: Path) -> None:
     files.clear(folder)
 
 
-def remove_empty(folder: Path, made: Sequence[Path]) -> None:
-    """Take away a folder of results in which no trial was written, as far as it was made here.
-
-    Parameters
-    ----------
-    folder : Path
-    made : sequence of Path
-        The folder and its parents that did not exist before, from :func:`missing`.
-    """
-    if not made or any((folder / TRIALS).glob("*.jsonl")):
-        return
-    for kind in KINDS:
-        for path in (folder / kind).glob("*.json"):
-            path.unlink()
-    with suppress(OSError):
-        (folder / ".lock").unlink(missing_ok=True)
-    for level in (*(folder / name for name in (TRIALS, *KINDS)), *made):
-        with suppress(OSError):  # missing, or somebody else put something there
-            level.rmdir()
+@contextmanager
+def removed_if_empty(folder: Path) -> Iterator[None]:
+    """After an error, take a folder of results away that was made meanwhile and holds no trial."""
+    made = missing(folder)
+    try:
+        yield
+    except BaseException:
+        if made and not any((folder / TRIALS).glob("*.jsonl")):
+            for kind in (*KINDS, *ASIDE):
+                for path in (folder / kind).glob("*.json"):
+                    path.unlink()
+            with suppress(OSError):
+                (folder / ".lock").unlink(missing_ok=True)
+            for level in (*(folder / name for name in (TRIALS, *KINDS, *ASIDE)), *made):
+                with suppress(OSError):  # missing, or somebody else put something there
+                    level.rmdir()
+        raise
 
 
 def missing(folder: Path) -> list[Path]:

@@ -79,7 +79,7 @@ def call(draw):
 
 
 def test_a_sample_of_arguments(victim, capsys):
-    attack(victim, "arguments of public methods (sample)", call(), 150, capsys)
+    attack(victim, "arguments of public methods (sample)", call(), 100, capsys)
 
 
 @pytest.mark.slow
@@ -149,7 +149,7 @@ def command(draw, folder: Path, names: tuple[str, ...]):
 
 def test_a_sample_of_commands(victim, sound, capsys):
     quick = ("map", "sweep", "merge", "attribute", "optimise", "info", "device import", "report")
-    attack(victim, "commands (sample)", command(sound, quick), 40, capsys)
+    attack(victim, "commands (sample)", command(sound, quick), 25, capsys)
 
 
 @pytest.mark.slow
