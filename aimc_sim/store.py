@@ -4,22 +4,24 @@ Layout (format "aimc_sim chip", version 3): ``spec`` and ``clock`` (attributes o
 root), ``/image`` and ``/ranges`` are JSON; ``/layers/<n>`` the arrays of the n-th analog layer and
 ``/digital/<n>`` what digital steps have learned (dimensionless); ``/tiles/<core>`` the devices
 (``target``, ``g`` in siemens, ``nu`` dimensionless, ``programmed``, and ``trace`` where measured
-traces are replayed) and ``siemens_per_weight``. Every array carries a checksum.
+traces are replayed) and ``siemens_per_weight``. Every array carries a checksum, and the file
+a seal (:mod:`aimc_sim.hdf5`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import arguments, units
 from .chip.image import AnalogLayer, Block, ChipImage, DigitalStep, Transfer
 from .chip.state import ChipState, Ranges
+from .core.compensation import METHODS
 from .core.tile import TileState
 from .device.pcm import PcmState
 from .device.programming import ProgrammingReport
@@ -47,18 +49,13 @@ def save(
     Raises
     ------
     OSError
-        If the folder is missing or cannot be written.
+        If the folder is missing or cannot be written, or something else than an ordinary file
+        stands at ``path``, see :mod:`aimc_sim.files`.
     """
-    import h5py
+    from . import hdf5
 
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot save to {path}: the folder {path.parent} does not exist")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        temporary = Path(folder) / path.name
-        with h5py.File(temporary, "w") as file:
-            _write(file, spec, image, ranges, state, clock)
-        os.replace(temporary, path)
+    with hdf5.writing(path, "the chip") as file:
+        _write(file, spec, image, ranges, state, clock)
 
 
 def load(
@@ -73,34 +70,88 @@ def load(
     ValueError
         If the file is not one of ours, damaged, or of a newer version.
     """
-    import h5py
+    from . import hdf5
 
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no chip file {path}")
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise ValueError(
-                    f"{path} is an HDF5 file but not a chip saved by aimc_sim; use a file "
-                    "written by Chip.save"
-                )
-            version = int(file.attrs["version"])
-            if version > VERSION:
-                raise ValueError(
-                    f"{path} has format version {version}, this aimc_sim reads up to {VERSION}; "
-                    "update aimc_sim"
-                )
-            if version < VERSION:
-                raise ValueError(
-                    f"{path} has format version {version}, written before programs kept what they "
-                    "ask of the sizes of inputs; make the chip again from its model and save it"
-                )
-            return _read(file)
-    except (OSError, KeyError) as error:
-        raise ValueError(
-            f"{path} is damaged or not an HDF5 file ({error}); save the chip again"
-        ) from None
+    with hdf5.reading(path, "chip file") as file:
+        try:
+            kept, version = file.attrs.get("format"), file.attrs.get("version", 0)
+            version = int(version) if np.ndim(version) == 0 else 0
+        except (OSError, TypeError, ValueError):
+            kept, version = None, 0
+        if not (isinstance(kept, str) and kept == FORMAT):
+            raise ValueError(
+                f"'{path}' is an HDF5 file but not a chip saved by aimc_sim; use a file "
+                "written by Chip.save"
+            )
+        if version > VERSION:
+            raise ValueError(
+                f"'{path}' has format version {version}, this aimc_sim reads up to {VERSION}; "
+                "update aimc_sim"
+            )
+        if version < VERSION:
+            raise ValueError(
+                f"'{path}' has format version {version}, written before programs kept what they "
+                "ask of the sizes of inputs; make the chip again from its model and save it"
+            )
+        try:
+            found = _read(file)
+            _check(*found)
+        except _FOREIGN as error:
+            reason = " ".join(str(error.args[0] if error.args else error).split())[:160]
+            raise ValueError(
+                f"'{path}' is damaged: what it holds is no chip ({type(error).__name__}: "
+                f"{reason}); save the chip again"
+            ) from None
+    return found
+
+
+_FOREIGN = (
+    OSError, KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError,
+    OverflowError, MemoryError,
+)  # fmt: skip
+"""What reading a file can raise that has the right format but another content."""
+
+
+def _check(
+    spec: ChipSpec, image: ChipImage, ranges: Ranges | None, state: ChipState | None,
+    clock: dict[str, Any],
+) -> None:  # fmt: skip
+    """Raise ValueError unless the parts of a file belong together and hold finite numbers."""
+    for layer in image.layers:
+        inputs, outputs = layer.weight.shape
+        arrays = {"weight": layer.weight, "scale": layer.scale, "offset": layer.offset}
+        for name, array in arrays.items():
+            if array.dtype != np.float32 or not np.isfinite(array).all():
+                raise ValueError(f"'{name}' of layer '{layer.name}' holds no finite numbers")
+        if layer.scale.shape != (outputs,) or layer.offset.shape != (outputs,):
+            raise ValueError(f"the arrays of layer '{layer.name}' do not fit each other")
+        for block in layer.blocks:
+            rows = 0 <= block.row_start < block.row_stop <= inputs
+            if not (rows and 0 <= block.col_start < block.col_stop <= outputs):
+                raise ValueError(f"a block of layer '{layer.name}' lies outside its weights")
+    used = {block.tile for block in image.blocks}
+    if state is not None and set(state.tiles) != used:
+        raise ValueError("the programmed cores are not those of the network")
+    for core, crossbar in ({} if state is None else state.tiles).items():
+        shape = crossbar.pcm.g.shape
+        for name in ("target", "g", "nu", "programmed"):
+            array = getattr(crossbar.pcm, name)
+            if array.shape != shape or not np.isfinite(array).all():
+                raise ValueError(f"'{name}' of core {core} holds no finite numbers of one shape")
+    for values in () if ranges is None else (ranges.values, ranges.links):
+        if not all(math.isfinite(value) and value >= 0 for value in values.values()):
+            raise ValueError("a range is no finite number >= 0")
+    times = [clock["time_seconds"]] + ([] if state is None else [state.programmed_at_seconds])
+    for moment in times:
+        units.seconds(moment)
+    arguments.choice(clock["compensation"], "compensation", METHODS)
+    arguments.whole(clock["images_seen"], "images_seen", 0, arguments.MOST_IMAGES)
+    arguments.whole(clock.get("adapted_images", 0), "adapted_images", 0, arguments.MOST_IMAGES)
+    for name, parts in clock["corrections"].items():
+        wanted = (2, image.layer(name).weight.shape[1])
+        array = np.asarray(parts, np.float32)
+        if array.shape != wanted or not np.isfinite(array).all():
+            raise ValueError(f"the corrections of layer '{name}' are no {wanted} finite numbers")
 
 
 def _array(group: h5py.Group, name: str, value: np.ndarray, unit: str) -> None:

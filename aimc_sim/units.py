@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import re
 
+from . import arguments
+
 _PREFIX = {"p": -12, "n": -9, "u": -6, "µ": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9}
 
 _DURATION = {
@@ -23,6 +25,10 @@ _DURATION = {
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµ]*)\s*\Z")
 
 
+MOST_SECONDS = 3000 * 365 * 86400.0
+"""Longest time after programming."""
+
+
 def seconds(time: float | str) -> float:
     """Return a duration in seconds.
 
@@ -34,14 +40,18 @@ def seconds(time: float | str) -> float:
     Returns
     -------
     float
-        Seconds, >= 0 and finite.
+        Seconds, 0 to :data:`MOST_SECONDS`.
 
     Raises
     ------
     ValueError
-        If the text has an unknown unit, or the time is negative or not finite.
+        If the text has an unknown unit, or the time is negative, not finite or too long.
+    TypeError
+        If it is neither text nor a number.
     """
     if isinstance(time, str):
+        if len(time) > 100:
+            raise ValueError(f"time = {arguments.shown(time)} cannot be read: it is too long")
         match = _NUMBER.match(time)
         if match is None:
             raise ValueError(f"time = {time!r} cannot be read; write for example '1 day' or '90 s'")
@@ -50,16 +60,24 @@ def seconds(time: float | str) -> float:
             value = float(number) * _DURATION.get(unit, 1.0)
         elif unit[-1] == "s" and unit[:-1] in _PREFIX:
             mantissa, _, exponent = number.lower().partition("e")
-            value = float(f"{mantissa}e{int(exponent or 0) + _PREFIX[unit[:-1]]}")
+            power = int(exponent or 0) if len(exponent) < 9 else 10**9
+            value = float(f"{mantissa}e{power + _PREFIX[unit[:-1]]}")
         else:
             raise ValueError(
                 f"time = {time!r} has the unknown unit '{unit}'; known: ns, us, ms, s, min, h, "
                 "day, week, month (30 days), year (365 days)"
             )
     else:
-        value = float(time)
+        value = arguments.number(time, "time")
     if not math.isfinite(value) or value < 0:
-        raise ValueError(f"time = {time!r} must be a finite time >= 0 after programming")
+        raise ValueError(
+            f"time = {arguments.shown(time)} must be a finite time >= 0 after programming"
+        )
+    if value > MOST_SECONDS:
+        raise ValueError(
+            f"time = {arguments.shown(time)} is {value:.3g} s; wanted at most {MOST_SECONDS:.3g} s "
+            "(3000 years) after programming: no law of drift is known beyond decades"
+        )
     return value
 
 

@@ -18,9 +18,8 @@ from ..device.measured.replay import at, library
 from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import Traces, traces
 from . import fit_traces
-from .canvas import PALETTE
+from .canvas import PALETTE, save
 
-_DPI = 160
 _MOST_LEVELS = 8  # curves in the panel of times
 _MOST_DEVICES = len(PALETTE)
 _MOST_BOXES = 40
@@ -70,7 +69,7 @@ def measured(
     text = title or ": ".join(part for part in (data.provenance.title, size) if part)
     figure.suptitle(text, fontsize=11, x=0.01, ha="left")
     if path is not None:
-        figure.savefig(path, dpi=_DPI)
+        save(figure, path)
     return figure
 
 

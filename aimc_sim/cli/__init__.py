@@ -7,6 +7,7 @@ file           what is in it
 ``inputs``     from the texts of the options to specifications, times, networks and images
 ``run``        ``aimc-sim run``: the options, the table that is printed
 ``study``      what ``run`` computes, and the files it makes of it
+``output``     the one place that prints
 ``results``    a folder of results that is written completely or not at all
 ``place``      ``aimc-sim map`` and ``aimc-sim perf``: where a network goes, what it costs
 ``sweep``      ``aimc-sim sweep`` runs a study, ``aimc-sim merge`` joins folders of results
@@ -22,6 +23,7 @@ torch, pandas and matplotlib load inside the functions that need them: ``--help`
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -30,10 +32,14 @@ import typer
 
 from .. import __version__
 from . import attribute, device, info, optimise, place, report, run, sweep
-from .errors import BadInput
+from .errors import BadInput, Interrupted
+from .output import complain, say, show_warnings_in_a_line
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+LONGEST = 1000
+"""Characters of a complaint."""
+
+FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
+"""Exit codes; after Ctrl-C and without a reader of the output as shells have them."""
 
 # The base of typer's own complaints (unknown option, missing value) has no public name that is
 # the same in all versions.
@@ -61,7 +67,7 @@ app.add_typer(device.app, name="device")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"aimc-sim {__version__}")
+        say(f"aimc-sim {__version__}")
         raise typer.Exit()
 
 
@@ -76,7 +82,10 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 2 bad input, 130 interrupted.
+    """Run the command line and exit: 0 done, 1 failed, 2 bad input, 130 interrupted.
+
+    A file or callable of the user's own that ends the process (``sys.exit(0)``) is a failure: the
+    command was not carried out.
 
     Parameters
     ----------
@@ -84,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         Default: those of this process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    code = 0
+    code, told = 0, False
+    show_warnings_in_a_line()
     try:
         # `obj` carries the command to the report.
         code = app(given or ["--help"], prog_name="aimc-sim", standalone_mode=False, obj=given)
@@ -92,13 +102,30 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _complain(str(error))
     except _UsageError as error:
         code = _complain(error.format_message())
+    except Interrupted:
+        code, told = INTERRUPTED, True
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    if code == INTERRUPTED:
-        print("interrupted: no results were written", file=sys.stderr)
+    except BrokenPipeError:  # the reader of the output went away, as 'head' does
+        # What is still in the buffer has nowhere to go, and Python would complain at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = BROKEN_PIPE
+    except MemoryError:
+        code = _complain("there is not enough memory for this; make it smaller", FAILED)
+    except SystemExit as error:
+        code = _complain(
+            f"something that was loaded ended the process (code {error.code!r}) before the command "
+            "was done; look for sys.exit in your own file",
+            FAILED,
+        )
+    if code == INTERRUPTED and not told:
+        complain("interrupted: no results were written")
     sys.exit(code or 0)
 
 
-def _complain(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+def _complain(message: str, code: int = 2) -> int:
+    line = " ".join(message.split())
+    if len(line) > LONGEST:  # an input of thousands of characters is in it
+        line = f"{line[: LONGEST - 300]} ... {line[-295:]}"
+    complain(f"error: {line}")
+    return code

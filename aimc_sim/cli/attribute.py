@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import units
-from .errors import BadInput, refusing
-from .sweep import FAILED, memory_bytes, run_study
+from .. import files, units
+from .errors import refusing
+from .output import Output, add_row, complain, status
+from .sweep import FAILED, check_pool, run_study
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
 EXAMPLES = """
 Examples:
@@ -52,15 +52,9 @@ def attribute(
     All machines share seeds and images. Writes the results of the study, attribution.csv and
     a waterfall picture per time and compensation.
     """
-    from rich.console import Console
-
-    errors, output = Console(stderr=True), Console()
-    if not output.is_terminal:
-        output = Console(width=120)
-    memory_bytes(memory)
-    if scheduler is not None and (workers is not None or memory is not None):
-        raise BadInput("--scheduler brings its own workers; leave --workers and --memory out")
-    with errors.status("loading network and images"), refusing():
+    output = Output()
+    check_pool(workers, scheduler, memory)
+    with status("loading network and images"), refusing():
         from ..studies import attribute as parts
         from ..studies import inputs, schema, settings
 
@@ -79,39 +73,38 @@ def attribute(
         given = inputs.gather(whole, None if study is None else study.parent)
         names = [n.name for n in given.network.nodes if n.op in ("conv2d", "linear")]
         wanted = parts.make(whole, layers=tuple(names) if layers else ())
-    progress = run_study(wanted, given, out, errors, workers, scheduler, memory, yes)
+    progress = run_study(wanted, given, out, workers, scheduler, memory, yes)
     if progress.failed:
-        print(f"error: {progress.failed} trials failed: {'; '.join(progress.reasons[:3])}")
+        complain(f"error: {progress.failed} trials failed: {'; '.join(progress.reasons[:3])}")
         raise typer.Exit(FAILED)
     with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
         _write(output, out, wanted.name)
 
 
-def _write(console: Console, out: Path, title: str) -> None:
+def _write(output: Output, out: Path, title: str) -> None:
     from ..studies import attribute as parts
     from ..studies import results
     from ..studies.waterfall import waterfall
 
     results.export(out)
     rows = parts.table(results.load(out))
-    rows.to_csv(out / "attribution.csv", index=False)
+    files.write_text(out / "attribution.csv", rows.to_csv(index=False), "the table")
     for (moment, method), part in rows.groupby(["time_seconds", "compensation"]):
         when = units.show_time(moment) if moment else "now"
         name = f"{title}: {when}, compensation {method}"
         picture = out / f"waterfall_{when.replace(' ', '')}_{method}.png"
         waterfall(part, title=name, path=picture)
-        _print(console, part, name)
-        console.print(f"Written: {picture}", highlight=False, markup=False, soft_wrap=True)
+        _print(output, part, name)
+        output.line(f"Written: {picture}")
 
 
-def _print(console: Console, rows: pd.DataFrame, title: str) -> None:
+def _print(output: Output, rows: pd.DataFrame, title: str) -> None:
     from rich.table import Table
 
-    console.print(
+    output.line(
         f"{title}: change of accuracy in percentage points, with 95 % intervals over programmings "
-        "(one programming: over images)",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        "(one programming: over images)"
+    )
     printed = Table()
     for name in ("effect", "how"):
         printed.add_column(name)
@@ -124,16 +117,12 @@ def _print(console: Console, rows: pd.DataFrame, title: str) -> None:
     for kind, group in rows.groupby("kind", sort=False):
         for row in group.itertuples():
             size = "-" if row.effect_size != row.effect_size else f"{row.effect_size:+.1f}"
-            printed.add_row(
-                row.effect,
-                how[kind],
-                f"{100 * row.difference:+.2f} {_span(row.low, row.high)}",
-                _span(row.wide_low, row.wide_high),
-                size,
-            )
+            change = f"{100 * row.difference:+.2f} {_span(row.low, row.high)}"
+            other = _span(row.wide_low, row.wide_high)
+            add_row(printed, (row.effect, how[kind], change, other, size))
         printed.add_section()
-    console.print(printed)
+    output.table(printed)
 
 
 def _span(low: float, high: float) -> str:
-    return f"\\[{100 * low:+.2f}, {100 * high:+.2f}]"
+    return f"[{100 * low:+.2f}, {100 * high:+.2f}]"

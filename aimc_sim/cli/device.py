@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import files
 from .errors import BadInput, refusing
+from .output import Output, add_row, say
 
 if TYPE_CHECKING:
     from ..analysis.fit import FitReport, Law
@@ -57,7 +57,7 @@ _File = Annotated[Path, typer.Argument(help="File from 'aimc-sim device import'.
 @app.callback()
 def _options(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        print(context.get_help())
 
 
 @app.command("import", epilog=_IMPORT_EXAMPLES)
@@ -94,8 +94,8 @@ def import_(
         found = read_table(table, column_map, provenance=provenance, bad_rows=bad_rows)
         schema.write(out, found.data, force=force)
     for sentence in found.dropped:
-        typer.echo(f"left out: {sentence}")
-    typer.echo(f"{_size(found.data)} written to {out}")
+        say(f"left out: {sentence}")
+    say(f"{_size(found.data)} written to {out}")
 
 
 @app.command("fit", epilog=_FIT_EXAMPLES)
@@ -106,20 +106,15 @@ def fit_(
 ) -> None:
     """Print the device laws that the data determine, with standard errors."""
     data = _read(file)
-    from rich.console import Console
-
     from ..analysis.fit import fit
 
     with refusing(ValueError, prefix=f"{file}: "):
         report = fit(data)
     if csv is not None:
         _write(csv, force, lambda path: report.table().to_csv(path, index=False))
-    output = Console()
-    if not output.is_terminal:
-        output = Console(width=120)  # a pipe or file has no width of its own
-    _print(output, report, _size(data))
+    _print(Output(), report, _size(data))
     if csv is not None:
-        typer.echo(f"All estimates written to {csv}")
+        say(f"All estimates written to {csv}")
 
 
 @app.command("show", epilog=_SHOW_EXAMPLES)
@@ -135,7 +130,7 @@ def show(
     from ..analysis import device_plots
 
     _write(out, force, lambda path: device_plots.measured(data, path=path))
-    typer.echo(f"{_size(data)} drawn to {out}")
+    say(f"{_size(data)} drawn to {out}")
 
 
 def _read(file: Path) -> MeasuredData:
@@ -151,12 +146,9 @@ def _write(path: Path, force: bool, write: Callable[[Path], object]) -> None:
 
     with refusing():
         schema.refuse_existing(path, force)
-    with (
-        refusing(OSError, prefix=f"'{path}' cannot be written: "),
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder,
-    ):
-        write(Path(folder) / path.name)
-        os.replace(Path(folder) / path.name, path)
+    with refusing(OSError, prefix=f"'{path}' cannot be written: "):
+        with files.replacing(path) as temporary:
+            write(temporary)
 
 
 def _size(data: MeasuredData) -> str:
@@ -167,18 +159,15 @@ def _size(data: MeasuredData) -> str:
     return f"{len(data):,} reads, {len(found):,} traces, {devices:,} device(s)"
 
 
-def _print(console, report: FitReport, size: str) -> None:
+def _print(output: Output, report: FitReport, size: str) -> None:
     from rich.table import Table
 
-    console.print(
-        f"{report.title}: {size}, {report.levels} level(s) by {report.levels_by}",
-        highlight=False, markup=False, soft_wrap=True,
-    )  # fmt: skip
+    output.line(f"{report.title}: {size}, {report.levels} level(s) by {report.levels_by}")
     for law in report.laws:
         state = "identified" if law.identified else f"not identified: {law.reason}"
-        console.print(f"\n{law.name}: {state}", highlight=False, markup=False, soft_wrap=True)
+        output.line(f"\n{law.name}: {state}")
         for note in law.notes:
-            console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
+            output.line(f"  {note}")
         if not law.estimates:
             continue
         table = Table()
@@ -188,11 +177,11 @@ def _print(console, report: FitReport, size: str) -> None:
             table.add_column(name, justify="right", no_wrap=True)
         rows, left_out = _chosen(law)
         for row in rows:
-            table.add_row(*row)
-        console.print(table)
+            add_row(table, row)
+        output.table(table)
         if left_out:
             text = f"  {left_out} level(s) in between are not shown; --csv FILE writes all"
-            console.print(text, highlight=False)
+            output.line(text)
 
 
 def _chosen(law: Law) -> tuple[list[tuple[str, ...]], int]:

@@ -10,6 +10,10 @@ class BadInput(Exception):
     """What the user gave cannot be used; the text says what, where and what to do."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C, after the command has said what is safe."""
+
+
 @contextmanager
 def refusing(*kinds: type[Exception], prefix: str = "") -> Iterator[None]:
     """Turn errors that are about the user's input into :class:`BadInput`.
@@ -17,15 +21,17 @@ def refusing(*kinds: type[Exception], prefix: str = "") -> Iterator[None]:
     Parameters
     ----------
     *kinds : exception classes
-        Default ValueError, KeyError, TypeError and OSError. Wrap only calls that raise them
-        about input: elsewhere they would hide a defect.
+        Default ValueError, KeyError, TypeError, OSError and RecursionError. Wrap only calls that
+        raise them about input: elsewhere they would hide a defect.
     prefix : str
         Put before the message.
     """
-    caught = kinds or (ValueError, KeyError, TypeError, OSError)
+    caught = kinds or (ValueError, KeyError, TypeError, OSError, RecursionError)
     try:
         yield
     except caught as error:
         # str(KeyError) is the quoted form of its message.
         plain = error.args[0] if isinstance(error, KeyError) and error.args else error
+        if isinstance(error, RecursionError):
+            plain = "it is nested too deeply"
         raise BadInput(f"{prefix}{plain}") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import refusing
+from .output import Output, add_row
 
 if TYPE_CHECKING:
     from ..spec import ChipSpec
@@ -36,13 +37,9 @@ def info(
     ] = False,
 ) -> None:
     """Print every parameter of a preset with its value, unit and source, or list the presets."""
-    from rich.console import Console
-
     from .. import presets
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+    console = Output(WIDTH)
     if machine:
         with refusing():
             if preset is not None:
@@ -57,7 +54,7 @@ def info(
     _describe(console, preset, spec)
 
 
-def _list(console: Any) -> None:
+def _list(console: Output) -> None:
     from .. import presets
 
     table = _table("preset", "cores", "devices per polarity", "read", "DAC", "ADC", "spec id")
@@ -66,32 +63,32 @@ def _list(console: Any) -> None:
         core, pcm = spec.core, spec.core.pcm
         laws = [law for law in (pcm.programming, pcm.drift, pcm.read_noise) if law is not None]
         devices = f"{pcm.devices_per_element}, to {pcm.g_max_siemens * 1e6:g} µS"
-        table.add_row(
+        add_row(table, (
             name, str(spec.fabric.cores), devices if laws else "ideal", core.read.mode,
             _bits(core.dac.bits), _bits(core.adc.bits), spec.id(),
-        )  # fmt: skip
-    console.print(table)
-    console.print("All parameters of one: aimc-sim info --preset NAME")
+        ))  # fmt: skip
+    console.table(table)
+    console.wrapped("All parameters of one: aimc-sim info --preset NAME")
 
 
-def _describe_machine(console: Any) -> None:
+def _describe_machine(console: Output) -> None:
     from ..machine.about import facts
 
     table = _table("", "", "")
     table.show_header = False
     for fact in facts():
-        table.add_row(fact.name, _plain(fact.value), _plain(fact.why))
-    console.print(table)
-    console.print(
+        add_row(table, (fact.name, fact.value, fact.why))
+    console.table(table)
+    console.wrapped(
         "On this machine results are equal bit for bit whatever the threads, batches and order; "
         "another one may round float32 otherwise."
     )
 
 
-def _describe(console: Any, preset: str, spec: ChipSpec) -> None:
+def _describe(console: Output, preset: str, spec: ChipSpec) -> None:
     from ..spec.parameters import parameters
 
-    console.print(f"[bold]{preset}[/bold]  (spec id {spec.id()})")
+    console.wrapped((preset, "bold"), f"  (spec id {spec.id()})")
     rows = list(parameters(spec))
     sections: list[tuple[str, list[Parameter]]] = []
     for row in rows:
@@ -102,15 +99,15 @@ def _describe(console: Any, preset: str, spec: ChipSpec) -> None:
     widths = [max(len(text) for text in column) for column in zip(*map(_texts, rows), strict=True)]
     widths[1] = min(widths[1], 22)
     for number, (source, members) in enumerate(sections):
-        console.print(f"\n[bold]source:[/bold] {_plain(source or '-')}")
+        console.wrapped("\n", ("source:", "bold"), f" {source or '-'}")
         table = _table("parameter", "value", "unit", "meaning", widths=widths)
         table.show_header = number == 0
         for row in members:
-            table.add_row(*(_plain(text) for text in _texts(row)), _plain(row.about))
-        console.print(table)
-    console.print()
+            add_row(table, (*_texts(row), row.about))
+        console.table(table)
+    console.line()
     _bibliography(console, rows)
-    console.print(
+    console.wrapped(
         "Values are in SI units; none = the effect is absent. Change one with, for example, "
         "aimc-sim run --set core.adc.bits=9"
     )
@@ -136,14 +133,9 @@ def _table(*columns: str, widths: list[int] | None = None) -> Any:
     return table
 
 
-def _bibliography(console: Any, rows: list[Parameter]) -> None:
+def _bibliography(console: Output, rows: list[Parameter]) -> None:
     """Print the full references of the short ones in use."""
     from .. import presets
 
     for mark, text in presets.references(row.source for row in rows):
-        console.print(f"[bold]{_plain(mark)}[/bold] {_plain(text)}")
-
-
-def _plain(text: str) -> str:
-    """Keep brackets from being read as markup."""
-    return text.replace("[", r"\[")
+        console.wrapped((mark, "bold"), f" {text}")

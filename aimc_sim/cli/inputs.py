@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import units
+from .. import arguments, files, units
 from .errors import BadInput, refusing
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ CALIBRATION_IMAGES = 256
 DIGITS_IMAGES = 300
 """Of the digits, used unless told otherwise: the run without options stays below two minutes on
 two cores."""
+MOST_IMAGES = 10**9
+"""Test images of a data set at most; what there really is, is said when it is loaded."""
+
 METHODS = ("none", "gdc", "column", "gdc-signs", "ls")
 
 
@@ -39,6 +42,13 @@ def settings(texts: Sequence[str]) -> dict[str, Any]:
             raise BadInput(f"--set gives '{key}' twice; leave one out")
         found[key] = _value(value.strip())
     return found
+
+
+def count(option: str, value: int | None, most: int, advice: str = "") -> None:
+    """Raise BadInput unless a number of things is 1 to `most`, or not given."""
+    if value is not None:
+        with refusing(ValueError):
+            arguments.whole(value, option, 1, most, advice)
 
 
 def specs(names: Sequence[str], changes: dict[str, Any]) -> dict[str, ChipSpec]:
@@ -117,6 +127,8 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+    except RecursionError:
+        raise BadInput(f"--set: {arguments.shown(text)} is nested too deeply") from None
 
 
 def _listed(texts: Iterable[str], option: str) -> list[str]:
@@ -143,7 +155,7 @@ def _callable(name: str) -> Callable[[], Any]:
         sys.path.insert(0, "")  # the user's own file beside them, as with python -m
     try:
         found = importlib.import_module(module)
-    except Exception as error:  # whatever the user's file does when it is read
+    except (Exception, SystemExit) as error:  # whatever the user's file does when it is read
         raise BadInput(
             f"--model {name}: '{module}' cannot be imported ({type(error).__name__}: {error}); "
             "it is looked for in the present folder and among the installed packages"
@@ -161,7 +173,7 @@ def _call(build: Callable[[], Any], name: str) -> nn.Module:
 
     try:
         model = build()
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         raise BadInput(
             f"--model {name} failed when called without arguments: {type(error).__name__}: {error}"
         ) from error
@@ -171,20 +183,15 @@ def _call(build: Callable[[], Any], name: str) -> nn.Module:
 
 
 def _load(model: nn.Module, path: Path, name: str) -> None:
-    import torch
+    from ..zoo.stored import read_state
 
-    if not path.is_file():
-        raise BadInput(
-            f"--weights: there is no file '{path}'; give the path of a state dict for {name}, or "
-            "leave the option out if the callable loads its own"
-        )
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # torch answers a foreign file with many kinds of error
-        raise BadInput(
-            f"--weights: '{path}' cannot be read ({type(error).__name__}); wanted a state dict, "
-            "written by torch.save"
-        ) from error
+    with refusing(OSError, ValueError, prefix="--weights: "):
+        files.require_file(
+            path, "file", f"give the path of a state dict for {name}, or leave the option out if "
+            "the callable loads its own",
+        )  # fmt: skip
+    with refusing(ValueError, prefix="--weights: "):
+        state = read_state(path)
     try:
         model.load_state_dict(state)
     except Exception as error:

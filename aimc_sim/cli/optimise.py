@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import units
-from .errors import BadInput, refusing
+from .. import arguments, units
+from .errors import refusing
 from .options import Memory, Results, Scheduler, Workers, Yes
-from .sweep import FAILED, memory_bytes, run_study
+from .output import Output, add_row, complain, status
+from .sweep import FAILED, check_pool, run_study
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
+    from ..search.optimise import Plan
     from ..search.schema import Search
+    from ..studies.sweep import Progress
 
 EXAMPLES = """
 Examples:
@@ -49,18 +50,40 @@ def optimise(
     a study that runs the front again with fresh programmings. The same command goes on after
     Ctrl-C or a crash, and the number of workers changes no result.
     """
-    from rich.console import Console
+    output = Output()
+    check_pool(workers, scheduler, memory)
+    from ..studies import folder
 
-    errors, output = Console(stderr=True), Console()
-    if not output.is_terminal:
-        output = Console(width=120)
-    memory_bytes(memory)
-    if scheduler is not None and (workers is not None or memory is not None):
-        raise BadInput("--scheduler brings its own workers; leave --workers and --memory out")
-    with errors.status("reading the search, loading network and images"), refusing():
-        from ..search import outcome, schema, space
+    with refusing(OSError, ValueError, prefix="--out: "):
+        arguments.path(str(out), "--out")
+    with folder.removed_if_empty(out):
+        progress, plan = _search(search, out, trials, workers, scheduler, memory, yes)
+    wanted = plan.search
+    from ..search import outcome
+    from ..search.picture import pareto
+
+    found = outcome.table(plan.feed, out)
+    with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
+        files = outcome.write(found, plan.feed, out)
+        files += [out / name for name in PICTURES]
+        pareto(found, wanted.objectives, title=_title(wanted, found), paths=files[-2:])
+    _print(output, wanted, found)
+    output.line(
+        f"{progress.done} trials run, {progress.reused} found in {out}. Written: "
+        f"{', '.join(path.name for path in files)}"
+    )
+    if progress.failed:
+        complain(f"error: {progress.failed} trials failed: {'; '.join(progress.reasons[:3])}")
+        raise typer.Exit(FAILED)
+
+
+def _search(
+    search: Path, out: Path, trials: int | None, workers: int | None, scheduler: str | None,
+    memory: str | None, yes: bool,
+) -> tuple[Progress, Plan]:  # fmt: skip
+    with status("reading the search, loading network and images"), refusing():
+        from ..search import schema, space
         from ..search.optimise import Plan
-        from ..search.picture import pareto
         from ..studies import inputs
 
         wanted = schema.load_search(search)
@@ -72,26 +95,8 @@ def optimise(
             plan.announce()
     if not wanted.needs_images and scheduler is None:
         workers = 0  # nothing to hand out
-    progress = run_study(
-        plan.study, plan.inputs, out, errors, workers, scheduler, memory, yes, plan.source
-    )
-    found = outcome.table(plan.feed, out)
-    with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
-        files = outcome.write(found, plan.feed, out)
-        files += [out / name for name in PICTURES]
-        pareto(found, wanted.objectives, title=_title(wanted, found), paths=files[-2:])
-    _print(output, wanted, found)
-    output.print(
-        f"{progress.done} trials run, {progress.reused} found in {out}. Written: "
-        f"{', '.join(path.name for path in files)}",
-        highlight=False, markup=False, soft_wrap=True,
-    )  # fmt: skip
-    if progress.failed:
-        print(
-            f"error: {progress.failed} trials failed: {'; '.join(progress.reasons[:3])}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(FAILED)
+    progress = run_study(plan.study, plan.inputs, out, workers, scheduler, memory, yes, plan.source)
+    return progress, plan
 
 
 def _title(search: Search, found: pd.DataFrame) -> str:
@@ -102,7 +107,7 @@ def _title(search: Search, found: pd.DataFrame) -> str:
     return text
 
 
-def _print(console: Console, search: Search, found: pd.DataFrame) -> None:
+def _print(output: Output, search: Search, found: pd.DataFrame) -> None:
     """Print the front, accuracies with their intervals."""
     from rich.table import Table
 
@@ -110,15 +115,14 @@ def _print(console: Console, search: Search, found: pd.DataFrame) -> None:
 
     counts = found["status"].value_counts()
     text = ", ".join(f"{counts[s]} {s}" for s in front.STATUSES if s in counts)
-    console.print(
+    output.line(
         f"{_title(search, found)}: {text}.\nAccuracy in %, mean and 95 % interval over "
         "programmings (of one: over images); rivals: designs that cost no more and may be as "
-        "accurate.",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        "accurate."
+    )
     on = found[found["status"].isin((front.FRONT, front.LIKELY))]
     if on.empty:
-        console.print("No design meets the constraints.", highlight=False)
+        output.line("No design meets the constraints.")
         return
     names = list(dict.fromkeys([*search.objectives, *search.constraints]))
     printed = Table()
@@ -131,16 +135,15 @@ def _print(console: Console, search: Search, found: pd.DataFrame) -> None:
     for _, row in on.sort_values(names[-1]).iterrows():
         knobs = "\n".join(f"{name}={_show(row[name])}" for name in search.knobs)
         cells = [_cell(name, row) for name in names]
-        printed.add_row(str(row["design"]), row["status"], *cells, knobs.replace("[", "\\["),
-                        _few(row["rivals"]))  # fmt: skip
-    console.print(printed)
+        add_row(printed, (row["design"], row["status"], *cells, knobs, _few(row["rivals"])))
+    output.table(printed)
 
 
 def _cell(name: str, row: pd.Series) -> str:
     from ..search.objectives import ACCURACY, OBJECTIVES
 
     if name == ACCURACY:
-        return f"{100 * row[name]:.1f} \\[{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+        return f"{100 * row[name]:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
     unit = OBJECTIVES[name].unit
     return units.show(row[name], unit) if unit in ("J", "s") else f"{row[name]:,.4g}"
 

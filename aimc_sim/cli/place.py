@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .. import arguments, files
 from . import inputs
 from .errors import BadInput, refusing
+from .output import say
 from .results import results_folder
 
 if TYPE_CHECKING:
@@ -82,8 +85,9 @@ def map_(
     spec = _spec(preset, set_, replicate)
     with results_folder(out, MAP_FILES, force) as scratch:
         image, found = _placed(model, spec, input_)
-        _write_map(scratch, image, spec, found, _request(context, model, preset, spec))
-    typer.echo(f"{model} on {preset}\n{found}\nWritten to {out}: {', '.join(MAP_FILES)}")
+        with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
+            _write_map(scratch, image, spec, found, _request(context, model, preset, spec))
+    say(f"{model} on {preset}\n{found}\nWritten to {out}: {', '.join(MAP_FILES)}")
 
 
 def perf(
@@ -99,8 +103,7 @@ def perf(
 
     Prints latency, interval, energy by component; writes perf.json, map.json and pictures.
     """
-    if images < 1:
-        raise BadInput(f"--images {images}: wanted at least 1")
+    inputs.count("--images", images, MOST_IMAGES, "latency and interval settle after a few")
     if mode not in ("pipelined", "host"):
         raise BadInput(f"--mode {mode}: wanted 'pipelined' or 'host'")
     if model.startswith(PAPER):
@@ -121,17 +124,24 @@ def perf(
                 trace=TRACE,
             )  # fmt: skip
         request = _request(context, model, preset, spec)
-        _write_map(scratch, chip.image, spec, place, request)
-        _write_json(scratch / "perf.json", {**request, "performance": found.to_dict()})
-        floorplans.heat_map(
-            chip.image, spec, links=pipeline_plots.link_shares(found.pipeline),
-            cores=pipeline_plots.core_shares(found.pipeline), path=scratch / "links.png",
-        )  # fmt: skip
-        pipeline_plots.gantt(found.pipeline, path=scratch / "pipeline.png")
-        pipeline_plots.energy(found, path=scratch / "energy.png")
-        pipeline_plots.roofline(found, path=scratch / "roofline.png")
-    typer.echo(f"{model} on {preset}, {mode}\n{found}\nWritten to {out}: {', '.join(PERF_FILES)}")
+        with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
+            _write_map(scratch, chip.image, spec, place, request)
+            _write_json(scratch / "perf.json", {**request, "performance": found.to_dict()})
+            floorplans.heat_map(
+                chip.image, spec, links=pipeline_plots.link_shares(found.pipeline),
+                cores=pipeline_plots.core_shares(found.pipeline), path=scratch / "links.png",
+            )  # fmt: skip
+            pipeline_plots.gantt(found.pipeline, path=scratch / "pipeline.png")
+            pipeline_plots.energy(found, path=scratch / "energy.png")
+            pipeline_plots.roofline(found, path=scratch / "roofline.png")
+    say(f"{model} on {preset}, {mode}\n{found}\nWritten to {out}: {', '.join(PERF_FILES)}")
 
+
+MOST_IMAGES = 10_000
+"""Images under way in the pipeline: a tenth of a second each for a ResNet-32."""
+
+MOST_NUMBERS = 2**26
+"""Numbers of one input: 256 MB, which every layer's activations then are too."""
 
 TRACE = 4_000_000
 """Events kept for the picture of the pipeline: 160 MB at most."""
@@ -147,7 +157,7 @@ def _spec(preset: str, changes: Sequence[str] | None, patches: Sequence[str] | N
 
 def _patch(text: str) -> list[Any]:
     pattern, equals, number = text.rpartition("=")
-    if not equals or not pattern or not number.isdigit():
+    if not equals or not pattern or not (number.isascii() and number.isdigit() and len(number) < 9):
         raise BadInput(f"--replicate {text}: wanted LAYERS=N, for example 'layer1.*=2'")
     return [pattern, int(number)]
 
@@ -169,8 +179,11 @@ def _shape(model: str, text: str | None) -> tuple[int, ...]:
         shape = tuple(int(part) for part in text.split(","))
     except ValueError:
         shape = ()
-    if not shape or min(shape) < 1:
-        raise BadInput(f"--input {text}: wanted sizes above zero, for example 3,32,32 or 784")
+    if not shape or min(shape) < 1 or math.prod(shape) > MOST_NUMBERS:
+        raise BadInput(
+            f"--input {arguments.shown(text)}: wanted sizes above zero, {MOST_NUMBERS:,} numbers "
+            "at most, for example 3,32,32 or 784"
+        )
     return shape
 
 
@@ -213,4 +226,4 @@ def _write_map(
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
     text = json.dumps(values, indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    files.write_text(path, text + "\n")

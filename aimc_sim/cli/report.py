@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .. import files
 from .errors import BadInput, refusing
+from .output import complain, say, status
 
 EXAMPLES = """
 Examples:
@@ -47,11 +48,8 @@ def report(
     sources, what is not modelled, how to make it again. It works offline, on phones and in print.
     The study's network is loaded as the sweep did, placed and simulated anew.
     """
-    from rich.console import Console
-
-    errors = Console(stderr=True)
     path = out or folder / DEFAULT
-    with errors.status("reading the results, placing the network"):
+    with status("reading the results, placing the network"):
         with refusing():
             from ..pages import material
 
@@ -73,23 +71,20 @@ def report(
             with refusing(OSError, prefix=f"the figures cannot be written to '{figures}': "):
                 written = pictures.write(page, figures)
     for damage in found.damage:
-        print(f"left out: {damage}", file=sys.stderr)
+        complain(f"left out: {damage}")
     if "machine" in page.absent:
-        print(f"left out: floorplan, pipeline and energy. {page.absent['machine']}",
-              file=sys.stderr)  # fmt: skip
+        complain(f"left out: floorplan, pipeline and energy. {page.absent['machine']}")
     more = f"; {len(written)} files of figures in {figures}" if written else ""
-    typer.echo(f"Written: {path}{more}")
+    say(f"Written: {path}{more}")
 
 
 def _refuse(path: Path, mark: str, force: bool) -> None:
     """Raise BadInput unless the page may be written there: an earlier report may be replaced."""
-    if path.is_dir():
-        raise BadInput(f"--out '{path}' is a folder; give the name of a file")
-    if not path.parent.is_dir():
-        raise BadInput(f"there is no folder '{path.parent}' for the report; make it first")
+    with refusing(OSError, ValueError, prefix="--out: "):
+        files.refuse_target(path, "the report")
     if path.exists() and not force:
         with refusing(OSError, prefix=f"'{path}' cannot be read: "):
-            begin = path.read_bytes()[:200]
+            begin = path.open("rb").read(200)
         if mark.encode() not in begin:
             raise BadInput(
                 f"'{path}' is there already and is no earlier report; give --force to replace "
@@ -98,6 +93,10 @@ def _refuse(path: Path, mark: str, force: bool) -> None:
 
 
 def _refuse_figures(folder: Path, names: list[str], force: bool) -> None:
+    with refusing(OSError, prefix="--figures: "):
+        for name in names:
+            if folder.is_dir():
+                files.refuse_target(folder / name, "the figure")
     there = [name for name in names if (folder / name).exists()]
     if there and not force:
         raise BadInput(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import BadInput
+from .. import files
+from .errors import BadInput, refusing
 
 
 @contextmanager
@@ -42,7 +42,9 @@ def results_folder(folder: Path, names: Sequence[str], force: bool) -> Iterator[
     try:
         try:
             _make(folder, made)
-            scratch = Path(tempfile.mkdtemp(prefix=".aimc_sim-", dir=folder))
+            files.clear(folder)
+            scratch = folder / files.temporary_name()
+            scratch.mkdir()
         except OSError as error:
             raise BadInput(
                 f"the output folder '{folder}' cannot be written ({error.strerror}); give "
@@ -51,7 +53,10 @@ def results_folder(folder: Path, names: Sequence[str], force: bool) -> Iterator[
         try:
             yield scratch
             for name in names:
-                os.replace(scratch / name, folder / name)
+                with refusing(OSError, prefix=f"the results cannot be written to '{folder}': "):
+                    files.refuse_target(folder / name)
+                    os.replace(scratch / name, folder / name)
+            files.force_folder(folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except BaseException:
@@ -62,15 +67,17 @@ def results_folder(folder: Path, names: Sequence[str], force: bool) -> Iterator[
 
 
 def _refuse_occupied(folder: Path, names: Sequence[str], force: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"the output folder '{folder}' is a file; give a folder with --out")
-    for name in names:
-        if (folder / name).is_dir():
+    with refusing(OSError, ValueError, prefix=f"the output folder '{folder}' cannot be used: "):
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"the output folder '{folder}' is a file; give a folder with --out")
+        kinds = {name: files.kind_of(folder / name) for name in names}
+    for name, kind in kinds.items():
+        if kind not in (None, "a file"):
             raise BadInput(
-                f"'{folder / name}' is a folder, where a file is to be written; give another "
+                f"'{folder / name}' is {kind}, where a file is to be written; give another "
                 "folder with --out"
             )
-    there = [name for name in names if (folder / name).exists()]
+    there = [name for name, kind in kinds.items() if kind is not None]
     if there and not force:
         raise BadInput(
             f"'{folder}' already holds {', '.join(there)}; give --force to replace them, or "

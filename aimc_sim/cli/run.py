@@ -11,15 +11,19 @@ import typer
 from .. import units
 from . import inputs
 from .errors import BadInput, refusing
+from .output import Output, add_row, status
+from .output import progress as progress_bar
 from .results import results_folder
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from .study import Outcome
 
 FILES = ("results.csv", "drift_accuracy.png", "floorplan.png", "report.json", "chip.h5")
 """What a run writes into its output folder."""
+
+MOST_SEEDS, MOST_RUNS = 1000, 20_000
+"""Programmings, and passes over the images: results are written at the end, so what takes days is
+for ``aimc-sim sweep``."""
 
 EXAMPLES = """
 Examples:
@@ -74,27 +78,27 @@ def run(
     without drift compensation. Writes results.csv, drift_accuracy.png, floorplan.png,
     report.json and chip.h5.
     """
-    for name, number in (("seeds", seeds), ("images", images)):
-        if number is not None and number < 1:
-            raise BadInput(f"--{name} {number}: wanted at least 1")
+    inputs.count("--seeds", seeds, MOST_SEEDS, "'aimc-sim sweep' keeps results as they arrive")
+    inputs.count("--images", images, inputs.MOST_IMAGES)
     changes = inputs.settings(set_ or [])
     specs = inputs.specs(preset or ["hermes-odp", "hermes-tdp"], changes)
     moments, methods = inputs.times(times), inputs.methods(compensation)
-    from rich.console import Console
-
-    errors, output = Console(stderr=True), Console()
-    if not output.is_terminal:
-        output = Console(width=120)  # a pipe or file has no width of its own
+    if len(moments) * len(methods) * len(specs) * seeds > MOST_RUNS:
+        raise BadInput(
+            f"{len(specs)} presets, {seeds} seeds, {len(moments)} times and {len(methods)} "
+            f"compensations are more than {MOST_RUNS:,} runs over the images; make them fewer, or "
+            "use 'aimc-sim sweep', which keeps results as they arrive"
+        )
     with results_folder(out, FILES, force) as scratch:
-        with errors.status("loading network and images"):
+        with status("loading network and images"):
             network = inputs.network(model, weights, data_dir)
             test, calibration = inputs.images(data_dir, images)
-        with errors.status("placing the network on the chip, calibrating"):
+        with status("placing the network on the chip, calibrating"):
             from . import study
 
             ready = study.prepare(network, specs, test, calibration)
         parts = ready.work(len(moments) * len(methods) * seeds)
-        with _progress(errors) as progress:
+        with progress_bar("images", "{task.description:<18}") as progress:
             tasks = {
                 name: progress.add_task(name, total=total, start=False)
                 for name, total in parts.items()
@@ -118,27 +122,10 @@ def run(
         }
         with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
             study.write(scratch, outcome, test, request)
-    _print(output, outcome, study.held(outcome), f"{len(test):,} test images of {test.name}", out)
+    _print(Output(), outcome, study.held(outcome), f"{len(test):,} test images of {test.name}", out)
 
 
-def _progress(console: Console) -> Any:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("images"), TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn(),
-        console=console,
-    )  # fmt: skip
-
-
-def _print(console: Console, outcome: Outcome, held: dict[str, Any], data: str, out: Path) -> None:
+def _print(output: Output, outcome: Outcome, held: dict[str, Any], data: str, out: Path) -> None:
     """Print the table and where the files are."""
     from rich.table import Table
 
@@ -150,7 +137,7 @@ def _print(console: Console, outcome: Outcome, held: dict[str, Any], data: str, 
         if n > 1
         else "one programming; the 95 % interval is over images (Wilson)"
     )
-    console.print(f"Accuracy in %, {data}: {what}", highlight=False, soft_wrap=True)
+    output.line(f"Accuracy in %, {data}: {what}")
     table = Table()
     methods = list(summary["compensation"].unique())
     for column in ("preset", "time"):
@@ -164,22 +151,20 @@ def _print(console: Console, outcome: Outcome, held: dict[str, Any], data: str, 
         references = (outcome.ideal_accuracy[preset], outcome.float_accuracy)
         for moment, cells in group.groupby("time_seconds"):
             by_method = {row.compensation: row for row in cells.itertuples()}
-            table.add_row(
+            add_row(table, (
                 preset,
                 units.show_time(moment) if moment else "now",
                 *(_cell(by_method[method], digits) for method in methods),
                 *(f"{100 * accuracy:.{digits}f}" for accuracy in references),
-            )
+            ))  # fmt: skip
         table.add_section()
-    console.print(table)
-    console.print(
-        _closing(outcome.ideal_name, held, out), highlight=False, markup=False, soft_wrap=True
-    )
+    output.table(table)
+    output.line(_closing(outcome.ideal_name, held, out))
 
 
 def _cell(row: Any, digits: int) -> str:
     mean, low, high = (f"{100 * value:.{digits}f}" for value in (row.mean, row.low, row.high))
-    return f"{mean} \\[{low}, {high}]"
+    return f"{mean} [{low}, {high}]"
 
 
 def _closing(ideal_name: str, held: dict[str, Any], out: Path) -> str:

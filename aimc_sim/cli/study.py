@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
-from .. import __version__
+from .. import __version__, files
 from ..analysis import drift, floorplans, plots
 from ..runtime.chip import Chip
 from ..runtime.report import Report
@@ -124,7 +124,7 @@ def compute(
 def write(folder: Path, outcome: Outcome, images: ImageSet, request: Mapping[str, Any]) -> None:
     """Write all files of a study; ``request`` (JSON values) goes into the report."""
     chip = outcome.chip
-    outcome.rows.to_csv(folder / "results.csv", index=False)
+    files.write_text(folder / "results.csv", outcome.rows.to_csv(index=False))
     plots.drift_accuracy(
         outcome.rows,
         {FLOAT: outcome.float_accuracy, outcome.ideal_name: outcome.ideal_accuracy},
@@ -152,7 +152,7 @@ def write(folder: Path, outcome: Outcome, images: ImageSet, request: Mapping[str
         "chips": {name: report.to_dict() for name, report in outcome.reports.items()},
     }
     text = json.dumps(report, indent=2, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    files.write_text(folder / "report.json", text + "\n")
 
 
 def held(outcome: Outcome) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import units
-from .errors import BadInput, refusing
+from .. import arguments, units
+from .errors import BadInput, Interrupted, refusing
 from .options import Memory, Results, Scheduler, Workers, Yes
+from .output import Output, add_row, complain, say, status
+from .output import progress as progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
     from ..studies.feed import MakeSource
     from ..studies.inputs import Inputs
@@ -40,10 +40,14 @@ Example:
   aimc-sim merge results_of_one_machine results_of_another --out together
 """
 
-INTERRUPTED, FAILED = 130, 1
+FAILED = 1
 
 MANY = 50_000
 """Trials up to which the sweep ends with tables: their layers take 70 kB of memory a trial."""
+
+
+LEAST_BYTES, MOST_BYTES = 100 * 10**6, 10**15
+"""Of a worker: below, Python and torch do not even start."""
 
 
 def sweep(
@@ -59,30 +63,20 @@ def sweep(
     Results are written as they arrive. After Ctrl-C, a crash or a power cut the same command
     goes on where it stopped.
     """
-    from rich.console import Console
-
-    errors, output = Console(stderr=True), Console()
-    if not output.is_terminal:
-        output = Console(width=120)  # a pipe or file has no width of its own
-    if scheduler is not None and (workers is not None or memory is not None):
-        raise BadInput("--scheduler brings its own workers; leave --workers and --memory out")
-    with errors.status("reading the study, loading network and images"):
+    check_pool(workers, scheduler, memory)
+    with status("reading the study, loading network and images"):
         from ..studies import inputs, schema, settings
         from ..studies import sweep as engine
 
-        memory_bytes(memory)
         with refusing():
             wanted = schema.load_study(study)
             settings.check(wanted)  # before images are read
             given = inputs.gather(wanted, study.parent)
             engine.check(wanted, given)
-    progress = run_study(wanted, given, out, errors, workers, scheduler, memory, yes)
-    _report(output, out, wanted, progress)
+    progress = run_study(wanted, given, out, workers, scheduler, memory, yes)
+    _report(Output(), out, wanted, progress)
     if progress.failed:
-        print(
-            f"error: {progress.failed} trials failed: {'; '.join(progress.reasons[:3])}",
-            file=sys.stderr,
-        )
+        complain(f"error: {progress.failed} trials failed: {'; '.join(progress.reasons[:3])}")
         raise typer.Exit(FAILED)
 
 
@@ -97,11 +91,13 @@ def merge(
     from ..studies import folder, results
 
     with refusing():
+        for place in (*folders, out):
+            arguments.path(str(place), "folder")
         found = folder.merge(folders, out)
         results.export(out)
     for damage in found.damage:
-        print(f"left out: {damage}", file=sys.stderr)
-    typer.echo(f"{out} holds {len(found.trials)} trials")
+        complain(f"left out: {damage}")
+    say(f"{out} holds {len(found.trials)} trials")
 
 
 def memory_bytes(text: str | None) -> int | None:
@@ -111,31 +107,71 @@ def memory_bytes(text: str | None) -> int | None:
     from dask.utils import parse_bytes
 
     try:
-        return parse_bytes(text)
-    except ValueError:
-        raise BadInput(f"--memory {text}: wanted a size such as '2 GB'") from None
+        found = parse_bytes(text)
+    except (ValueError, OverflowError, AttributeError):
+        found = 0
+    if not LEAST_BYTES <= found <= MOST_BYTES:
+        raise BadInput(
+            f"--memory {arguments.shown(text)}: wanted a size such as '2 GB', from 100 MB to 1 PB"
+        )
+    return found
+
+
+def check_pool(workers: int | None, scheduler: str | None, memory: str | None) -> None:
+    """Raise BadInput for options of workers that cannot be, alone or together."""
+    memory_bytes(memory)
+    if scheduler is not None and (workers is not None or memory is not None):
+        raise BadInput("--scheduler brings its own workers; leave --workers and --memory out")
+    if scheduler is not None:
+        from ..studies.closed import check_address
+
+        with refusing(ValueError, prefix="--scheduler: "):
+            check_address(scheduler)
+    if workers is not None:
+        from ..studies.pools import most_workers
+
+        most = most_workers()
+        if workers > most:
+            raise BadInput(
+                f"--workers {workers}: wanted 0 to {most} on this machine, by its cores and "
+                "memory; --scheduler runs on others"
+            )
 
 
 def run_study(
-    study: Study, given: Inputs, out: Path, errors: Console, workers: int | None,
+    study: Study, given: Inputs, out: Path, workers: int | None,
     scheduler: str | None, memory: str | None, yes: bool, source: MakeSource | None = None,
 ) -> Progress:  # fmt: skip
     """Run the study, with one line for everything that can end it.
 
+    A folder of results that was made for a study that is refused is taken away.
+
     ``source`` hands out the trials in place of the study's own settings, as in
     :func:`aimc_sim.studies.sweep.sweep`.
     """
+    from ..studies import folder
+
+    with refusing(OSError, ValueError, prefix="--out: "):
+        arguments.path(str(out), "--out")
+    with folder.removed_if_empty(out):
+        return _run_study(study, given, out, workers, scheduler, memory, yes, source)
+
+
+def _run_study(
+    study: Study, given: Inputs, out: Path, workers: int | None, scheduler: str | None,
+    memory: str | None, yes: bool, source: MakeSource | None,
+) -> Progress:  # fmt: skip
     from ..studies import pools
     from ..studies import sweep as engine
     from ..studies.work import VersionMismatch
 
-    with refusing(OSError, ValueError):
+    with refusing(OSError, ValueError, prefix="--out: "):
         held = engine.open_folder(out)
     for damage in held.damage:
-        errors.print(f"{damage}; its trial is run again", highlight=False, soft_wrap=True)
+        complain(f"{damage}; its trial is run again")
     safe = len(held.trials)
     try:
-        with _pool(given, workers, scheduler, memory) as pool, _bar(errors) as report:
+        with _pool(given, workers, scheduler, memory) as pool, _bar() as report:
 
             def counted(progress: Progress) -> None:
                 nonlocal safe
@@ -146,11 +182,10 @@ def run_study(
                 study, given, pool, out, confirmed=yes, report=counted, source=source
             )
     except KeyboardInterrupt:
-        print(
-            f"interrupted: {safe} trials are safe in '{out}'; the same command goes on from there",
-            file=sys.stderr,
+        complain(
+            f"interrupted: {safe} trials are safe in '{out}'; the same command goes on from there"
         )
-        sys.exit(INTERRUPTED)
+        raise Interrupted from None
     except (engine.TooLarge, engine.Stopped, BlockingIOError, KeyError) as error:
         raise BadInput(str(error.args[0] if error.args else error)) from error
     except (pools.ClusterError, VersionMismatch) as error:
@@ -175,21 +210,8 @@ def _pool(
 
 
 @contextmanager
-def _bar(console: Console) -> Iterator[Callable[[Progress], Any]]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
-        TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn(),
-        console=console, speed_estimate_period=600,
-    ) as bar:  # fmt: skip
+def _bar() -> Iterator[Callable[[Progress], Any]]:
+    with progress_bar("trials", speed_estimate_period=600) as bar:
         task = bar.add_task("running", total=None)
 
         def report(state: Progress) -> None:
@@ -200,12 +222,12 @@ def _bar(console: Console) -> Iterator[Callable[[Progress], Any]]:
         yield report
 
 
-def _report(console: Console, out: Path, study: Study, progress: Progress) -> None:
+def _report(output: Output, out: Path, study: Study, progress: Progress) -> None:
     """Print the summary and where the files are."""
     from ..studies import results, statistics
 
     if progress.reused + progress.done > MANY:
-        print(
+        output.line(
             f"{progress.done} trials run, {progress.reused} found in {out}: too many for one "
             "table at the end of a sweep; see docs/planning.md for reading them in parts"
         )
@@ -214,25 +236,23 @@ def _report(console: Console, out: Path, study: Study, progress: Progress) -> No
         files = results.export(out)
     table = results.load(out)
     if len(table):
-        print_summary(console, statistics.summary(table), study.name)
-    console.print(
+        print_summary(output, statistics.summary(table), study.name)
+    output.line(
         f"{progress.done} trials run, {progress.reused} found in {out}. Written: "
-        f"{', '.join(path.name for path in files)}; open them with aimc_sim.results.load('{out}').",
-        highlight=False, markup=False, soft_wrap=True,
-    )  # fmt: skip
+        f"{', '.join(path.name for path in files)}; open them with aimc_sim.results.load('{out}')."
+    )
 
 
-def print_summary(console: Console, summary: pd.DataFrame, title: str) -> None:
+def print_summary(output: Output, summary: pd.DataFrame, title: str) -> None:
     """Print the accuracies of a summary, never without their intervals."""
     from rich.table import Table
 
     single = (summary["programmings"] == 1).all()
     what = "over images (Wilson)" if single else "over programmings"
-    console.print(
+    output.line(
         f"{title}: accuracy in %, mean and 95 % interval {what}; spread: standard deviation "
-        "between programmings",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        "between programmings"
+    )
     printed = Table()
     for name in ("setting", "time", "compensation"):
         printed.add_column(name, no_wrap=name != "setting")
@@ -241,18 +261,18 @@ def print_summary(console: Console, summary: pd.DataFrame, title: str) -> None:
     for _, group in summary.groupby(["setting", "layers"], sort=False):
         for row in group.itertuples():
             digits = 1 if row.images <= 1000 else 2
-            printed.add_row(
+            add_row(printed, (
                 row.setting,
                 units.show_time(row.time_seconds) if row.time_seconds else "now",
                 row.compensation,
                 f"{_percent(row.mean, digits)} {_span(row.low, row.high, digits)}",
                 _span(row.wide_low, row.wide_high, digits),
                 _percent(row.spread, digits + 1),
-                str(row.programmings),
-                str(row.images),
-            )
+                row.programmings,
+                row.images,
+            ))  # fmt: skip
         printed.add_section()
-    console.print(printed)
+    output.table(printed)
 
 
 def _percent(share: float, digits: int) -> str:
@@ -260,4 +280,4 @@ def _percent(share: float, digits: int) -> str:
 
 
 def _span(low: float, high: float, digits: int) -> str:
-    return f"\\[{_percent(low, digits)}, {_percent(high, digits)}]"
+    return f"[{_percent(low, digits)}, {_percent(high, digits)}]"

@@ -32,13 +32,16 @@ events.run                heap of integer times, credits              rules of c
 ========================  ==========================================  =========================
 
 Decorators decide all compiler flags: :func:`point` for scalar formulae that are inlined into
-loops, :func:`serial` for array loops, :func:`loop` for those shared out among ``threads``.
+loops, :func:`serial` for array loops, :func:`loop` for those shared out among ``threads``. Loops
+are compiled through ``_kept``, the one place that decides whether their code is kept on disk.
 """
 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -69,9 +72,7 @@ def point(function: Callable) -> Callable:
 
 def serial(function: Callable) -> Callable:
     """Compile an array loop for one thread, which lets other Python threads run meanwhile."""
-    return numba.njit(
-        cache=True, nogil=True, fastmath=CONTRACT, boundscheck=False, error_model="numpy"
-    )(function)
+    return _kept(function, nogil=True)
 
 
 def loop(function: Callable) -> Callable:
@@ -97,3 +98,33 @@ def loop(function: Callable) -> Callable:
 def share(turns, part, parts):
     """Return the turns, of ``range(turns)``, of one of so many parts."""
     return range(turns * part // parts, turns * (part + 1) // parts)
+
+
+NO_CACHE = (
+    "compiled kernels cannot be kept on disk: neither the installation nor the user's cache folder "
+    "can be written, so every process compiles anew (about a minute for a whole chip); set "
+    "NUMBA_CACHE_DIR to a folder of your own that can be written"
+)
+"""The warning of an installation that is read-only for its user (containers, clusters)."""
+
+
+def _kept(function: Callable, **flags: Any) -> Callable:
+    """Compile a loop; keep its code on disk where there is a folder for it, else warn once.
+
+    numba looks for a folder when a function is declared: NUMBA_CACHE_DIR, then ``__pycache__``
+    beside the source, then the user's cache folder. A shared temporary folder is no substitute:
+    code that is loaded from there could be anybody's.
+    """
+    flags |= {"fastmath": CONTRACT, "boundscheck": False, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **flags)(function)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        _tell_once()
+    return numba.njit(**flags)(function)
+
+
+@functools.cache
+def _tell_once() -> None:
+    warnings.warn(NO_CACHE, RuntimeWarning, stacklevel=4)

@@ -10,6 +10,7 @@ Cells whose input pixel lies outside a pixel's own window hold the weight zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -19,6 +20,9 @@ import numpy as np
 
 from aimc_sim.chip.image import AnalogLayer, DigitalStep, with_names
 from aimc_sim.mapping.lower import Step
+
+MOST_WEIGHTS = 2**28
+"""Entries of the matrix of a patch: 1 GB in float32, and the cells of 4,096 cores of 256 x 256."""
 
 
 def replicate(
@@ -43,7 +47,7 @@ def replicate(
     Raises
     ------
     ValueError
-        If a pattern matches no convolution.
+        If a pattern matches no convolution, or a patch is too large.
     """
     convolutions = [s.name for s in steps if _can_patch(s)]
     for pattern, _ in patches:
@@ -93,6 +97,13 @@ def patch_layer(layer: AnalogLayer, n: int) -> AnalogLayer:
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     window = tuple(r + (n - 1) * s for r, s in zip(reach, stride, strict=True))
     columns = layer.weight.shape[1]
+    size = layer.weight.shape[0] // math.prod(kernel) * math.prod(window) * columns * n * n
+    if size > MOST_WEIGHTS:
+        raise ValueError(
+            f"mapping.replicate: {n} x {n} pixels of '{layer.name}' make a matrix of {size:,} "
+            f"weights, zeros included; at most {MOST_WEIGHTS:,} fit into memory and onto the "
+            "cores: give a smaller patch"
+        )
     small = layer.weight.reshape(-1, *kernel, columns)
     large = np.zeros((len(small), *window, columns, n, n), np.float32)
     for i in range(n):

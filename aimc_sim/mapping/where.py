@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from .. import arguments
+
 Side = Literal["analog", "digital"]
 Where = Mapping[str, Side] | Iterable[str] | None
 """{pattern: side}, of which the last match counts; patterns of analog layers; None: all analog."""
@@ -29,14 +31,13 @@ class Chosen:
         ValueError
             If a side is neither "analog" nor "digital".
         TypeError
-            If it is a single text.
+            If it is no mapping or list of texts.
         """
         if where is None:
             return cls(())
-        if isinstance(where, str):
-            raise TypeError(f"where = '{where}'; give a list of patterns, or a dictionary")
+        where = arguments.patterns(where, "where")
         if not isinstance(where, Mapping):
-            return cls((("*", "digital"), *((str(pattern), "analog") for pattern in where)))
+            return cls((("*", "digital"), *((pattern, "analog") for pattern in where)))
         for pattern, side in where.items():
             if side not in ("analog", "digital"):
                 raise ValueError(f"where['{pattern}'] = {side!r}; choose 'analog' or 'digital'")

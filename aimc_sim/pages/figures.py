@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..analysis import floorplans, pipeline_plots
-from ..analysis.canvas import PALETTE, figure_of
+from ..analysis.canvas import PALETTE, figure_of, save
 from ..studies.waterfall import waterfall
 from .page import Page
 from .tables import MOST_SERIES, Chart
@@ -19,7 +19,6 @@ FORMATS = ("png", "svg")
 
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D")
-_DPI = 160
 _BESIDE = 0.012  # between points of one place, in widths of the chart
 _MANY = 12  # names below the axis, above which they stand upright
 
@@ -56,7 +55,7 @@ def write(page: Page, folder: str | Path) -> list[Path]:
             figure = draw()
             for kind in FORMATS:
                 path = folder / f"{name}.{kind}"
-                figure.savefig(path, dpi=_DPI, metadata={"Date": None} if kind == "svg" else None)
+                save(figure, path, metadata={"Date": None} if kind == "svg" else None)
                 written.append(path)
     return written
 

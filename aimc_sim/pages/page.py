@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -13,7 +11,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from .. import __version__, results
+from .. import __version__, files, results
 from ..spec.parameters import shown as shown_value
 from . import accuracy, costs, errors, limits, machine, parameters, reproduce
 from .drawings import Drawing, floorplan, pipeline, waterfall
@@ -139,16 +137,7 @@ def write(page: Page, path: str | Path) -> None:
     OSError
         If that is not possible.
     """
-    path, text = Path(path), render(page)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=".aimc_sim-", suffix=".html")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+    files.write_text(path, render(page), "the report")
 
 
 def _accuracy(page: Page, front: pd.DataFrame) -> None:

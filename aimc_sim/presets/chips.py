@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable
 from typing import Literal
 
+from .. import arguments
 from ..spec import (
     AdcSpec,
     CalibrationSpec,
@@ -206,8 +207,10 @@ PRESETS: dict[str, Callable[[], ChipSpec]] = {
 
 def by_name(name: str) -> ChipSpec:
     """Return a preset by name; KeyError gives the nearest name and all there are."""
-    if name not in PRESETS:
+    if arguments.text(name, "preset") not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
-        raise KeyError(f"no preset named '{name}'; {hint}There are: {', '.join(PRESETS)}")
+        raise KeyError(
+            f"no preset named {arguments.shown(name)}; {hint}There are: {', '.join(PRESETS)}"
+        )
     return PRESETS[name]()

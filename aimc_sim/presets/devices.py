@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from .. import arguments
 from ..spec import (
+    SPANS,
     DriftLaw,
     PcmSpec,
     ProgrammingLaw,
@@ -133,7 +135,15 @@ def pcm_25_microsiemens() -> PcmSpec:
 
 
 def pcm_ideal(g_max_siemens: float = 25 * _uS) -> PcmSpec:
-    """Return a device that keeps every conductance exactly and is zero when in RESET."""
+    """Return a device that keeps every conductance exactly and is zero when in RESET.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``g_max_siemens`` is no number above zero, up to 1 S.
+    """
+    span = SPANS["S"]
+    g_max_siemens = arguments.number(g_max_siemens, "g_max_siemens", span.least, span.most)
     return PcmSpec(
         g_max_siemens=g_max_siemens,
         g_reference_siemens=g_max_siemens,

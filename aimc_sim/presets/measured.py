@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .. import arguments
 from ..device.measured import replay as library
 from ..device.measured import sha256
-from ..spec import ChipSpec, PcmSpec, Replay, ResetState
+from ..spec import SPANS, ChipSpec, PcmSpec, Replay, ResetState
 from .chips import hermes
 
 
@@ -25,6 +26,8 @@ def pcm_replay(path: str | Path, reset_siemens: float = 0.0) -> PcmSpec:
     ``g_max`` is the highest measured level; ``t0`` the time of the first read. The identity of
     the specification holds the checksum of the file, not its place.
     """
+    path = arguments.path(path)
+    reset_siemens = arguments.number(reset_siemens, "reset_siemens", 0.0, SPANS["S"].most)
     checksum = sha256(path)
     found = library.load(path, checksum)
     return PcmSpec(
@@ -34,12 +37,12 @@ def pcm_replay(path: str | Path, reset_siemens: float = 0.0) -> PcmSpec:
         # A clock needs a start above zero; the difference is far below any read.
         t0_seconds=max(found.t_first_seconds, 1e-9),
         programming=Replay(
-            path=str(path), sha256=checksum, source=f"measured traces in {Path(path).name}"
+            path=str(path), sha256=checksum, source=f"measured traces in {path.name}"
         ),
         drift=None,
         read_noise=None,
         reset=ResetState(mean_siemens=reset_siemens, std_siemens=0.0, source="given by the user"),
-        source=f"replay of {Path(path).name}",
+        source=f"replay of {path.name}",
     )
 
 

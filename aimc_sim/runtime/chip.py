@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .. import mapping, presets, store, units
+from .. import arguments, mapping, presets, store, units
 from ..chip import state as chip_state
 from ..chip.image import ChipImage
 from ..chip.state import ChipState, Ranges
@@ -21,16 +21,20 @@ from ..core import compensation
 from ..frontend import Source, demand_layers
 from ..machine import settings
 from ..mapping.where import Where
-from ..spec import ChipSpec
+from ..spec import MOST_CORES, ChipSpec
 from . import adapt, calibrate, clipping, executor, looking
 from .counts import new_counts
-from .explain import Explanation, as_module, check_layers, explain
+from .explain import Explanation, check_layers, explain
+from .given import built_model, usable_device
 from .images import as_inputs, images_in, split_batch
 from .moment import Looks, Moment
 from .recurrent import Span
 from .report import Report
 from .stream import Stream, packed
 from .variants import Variants
+
+MOST_CHUNK = 2**20
+"""Images that may be simulated at a time; more are no faster, and memory grows with them."""
 
 
 @settings.own_methods
@@ -97,13 +101,8 @@ class Chip:
         ValueError
             If the cores' converters cannot work with their input encoding.
         """
-        spec = presets.hermes() if spec is None else spec
-        if not isinstance(spec, ChipSpec):
-            raise TypeError(
-                f"spec is a {type(spec).__name__}; give a ChipSpec, for example "
-                "aimc_sim.presets.hermes()"
-            )
-        source = Source(as_module(model), where)
+        spec, model = _machine(spec), built_model(model)
+        source = Source(model, where)
         network = source.network(example)
         demand_layers(source, network)
         image = mapping.compile_network(network, spec)
@@ -129,7 +128,7 @@ class Chip:
         Explanation
             Prints as a table; ``.rows`` are its rows.
         """
-        return explain(model, presets.hermes() if spec is None else spec, where, example)
+        return explain(built_model(model), _machine(spec), where, example)
 
     def calibrate(self, batches: Tensor | np.ndarray | Iterable) -> Chip:
         """Measure the ranges of all integers on a few images; returns the chip.
@@ -138,9 +137,19 @@ class Chip:
         ----------
         batches : (B, ...) images, or an iterable of them, or of (images, labels) pairs
             Float numbers as the torch model takes them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no image, or images do not fit the network.
         """
         if isinstance(batches, (Tensor, np.ndarray, PackedSequence, Mapping)):
             batches = [batches]
+        if isinstance(batches, (str, bytes)) or not isinstance(batches, Iterable):
+            raise TypeError(
+                f"batches = {arguments.shown(batches)}: wanted a tensor of images, or an iterable "
+                "of them"
+            )
         others: list[tuple[ChipImage, tuple[Tensor, ...]]] = []
 
         def here() -> Iterator[tuple[Tensor, ...]]:
@@ -169,10 +178,16 @@ class Chip:
         Parameters
         ----------
         seed : int
-            The same seed gives the same devices, whatever else was simulated. Where calibration
-            chooses g_max (``core.g_max_rule``) and was not made yet, they are written once it is.
+            >= 0. The same seed gives the same devices, whatever else was simulated. Where
+            calibration chooses g_max (``core.g_max_rule``) and was not made yet, they are written
+            once it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the seed is none.
         """
-        self._pending, self.state = int(seed), None
+        self._pending, self.state = arguments.seed(seed), None
         self.time_seconds = 0.0
         if self.ranges is not None or not calibrate.chooses_g_max(self.image, self.spec):
             self._write()
@@ -225,11 +240,7 @@ class Chip:
         method : "none", "gdc" or "column" (as published: a factor per core, or per column),
             "gdc-signs", "ls"; see :mod:`aimc_sim.core.compensation`
         """
-        if method not in compensation.METHODS:
-            raise ValueError(
-                f"compensation {method!r} is unknown; choose one of "
-                + ", ".join(f"'{name}'" for name in compensation.METHODS)
-            )
+        method = arguments.choice(method, "compensation", compensation.METHODS)
         self.compensation, self.images_seen = method, 0
         return self
 
@@ -264,8 +275,13 @@ class Chip:
 
         Devices, drift and calibration stay on the CPU. The noise is the same everywhere;
         outputs agree to the rounding of float32, which may move single ADC codes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no device of torch, or this machine has none.
         """
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         return self
 
     # ------------------------------------------------------------------ running
@@ -293,7 +309,14 @@ class Chip:
         -------
         (B, outputs) float32 tensor, or what else the torch model returns
             Tuples, lists and dictionaries of tensors keep their structure.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If images do not fit the network, or an argument is no such number.
         """
+        if chunk is not None:
+            chunk = arguments.whole(chunk, "chunk", 1, MOST_CHUNK)
         x, lengths = self._inputs(images, named)
         span = None if lengths is None else Span(lengths=lengths)
         outputs = self._run(x, span, first_image, chunk)
@@ -317,6 +340,8 @@ class Chip:
         ValueError
             If the network has no recurrent layer, or a layer looks at several time steps at once.
         """
+        if first_image is not None:
+            first_image = arguments.whole(first_image, "first_image", 0, arguments.MOST_IMAGES - 1)
         return Stream(self, self.images_seen if first_image is None else first_image)
 
     def _inputs(
@@ -328,8 +353,13 @@ class Chip:
         self, x: tuple[Tensor, ...], span: Span | None, first_image: int | None, chunk: int | None
     ) -> Any:
         image = self._prepare(x)
+        images = images_in(image, x)
         first = self.images_seen if first_image is None else first_image
-        self.images_seen = first + images_in(image, x)
+        first = arguments.whole(
+            first, "first_image", 0, arguments.MOST_IMAGES - images,
+            "the noise of an image is addressed by its number",
+        )  # fmt: skip
+        self.images_seen = first + images
         outputs = executor.run(self.moment.plan(image), x, first, self.counts, chunk, span)
         clipping.warn(self.counts, self.spec.calibration.clip_warning_fraction, self._warned)
         return outputs
@@ -383,6 +413,7 @@ class Chip:
             g1+, g2+, g1-, g2- of the rows and columns in use. Where the law describes the two
             devices of a polarity as one, they are shown with half each.
         """
+        core = arguments.whole(core, "core", 0, MOST_CORES - 1)
         return looking.conductances(self, core)
 
     def effective_weights(self, layer: str) -> np.ndarray:
@@ -399,6 +430,7 @@ class Chip:
             Drift compensation included; batch norm (which is digital) not. A transposed
             convolution is shown as the ordinary one that runs.
         """
+        layer = arguments.text(layer, "layer")
         return looking.effective_weights(self, layer)
 
     def report(self) -> Report:
@@ -408,8 +440,19 @@ class Chip:
     # ------------------------------------------------------------------- storing
 
     def save(self, path: str | Path) -> None:
-        """Write everything to an HDF5 file; a chip loaded from it gives the same results."""
-        looking.save(self, path)
+        """Write everything to an HDF5 file; a chip loaded from it gives the same results.
+
+        Parameters
+        ----------
+        path : path
+            A file that is there is replaced; a folder, a link, a device and the like are refused.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; then what was there is as before.
+        """
+        looking.save(self, arguments.path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Chip:
@@ -422,8 +465,19 @@ class Chip:
         ValueError
             If the file is not one of ours, damaged, or of a newer version.
         """
-        spec, image, ranges, state, clock = store.load(path)
+        spec, image, ranges, state, clock = store.load(arguments.path(path))
         chip = cls(image, spec)
         chip.ranges, chip.state = ranges, state
         looking.restore(chip, clock)
         return chip
+
+
+def _machine(spec: ChipSpec | None) -> ChipSpec:
+    """Return a specification, or the default one; TypeError for something else."""
+    spec = presets.hermes() if spec is None else spec
+    if not isinstance(spec, ChipSpec):
+        raise TypeError(
+            f"spec is a {type(spec).__name__}; give a ChipSpec, for example "
+            "aimc_sim.presets.hermes()"
+        )
+    return spec

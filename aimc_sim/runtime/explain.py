@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,11 +97,8 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(
-    model: nn.Module | Callable[[], nn.Module], spec: ChipSpec, where: Where, example: Any
-) -> Explanation:
+def explain(model: nn.Module, spec: ChipSpec, where: Where, example: Any) -> Explanation:
     """Return what becomes of a network, see :meth:`aimc_sim.Chip.explain`."""
-    model = as_module(model)
     try:
         source = Source(model, where)
         walk = source.walked(example)
@@ -246,15 +242,3 @@ def check_layers(spec: ChipSpec, image: ChipImage) -> None:
         check_pattern("layers", pattern, names)
     for own in {spec.for_layer(name).id(): spec.for_layer(name) for name in names}.values():
         inputs.check(own.core)
-
-
-def as_module(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
-    """Return the network, called for where it is a function that returns one."""
-    if not isinstance(model, nn.Module) and callable(model):
-        model = model()
-    if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"model is a {type(model).__name__}; give a torch.nn.Module, or a function "
-            "without arguments that returns one"
-        )
-    return model

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from .. import arguments
 from ..chip.image import AnalogLayer, ChipImage, DigitalStep
 from ..frontend.recording import Example
 from ..ops import RECURRENT
+from .given import tensor
 from .quantisers import as_integers
 
 
@@ -42,11 +44,14 @@ def as_inputs(
 
     Raises
     ------
+    TypeError
+        If something is no dense tensor of real numbers.
     ValueError
         If a shape does not fit, there is no image, one holds NaN or infinity, a token is not in
         the vocabulary, or a length is not one of 1 to the number of time steps.
     """
     if len(given) == 1 and isinstance(given[0], PackedSequence) and not named:
+        arguments.dense(given[0].data, f"input '{image.input}'")
         x, lengths = pad_packed_sequence(given[0], batch_first=image.axis == 0)
         return (_checked(image, image.input, x, None),), lengths
     found = _flat(image, given, named, example)
@@ -58,7 +63,7 @@ def as_inputs(
     tensors: list[Tensor] = []
     batch = None
     for name, axis, x in zip(image.inputs, image.axes, found, strict=True):
-        x = _checked(image, name, torch.as_tensor(x), batch)
+        x = _checked(image, name, tensor(name, x), batch)
         if batch is None and axis is not None:
             batch = x.shape[axis]
         tensors.append(x)

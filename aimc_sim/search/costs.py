@@ -8,12 +8,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .. import mapping
+from .. import files, mapping
 from ..analysis import performance
 from ..spec import ChipSpec
 from ..studies import identity
 from ..studies.inputs import Inputs
-from ..studies.records import write_new
 
 IMAGES = 4
 """Images under way in the simulated pipeline, as ``aimc-sim perf`` has it."""
@@ -76,7 +75,7 @@ class CostBook:
         with suppress(OSError):  # a full disk shows at the first result
             self._folder.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
-            write_new(path, json.dumps(asdict(found)) + "\n")
+            files.create_text(path, json.dumps(asdict(found)) + "\n")
         return found
 
     def _name(self, spec: ChipSpec) -> str:

@@ -24,7 +24,6 @@ knobs                       one column each
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from .. import files
 from ..studies import results, statistics
 from . import front
 from .feed import Candidate, SearchFeed
@@ -187,11 +187,5 @@ def again_study(found: pd.DataFrame, feed: SearchFeed) -> dict[str, Any] | None:
 
 
 def _replace(path: Path, text: str) -> Path:
-    """Write a whole file or nothing in place of an older one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.write_text(path, text, "the table")
     return path

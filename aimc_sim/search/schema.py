@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from .. import units
+from .. import arguments
+from ..arguments import MOST_SEED
 from ..studies import schema
 from ..studies.schema import Checked, DataChoice, Method, NetworkChoice, Study
 from .objectives import ACCURACY, OBJECTIVES
@@ -30,6 +31,9 @@ PRESET, COMPENSATION = "preset", "compensation"
 MOST_TRIALS = 100_000
 """Designs of one search: Optuna remembers all of them, and looks through them at every step."""
 
+
+LARGEST = 10**18
+"""Magnitude of a knob: Optuna's whole numbers are 64 bits wide."""
 
 COLUMNS = (
     "design", "status", "rivals", "setting", "preset", "spec_id", "compensation", "time_seconds",
@@ -48,9 +52,9 @@ class Choices(Checked):
 class Range(Checked):
     """A knob between two numbers, both included; whole numbers if both bounds are."""
 
-    low: StrictInt | float
-    high: StrictInt | float
-    step: StrictInt | float | None = Field(None, gt=0, description="between values")
+    low: StrictInt | float = Field(ge=-LARGEST, le=LARGEST)
+    high: StrictInt | float = Field(ge=-LARGEST, le=LARGEST)
+    step: StrictInt | float | None = Field(None, gt=0, le=LARGEST, description="between values")
     log: StrictBool = Field(False, description="even over the logarithm")
 
     @model_validator(mode="after")
@@ -99,7 +103,7 @@ Knob = Annotated[
 class Search(Checked):
     """A search: network, data, knobs, objectives, constraints."""
 
-    name: str = Field("search", description="for titles")
+    name: str = Field("search", max_length=schema.LONGEST_NAME, description="for titles")
     network: Annotated[NetworkChoice, BeforeValidator(schema.named)] = NetworkChoice(
         name="resnet32-digits"
     )
@@ -119,8 +123,15 @@ class Search(Checked):
     )
     time: float = Field(86400.0, description="after programming: seconds, or text such as '1 d'")
     compensation: Method = Field("gdc", description="of drift")
-    programmings: StrictInt = Field(5, ge=1, description="of every design, on the same seeds")
-    first_seed: StrictInt = Field(0, ge=0, description="of the programmings; they count up")
+    programmings: StrictInt = Field(
+        5, ge=1, le=schema.MOST_PROGRAMMINGS, description="of every design, on the same seeds"
+    )
+    first_seed: StrictInt = Field(
+        0,
+        ge=0,
+        le=MOST_SEED - schema.MOST_PROGRAMMINGS,
+        description="of the programmings; they count up",
+    )
     trials: StrictInt = Field(64, ge=1, le=MOST_TRIALS, description="designs proposed")
     batch: StrictInt = Field(
         16, ge=2, le=1000, description="designs proposed at once; the population of nsga2"
@@ -131,13 +142,16 @@ class Search(Checked):
         "pipelined", description="of the pipeline behind energy and time, see 'aimc-sim perf'"
     )
     seconds_per_trial: float | None = Field(
-        None, gt=0, description="of one programming, if known: then none is run to measure it"
+        None,
+        gt=0,
+        le=1e9,
+        description="of one programming, if known: then none is run to measure it",
     )
 
     @field_validator("time", mode="before")
     @classmethod
     def _seconds(cls, value: Any) -> Any:
-        return units.seconds(value)
+        return schema.moment(value)
 
     @field_validator("objectives")
     @classmethod
@@ -203,7 +217,7 @@ def load_search(path: str | Path) -> Search:
 
     Parameters and errors as in :func:`aimc_sim.studies.schema.load_study`.
     """
-    path = Path(path)
+    path = arguments.path(path)
     search = make_search(schema.read_mapping(path, "search"), f"'{path}'")
     return schema.absolute(search, path.parent.resolve())
 

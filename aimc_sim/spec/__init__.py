@@ -7,9 +7,9 @@ source, live in :mod:`aimc_sim.presets`; this room only says which numbers there
 (the whole device), ``core``, ``chip``.
 """
 
-from .base import PHYSICS_VERSION, Spec, quantity
+from .base import PHYSICS_VERSION, SPANS, Spec, quantity
 from .cco import CcoAdcSpec
-from .chip import CalibrationSpec, ChipSpec, FabricSpec
+from .chip import MOST_CORES, CalibrationSpec, ChipSpec, FabricSpec
 from .core import AdcSpec, CoreSpec, DacSpec, LdpuSpec, PolaritySpec, ReadSpec
 from .cost import CostSpec, HostSpec
 from .device import (
@@ -38,7 +38,9 @@ from .writing import (
 )
 
 __all__ = [
+    "MOST_CORES",
     "PHYSICS_VERSION",
+    "SPANS",
     "AccumulationLaw",
     "AdcSpec",
     "CalibrationSpec",

@@ -6,9 +6,21 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from .. import arguments
 
 FORMAT_VERSION = 1
 """Version of the specification's JSON form; part of every identity."""
@@ -19,6 +31,46 @@ the one they were made with. 2: phases as conversions, g_max rule, published dri
 
 _DESCRIPTIVE = {"name", "source", "path"}
 """Fields that describe and do not change an answer: left out of the identity."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Magnitudes that a quantity of some unit may have.
+
+    Attributes
+    ----------
+    least : float
+        Of a quantity that must be above zero; 0: no bound.
+    most : float
+    reason : str
+    """
+
+    least: float
+    most: float
+    reason: str
+
+
+SPANS = {
+    "S": Span(1e-15, 1.0, "memory elements conduct nanosiemens to millisiemens"),
+    "s": Span(1e-15, 1e11, "from a period of light to three thousand years"),
+    "A": Span(1e-15, 100.0, "from a few electrons a second to more than any chip takes"),
+    "V": Span(1e-6, 1e3, "chips work with millivolts to volts"),
+    "Hz": Span(1e-3, 1e15, "clocks and oscillators of electronics"),
+    "Hz/A": Span(1.0, 1e24, "a clock over a current of electronics"),
+    "1/A": Span(1e-6, 1e18, "inverse currents of electronics"),
+    "J": Span(1e-24, 1e6, "from below one electron in one millivolt to a warm bath"),
+    "W": Span(1e-15, 1e6, "from leakage to a data centre"),
+    "ohm": Span(1e-9, 1e9, "from a superconductor's contact to an insulator"),
+    "K": Span(1.0, 5e3, "above it everything is molten, below it no law here holds"),
+    "eV": Span(1e-9, 100.0, "above it an atom is no longer whole"),
+    "B/s": Span(1e-3, 1e18, "from a byte in a quarter of an hour to all links of the world"),
+    "%": Span(0.0, 100.0, "a share"),
+    "bit": Span(1, 64, "no number here is wider"),
+    "count": Span(1e-9, 1e9, "counters have 32 bits at most"),
+    "-": Span(0.0, 1e6, "a factor, a share or a number of things in one core"),
+}
+"""Bounds of every quantity, by unit, where its own declaration gives none: beyond them is a slip
+of the unit or a number that overflows on the way, not a machine."""
 
 
 def quantity(
@@ -40,6 +92,27 @@ class Spec(BaseModel):
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, strict=True
     )
 
+    @field_validator("*", mode="after")
+    @classmethod
+    def _within_its_unit(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse numbers beyond :data:`SPANS`."""
+        numbers = [v for v in (value if isinstance(value, tuple) else (value,)) if _is_number(v)]
+        if not numbers:
+            return value
+        field = cls.model_fields[info.field_name]
+        unit = (field.json_schema_extra or {}).get("unit", "-")
+        span = SPANS[unit]
+        has_top = any(isinstance(part, (Le, Lt)) for part in field.metadata)
+        has_bottom = any(isinstance(part, Ge) and part.ge > 0 for part in field.metadata)
+        positive = any(isinstance(part, Gt) for part in field.metadata)
+        shown = "" if unit == "-" else f" {unit}"
+        for number in numbers:
+            if not has_top and abs(number) > span.most:
+                raise ValueError(f"wanted at most {span.most:g}{shown}: {span.reason}")
+            if positive and not has_bottom and abs(number) < span.least:
+                raise ValueError(f"wanted at least {span.least:g}{shown}: {span.reason}")
+        return value
+
     def with_(self, changes: Mapping[str, Any] | None = None, /, **fields: Any) -> Self:
         """Return a re-validated copy with some fields changed.
 
@@ -59,18 +132,26 @@ class Spec(BaseModel):
         ------
         KeyError
             If a path names no field; the message gives the nearest name.
+        TypeError
+            If ``changes`` is no mapping from texts.
         ValueError
             If a value is outside its range.
         """
+        if changes is not None and not isinstance(changes, Mapping):
+            raise TypeError(
+                f"changes = {arguments.shown(changes)}: wanted a mapping from dotted path to value"
+            )
         data = self.model_dump()
         for path, value in {**(changes or {}), **fields}.items():
+            arguments.text(path, "path of a field")
             self._set(data, path, _plain(value))
         try:
             return type(self).model_validate(data)
         except ValidationError as error:
             first = error.errors()[0]
             where = _dotted(data, first["loc"]) or "specification"
-            value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+            given = first["input"]
+            value = "" if isinstance(given, dict) else f" = {arguments.shown(given)}"
             reason = first["msg"].removeprefix("Value error, ")
             raise ValueError(f"{where}{value} is not allowed: {reason}") from None
 
@@ -118,9 +199,15 @@ def _dotted(data: Any, place: tuple[Any, ...]) -> str:
     return ".".join(path)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Spec):
         return value.model_dump()
+    if isinstance(value, np.generic):
+        return value.item()
     return tuple(_plain(part) for part in value) if isinstance(value, list) else value
 
 

@@ -88,7 +88,7 @@ class CcoAdcSpec(Spec):
         "others ASSUMED", (0.1, 0.5, 1.0),
     )  # fmt: skip
     calibration_reads: int = quantity(
-        "-", "reads averaged per current. READ: several; the number ASSUMED", 32, ge=1
+        "-", "reads averaged per current. READ: several; the number ASSUMED", 32, ge=1, le=65_536
     )
     calibrated: bool = quantity("-", "False: trims in the middle, mean gain assumed", True)
     wrong_sign_amperes: float = quantity(

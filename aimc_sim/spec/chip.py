@@ -19,12 +19,17 @@ Topology = Literal[
 ]
 
 
+MOST_CORES = 4096
+"""Cores of all chips at most, 64 of the published chip: placing a network takes the distance of
+every pair (134 MB), and routing time that grows faster than that."""
+
+
 class FabricSpec(Spec):
     """Cores on a grid and the links between them."""
 
     topology: Topology = quantity("-", "link predicate", "prism_grid")
-    rows: int = quantity("-", "rows of cores", 8, ge=1)
-    cols: int = quantity("-", "columns of cores", 8, ge=1)
+    rows: int = quantity("-", "rows of cores", 8, ge=1, le=MOST_CORES)
+    cols: int = quantity("-", "columns of cores", 8, ge=1, le=MOST_CORES)
     link_hertz: float = quantity("Hz", "bytes per second on a link", 400e6, later=True, gt=0)
     source: str = ""
 
@@ -49,15 +54,15 @@ class CalibrationSpec(Spec):
         later=True, ge=0, le=1,
     )  # fmt: skip
     compensation_vectors: int = quantity(
-        "-", "random inputs per core of the compensations 'gdc-signs' and 'ls'", 64, ge=1
+        "-", "random inputs per core of the compensations 'gdc-signs' and 'ls'", 64, ge=1, le=65_536
     )
     compensation_windows: int = quantity(
         "-", "windows for which the compensations 'gdc' and 'column' hold each row. ASSUMED: 2 us; "
         "the chip's verify read lasts four windows, in which RESET devices round to whole counts, "
-        "a bias of 3 % of the factor after a year", 16, later=True, ge=1,
+        "a bias of 3 % of the factor after a year", 16, later=True, ge=1, le=65_536,
     )  # fmt: skip
     compensation_reads: int = quantity(
-        "-", "reads of each row that they add up", 1, later=True, ge=1
+        "-", "reads of each row that they add up", 1, later=True, ge=1, le=65_536
     )
     source: str = ""
 
@@ -74,13 +79,22 @@ class ChipSpec(Spec):
     host: HostSpec = quantity("-", "what feeds the chip", HostSpec(), later=True)
     cost: CostSpec = quantity("-", "time and energy of digital work", CostSpec(), later=True)
     mapping: MappingSpec = quantity("-", "layout of a network", MappingSpec(), later=True)
-    chips: int = quantity("-", "chips that share a network", 1, later=True, ge=1)
+    chips: int = quantity("-", "chips that share a network", 1, later=True, ge=1, le=MOST_CORES)
     layers: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = quantity(
         "-", "(pattern of layer names, fields of core and their values): cores of other layers "
         "stay as they are", (), later=True,
     )  # fmt: skip
     calibration: CalibrationSpec = quantity("-", "calibration procedures")
     source: str = ""
+
+    @model_validator(mode="after")
+    def _not_too_many_cores(self) -> Self:
+        if self.cores > MOST_CORES:
+            raise ValueError(
+                f"chips x fabric.rows x fabric.cols are {self.cores:,} cores; at most "
+                f"{MOST_CORES:,} can be placed and routed here"
+            )
+        return self
 
     @field_validator("layers", mode="before")
     @classmethod

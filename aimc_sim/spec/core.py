@@ -11,6 +11,10 @@ from .cco import CcoAdcSpec
 from .pcm import PcmSpec
 from .wires import WireSpec
 
+MOST_LINES = 4096
+"""Rows or columns of a crossbar at most: its 67 million devices are 0.9 GB as simulated here, and
+no larger crossbar of such memory has been made."""
+
 
 class DacSpec(Spec):
     """Input: sign and magnitude, as the duration of a read pulse or as bit after bit."""
@@ -111,8 +115,10 @@ class ReadSpec(Spec):
 class LdpuSpec(Spec):
     """Local digital unit: affine, ReLU, addition of the link input, requantisation."""
 
-    output_bits: int | None = quantity("bit", "activations between layers; None = float", 8, ge=2)
-    link_bits: int | None = quantity("bit", "partial sums on links; None = float", 8, ge=2)
+    output_bits: int | None = quantity(
+        "bit", "activations between layers; None = float", 8, ge=2, le=24
+    )
+    link_bits: int | None = quantity("bit", "partial sums on links; None = float", 8, ge=2, le=24)
     clock_hertz: float = quantity("Hz", "one output per clock", 400e6, gt=0)
     bit_true: bool = quantity(
         "-", "half precision at every step, as on the chip; else single", False, later=True
@@ -123,8 +129,8 @@ class LdpuSpec(Spec):
 class CoreSpec(Spec):
     """One compute core: crossbar, converters, local digital unit."""
 
-    rows: int = quantity("-", "inputs of the crossbar", 256, ge=1)
-    cols: int = quantity("-", "outputs of the crossbar", 256, ge=1)
+    rows: int = quantity("-", "inputs of the crossbar", 256, ge=1, le=MOST_LINES)
+    cols: int = quantity("-", "outputs of the crossbar", 256, ge=1, le=MOST_LINES)
     pcm: PcmSpec = quantity("-", "device")
     weight_scaling: Literal["core", "column"] = quantity(
         "-", "largest weight of the core, or of each column, is mapped to g_max", "core"

@@ -8,6 +8,10 @@ from pydantic import field_validator
 
 from .base import Spec, quantity
 
+MOST_PATCH = 64
+"""Pixels across a patch at most: a patch of 64 x 64 pixels fills the columns of a crossbar of the
+largest size with a single channel."""
+
 
 class MappingSpec(Spec):
     """Choices of the mapper that change cores, time and devices."""
@@ -19,7 +23,7 @@ class MappingSpec(Spec):
     carry_inputs: bool = quantity(
         "-", "inputs of a layer travel along its chain of cores, beside the partial sums", False
     )
-    blocks_per_core: int = quantity("-", "small blocks that may share a core", 1, ge=1)
+    blocks_per_core: int = quantity("-", "small blocks that may share a core", 1, ge=1, le=4096)
     replicate: tuple[tuple[str, int], ...] = quantity(
         "-", "(pattern of layer names, n): n x n output pixels of a convolution per MVM", ()
     )
@@ -32,6 +36,8 @@ class MappingSpec(Spec):
     @classmethod
     def _patches(cls, value: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
         for pattern, patch in value:
-            if patch < 1:
-                raise ValueError(f"'{pattern}' asks for {patch} x {patch} pixels; give at least 1")
+            if not 1 <= patch <= MOST_PATCH:
+                raise ValueError(
+                    f"'{pattern}' asks for {patch} x {patch} pixels; give 1 to {MOST_PATCH}"
+                )
         return value

@@ -155,7 +155,7 @@ class GradientProgramming(Spec):
     scheme: Literal["gradient"] = quantity("-", "closed loop on MVMs", "gradient")
     start: ProgramVerify = quantity("-", "scheme that makes the starting point")
     steps: int = quantity("-", "gradient steps", ge=1, le=10_000)
-    inputs: int = quantity("-", "random input vectors per step", ge=1)
+    inputs: int = quantity("-", "random input vectors per step", ge=1, le=65_536)
     threshold_counts: float = quantity("count", "cells with a smaller error are left alone", ge=0)
     threshold_fraction: float = quantity(
         "-", "the same, relative to the conductance of the device", ge=0

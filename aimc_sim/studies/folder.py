@@ -21,16 +21,20 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from . import identity
-from .records import Damage, Segment, line_of, read_segment, write_new
+from .records import Damage, Segment, line_of, read_segment
 
 TRIALS = "trials"
 KINDS = ("specs", "studies", "environments")
+ASIDE = ("costs", "searches")
+"""What :mod:`aimc_sim.search` keeps beside them."""
+
 VOLATILE = ("seconds", "peak_bytes", "environment", "host", "setting", "preset", "changes")
 """Parts of a record that may differ between two runs of the same trial."""
 
@@ -85,9 +89,9 @@ def read(folders: Iterable[Path], keep_rows: bool = True) -> Contents:
             for record in read_segment(path):
                 if isinstance(record, Damage):
                     found.damage.append(record)
-                elif record["kind"] == "failure":
+                elif record.get("kind") == "failure":
                     found.failures[record["identity"]] = record
-                elif record["kind"] == "trial":
+                elif record.get("kind") == "trial":
                     _merge(found, record, path, seen, keep_rows)
     for name in found.trials:
         found.failures.pop(name, None)
@@ -130,7 +134,14 @@ def segments(folder: Path) -> list[Path]:
             f"'{folder}' holds no results of a study (no folder '{TRIALS}' in it); give the "
             "--out folder of 'aimc-sim sweep'"
         )
-    return sorted((folder / TRIALS).glob("*.jsonl"))
+    found = sorted((folder / TRIALS).glob("*.jsonl"))
+    for path in found:
+        if files.kind_of(path) != "a file":
+            raise ValueError(
+                f"'{path}' is {files.kind_of(path)}, where a file of records is wanted; take it "
+                "out of the folder"
+            )
+    return found
 
 
 def prepare(folder: Path) -> None:
@@ -151,6 +162,36 @@ def prepare(folder: Path) -> None:
         )
     for name in (TRIALS, *KINDS):
         (folder / name).mkdir(parents=True, exist_ok=True)
+        files.clear(folder / name)
+    files.clear(folder)
+
+
+@contextmanager
+def removed_if_empty(folder: Path) -> Iterator[None]:
+    """After an error, take a folder of results away that was made meanwhile and holds no trial."""
+    made = missing(folder)
+    try:
+        yield
+    except BaseException:
+        if made and not any((folder / TRIALS).glob("*.jsonl")):
+            for kind in (*KINDS, *ASIDE):
+                for path in (folder / kind).glob("*.json"):
+                    path.unlink()
+            with suppress(OSError):
+                (folder / ".lock").unlink(missing_ok=True)
+            for level in (*(folder / name for name in (TRIALS, *KINDS, *ASIDE)), *made):
+                with suppress(OSError):  # missing, or somebody else put something there
+                    level.rmdir()
+        raise
+
+
+def missing(folder: Path) -> list[Path]:
+    """Return a folder and its parents as far as they do not exist, innermost first."""
+    found, level = [], folder
+    while not level.exists() and level != level.parent:
+        found.append(level)
+        level = level.parent
+    return found
 
 
 @contextmanager
@@ -162,7 +203,8 @@ def locked(folder: Path) -> Iterator[None]:
     BlockingIOError
         If another process writes there.
     """
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # whatever stands there
+    descriptor = os.open(folder / ".lock", flags, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -186,7 +228,7 @@ def keep(folder: Path, kind: str, value: Any, name: str | None = None) -> str:
     """Write a specification, study or environment once; return its name."""
     name = name or identity.digest(value)[:16]
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    write_new(folder / kind / f"{name}.json", text)
+    files.create_text(folder / kind / f"{name}.json", text)
     return name
 
 
@@ -210,7 +252,8 @@ def merge(folders: Iterable[Path], out: Path) -> Contents:
                 _copy(path, out / TRIALS / path.name)
             for kind in KINDS:
                 for path in sorted((folder / kind).glob("*.json")):
-                    write_new(out / kind / path.name, path.read_text(encoding="utf-8"))
+                    files.require_file(path)
+                    files.create_text(out / kind / path.name, path.read_text(encoding="utf-8"))
     return read([out], keep_rows=False)
 
 
@@ -224,9 +267,6 @@ def _copy(source: Path, target: Path) -> None:
         target = target.with_stem(f"{target.stem}-{tail}")
         if target.exists():
             return
-    temporary = target.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.writelines(line_of(record) for record in records)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, target)
+    with files.replacing(target, "the copy of the records") as temporary:
+        with temporary.open("wb") as file:
+            file.writelines(line_of(record) for record in records)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import files
 from ..mapping.graph import Network
 from . import identity
 from .schema import DataChoice, NetworkChoice, Study
@@ -100,9 +101,7 @@ def _model(choice: NetworkChoice) -> Any:
         return ENTRIES[choice.name].build(weights=choice.weights)
     model = _call(_callable(choice.name, "network"), choice.name, "network")
     if choice.weights is not None:
-        path = Path(choice.weights)
-        if not path.is_file():
-            raise FileNotFoundError(f"network.weights: there is no file '{path}'")
+        path = files.require_file(choice.weights, "file of weights")
         try:
             model.load_state_dict(read_state(path))
         except RuntimeError as error:
@@ -162,7 +161,7 @@ def _callable(name: str, what: str) -> Callable[[], Any]:
     module, _, attribute = name.partition(":")
     try:
         found = importlib.import_module(module)
-    except Exception as error:  # whatever the user's file does when it is read
+    except (Exception, SystemExit) as error:  # whatever the user's file does when it is read
         raise ValueError(
             f"{what}: '{module}' of '{name}' cannot be imported ({type(error).__name__}: {error}); "
             "it is looked for beside the study, in the present folder and among the installed "
@@ -176,7 +175,7 @@ def _callable(name: str, what: str) -> Callable[[], Any]:
 def _call(build: Callable[[], Any], name: str, what: str) -> Any:
     try:
         return build()
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         raise ValueError(
             f"{what}: {name} failed when called without arguments: {type(error).__name__}: {error}"
         ) from error

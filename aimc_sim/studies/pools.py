@@ -15,12 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import dask
 from dask.system import CPU_COUNT
 from distributed import (
     Client,
     KilledWorker,
-    LocalCluster,
     WorkerPlugin,
     as_completed,
     get_worker,
@@ -28,13 +26,16 @@ from distributed import (
 from distributed.system import MEMORY_LIMIT
 
 from .. import __version__
-from . import identity, work
+from . import closed, identity, work
 from .inputs import Inputs
 from .trial import Trial
 from .work import VersionMismatch
 
 WORKER_BYTES = 2 * 2**30
 """Memory that a local worker should have: torch, compiled kernels, chips and images."""
+
+LEAST_WORKER_BYTES = 2**29
+"""Below, a worker that was asked for by number cannot even load torch and the kernels."""
 
 IN_FLIGHT = 2
 """Trials per worker that are handed out at once: one runs, one waits beside it."""
@@ -203,15 +204,15 @@ def local(inputs: Inputs, workers: int | None, memory: str | None) -> Iterator[O
         workers = max(1, min(CPU_COUNT, MEMORY_LIMIT // WORKER_BYTES))
     threads = max(1, CPU_COUNT // workers)
     with (
-        # A trial whose worker died comes back at once: see OnDask.answer.
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None,
-            memory_limit=memory or MEMORY_LIMIT // workers, silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):  # fmt: skip
+        closed.cluster(workers, memory or MEMORY_LIMIT // workers) as cluster,
+        Client(cluster, security=cluster.security, set_as_default=False) as client,
+    ):
         yield OnDask(client, inputs, threads)
+
+
+def most_workers() -> int:
+    """Return how many local workers there may be: 8 per core, as far as each can load torch."""
+    return max(1, min(8 * CPU_COUNT, MEMORY_LIMIT // LEAST_WORKER_BYTES))
 
 
 @contextmanager
@@ -222,20 +223,32 @@ def remote(inputs: Inputs, address: str) -> Iterator[OnDask]:
     ----------
     inputs : Inputs
     address : str
-        For example ``tcp://10.0.0.1:8786``.
+        For example ``tcp://10.0.0.1:8786``; with ``tls://`` the certificates of Dask's
+        configuration are shown, see :mod:`.closed`.
 
     Raises
     ------
     ClusterError
-        If nobody answers there.
+        If nobody answers there, or certificates are missing or wrong.
     """
     try:
-        client = Client(address, timeout=PATIENCE_SECONDS // 4, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
+        security = closed.security_for(address)
+    except ValueError as error:
+        raise ClusterError(str(error)) from None
+    logs = logging.getLogger("distributed")
+    before, logs.level = logs.level, logging.CRITICAL  # what fails is said below, in one sentence
+    try:
+        client = Client(
+            address, timeout=PATIENCE_SECONDS // 4, set_as_default=False, security=security
+        )
+    except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise ClusterError(
-            f"no Dask scheduler answers at '{address}' ({type(error).__name__}); start one with "
-            "'dask scheduler' and give the address that it prints"
+            f"no Dask scheduler answers at '{address}' ({closed.reason_of(error)}); start one with "
+            "'dask scheduler' and give the address that it prints; with tls:// both sides need "
+            "certificates of the same authority, see docs/safety.md"
         ) from error
+    finally:
+        logs.level = before
     with client:
         yield OnDask(client, inputs)
 

@@ -10,6 +10,7 @@ something changed the file later.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+
+from .. import files
 
 _DIGITS = 32
 
@@ -51,7 +54,7 @@ class Segment:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-        _sync_folder(path.parent)
+        files.force_folder(path.parent)
         self._size = 0
 
     def append(self, value: dict[str, Any]) -> None:
@@ -112,52 +115,73 @@ def read_segment(path: Path) -> Iterator[dict[str, Any] | Damage]:
             if checksum != _checksum(payload):
                 yield Damage("damaged", path, number)
                 continue
-            yield json.loads(payload)
+            try:
+                record = json.loads(payload)
+            except (ValueError, RecursionError):
+                record = None
+            yield record if _sound(record) else Damage("damaged", path, number)
 
 
-def write_new(path: Path, text: str) -> bool:
-    """Write a whole file or nothing; leave a file that exists. Return whether it was written.
+_NUMBER = (int, float)
+_WANTED: dict[str, dict[str, Any]] = {
+    "failure": {"identity": str, "setting": str, "seed": int, "reason": str},
+    "trial": {
+        "identity": str, "setting": str, "preset": str, "spec_id": str, "network": str,
+        "network_id": str, "data": str, "data_id": str, "seed": int, "physics": str,
+        "aimc_sim": str, "environment": str, "changes": dict, "layers": (list, type(None)),
+        "layer_names": list, "rows": list,
+    },
+}  # fmt: skip
+_ROW = {
+    "time_seconds": _NUMBER, "compensation": str, "images": int, "correct": int,
+    "correct_bits": str, "conversions": int, "adc_saturated": int, "output_clipped": int,
+    "sqnr_db": list,
+}  # fmt: skip
+"""What a record and its rows hold, and of which type: what the tables are made of."""
 
-    Raises
-    ------
-    OSError
-        If that is not possible.
-    """
-    if path.exists():
+
+def _sound(record: Any) -> bool:
+    """Return whether a record can be used; its checksum says only that nobody changed it."""
+    if not isinstance(record, dict) or not isinstance(record.get("kind", ""), str):
         return False
-    temporary = _beside(path)
+    wanted = _WANTED.get(record.get("kind"))
+    if wanted is None:
+        return True  # of a later release: left alone
+    if not _holds(record, wanted):
+        return False
+    if record["kind"] != "trial":
+        return True
+    names = record["layer_names"]
+    return (
+        all(isinstance(name, str) for name in (*names, *(record["layers"] or ())))
+        and bool(record["rows"])
+        and all(isinstance(row, dict) and _holds(row, _ROW) for row in record["rows"])
+        and all(0 <= row["correct"] <= row["images"] != 0 for row in record["rows"])
+        and all(_bits_fit(row) and len(row["sqnr_db"]) == len(names) for row in record["rows"])
+        and all(
+            value is None or isinstance(value, _NUMBER)
+            for row in record["rows"] for value in row["sqnr_db"]
+        )
+    )  # fmt: skip
+
+
+def _holds(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return all(
+        isinstance(found.get(name), kind) and not isinstance(found.get(name), bool)
+        for name, kind in wanted.items()
+        if name in found or type(None) not in (kind if isinstance(kind, tuple) else (kind,))
+    )
+
+
+def _bits_fit(row: dict[str, Any]) -> bool:
     try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)  # unlike a rename, fails if somebody was faster
-        except FileExistsError:
-            return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-    return True
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        bits = base64.b64decode(row["correct_bits"], validate=True)
+    except ValueError:
+        return False
+    return len(bits) == -(-row["images"] // 8) and (
+        sum(byte.bit_count() for byte in bits) == row["correct"]
+    )
 
 
 def _checksum(payload: bytes) -> bytes:
     return hashlib.sha256(payload).hexdigest()[:_DIGITS].encode()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force the folder's list of names to the disk, where the system can."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)

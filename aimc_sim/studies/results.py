@@ -37,7 +37,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -45,6 +44,7 @@ from typing import Any
 
 import pandas as pd
 
+from .. import arguments, files
 from . import folder as results_folder
 from .folder import ConflictError, Contents
 from .records import Damage
@@ -120,13 +120,13 @@ def export(folder: str | Path) -> tuple[Path, Path]:
     """Write ``table.parquet`` and ``layers.parquet`` into a folder, from its records.
 
     Both are views that can be made again at any time: those of an earlier export are replaced.
-    Their pages carry checksums.
+    Their pages carry checksums, and beside each stands the SHA-256 of the whole file.
 
     Returns
     -------
     (Path, Path)
     """
-    folder = Path(folder)
+    folder = arguments.path(folder, "folder")
     for name, table in ((TABLE, load(folder)), (LAYERS, load_layers(folder))):
         table.attrs = {}
         write_parquet(table, folder / name)
@@ -146,16 +146,28 @@ def read_table(path: str | Path) -> pd.DataFrame:
     import pyarrow
     from pyarrow import parquet
 
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file '{path}'")
+    path = files.require_file(arguments.path(path))
+    seal = _seal_of(path)
+    if files.kind_of(seal) == "a file":
+        if seal.read_bytes()[:64] != files.sha256(path).encode():
+            raise ValueError(
+                f"'{path}' is damaged or no Parquet file of ours (its SHA-256 is not the one in "
+                f"'{seal.name}'); make it again with aimc_sim.results.export"
+            )
     try:
         table = parquet.read_table(path, page_checksum_verification=True, memory_map=False)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"'{path}' is damaged or no Parquet file ({' '.join(str(error).split())}); make it "
             "again with aimc_sim.studies.results.export"
         ) from error
-    return table.to_pandas()
+    try:
+        return table.to_pandas()
+    except (pyarrow.ArrowException, ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"'{path}' is damaged: it holds no table ({' '.join(str(error).split())[:160]}); make "
+            "it again with aimc_sim.results.export"
+        ) from error
 
 
 def effective_bits(sqnr_db: float) -> float:
@@ -168,7 +180,12 @@ def _read(folders: Folders) -> Contents:
 
 
 def _several(folders: Folders) -> list[Path]:
-    return [Path(f) for f in ([folders] if isinstance(folders, (str, Path)) else folders)]
+    if isinstance(folders, (str, Path)) or not isinstance(folders, Iterable):
+        folders = [folders]
+    found = [arguments.path(folder, "folder") for folder in folders]
+    if not found:
+        raise ValueError("no folder is given; wanted one or several that a sweep wrote")
+    return found
 
 
 def _sorted(contents: Contents) -> Iterator[dict[str, Any]]:
@@ -246,15 +263,22 @@ def _told(table: pd.DataFrame, contents: Contents) -> pd.DataFrame:
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
-    """Write a whole Parquet file with checksums, or nothing; replaces an older one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        plain = table.copy()
-        for name in plain.columns:
-            if plain[name].dtype == object and plain[name].map(type).nunique() > 1:
-                mixed = not all(isinstance(v, bytes) for v in plain[name])
-                plain[name] = plain[name].map(str) if mixed else plain[name]
+    """Write a whole Parquet file with checksums, or nothing; replaces an older one.
+
+    Beside it goes ``<name>.sha256`` as ``sha256sum -c`` reads it: the checksums inside a Parquet
+    file guard its pages, not its footer, which holds the names of the columns.
+    """
+    plain = table.copy()
+    for name in plain.columns:
+        if plain[name].dtype == object and plain[name].map(type).nunique() > 1:
+            mixed = not all(isinstance(v, bytes) for v in plain[name])
+            plain[name] = plain[name].map(str) if mixed else plain[name]
+    with files.replacing(path, "the table") as temporary:
         plain.to_parquet(temporary, index=False, engine="pyarrow", write_page_checksum=True)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        # Before the table: killed in between, the pair does not fit, which is noticed.
+        line = f"{files.sha256(temporary)}  {path.name}\n"
+        files.write_text(_seal_of(path), line, "the table's checksum")
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")

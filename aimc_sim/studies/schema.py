@@ -26,11 +26,22 @@ from pydantic import (
     model_validator,
 )
 
-from .. import units
+from .. import arguments, files, units
+from ..arguments import MOST_SEED
 from .text import read_yaml
 
 Method = Literal["none", "gdc", "column", "gdc-signs", "ls", "adabs"]
 """Drift compensations; "adabs" is "gdc" with batch norm measured anew on the calibration images."""
+
+
+MOST_PROGRAMMINGS = 10**6
+"""Of a setting: their mean is then known to a thousandth of their spread."""
+
+LONGEST_NAME = 500
+"""Characters of the name of a study or setting, which stands in tables and titles."""
+
+MOST_IMAGES = 10**9
+"""Of a data set; what there really is, is said when it is loaded."""
 
 
 class Checked(BaseModel):
@@ -71,17 +82,23 @@ class DataChoice(Checked):
 
     name: str = Field("digits", description="digits, cifar10, or package.module:callable")
     folder: str | None = Field(None, description="where cifar-10-batches-py is")
-    images: StrictInt | None = Field(None, ge=1, description="first test images; default: all")
-    calibration: StrictInt = Field(256, ge=1, description="first training images, never counted")
+    images: StrictInt | None = Field(
+        None, ge=1, le=MOST_IMAGES, description="first test images; default: all"
+    )
+    calibration: StrictInt = Field(
+        256, ge=1, le=MOST_IMAGES, description="first training images, never counted"
+    )
 
 
 class Stopping(Checked):
     """Programmings until the mean accuracy of a setting is known well enough."""
 
     half_width: float = Field(gt=0, lt=1, description="of the 95 % interval, as a share 0..1")
-    at_least: StrictInt = Field(5, ge=2)
-    at_most: StrictInt = Field(100, ge=2)
-    batch: StrictInt = Field(5, ge=1, description="programmings between two looks")
+    at_least: StrictInt = Field(5, ge=2, le=MOST_PROGRAMMINGS)
+    at_most: StrictInt = Field(100, ge=2, le=MOST_PROGRAMMINGS)
+    batch: StrictInt = Field(
+        5, ge=1, le=MOST_PROGRAMMINGS, description="programmings between two looks"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -93,12 +110,14 @@ class Stopping(Checked):
 class SettingChoice(Checked):
     """One explicit setting: a preset with changes, under a name."""
 
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, max_length=LONGEST_NAME)
     preset: str | None = Field(None, description="default: every one of `presets`")
     changes: dict[str, Any] = Field({}, description="dotted key to value, after the study's own")
     ideal_devices: StrictBool = Field(False, description="perfect devices, same converters")
     layers: tuple[str, ...] | None = Field(None, description="only these layers are physical")
-    programmings: StrictInt | None = Field(None, ge=1, description="in place of the study's")
+    programmings: StrictInt | None = Field(
+        None, ge=1, le=MOST_PROGRAMMINGS, description="in place of the study's"
+    )
 
 
 def listed(value: Any) -> Any:
@@ -115,7 +134,8 @@ def _kind(value: Any) -> str:
 
 _RULE, _NUMBER = "<rule>", "<number>"  # names in <> are not shown to the user
 Programmings = Annotated[
-    Annotated[StrictInt, Field(ge=1), Tag(_NUMBER)] | Annotated[Stopping, Tag(_RULE)],
+    Annotated[StrictInt, Field(ge=1, le=MOST_PROGRAMMINGS), Tag(_NUMBER)]
+    | Annotated[Stopping, Tag(_RULE)],
     Discriminator(_kind),
 ]
 
@@ -123,7 +143,7 @@ Programmings = Annotated[
 class Study(Checked):
     """A study: network, data, settings, times, compensations, programmings."""
 
-    name: str = Field("study", description="for titles")
+    name: str = Field("study", max_length=LONGEST_NAME, description="for titles")
     network: Annotated[NetworkChoice, BeforeValidator(named)] = NetworkChoice(
         name="resnet32-digits"
     )
@@ -144,23 +164,41 @@ class Study(Checked):
     programmings: Programmings = Field(
         5, description="a number, or a stopping rule: half_width, at_least, at_most, batch"
     )
-    first_seed: StrictInt = Field(0, ge=0, description="seeds count up from here")
+    first_seed: StrictInt = Field(
+        0, ge=0, le=MOST_SEED - MOST_PROGRAMMINGS, description="seeds count up from here"
+    )
     probe_images: StrictInt = Field(
-        16, ge=0, description="first images behind the error of every layer; 0 leaves it out"
+        16,
+        ge=0,
+        le=MOST_IMAGES,
+        description="first images behind the error of every layer; 0 leaves it out",
     )
     seconds_per_trial: float | None = Field(
-        None, gt=0, description="if known: then no trial is run before a large study is announced"
+        None,
+        gt=0,
+        le=1e9,
+        description="if known: then no trial is run before a large study is announced",
     )
 
     @field_validator("times", mode="before")
     @classmethod
     def _seconds(cls, value: Any) -> Any:
-        return sorted({units.seconds(moment) for moment in listed(value)})
+        if not isinstance(value, (list, tuple, str, int, float)):
+            raise ValueError("wanted a time or a list of times")
+        return sorted({moment(one) for one in listed(value)})
 
     @field_validator("compensations", "presets")
     @classmethod
     def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(value))
+
+
+def moment(value: Any) -> float:
+    """Return a time in seconds; ValueError for everything else, as pydantic wants it."""
+    try:
+        return units.seconds(value)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
 def load_study(path: str | Path) -> Study:
@@ -183,7 +221,7 @@ def load_study(path: str | Path) -> Study:
     ValueError
         If it cannot be read, or says something that cannot be; names the nearest key.
     """
-    path = Path(path)
+    path = arguments.path(path)
     study = make_study(read_mapping(path, "study"), f"'{path}'")
     return absolute(study, path.parent.resolve())
 
@@ -202,14 +240,11 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
     FileNotFoundError, ValueError
         As in :func:`load_study`.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no {what} '{path}'; give the path of a YAML file, see examples/studies"
-        )
+    files.require_file(path, what, "give the path of a YAML file, see examples/studies")
     if path.suffix == ".py":
         try:
             data = runpy.run_path(str(path)).get(what)
-        except Exception as error:  # whatever the user's file does
+        except (Exception, SystemExit) as error:  # whatever the user's file does
             raise ValueError(f"'{path}' fails with {type(error).__name__}: {error}") from error
     elif path.suffix in (".yaml", ".yml"):
         data = read_yaml(path)
@@ -232,14 +267,19 @@ def make_study(data: Mapping[str, Any], where: str = "study") -> Study:
 
 def checked(kind: type[Model], data: Mapping[str, Any], where: str) -> Model:
     """Return what a mapping describes; ValueError is one sentence about ``where``."""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{where} = {arguments.shown(data)}: wanted a mapping of keys to values")
     try:
         return kind.model_validate(dict(data))
+    except RecursionError:
+        raise ValueError(f"{where}: it is nested too deeply") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if str(part)[:1] != "<")
         reason = first["msg"].removeprefix("Value error, ")
         given = first["input"]
-        shown = f" = {given!r}" if isinstance(given, (str, int, float, bool)) else ""
+        short = isinstance(given, (str, int, float, bool))
+        shown = f" = {arguments.shown(given)}" if short else ""
         raise ValueError(f"{where}: {place}{shown}{': ' if place else ''}{reason}") from None
 
 

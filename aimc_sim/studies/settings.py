@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .. import presets
+from .. import arguments, presets
 from ..spec import ChipSpec
 from .schema import SettingChoice, Study
+
+MOST_TRIALS = 10**8
+"""Of a study: a trial takes a tenth of a second at least, so these are months on many machines."""
 
 CHECKED_AT_ONCE = 10_000
 """Up to so many settings are all made and checked before the first trial."""
@@ -79,6 +82,11 @@ def check(study: Study) -> None:
     ValueError
         If a value is not allowed, or two settings are the same or have the same name.
     """
+    if trials(study) > MOST_TRIALS:
+        raise ValueError(
+            f"the study has {arguments.shown(trials(study))} trials; wanted at most "
+            f"{MOST_TRIALS:,}: make the grid smaller"
+        )
     for preset in study.presets:
         base = _base(study, preset)
         for key, values in study.grid.items():

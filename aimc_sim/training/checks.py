@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from aimc_sim import arguments
 from aimc_sim.mapping.where import Chosen, Where
 from aimc_sim.training import attention, layers, recurrent
 from aimc_sim.training.layers import AnalogLayer
@@ -52,6 +53,7 @@ def check_model(model: nn.Module) -> None:
             raise ValueError(
                 f"'{name}' is on the meta device and holds no numbers: load the weights first"
             )
+        arguments.dense(tensor, f"'{name}' of the model")
         if tensor.dtype in (torch.float16, torch.bfloat16):
             raise ValueError(
                 f"'{name}' is {str(tensor.dtype)[6:]}: wanted float32; call model.float(), and "

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from aimc_sim import arguments
 from aimc_sim.machine import settings
 from aimc_sim.mapping.where import Where
-from aimc_sim.rng import Key
 from aimc_sim.spec import ChipSpec
 from aimc_sim.training import attention, layers, recurrent
 from aimc_sim.training.checks import HOME, check_model, choose
@@ -80,7 +80,7 @@ def prepare(
         )
     if not isinstance(options, TrainingSpec):
         raise TypeError(f"options is a {type(options).__name__}: wanted a TrainingSpec")
-    Key(seed)  # refuses what is no seed
+    seed = arguments.seed(seed)
     chosen = choose(model, where)
     prepared = copy.deepcopy(model)
     for path, matrices in chosen.items():

@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aimc_sim import arguments
+
 Split = Literal["train", "test"]
 
 DIGITS_MEAN, DIGITS_STD = 0.305, 0.324
@@ -98,8 +100,7 @@ class ImageSet:
         ValueError
             If ``n`` is below 1.
         """
-        if n < 1:
-            raise ValueError(f"n = {n} images of '{self.name}': wanted at least 1")
+        n = arguments.whole(n, f"images of '{self.name}'", 1, 10**9)
         return replace(self, images=self.images[:n], labels=self.labels[:n])
 
 
@@ -187,7 +188,9 @@ def cifar10(data_dir: str | Path, split: Split = "test", take: int | None = None
     Source: A. Krizhevsky, *Learning multiple layers of features from tiny images*, 2009.
     """
     _check_split(split)
-    folder = Path(data_dir)
+    folder = arguments.path(data_dir, "data_dir")
+    if take is not None:
+        take = arguments.whole(take, "take", 1, 10**9)
     if (folder / _CIFAR10_FOLDER).is_dir():
         folder = folder / _CIFAR10_FOLDER
     paths = [folder / name for name in _CIFAR10_FILES[split]]
@@ -227,7 +230,7 @@ def download_cifar10(folder: str | Path) -> Path:
     ValueError
         If what came is not the published archive.
     """
-    folder = Path(folder)
+    folder = arguments.path(folder, "folder")
     final = folder / _CIFAR10_FOLDER
     if all((final / name).is_file() for names in _CIFAR10_FILES.values() for name in names):
         return final
@@ -249,8 +252,7 @@ def download_cifar10(folder: str | Path) -> Path:
 
 
 def _check_split(split: str) -> None:
-    if split not in get_args(Split):
-        raise ValueError(f"split = {split!r}: wanted 'train' or 'test'")
+    arguments.choice(split, "split", get_args(Split))
 
 
 def _is_cifar10(folder: Path) -> bool:

@@ -6,6 +6,7 @@ Every network of the zoo names its weight files in a :class:`Kind` and reads the
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from aimc_sim import arguments, files
+
 WEIGHTS_DIR = Path(__file__).parent / "weights"
 """Folder of the weight files that are installed with the package."""
+
+MOST_CLASSES = 10**6
+"""Outputs of a classifier at most."""
 
 _PREFIX = "module."
 
@@ -52,7 +58,7 @@ class Kind:
             If there is no file; the message says which names there are, or how to train.
         """
         known = isinstance(weights, str) and weights in self.shipped
-        path = WEIGHTS_DIR / self.shipped[weights] if known else Path(weights)
+        path = WEIGHTS_DIR / self.shipped[weights] if known else arguments.path(weights, "weights")
         if path.is_file():
             return path
         if known:
@@ -105,6 +111,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     ValueError
         If the file is not one.
     """
+    path = files.require_file(path, "weight file")
+    _check_archive(path)
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch.load answers a foreign file with many kinds of error
@@ -122,7 +130,31 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"'{path}' holds no state dict: got a {type(content).__name__}, wanted a dict from "
             "parameter name to tensor; save network.state_dict() instead"
         )
+    for key, value in content.items():
+        try:
+            arguments.dense(value, f"'{key}' in '{path}'")
+        except TypeError as error:
+            raise ValueError(str(error)) from None
     return {key.removeprefix(_PREFIX): value for key, value in content.items()}
+
+
+def _check_archive(path: Path) -> None:
+    """Raise ValueError if a part of a weight file is not what was written.
+
+    Files of torch are zip archives with a checksum of every part, which torch does not look at.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return  # of the time before: torch reads it, or says that it cannot
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except Exception as error:  # a damaged archive answers with many kinds of error
+        broken = f"its list of parts ({type(error).__name__})"
+    if broken is not None:
+        raise ValueError(
+            f"'{path}' is damaged: {broken} is not what was written (checksum); download or save "
+            "the file again"
+        )
 
 
 def _check_fit(state: Mapping[str, Tensor], network: nn.Module, path: Path, kind: Kind) -> None:
@@ -187,8 +219,7 @@ def classifier(
     ValueError
         If there is no class, or the weights cannot be read or belong to another network.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes = {num_classes}: a classifier needs at least 1 output")
+    num_classes = arguments.whole(num_classes, "num_classes", 1, MOST_CLASSES)
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         network = build(num_classes)

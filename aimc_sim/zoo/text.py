@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aimc_sim import arguments
+
 TextSplit = Literal["train", "valid", "test"]
 
 PTB_CHARACTERS = "\n#$&'*-./0123456789<>N\\_abcdefghijklmnopqrstuvwxyz"
@@ -67,9 +69,8 @@ def ptb_characters(data_dir: str | Path, split: TextSplit = "test") -> Text:
     Source: M. Marcus et al., Computational Linguistics 19, 313 (1993); T. Mikolov et al.,
     *Subword language modeling with neural networks*, 2012 (characters, splits).
     """
-    if split not in get_args(TextSplit):
-        raise ValueError(f"split = {split!r}: wanted 'train', 'valid' or 'test'")
-    plain = Path(data_dir) / f"ptb.char.{split}.txt"
+    arguments.choice(split, "split", get_args(TextSplit))
+    plain = arguments.path(data_dir, "data_dir") / f"ptb.char.{split}.txt"
     packed = plain.with_name(plain.name + ".xz")
     path = plain if plain.is_file() else packed
     if not path.is_file():

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aimc_sim import files
 from aimc_sim.machine import trials
 from aimc_sim.machine.formats import training_precision
 from aimc_sim.zoo.datasets import ImageSet
@@ -147,7 +147,7 @@ def write_record(record: dict[str, Any], curve: list[Row], out: Path) -> None:
     """Write the record of a training beside its weights, as JSON with one line an epoch."""
     rows = ",\n    ".join(json.dumps(row) for row in curve)
     text = json.dumps(record, indent=2)[:-2] + f',\n  "curve": [\n    {rows}\n  ]\n}}\n'
-    out.with_suffix(".json").write_text(text, encoding="utf-8")
+    files.write_text(out.with_suffix(".json"), text, "the record of the training")
 
 
 def checkpoint_of(out: Path) -> Path:
@@ -158,9 +158,8 @@ def checkpoint_of(out: Path) -> Path:
 def save(content: Any, path: Path) -> None:
     """Write under another name first: a break never leaves half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    torch.save(content, partial)
-    os.replace(partial, path)
+    with files.replacing(path, "the checkpoint") as temporary:
+        torch.save(content, temporary)
 
 
 def _resume(

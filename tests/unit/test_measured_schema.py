@@ -3,8 +3,10 @@
 import h5py
 import numpy as np
 import pytest
+from checks import unseal
 
-from aimc_sim.device.measured import MeasuredData, Provenance, columns, read, schema, sha256, write
+from aimc_sim import files
+from aimc_sim.device.measured import MeasuredData, Provenance, columns, read, sha256, write
 from aimc_sim.device.measured.traces import traces
 
 
@@ -148,7 +150,7 @@ def damage(file, what):
         ("column", "unknown column 'colour'; known: device"),
         ("version", "format version 2, this aimc_sim reads up to 1"),
         ("format", "not measured devices; make one with 'aimc-sim device import'"),
-        ("value", "a.h5: row 2, column 'conductance_siemens': -1e-06 S is negative"),
+        ("value", "a.h5': row 2, column 'conductance_siemens': -1e-06 S is negative"),
         ("provenance", "damaged"),
         ("required", "no column 'device'"),
     ],
@@ -158,6 +160,7 @@ def test_bad_files_are_refused(tmp_path, what, sentence):
     write(path, MeasuredData.of(**fields()))
     with h5py.File(path, "a") as file:
         damage(file, what)
+    unseal(path)
     with pytest.raises(ValueError, match=sentence):
         read(path)
 
@@ -198,14 +201,14 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(schema.os, "replace", fail)
+        patch.setattr(files.os, "replace", fail)
         with pytest.raises(OSError, match="disk full"):
             write(path, other, force=True)
     assert sha256(path) == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
     write(path, other, force=True)
     assert read(path).read_seconds == 1e-6
-    with pytest.raises(FileNotFoundError, match=r"the folder .* does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder"):
         write(tmp_path / "no" / "a.h5", data)
     with pytest.raises(FileExistsError, match="it is a folder"):
         write(tmp_path, data, force=True)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import toy_study
 
-from aimc_sim import results
+from aimc_sim import files, results
 from aimc_sim.studies import folder as results_folder
 from aimc_sim.studies import inputs, pools, records, schema, sweep
 from aimc_sim.studies.pools import InProcess
@@ -88,8 +88,8 @@ def test_a_segment_is_never_written_over(tmp_path):
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    assert records.write_new(tmp_path / "a", "one")
-    assert not records.write_new(tmp_path / "a", "two")
+    assert files.create_text(tmp_path / "a", "one")
+    assert not files.create_text(tmp_path / "a", "two")
     assert (tmp_path / "a").read_text() == "one"
 
     def full(descriptor):
@@ -97,7 +97,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        records.write_new(tmp_path / "b", "one")
+        files.create_text(tmp_path / "b", "one")
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
@@ -236,7 +236,7 @@ def test_folders_of_several_machines_merge(given, finished, tmp_path):
 def test_two_different_results_of_one_trial_are_never_merged(finished, copy, tmp_path):
     path = only_segment(copy)
     rows = [json.loads(line.partition(" ")[2]) for line in path.read_text().splitlines()]
-    rows[0]["rows"][0]["correct"] -= 1
+    rows[0]["rows"][0]["adc_saturated"] += 1
     path.write_bytes(b"".join(records.line_of(row) for row in rows))
     with pytest.raises(results.ConflictError, match="has two different results"):
         results.load([finished, copy])

@@ -169,7 +169,7 @@ REFUSED = {
                         r"where: 'convv' matches no layer with weights; did you mean 'conv'\?"),
     "unknown pattern in a list": (["fc", "gru_*"], ValueError, r"where: 'gru_\*' matches no layer"),
     "unknown side": ({"fc": "optical"}, ValueError, r"where\['fc'\] = 'optical'; choose 'analog'"),
-    "a text": ("fc", TypeError, r"where = 'fc'; give a list of patterns, or a dictionary"),
+    "a text": ("fc", TypeError, r"where = 'fc': wanted a list of patterns of names"),
     "everything digital": ({"*": "digital"}, ValueError, "no Conv2d.* layer on the analog side"),
     "nothing": ([], ValueError, "layer on the analog side"),
 }  # fmt: skip

@@ -22,15 +22,13 @@ dataset                  unit  meaning
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from ... import files
 from . import columns as rules
 
 FORMAT = "aimc_sim measured"
@@ -137,31 +135,25 @@ def write(path: str | Path, data: MeasuredData, *, force: bool = False) -> None:
     ValueError
         If the data break the rules of the format.
     """
-    import h5py
+    from ... import hdf5
 
     path = Path(path)
     refuse_existing(path, force)
     fields = {**data.columns(), "provenance": data.provenance}
     checked = MeasuredData.of(**fields)  # once more: a copy could have been made past the checks
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        temporary = Path(folder) / path.name
-        with h5py.File(temporary, "w") as file:
-            file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
-            file.attrs["provenance"] = checked.provenance.model_dump_json()
-            for name, values in checked.columns().items():
-                packed = {} if values.ndim == 0 else _PACKED
-                dataset = file.create_dataset(name, data=values, **packed)
-                dataset.attrs["unit"] = rules.UNITS[name]
-        os.replace(temporary, path)
+    with hdf5.writing(path, "the measurement") as file:
+        file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+        file.attrs["provenance"] = checked.provenance.model_dump_json()
+        for name, values in checked.columns().items():
+            packed = {} if values.ndim == 0 else _PACKED
+            dataset = file.create_dataset(name, data=values, **packed)
+            dataset.attrs["unit"] = rules.UNITS[name]
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raise unless a file can be written at a path."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise FileExistsError(f"cannot write {path}: it is a folder; give the name of a file")
-    if path.exists() and not force:
+    """Raise unless a file can be written at a path, see :func:`aimc_sim.files.refuse_target`."""
+    files.refuse_target(path)
+    if files.kind_of(path) is not None and not force:
         raise FileExistsError(
             f"{path} is there already; give --force (in Python: force=True) to replace it"
         )
@@ -177,32 +169,25 @@ def read(path: str | Path) -> MeasuredData:
     ValueError
         If it is not such a file, damaged, of a newer version, or breaks the rules of the format.
     """
-    import h5py
+    from ... import hdf5
 
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        with h5py.File(path, "r") as file:
+    with hdf5.reading(path, "file") as file:
+        try:
             fields = _read(file)
-    except (OSError, KeyError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{path} is damaged or not an HDF5 file ({first})") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        except (OSError, KeyError, RuntimeError, ValidationError) as error:
+            first = str(error).splitlines()[0]
+            raise ValueError(f"'{path}' is damaged or not an HDF5 file ({first})") from None
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"'{path}': {error}") from None
     try:
         return MeasuredData.of(**fields)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"'{path}': {error}") from None
 
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file's content, 64 hex digits."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return files.sha256(path)
 
 
 _PACKED = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}

@@ -1,0 +1,137 @@
+"""The one place that prints: what a user named is shown as it is named.
+
+Names of settings, layers, files and studies come from files that somebody else may have written.
+rich would read ``[...]`` in them as markup, and a terminal would obey an escape sequence; so every
+text passes :func:`plain`, and nothing else in this package prints.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.table import Table
+    from rich.text import Text
+
+WIDTH = 120
+"""Columns where the output is a pipe or a file, which have no width of their own."""
+
+
+def visible(text: str) -> str:
+    r"""Return a text whose control characters are written out, line breaks and tabs kept.
+
+    What a terminal would obey becomes ``\x1b`` and the like; what cannot be encoded, a surrogate
+    of a strange file name, becomes ``\udc80``.
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def plain(text: object, style: str = "") -> Text:
+    """Return what rich prints without looking for markup."""
+    from rich.text import Text
+
+    return Text(visible(str(text)), style=style)
+
+
+class Output:
+    """Standard output as a user reads it: texts and tables.
+
+    Parameters
+    ----------
+    width : int
+        Columns where there is no terminal.
+    """
+
+    def __init__(self, width: int = WIDTH) -> None:
+        from rich.console import Console
+
+        self._console = Console(highlight=False, markup=False, emoji=False)
+        if not self._console.is_terminal:
+            self._console = Console(highlight=False, markup=False, emoji=False, width=width)
+
+    def line(self, text: object = "") -> None:
+        """Print a text; only a terminal wraps it."""
+        self._console.print(plain(text), soft_wrap=True)
+
+    def wrapped(self, *parts: tuple[object, str] | str) -> None:
+        """Print a line of parts, some with a style, broken at the width of the output."""
+        whole = plain("")
+        for part in parts:
+            text, style = (part, "") if isinstance(part, str) else part
+            whole.append_text(plain(text, style))
+        self._console.print(whole)
+
+    def table(self, table: Table) -> None:
+        """Print a table whose cells were added by :func:`add_row`."""
+        self._console.print(table)
+
+
+def add_row(table: Table, cells: Iterable[object]) -> None:
+    """Add a row of texts to a table."""
+    table.add_row(*(plain(cell) for cell in cells))
+
+
+def say(text: object) -> None:
+    """Print a line on standard output, exactly."""
+    print(visible(str(text)))
+
+
+def complain(text: object) -> None:
+    """Print a line on standard error."""
+    print(visible(str(text)), file=sys.stderr)
+
+
+@contextmanager
+def status(text: str) -> Iterator[None]:
+    """Show on a terminal what is under way."""
+    from rich.console import Console
+
+    with Console(stderr=True, markup=False).status(plain(text)):
+        yield
+
+
+@contextmanager
+def progress(unit: str, description: str = "{task.description}", **options: Any) -> Iterator[Any]:
+    """Give rich's progress bar, on standard error, without markup in its descriptions."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn(description, markup=False), BarColumn(), MofNCompleteColumn(),
+        TextColumn(unit), TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn(),
+        console=Console(stderr=True), **options,
+    ) as bar:  # fmt: skip
+        yield bar
+
+
+def show_warnings_in_a_line() -> None:
+    """Let warnings be one line each, as everything else that this command says."""
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: Any = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        complain(f"warning: {' '.join(str(message).split())}")
+
+    warnings.showwarning = show
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return names with commas; of many the first ones and how many there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

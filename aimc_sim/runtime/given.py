@@ -1,0 +1,85 @@
+"""What a user gives, checked before anything is done with it: networks, tensors, devices."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import arguments
+
+
+def usable_device(device: torch.device | str) -> torch.device:
+    """Return a device of torch on which numbers can be computed here.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a text nor a ``torch.device``.
+    ValueError
+        If torch knows no such device, or this machine or installation has none.
+    """
+    wanted = "wanted 'cpu', or a device that torch has here, such as 'cuda'"
+    if not isinstance(device, (str, torch.device)):
+        raise TypeError(f"device = {arguments.shown(device)}: {wanted}")
+    try:
+        found = torch.device(device)
+        if found.type == "meta":
+            raise RuntimeError("the device meta holds no numbers")
+        torch.zeros(1, device=found)
+    except Exception as error:  # torch answers with RuntimeError, AssertionError, ImportError, ...
+        reason = " ".join(str(error).split()).split(". ")[0][:160].rstrip(".")
+        raise ValueError(f"device = '{device}' cannot be used ({reason}): {wanted}") from error
+    return found
+
+
+def built_model(model: Any) -> nn.Module:
+    """Return a network, calling what is given if it makes one.
+
+    Raises
+    ------
+    TypeError
+        If it is none, or a parameter or buffer of it holds no dense real numbers.
+    """
+    if isinstance(model, type) or not (isinstance(model, nn.Module) or callable(model)):
+        raise TypeError(
+            f"model is a {type(model).__name__}; give a torch.nn.Module, or a function without "
+            "arguments that returns one"
+        )
+    if not isinstance(model, nn.Module):
+        try:
+            inspect.signature(model).bind()
+        except ValueError:
+            pass  # a builtin that does not tell
+        except TypeError as error:
+            raise TypeError(
+                f"model is a function that cannot be called without arguments ({error}); give a "
+                "torch.nn.Module, or a function without arguments that returns one"
+            ) from None
+        model = model()
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model returns a {type(model).__name__}; give a torch.nn.Module, or a function "
+            "without arguments that returns one"
+        )
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if isinstance(value, nn.parameter.UninitializedTensorMixin):
+            raise TypeError(f"'{name}' of the network has no size yet: run the model once first")
+        arguments.dense(value, f"'{name}' of the network")
+    return model
+
+
+def tensor(name: str, given: Any) -> Tensor:
+    """Return what a user gives as a dense tensor of real numbers."""
+    if isinstance(given, Tensor):
+        return arguments.dense(given, f"input '{name}'")
+    try:
+        return arguments.dense(torch.as_tensor(given), f"input '{name}'")
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        if "wanted a dense tensor" in str(error):
+            raise
+        raise TypeError(
+            f"input '{name}' = {arguments.shown(given)}: wanted a tensor or array of numbers"
+        ) from error
