@@ -64,8 +64,8 @@ def check(model: nn.Module, network: Network, example: Example, references: dict
         if not alike(mine, theirs, TOLERANCE):
             raise UnsupportedLayerError(
                 f"{name}: the record of its forward method gives other numbers than the model "
-                f"itself (output {place}: {_difference(mine, theirs)}){_first(model, network, example, values)}"
-                "; it decides by what a record does not hold, such as the type of a tensor, a "
+                f"itself (output {place}: {_difference(mine, theirs)})"
+                f"{_first(model, network, example, values)}; it decides by what a record does not hold, such as the type of a tensor, a "
                 "counter, the time, or a function that was replaced; write the chosen branch out"
             )
     if network.axis is not None:

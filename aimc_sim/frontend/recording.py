@@ -25,9 +25,9 @@ from torch.utils import _pytree as pytree
 
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import functional
-from aimc_sim.frontend.threads import alone
 from aimc_sim.frontend.sequences import Sequences
 from aimc_sim.frontend.sizes import Tree, UnknownSizeError, condition, expression, tree
+from aimc_sim.frontend.threads import alone
 
 LOCK = threading.RLock()
 """torch.export changes the state of the process while it runs: one at a time."""

@@ -1,8 +1,8 @@
 """Exports that other threads do not feel.
 
-torch.export replaces methods of every module of the process, and functions of Python itself, while
-it runs; another thread that runs a plain network meanwhile would go through its tracer. Here what is
-replaced acts in the exporting thread only.
+torch.export replaces methods of every module of the process, and functions of Python itself,
+while it runs; another thread that runs a plain network meanwhile would go through its tracer. Here
+what is replaced acts in the exporting thread only.
 """
 
 from __future__ import annotations

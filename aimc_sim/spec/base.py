@@ -64,6 +64,7 @@ SPANS = {
     "K": Span(1.0, 5e3, "above it everything is molten, below it no law here holds"),
     "eV": Span(1e-9, 100.0, "above it an atom is no longer whole"),
     "B/s": Span(1e-3, 1e18, "from a byte in a quarter of an hour to all links of the world"),
+    "mm2": Span(1e-12, 1e6, "from a transistor to more than a wafer"),
     "%": Span(0.0, 100.0, "a share"),
     "bit": Span(1, 64, "no number here is wider"),
     "count": Span(1e-9, 1e9, "counters have 32 bits at most"),
