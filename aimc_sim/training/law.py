@@ -169,7 +169,8 @@ def _moments(
     sigma = np.zeros_like(x)
     if error is not None:
         scale = error.scale * spec.g_max_siemens / spec.g_reference_siemens
-        sigma = scale * np.polynomial.polynomial.polyval(x, error.polynomial_siemens)
+        inside = x if error.states is None else np.clip(x, *error.states)
+        sigma = scale * np.polynomial.polynomial.polyval(inside, error.polynomial_siemens)
     spread = math.sqrt(spec.devices_per_element) * spec.reset.std_siemens
     level = np.where(programmed, target, pcm.reset_level(spec))
     first, second = rectified(level, np.where(programmed, np.abs(sigma), spread))

@@ -40,7 +40,38 @@ def generate(
     MeasuredData
         ``levels * devices * times`` reads, ordered by level, device and time.
     """
-    levels, times = np.asarray(levels_siemens, float), np.asarray(times_seconds, float)
+    targets = np.repeat(np.asarray(levels_siemens, float), devices)
+    device = np.tile(np.arange(devices), len(targets) // devices)
+    return _read(spec, targets, device, times_seconds, key, provenance)
+
+
+def scattered(
+    spec: PcmSpec,
+    targets_siemens: np.ndarray,
+    times_seconds: Sequence[float],
+    key: Key,
+    provenance: Provenance | None = None,
+) -> MeasuredData:
+    """Program every device once, to a target of its own; else as :func:`generate`.
+
+    Parameters
+    ----------
+    targets_siemens : (N,) float
+        Of every device.
+    """
+    targets = np.asarray(targets_siemens, float)
+    return _read(spec, targets, np.arange(len(targets)), times_seconds, key, provenance)
+
+
+def _read(
+    spec: PcmSpec,
+    targets: np.ndarray,
+    device: np.ndarray,
+    times_seconds: Sequence[float],
+    key: Key,
+    provenance: Provenance | None,
+) -> MeasuredData:
+    times = np.asarray(times_seconds, float)
     if times.min() < spec.t0_seconds:
         raise ValueError(
             f"times from {times.min():g} s: the law starts at t0 = {spec.t0_seconds:g} s; give "
@@ -48,17 +79,16 @@ def generate(
         )
     if spec.read_noise is not None:
         spec = spec.with_({"read_noise.band": "frozen"})  # the whole band, in one conductance
-    shape = (1, len(levels), devices)
-    address = (devices, len(levels) * devices)
-    target = np.broadcast_to(levels[None, :, None], shape).astype(np.float32)
+    shape = (1, 1, len(targets))
+    address = (len(targets), len(targets))
+    target = targets.reshape(shape).astype(np.float32)
     state = pcm.program(target, np.ones(shape, bool), spec, address, key)
-    reads = [pcm.evaluate(state, spec, t - spec.t0_seconds, address, key).g[0] for t in times]
-    level, device, _ = np.indices((len(levels), devices, len(times)))
+    reads = [pcm.evaluate(state, spec, t - spec.t0_seconds, address, key).g[0, 0] for t in times]
     return MeasuredData.of(
-        device=device.ravel(),
-        cycle=np.zeros(device.size, int),
-        target_siemens=levels[level.ravel()],
-        time_seconds=np.tile(times, len(levels) * devices),
+        device=np.repeat(device, len(times)),
+        cycle=np.zeros(len(targets) * len(times), int),
+        target_siemens=np.repeat(targets, len(times)),
+        time_seconds=np.tile(times, len(targets)),
         conductance_siemens=np.stack(reads, axis=-1).ravel(),
         read_seconds=None if spec.read_noise is None else spec.read_noise.t_read_seconds,
         provenance=provenance or Provenance(title="generated with a statistical law"),
