@@ -14,9 +14,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .. import units
-from ..device.measured.replay import at, library
 from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import Traces, traces
+from ..kernels.replay import at_time
 from . import fit_traces
 from .canvas import PALETTE
 
@@ -76,21 +76,25 @@ def measured(
 
 def _against_time(ax: Axes, data: MeasuredData) -> None:
     """Median and 90 % of the devices against time, for some of the levels."""
-    lib = library(data)
     found = traces(data)
-    _, values, kind = fit_traces.levels(found)
+    groups = fit_traces.levels(found)
+    values, kind = groups.siemens, groups.by
     keep = np.unique(np.linspace(0, len(values) - 1, min(_MOST_LEVELS, len(values))).astype(int))
     later = found.time_seconds[found.time_seconds > 0]
     times = np.geomspace(later.min(), np.median(found.last_seconds), 40)
-    looked = np.stack([at(lib, t) for t in times]) * 1e6
-    own = _library_levels(lib.trace_level_siemens, values, kind)
+    looked = np.empty((len(times), len(found)))
+    for row, t in zip(looked, times, strict=True):
+        at_time(found.offsets, found.time_seconds, found.conductance_siemens, float(t), row)
+    looked *= 1e6
     shades = _shades(len(keep))
     for i, colour in zip(keep, shades, strict=True):
-        low, middle, high = np.quantile(looked[:, own == i], (0.05, 0.5, 0.95), axis=1)
+        low, middle, high = np.quantile(looked[:, groups.number == i], (0.05, 0.5, 0.95), axis=1)
         ax.fill_between(times, low, high, color=colour, alpha=0.18, lw=0)
         ax.plot(times, middle, color=colour, lw=1.6)
     ax.set_xscale("log")
-    ax.set_ylim(0, 1.25 * np.quantile(looked[:, own == keep[-1]], 0.95))  # room for the legend
+    highest = np.quantile(looked[:, groups.number == keep[-1]], 0.95)
+    if highest > 0:
+        ax.set_ylim(min(0, float(looked.min())), 1.25 * highest)  # room for the legend
     ticks = [t for t in _COMMON_TIMES if times[0] <= t <= times[-1]]
     ticks = [t for t in (*ticks, times[0], times[-1]) if _apart(t, ticks, times)] + ticks
     ax.set_xticks(sorted(set(ticks)), [_time_label(t) for t in sorted(set(ticks))])
@@ -109,13 +113,6 @@ def _apart(t: float, ticks: list[float], times: np.ndarray) -> bool:
 
 def _time_label(t: float) -> str:
     return f"{t / 86400:.3g} d" if t > 86400 else units.show_time(float(f"{t:.3g}"))
-
-
-def _library_levels(trace_level: np.ndarray, values: np.ndarray, kind: str) -> np.ndarray:
-    """Return the level number of every trace of a library, as the fits count them."""
-    if kind != "first read":
-        return np.searchsorted(np.sort(values), trace_level)
-    return np.arange(len(trace_level)) * len(values) // len(trace_level)  # both go by rank
 
 
 def _against_pulse(ax: Axes, found: Traces) -> None:
@@ -140,7 +137,8 @@ def _against_pulse(ax: Axes, found: Traces) -> None:
 
 def _per_level(ax: Axes, found: Traces) -> None:
     """Quantiles of the first read per level, or their histogram."""
-    number, values, kind = fit_traces.levels(found)
+    groups = fit_traces.levels(found)
+    number, values, kind = groups.number, groups.siemens, groups.by
     first = found.first_siemens * 1e6
     ax.set_title("first read of each trace", fontsize=10, loc="left")
     if kind == "first read":

@@ -171,7 +171,7 @@ def _print(console, report: FitReport, size: str) -> None:
     from rich.table import Table
 
     console.print(
-        f"{report.title}: {size}, {report.levels} level(s) by {report.levels_by}",
+        f"{report.title}: {size}, {report.levels_text}",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
     for law in report.laws:

@@ -33,7 +33,7 @@ def call(capsys):
 def folder(tmp_path, monkeypatch, key):
     """A working folder with a table of pulses and a file of generated traces."""
     rng = key.generator()
-    volts, device, _ = np.meshgrid([1.0, 1.5, 2.0], np.arange(4), np.arange(20), indexing="ij")
+    volts, device, _ = np.meshgrid([1.0, 1.5, 2.0], np.arange(5), np.arange(16), indexing="ij")
     log_r = 4 + volts / 2 + 0.1 * device + rng.normal(0, 0.05, device.shape)
     columns = {"V": volts.ravel(), "R": 10 ** log_r.ravel(), "Device": device.ravel()}
     pd.DataFrame(columns).to_csv(tmp_path / "pulses.csv", index=False)
@@ -49,14 +49,14 @@ def test_import_fit_show(folder, call):
         "import", "pulses.csv", "--map", MAP, "--out", "p.h5", "--title", "mine", "--source", "lab",
         "--doi", "10.1/x", "--licence", "CC0", "--instrument", "probe", "--notes", "n",
     )  # fmt: skip
-    assert (code, out, err) == (0, "240 reads, 240 traces, 4 device(s) written to p.h5\n", "")
+    assert (code, out, err) == (0, "240 reads, 240 traces, 5 device(s) written to p.h5\n", "")
     data = measured.read("p.h5")
     assert data.provenance.title == "mine"
     assert data.provenance.licence == "CC0"
     code, out, _ = call("fit", "p.h5", "--csv", "p.csv")
     assert code == 0
     for text in (
-        "mine: 240 reads, 240 traces, 4 device(s), 3 level(s) by pulse",
+        "mine: 240 reads, 240 traces, 5 device(s), 3 level(s) by pulse",
         "drift: not identified: no reads after time 0; needs at least 3 reads",
         "programming curve: identified",
         "share between devices",
@@ -67,7 +67,7 @@ def test_import_fit_show(folder, call):
     row = table[table["quantity"] == "share between devices"].iloc[0]
     assert 0 < row["standard_error"] < row["value"] < 1
     code, out, _ = call("show", "p.h5", "--out", "p.png")
-    assert (code, out) == (0, "240 reads, 240 traces, 4 device(s) drawn to p.png\n")
+    assert (code, out) == (0, "240 reads, 240 traces, 5 device(s) drawn to p.png\n")
     assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
     assert {p.name for p in folder.iterdir()} == {
         "pulses.csv", "traces.h5", "p.h5", "p.csv", "p.png"
@@ -197,7 +197,7 @@ def test_the_picture_of_pulses_has_a_curve_per_device(folder, call):
     data = measured.read("p.h5")
     pulses, _ = device_plots.measured(data).axes
     names = [line.get_label() for line in pulses.lines]
-    assert names == [f"device {i}" for i in range(4)]
+    assert names == [f"device {i}" for i in range(5)]
     mine = (data.device == 2) & (data.pulse_volts == 1.5)
     assert pulses.lines[2].get_ydata()[1] == pytest.approx(
         np.median(data.conductance_siemens[mine]) * 1e6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 FEWEST_READS = 3
+_EXACT = 1e-6  # a spread below this share of its level is no spread
 _FEWEST_TRACES = 5  # of a group whose spread is compared with its noise
 
 
@@ -109,11 +110,11 @@ def trend_at_zero(level: np.ndarray, error: np.ndarray, group: np.ndarray) -> fl
     From a line through two levels, a parabola through three or more; 1 where there is one.
     """
     place, _, spread, n = spreads(level, error, group)
-    use = (place > 0) & (spread > 0)
+    use = (place > 0) & (spread > _EXACT * place)
     place, spread, n = place[use], spread[use], n[use]
-    if len(place) < 2:
+    order = min(2, len(np.unique(place)) - 1)
+    if order < 1:
         return 1.0
-    order = min(2, len(place) - 1)
     weight = np.sqrt(n) / spread
     found = np.polynomial.Polynomial.fit(place, spread, order, w=weight)
     lowest = float(found(place.min()))
