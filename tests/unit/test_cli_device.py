@@ -49,7 +49,8 @@ def test_import_fit_show(folder, call):
         "import", "pulses.csv", "--map", MAP, "--out", "p.h5", "--title", "mine", "--source", "lab",
         "--doi", "10.1/x", "--licence", "CC0", "--instrument", "probe", "--notes", "n",
     )  # fmt: skip
-    assert (code, out, err) == (0, "240 reads, 240 traces, 5 device(s) written to p.h5\n", "")
+    assert (code, err) == (0, "")
+    assert out == ("taken 240 of 240 values\n240 reads, 240 traces, 5 device(s) written to p.h5\n")
     data = measured.read("p.h5")
     assert data.provenance.title == "mine"
     assert data.provenance.licence == "CC0"
@@ -95,16 +96,34 @@ def test_of_many_levels_some_are_printed(folder, call):
     assert len(pd.read_csv("many_fit.csv")) == 31
 
 
-def test_bad_rows_are_refused_or_dropped(folder, call):
+def test_values_that_are_no_reads_are_refused_or_left_out(folder, call):
     (folder / "bad.csv").write_text("Device,V,R\n0,1,5e4\n0,1,oops\n0,1,6e4\n")
     code, out, err = call("import", "bad.csv", "--map", MAP, "--out", "b.h5")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "bad.csv, line 3, column 'R' (conductance_siemens): 'oops' is not a number" in err
-    assert "--bad-rows drop" in err
+    assert "bad.csv, line 3, column 'R': 'oops' is no read: text where a number is wanted" in err
+    assert "--leave-out text" in err
     assert not (folder / "b.h5").exists()
-    code, out, _ = call("import", "bad.csv", "--map", MAP, "--out", "b.h5", "--bad-rows", "drop")
+    code, out, _ = call("import", "bad.csv", "--map", MAP, "--out", "b.h5", "--leave-out", "all")
     assert code == 0
-    assert out.startswith("left out: line 3 (R = oops)\n2 reads")
+    assert out.startswith("taken 2 of 3 values; left out: 1 text: text where a number is wanted\n")
+
+
+def test_a_preview_shows_what_a_table_seems_to_be(folder, call):
+    """Without --map and --out: the first rows, what is not stated, and the command."""
+    code, out, err = call("import", "pulses.csv")
+    assert (code, err) == (0, "")
+    assert "not stated: the unit of 'V'" in out
+    assert "not stated: the unit of 'R'; of a read," in out
+    assert 'aimc-sim device import pulses.csv --map "device=Device,pulse_volts=V[UNIT],' in out
+    (folder / "full.csv").write_text("cell,t (s),G (uS)\n0,1,20\n0,10,19\n")
+    code, out, _ = call("import", "full.csv")
+    assert "taken 2 of 2 values" in out
+    command = out.strip().splitlines()[-1].split("aimc-sim device ")[1]
+    assert (
+        command == 'import full.csv --map "device=cell,time=t[s],conductance=G[uS]" --out full.h5'
+    )
+    assert call("import", "full.csv", "--out", "full.h5")[0] == 0
+    assert measured.read("full.h5").time_seconds.tolist() == [1, 10]
 
 
 def test_files_are_replaced_only_with_force(folder, call):
@@ -138,9 +157,10 @@ def test_files_are_replaced_only_with_force(folder, call):
         (["import", "pulses.csv", "--map", "device=Device,resistance=R", "--out", "x.h5"],
          ["column 'R' (resistance) has no unit"]),
         (["import", "pulses.csv", "--map", MAP, "--out", "no/x.h5"], ["folder no does not exist"]),
-        (["import", "pulses.csv", "--map", MAP, "--out", "x.h5", "--bad-rows", "keep"],
-         ["--bad-rows keep: wanted refuse or drop"]),
-        (["import", "pulses.csv", "--out", "x.h5"], ["--map"]),
+        (["import", "pulses.csv", "--map", MAP, "--out", "x.h5", "--leave-out", "odd"],
+         ["--leave-out odd: unknown kind"]),
+        (["import", "pulses.csv", "--out", "x.h5"],
+         ["not everything is stated in its headers", "--map", "device=Device"]),
         (["fit", "no.h5"], ["there is no file no.h5"]),
         (["fit", "pulses.csv"], ["pulses.csv is damaged or not an HDF5 file"]),
         (["fit", "few.h5"], ["few.h5: 2 trace(s)", "needs at least 10 traces"]),
