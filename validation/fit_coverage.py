@@ -68,7 +68,7 @@ def estimates(data: MeasuredData) -> list:
     parts = fit_noise.usable(found, groups, regression, data.read_seconds)
     untested = Forms("not tested here")
     laws = (
-        fit_laws.programming(found, groups, regression, parts, data.read_seconds),
+        fit_laws.programming(found, groups, regression, parts),
         fit_laws.drift(found, groups, regression, parts, untested),
         fit_laws.read_noise(found, regression, parts, data.read_seconds),
     )

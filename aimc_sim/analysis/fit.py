@@ -201,7 +201,7 @@ def fit(data: MeasuredData) -> FitReport:
         parts = replace(parts, levels=(), growth=None)
     forms = fit_forms.compare(found, parts, lacking)
     laws = (
-        fit_laws.programming(found, groups, regression, parts, data.read_seconds),
+        fit_laws.programming(found, groups, regression, parts),
         fit_laws.drift(found, groups, regression, parts, forms),
         forms.law(),
         fit_laws.read_noise(found, regression, parts, data.read_seconds),

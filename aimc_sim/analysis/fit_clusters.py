@@ -28,6 +28,8 @@ class Moments:
         Of a trace of a new device, between and within devices.
     freedom : float
         Degrees of freedom of the variance (Satterthwaite).
+    parts : tuple of (float, float)
+        The variances that add up to it, each with its own degrees of freedom.
     devices : int
     ids : (D,) int64
         The devices.
@@ -39,6 +41,7 @@ class Moments:
     mean_error: float
     variance: float
     freedom: float
+    parts: tuple[tuple[float, float], ...]
     devices: int
     ids: np.ndarray
     mean_pull: np.ndarray
@@ -55,27 +58,30 @@ def moments(sample: np.ndarray, device: np.ndarray) -> Moments:
     away = means - mean
     if d < 2:
         nothing = np.zeros(d)
-        return Moments(mean, math.inf, math.nan, 0.0, d, ids, nothing, nothing)
+        return Moments(mean, math.inf, math.nan, 0.0, ((math.nan, 0.0),), d, ids, nothing, nothing)
     between = float((away**2).sum()) / (d - 1)
     inner = int((n - 1).sum())
     within = float(squares.sum()) / inner if inner else 0.0
     share = 1 - float((1 / n).mean())  # of the variance within devices that their means lose
     variance = between + share * within
-    parts = away**2 * d / (d - 1)
+    pulls = away**2 * d / (d - 1)
+    split = ((between, float(d - 1)),)
     if inner:
-        parts = parts + share * squares / (inner / d)
+        pulls = pulls + share * squares / (inner / d)
+        split += ((share * within, float(inner)),)
     if variance <= 0:
         freedom = float(d - 1)
     elif d >= _MANY:
-        freedom = 2 * variance**2 / max(float(parts.var(ddof=1)) / d, 1e-300)
+        freedom = 2 * variance**2 / max(float(pulls.var(ddof=1)) / d, 1e-300)
+        split = ((variance, freedom),)
     else:
         freedom = variance**2 / (
             between**2 / (d - 1) + (share**2 * within**2 / inner if inner else 0.0)
         )
     root = math.sqrt(d * (d - 1))
     return Moments(
-        mean, math.sqrt(between / d), variance, freedom, d, ids,
-        away / root, (parts - parts.mean()) / root,
+        mean, math.sqrt(between / d), variance, freedom, split, d, ids,
+        away / root, (pulls - pulls.mean()) / root,
     )  # fmt: skip
 
 

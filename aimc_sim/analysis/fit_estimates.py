@@ -38,9 +38,11 @@ class Estimate:
     shape : "mean", "factor" or "spread"
         What an interval looks like: even about the value, even about its logarithm, or that of a
         standard deviation.
-    raw, own, own_error : float
-        Of a spread: its variance as found, the part that comes from the errors of its members
-        and was taken off, and the standard error of that part.
+    parts : tuple of (float, float)
+        Of a spread: the variances that were added up, each with its degrees of freedom.
+    own, own_error : float
+        Of a spread: the part of the variance that comes from the errors of its members and was
+        taken off, and its standard error.
     """
 
     quantity: str
@@ -53,7 +55,7 @@ class Estimate:
     devices: int = 0
     freedom: float = math.inf
     shape: Literal["mean", "factor", "spread"] = "mean"
-    raw: float = 0.0
+    parts: tuple[tuple[float, float], ...] = ()
     own: float = 0.0
     own_error: float = 0.0
 
@@ -77,18 +79,19 @@ class Estimate:
     def _spread_interval(self, tail: float) -> tuple[float, float]:
         from scipy import stats
 
-        if self.raw <= 0 or self.freedom <= 0:
-            return 0.0, math.inf if self.freedom <= 0 else 0.0
-        low, high = (
-            self.raw * self.freedom / float(stats.chi2.ppf(p, self.freedom))
-            for p in (1 - tail, tail)
-        )
-        # The variance is a difference; its interval joins those of both parts (MOVER).
+        if any(freedom <= 0 for _, freedom in self.parts):
+            return 0.0, math.inf
+        # The variance is a sum of variances less another one: its interval joins theirs (MOVER,
+        # which for sums is the interval of Graybill and Wang).
         extra = float(stats.norm.isf(tail)) * self.own_error
-        variance = self.raw - self.own
-        down = variance - math.hypot(self.raw - low, extra)
-        up = variance + math.hypot(high - self.raw, extra)
-        return math.sqrt(max(0.0, down)), math.sqrt(max(0.0, up))
+        down, up = extra, extra
+        for variance, freedom in self.parts:
+            low, high = (
+                variance * freedom / float(stats.chi2.ppf(p, freedom)) for p in (1 - tail, tail)
+            )
+            down, up = math.hypot(down, variance - low), math.hypot(up, high - variance)
+        variance = sum(part for part, _ in self.parts) - self.own
+        return math.sqrt(max(0.0, variance - down)), math.sqrt(max(0.0, variance + up))
 
 
 @dataclass(frozen=True)
@@ -153,5 +156,5 @@ def spread_of(
     below = max(value, math.sqrt(error / 2))
     return Estimate(
         quantity, level, level_unit, value, error / (2 * below) if below > 0 else 0.0, unit, n,
-        found.devices, found.freedom, "spread", found.variance, own, own_error,
+        found.devices, found.freedom, "spread", found.parts, own, own_error,
     )  # fmt: skip

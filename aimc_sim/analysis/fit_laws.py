@@ -35,8 +35,10 @@ def drift(
         # Noise that grows with time bends the mean of ln G by half the growth of its variance.
         bend = 0.0 if math.isnan(noise.q) else noise.q**2 / 2
         nu = -regression.slope[level.rows] - bend
-        own = 1 / regression.sum_xx[level.rows]
-        own_error = noise.variance_error * float(own.mean())
+        own = float(
+            noise.of(1 / regression.sum_xx[level.rows], regression.slope_grown[level.rows]).mean()
+        )
+        own_error = own * _relative(noise)
         n = len(nu)
         rows.append(
             mean_of("nu mean", level.siemens, fit_clusters.moments(nu, level.device), "1", n)
@@ -44,8 +46,7 @@ def drift(
         around = fit_clusters.moments(_within(nu, level, groups), level.device)
         rows.append(
             spread_of(
-                "nu spread", level.siemens, around, "1", n, float(noise.variance * own.mean()),
-                own_error,
+                "nu spread", level.siemens, around, "1", n, own, own_error
             )
         )  # fmt: skip
     notes = [
@@ -134,9 +135,8 @@ def _colour(growth, read_seconds: float, notes: list[str]) -> str:
 
 
 def programming(
-    found: Traces, groups: fit_traces.Levels, regression: fit_traces.Regression, parts: Usable,
-    read_seconds: float | None,
-) -> Law:  # fmt: skip
+    found: Traces, groups: fit_traces.Levels, regression: fit_traces.Regression, parts: Usable
+) -> Law:
     """Spread and bias of the programmed conductance against the target."""
     name = "programming"
     if not np.isfinite(found.target_siemens).any():
@@ -151,7 +151,7 @@ def programming(
             continue
         if i in by_number:
             level = by_number[i]
-            g, own, own_error = _at_start(regression, level.rows, level.noise, read_seconds)
+            g, own, own_error = _at_start(regression, level.rows, level.noise)
             here = regression.trace[level.rows]
         else:  # too few reads for a power law: the first read as it is
             g, own, own_error = found.first_siemens[here], 0.0, 0.0
@@ -249,16 +249,19 @@ def _noise_about_lines(found: Traces, here: np.ndarray) -> tuple[float, int]:
 
 
 def _at_start(
-    regression: fit_traces.Regression, here: np.ndarray, noise: Noise, read_seconds: float | None
+    regression: fit_traces.Regression, here: np.ndarray, noise: Noise
 ) -> tuple[np.ndarray, float, float]:
     """Return the conductances at t0, the variance of their own error and its standard error."""
-    start = noise.variance  # of ln G at t0
-    if noise.q > 0 and read_seconds is not None:
-        start = noise.q**2 * math.log(regression.t0_seconds / (2 * read_seconds))
-    g = np.exp(regression.intercept[here] + start / 2)
-    own = 1 / regression.reads[here] + regression.mean_x[here] ** 2 / regression.sum_xx[here]
-    factor = float((g**2 * own).mean())
-    return g, factor * noise.variance, factor * noise.variance_error
+    # Of the logarithm at t0, which is low by half the variance of the noise.
+    g = np.exp(regression.intercept[here] + max(0.0, noise.at_t0) / 2)
+    own = noise.of(regression.start_band[here], regression.start_grown[here])
+    size = float((g**2 * own).mean())
+    return g, size, size * _relative(noise)
+
+
+def _relative(noise: Noise) -> float:
+    """Return the relative error of the variance of a level's noise."""
+    return noise.variance_error / noise.variance if noise.variance > 0 else 0.0
 
 
 def _within(sample: np.ndarray, level: LevelTraces, groups: fit_traces.Levels) -> np.ndarray:

@@ -35,6 +35,8 @@ class Noise:
     devices : int
     q, q_error : float
         1/f amplitude, NaN where it is not known.
+    at_t0, per_x : float
+        The variance of a read is ``at_t0 + per_x ln(t / t0)``.
     """
 
     variance: float
@@ -42,6 +44,12 @@ class Noise:
     devices: int
     q: float
     q_error: float
+    at_t0: float
+    per_x: float
+
+    def of(self, band: np.ndarray, grown: np.ndarray) -> np.ndarray:
+        """Return a variance that is band for noise of variance 1, and grown for ln(t / t0)."""
+        return np.maximum(0.0, self.at_t0 * band + self.per_x * grown)
 
 
 @dataclass(frozen=True)
@@ -220,20 +228,24 @@ def _noise(
     # ln(1 + e) has the variance s^2 + 5/2 s^4 for a normal e of variance s^2: taken back here.
     linear = 1 - 2.5 * min(variance, _NOISIEST_VARIANCE)
     q2, q2_error = math.nan, math.nan
+    at_t0, per_x = variance * linear, 0.0
     if read_seconds is not None:
         # The 1/f law: variance Q^2 ln((t + t_read) / (2 t_read)); t_read is far below any t.
         offset = math.log(regression.t0_seconds / (2 * read_seconds))
         law = np.bincount(owner, regression.grown[rows] + offset * regression.band[rows])
         if law.sum() > 0:
             q2, q2_error = _ratio(squares, law)
+            if rate is None or not rate.is_not_flicker:
+                at_t0, per_x = q2 * linear * offset, q2 * linear
     elif rate is not None and rate.is_not_white:
         centre = math.log(rate.centre_seconds / regression.t0_seconds)
         grown = np.bincount(owner, regression.grown[rows] - centre * regression.band[rows])
         q2, q2_error = (rate.rate * part for part in _ratio(squares, band + rate.rate * grown))
         q2_error = math.hypot(q2_error, q2 * rate.error / rate.rate)
+        at_t0, per_x = q2 * linear * (1 / rate.rate - centre), q2 * linear
     q = math.sqrt(q2 * linear) if q2 > 0 else q2
     q_error = q2_error * linear / (2 * q) if q2 > 0 else math.nan
-    return Noise(variance * linear, error * linear, len(squares), q, q_error)
+    return Noise(variance * linear, error * linear, len(squares), q, q_error, at_t0, per_x)
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> tuple[float, float]:

@@ -34,6 +34,10 @@ class Regression:
         Sum of squared residuals.
     band, grown : (M,) float64
         What ``squares`` would be for noise of variance 1, and ln(t / t0), at every read.
+    start_band, start_grown : (M,) float64
+        What the variance of ``intercept`` would be for noise of variance 1, and ln(t / t0).
+    slope_grown : (M,) float64
+        The same of ``slope`` for noise of variance ln(t / t0); for 1 it is ``1 / sum_xx``.
     t0_seconds : float
         Median time of the first read after time 0.
     without : (N,) bool
@@ -50,6 +54,9 @@ class Regression:
     band: np.ndarray
     grown: np.ndarray
     residual: Residuals
+    start_band: np.ndarray
+    start_grown: np.ndarray
+    slope_grown: np.ndarray
     t0_seconds: float
     without: np.ndarray
 
@@ -103,10 +110,12 @@ def regress(found: Traces) -> Regression:
         + u2**2 * total(u * u * x)[row]
     )
     band, grown = 1 - hat, x * (1 - 2 * hat) + mixed
+    at_start = 1 / n[row] - mean_x[row] * u2  # weights of the reads in the intercept
     return Regression(
         trace, n.astype(np.int64), mean_y - slope * mean_x, slope, sum_xx, mean_x,
         total(residual**2), total(band), total(grown),
-        Residuals(row, residual**2, band, grown), t0, zero,
+        Residuals(row, residual**2, band, grown), total(at_start**2), total(at_start**2 * x),
+        total(u2**2 * x), t0, zero,
     )  # fmt: skip
 
 

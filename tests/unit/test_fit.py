@@ -219,7 +219,7 @@ def quick(data):
     found, groups, regression, parts = pieces(data)
     untested = fit_forms.Forms("not tested here")
     laws = (
-        fit_laws.programming(found, groups, regression, parts, data.read_seconds),
+        fit_laws.programming(found, groups, regression, parts),
         fit_laws.drift(found, groups, regression, parts, untested),
         fit_laws.read_noise(found, regression, parts, data.read_seconds),
     )
