@@ -21,6 +21,7 @@ import numpy as np
 
 from aimc_sim import presets
 from aimc_sim.analysis import fit_laws, fit_noise, fit_traces
+from aimc_sim.analysis.fit_design import truth
 from aimc_sim.analysis.fit_forms import Forms
 from aimc_sim.device.measured import MeasuredData, synthetic
 from aimc_sim.device.measured.traces import traces
@@ -41,24 +42,6 @@ BETWEEN = 0.76
 QUANTITIES = ("nu mean", "nu spread", "sigma", "bias", "Q_s")
 CONFIDENCES = (0.68, 0.95)
 SIGMAS = 3.5  # of 240 rows less than one in eight fails by chance
-
-
-def truth(spec: PcmSpec, quantity: str, x: float) -> float:
-    """Return what a fit should find at a state."""
-    at = np.array([x])
-    if quantity == "bias":
-        return 0.0
-    if quantity == "sigma":
-        scale = spec.g_max_siemens / spec.g_reference_siemens
-        return scale * float(
-            np.polynomial.polynomial.polyval(x, spec.programming.polynomial_siemens)
-        )
-    curve = {
-        "nu mean": spec.drift.exponent_mean,
-        "nu spread": spec.drift.exponent_std,
-        "Q_s": spec.read_noise.amplitude,
-    }[quantity]
-    return float(synthetic.curve_values(curve, at)[0])
 
 
 def estimates(data: MeasuredData) -> list:
@@ -84,7 +67,7 @@ def coverage(spec: PcmSpec, devices: int, cycles: int, seeds: int) -> dict[tuple
     for seed in range(seeds):
         data = synthetic.simulate(spec, shape, Key(seed, (devices,)), BETWEEN * (cycles > 1))
         for e in estimates(data):
-            true = truth(spec, e.quantity, e.level / spec.g_max_siemens)
+            true = truth(spec, e.quantity, e.level)
             for confidence in CONFIDENCES:
                 low, high = e.interval(confidence)
                 hits[e.quantity, confidence].append(low <= true <= high)

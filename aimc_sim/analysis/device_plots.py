@@ -14,11 +14,15 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .. import units
+from ..device.measured.columns import trace_order
+from ..device.measured.reach import Reach
 from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import Traces, traces
 from ..kernels.replay import at_time
-from . import fit_traces
+from . import fit_curves, fit_traces
 from .canvas import PALETTE
+from .device_check import Check
+from .fit_estimates import Law
 
 _DPI = 160
 _MOST_LEVELS = 8  # curves in the panel of times
@@ -53,9 +57,11 @@ def measured(
     """
     found = traces(data)
     panels: list[Callable[[Axes, Traces], None]] = []
-    if found.reads.max() > 1:
+    if data.pulse_number is not None:
+        panels.append(lambda ax, _: _against_number(ax, data))
+    elif found.reads.max() > 1:
         panels.append(lambda ax, _: _against_time(ax, data))
-    if found.pulse is not None and len(np.unique(found.pulse)) > 1:
+    if data.pulse_number is None and found.pulse is not None and len(np.unique(found.pulse)) > 1:
         panels.append(_against_pulse)
     panels.append(_per_level)
     figure = Figure(figsize=(5.6 * len(panels) + 0.4, 4.8), layout="constrained")
@@ -72,6 +78,100 @@ def measured(
     if path is not None:
         figure.savefig(path, dpi=_DPI)
     return figure
+
+
+def checked(data: MeasuredData, found: Check, *, path: str | Path | None = None) -> Figure:
+    """Draw a check: the data, every law with its errors, and the reach of a replay.
+
+    Parameters
+    ----------
+    data : MeasuredData
+    found : Check
+        From :func:`aimc_sim.analysis.device_check.check`.
+    path : path, optional
+        Also write the picture to this file.
+    """
+    reads = traces(data)
+    panels: list[Callable[[Axes], None]] = []
+    if data.pulse_number is not None:
+        panels.append(lambda ax: _against_number(ax, data))
+    elif reads.reads.max() > 1 and (reads.time_seconds > 0).any():
+        panels.append(lambda ax: _against_time(ax, data))
+    panels.append(lambda ax: _per_level(ax, reads))
+    if found.report is not None:
+        for law in found.report.laws:
+            quantities = {e.quantity for e in law.estimates if e.level_unit == "S"}
+            for quantity in sorted(quantities):
+                panels.append(lambda ax, law=law, q=quantity: _estimates(ax, law, q))
+    if found.reach is not None:
+        panels.append(lambda ax: _reach(ax, found.reach))
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.2 * columns, 4.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, draw in zip(axes, panels, strict=False):
+        draw(ax)
+        ax.grid(color="0.92")
+        ax.set_axisbelow(True)
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    if path is not None:
+        figure.savefig(path, dpi=_DPI)
+    return figure
+
+
+def _estimates(ax: Axes, law: Law, quantity: str) -> None:
+    """A quantity against its level with 95 % intervals, and the curve that was fitted to it."""
+    rows = [e for e in law.estimates if e.quantity == quantity and e.level_unit == "S"]
+    scale, unit = (1e6, " (uS)") if rows[0].unit == "S" else (1.0, "")
+    x = np.array([e.level for e in rows]) * 1e6
+    y = np.array([e.value for e in rows]) * scale
+    ends = np.array([e.interval(0.95) for e in rows]) * scale
+    away = np.abs(np.nan_to_num(ends - y[:, None], posinf=0.0, neginf=0.0)).T
+    ax.errorbar(x, y, away, ls="", marker="o", ms=4, color=PALETTE[0], label="95 % interval")
+    highest = max(e.level for e in rows)
+    states = np.linspace(min(e.level for e in rows), highest, 100) / highest
+    if quantity == "sigma" and law.polynomial is not None:
+        curve = np.polynomial.polynomial.polyval(states, law.polynomial) * scale
+        ax.plot(states * highest * 1e6, curve, color="black", lw=1, label="law")
+    elif quantity in law.curves:
+        curve = fit_curves.value(law.curves[quantity], states)
+        ax.plot(states * highest * 1e6, curve, color="black", lw=1, label="law")
+    ax.set_xlabel("level (uS)")
+    ax.set_ylabel(quantity + unit)
+    state = "" if law.identified else ": not identified"
+    ax.set_title(law.name + state, fontsize=10, loc="left")
+    ax.legend(frameon=False, fontsize=8.5)
+
+
+def _reach(ax: Axes, found: Reach) -> None:
+    """What a replay measured, and what it extrapolates."""
+    low, high = 1e6 * found.lowest_siemens, 1e6 * found.highest_siemens
+    ax.axvspan(low, high, color=PALETTE[0], alpha=0.15, label="measured")
+    ax.axvspan(0, low, color="0.6", alpha=0.25, label="extrapolated")
+    spreads = [1e6 * found.spread_at_zero, 1e6 * found.spread_at_lowest]
+    ax.plot([0, low], spreads, color="black", marker="o", ms=4, label="spread of the error")
+    for gap in found.gaps:
+        if gap.spread_miss or gap.course_miss:
+            ax.axvline(1e6 * gap.level_siemens, color=PALETTE[1], lw=1, ls=":")
+    ax.set_xlim(0, high)
+    ax.set_xlabel("target (uS)")
+    ax.set_ylabel("spread of the error (uS)")
+    ax.set_title("replay (dotted: levels that neighbours miss)", fontsize=10, loc="left")
+    ax.legend(frameon=False, fontsize=8.5)
+
+
+def _against_number(ax: Axes, data: MeasuredData) -> None:
+    """Trains of pulses, one line each."""
+    order, starts = trace_order(data.columns())
+    ends = np.append(starts[1:], len(order))
+    keep = np.unique(np.linspace(0, len(starts) - 1, min(40, len(starts))).astype(int))
+    for i in keep:
+        rows = order[starts[i] : ends[i]]
+        ax.plot(data.pulse_number[rows], 1e6 * data.conductance_siemens[rows], lw=1, alpha=0.7)
+    ax.set_xlabel("number of the pulse")
+    ax.set_ylabel("conductance (uS)")
+    ax.set_title(f"{len(keep)} of {len(starts)} trains of pulses", fontsize=10, loc="left")
 
 
 def _against_time(ax: Axes, data: MeasuredData) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,21 +18,13 @@ from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import Traces, traces
 from ..spec import DriftLaw, PcmSpec, ProgrammingLaw, ReadNoiseLaw, ResetState
 from . import fit_forms, fit_laws, fit_noise, fit_traces, fit_variance
-from .fit_estimates import FEWEST_TRACES, Estimate, Law
+from .fit_estimates import COLUMNS, FEWEST_TRACES, Estimate, Law, Report
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Estimate", "FitReport", "Law", "fit"]
-
-COLUMNS = (
-    "law", "identified", "quantity", "level", "level_unit", "value", "standard_error", "low_95",
-    "high_95", "unit", "n", "devices",
-)  # fmt: skip
+__all__ = ["COLUMNS", "Estimate", "FitReport", "Law", "fit"]
 
 
 @dataclass(frozen=True)
-class FitReport:
+class FitReport(Report):
     """What a measurement says about every law.
 
     Attributes
@@ -68,32 +59,6 @@ class FitReport:
     read_seconds: float | None
     laws: tuple[Law, ...]
     reset: ResetState | None
-
-    def law(self, name: str) -> Law:
-        """Return a law by name; KeyError names those there are."""
-        for law in self.laws:
-            if law.name == name:
-                return law
-        raise KeyError(f"no law named '{name}'; there are: {', '.join(x.name for x in self.laws)}")
-
-    def value(self, law: str, quantity: str, level: float | None = None) -> Estimate:
-        """Return one estimate, for a quantity per level that of the nearest level."""
-        found = [row for row in self.law(law).estimates if row.quantity == quantity]
-        if not found:
-            raise KeyError(f"the law '{law}' has no estimate '{quantity}'")
-        return found[0] if level is None else min(found, key=lambda row: abs(row.level - level))
-
-    def table(self) -> pd.DataFrame:
-        """Return all estimates, one row each; columns as in :data:`COLUMNS`."""
-        import pandas as pd
-
-        rows = [
-            (law.name, law.identified, e.quantity, e.level, e.level_unit, e.value,
-             e.standard_error, *e.interval(0.95), e.unit, e.n, e.devices)
-            for law in self.laws
-            for e in law.estimates
-        ]  # fmt: skip
-        return pd.DataFrame(rows, columns=COLUMNS)
 
     def to_pcm_spec(
         self, t_read_seconds: float | None = None, despite: Sequence[str] = ()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..spec import StateCurve
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST_TRACES = 10
 """Traces per level that a spread needs: its standard error is then a quarter of it."""
@@ -126,6 +129,45 @@ class Law:
     def identified(self) -> bool:
         """Whether the data determine the law."""
         return not self.reason
+
+
+COLUMNS = (
+    "law", "identified", "quantity", "level", "level_unit", "value", "standard_error", "low_95",
+    "high_95", "unit", "n", "devices",
+)  # fmt: skip
+"""Columns of the table of a report."""
+
+
+class Report:
+    """What all reports of a fit can do; they have ``laws``, a tuple of :class:`Law`."""
+
+    laws: tuple[Law, ...]
+
+    def law(self, name: str) -> Law:
+        """Return a law by name; KeyError names those there are."""
+        for law in self.laws:
+            if law.name == name:
+                return law
+        raise KeyError(f"no law named '{name}'; there are: {', '.join(x.name for x in self.laws)}")
+
+    def value(self, law: str, quantity: str, level: float | None = None) -> Estimate:
+        """Return one estimate, for a quantity per level that of the nearest level."""
+        found = [row for row in self.law(law).estimates if row.quantity == quantity]
+        if not found:
+            raise KeyError(f"the law '{law}' has no estimate '{quantity}'")
+        return found[0] if level is None else min(found, key=lambda row: abs(row.level - level))
+
+    def table(self) -> pd.DataFrame:
+        """Return all estimates, one row each; columns as in :data:`COLUMNS`."""
+        import pandas as pd
+
+        rows = [
+            (law.name, law.identified, e.quantity, e.level, e.level_unit, e.value,
+             e.standard_error, *e.interval(0.95), e.unit, e.n, e.devices)
+            for law in self.laws
+            for e in law.estimates
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def mean_of(

@@ -1,4 +1,4 @@
-"""``aimc-sim device``: measured devices in, their laws and pictures out."""
+"""``aimc-sim device``: measured devices in; laws, checks and pictures out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import typer
 from .errors import BadInput, refusing
 
 if TYPE_CHECKING:
-    from ..analysis.fit import FitReport, Law
+    from ..analysis.fit_estimates import Law, Report
     from ..device.measured import MeasuredData
 
 app = typer.Typer(
     invoke_without_command=True,
-    help="Measured devices: import a table of reads, fit the device laws, look at the data.",
+    help="Measured devices: import tables of reads, check them, fit laws, draw, simulate.",
 )
 
 _IMPORT_EXAMPLES = """
@@ -55,6 +55,23 @@ Example:
 
 _SHOWN_LEVELS = 12
 """Of more levels than this, an even choice is printed; ``--csv`` has all."""
+
+_CHECK_EXAMPLES = """
+Example:
+
+  aimc-sim device check reads.h5 --out check.png
+"""
+
+_SIMULATE_EXAMPLES = """
+Examples:
+
+  aimc-sim device simulate --law hermes-odp --levels 2,4,6,8,10 --times 300,3000,30000 --devices 30
+
+  aimc-sim device simulate --law reads.h5 --like reads.h5 --repeat 100
+"""
+
+_MOST_READS = 20_000_000
+"""Reads of a simulated data set at most: ten columns of them are 1.6 GB."""
 
 _FIRST = 5
 """Reads that a preview prints."""
@@ -221,9 +238,10 @@ def fit_(
     from rich.console import Console
 
     from ..analysis.fit import fit
+    from ..analysis.fit_pulses import fit_pulses
 
     with refusing(ValueError, prefix=f"{file}: "):
-        report = fit(data)
+        report = fit(data) if data.pulse_number is None else fit_pulses(data)
     if csv is not None:
         _write(csv, force, lambda path: report.table().to_csv(path, index=False))
     output = Console()
@@ -241,13 +259,141 @@ def show(
     force: Annotated[bool, typer.Option("--force", help="Replace that picture.")] = False,
 ) -> None:
     """Draw the data: conductance against time and pulse, and its spread per level."""
-    if out.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise BadInput(f"--out {out}: wanted a name that ends in .png, .pdf or .svg")
+    _refuse_other_pictures(out)
     data = _read(file)
     from ..analysis import device_plots
 
     _write(out, force, lambda path: device_plots.measured(data, path=path))
     typer.echo(f"{_size(data)} drawn to {out}")
+
+
+@app.command("check", epilog=_CHECK_EXAMPLES)
+def check(
+    file: _File,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture of every part to write (.png, .pdf or .svg).")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace that picture.")] = False,
+) -> None:
+    """Say what the data can tell and what not: range, laws, goodness of fit, reach of a replay."""
+    if out is not None:
+        _refuse_other_pictures(out)
+    data = _read(file)
+    from ..analysis import device_check
+
+    with refusing(ValueError, prefix=f"{file}: "):
+        found = device_check.check(data)
+    typer.echo(found.text())
+    if out is not None:
+        from ..analysis import device_plots
+
+        _write(out, force, lambda path: device_plots.checked(data, found, path=path))
+        typer.echo(f"drawn to {out}")
+
+
+@app.command("simulate", epilog=_SIMULATE_EXAMPLES)
+def simulate(
+    law: Annotated[
+        str,
+        typer.Option(help="25uS, hermes-odp, hermes-tdp, or a measured file to take the fit of."),
+    ] = "25uS",
+    like: Annotated[
+        Path | None,
+        typer.Option(help="Measured file whose shape to take: devices, targets, times."),
+    ] = None,
+    levels: Annotated[
+        str, typer.Option(help="Targets in uS, by commas; of the shape, without --like.")
+    ] = "5,10,15,20,25",
+    times: Annotated[str, typer.Option(help="Times in s, by commas.")] = "20,200,2000,20000,200000",
+    devices: Annotated[int, typer.Option(min=1, max=1_000_000, help="Devices.")] = 100,
+    cycles: Annotated[int, typer.Option(min=1, max=10_000, help="Programmings of each.")] = 1,
+    between: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the variance that stays with a device.")
+    ] = 0.0,
+    repeat: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Repetitions, to count what a fit would find.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="HDF5 file for one data set.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace that file.")] = False,
+) -> None:
+    """Draw a data set of a law, and say what measurements of that shape would identify."""
+    from ..device.measured import schema, synthetic
+    from ..rng import Key
+
+    spec = _law(law)
+    with refusing():
+        if out is not None:
+            with refusing(prefix="--out: "):
+                schema.refuse_existing(out, force)
+        if like is not None:
+            shape = synthetic.Shape.of(_read(like))
+        else:
+            targets, clock = _numbers("--levels", levels), _numbers("--times", times)
+            shape = synthetic.Shape.grid([1e-6 * g for g in targets], clock, devices, cycles)
+        reads = sum(len(t) for t in shape.times)
+        if reads > _MOST_READS:
+            raise BadInput(
+                f"{reads:,} reads are more than {_MOST_READS:,}; take fewer devices, levels or times"
+            )
+        highest = float(shape.target_siemens.max())
+        if highest > spec.g_max_siemens * (1 + 1e-6):
+            raise BadInput(
+                f"a target of {highest:.3g} S is above what the law knows, {spec.g_max_siemens:.3g} "
+                "S; take lower --levels"
+            )
+        if out is not None:
+            data = synthetic.simulate(spec, shape, Key(seed), between)
+            schema.write(out, data, force=force)
+            typer.echo(f"{_size(data)} written to {out}")
+        if not repeat:
+            return
+        from ..analysis.fit_design import design
+
+        table = design(spec, shape, repeat, Key(seed, (1,)), between)
+    typer.echo(
+        f"{reads:,} reads of {len(set(shape.device.tolist())):,} device(s), {repeat} repetitions; "
+        "medians over levels; coverage: how often the interval holds the truth"
+    )
+    shown = table.assign(**{c: table[c].map(lambda v: f"{v:.3g}") for c in table.columns[2:5]})
+    for name in ("identified", "coverage_68", "coverage_95"):
+        shown[name] = [f"{100 * v:.0f} %" if v == v else "-" for v in table[name]]
+    typer.echo(shown.replace("nan", "-").to_string(index=False))
+
+
+def _law(name: str):
+    """Return the device of a preset, or the fit of a measured file."""
+    from .. import presets
+
+    known = {
+        "25uS": presets.pcm_25_microsiemens,
+        "hermes-odp": presets.pcm_hermes_one_device,
+        "hermes-tdp": presets.pcm_hermes_two_devices,
+    }
+    if name in known:
+        return known[name]()
+    if not Path(name).is_file():
+        raise BadInput(f"--law {name}: wanted {', '.join(known)}, or a measured file")
+    from ..analysis.fit import fit
+
+    data = _read(Path(name))
+    with refusing(ValueError, prefix=f"--law {name}: "):
+        return fit(data).to_pcm_spec()
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise BadInput(f"{option} {text}: wanted numbers, separated by commas") from None
+    if not values or not all(0 <= value < float("inf") for value in values):
+        raise BadInput(f"{option} {text}: wanted one or more numbers of 0 or above")
+    return values
+
+
+def _refuse_other_pictures(out: Path) -> None:
+    if out.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise BadInput(f"--out {out}: wanted a name that ends in .png, .pdf or .svg")
 
 
 def _read(file: Path) -> MeasuredData:
@@ -279,7 +425,7 @@ def _size(data: MeasuredData) -> str:
     return f"{len(data):,} reads, {len(found):,} traces, {devices:,} device(s)"
 
 
-def _print(console, report: FitReport, size: str) -> None:
+def _print(console, report: Report, size: str) -> None:
     from rich.table import Table
 
     console.print(

@@ -196,6 +196,64 @@ def test_help_is_quick():
     assert not {"torch", "matplotlib", "pandas", "h5py"} & set(done.stdout.split())
 
 
+def test_check_says_what_the_data_can_say(folder, call):
+    code, out, err = call("check", "traces.h5", "--out", "c.png")
+    assert (code, err) == (0, "")
+    for text in (
+        "270 reads, 90 traces of 30 device(s), 3 traces each",
+        "3 different times from 20 s to 1e+05 s: 3.7 decades",
+        "drift: yes",
+        "replay: targets from 5e-06 S to 2e-05 S, times from 20 s to 1e+05 s",
+        "targets below the lowest measured level, 5e-06 S, are extrapolated",
+    ):
+        assert text in out
+    assert (folder / "c.png").read_bytes().startswith(b"\x89PNG")
+    lone = {"device": [0, 1], "cycle": [0, 0], "time_seconds": [0.0, 0.0]}
+    measured.write("few.h5", measured.MeasuredData.of(**lone, conductance_siemens=[1e-6, -1e-8]))
+    code, out, _ = call("check", "few.h5")
+    assert code == 0
+    assert "too few devices for a law: 2" in out
+    assert "1 negative (noise around zero)" in out
+    assert "laws: none; 2 trace(s) of 2 device(s): too little to fit" in out
+
+
+def test_pulse_records_on_the_command_line(folder, call):
+    rows = [f"{d},{p},{'up' if p else ''},{5 + p - 0.05 * p * p + 0.01 * d}"
+            for d in range(6) for p in range(9)]  # fmt: skip
+    (folder / "pulses_up.csv").write_text("dev,pulse,direction,G (uS)\n" + "\n".join(rows))
+    assert call("import", "pulses_up.csv", "--out", "u.h5")[0] == 0
+    for command in (["fit", "u.h5"], ["show", "u.h5", "--out", "u.png"], ["check", "u.h5"]):
+        code, out, _ = call(*command)
+        assert code == 0
+    assert "step up: yes" in out
+    assert "48 steps of pulses" in out
+
+
+def test_simulate_draws_and_counts(folder, call):
+    code, out, err = call("simulate", "--devices", "20", "--repeat", "2", "--out", "s.h5")
+    assert (code, err) == (0, "")
+    assert "500 reads, 100 traces, 20 device(s) written to s.h5" in out
+    assert "nu spread      100 %" in out
+    assert "coverage_95" in out
+    first = measured.read("s.h5")
+    assert call("simulate", "--devices", "20", "--repeat", "0", "--out", "t.h5")[0] == 0
+    np.testing.assert_array_equal(
+        first.conductance_siemens, measured.read("t.h5").conductance_siemens
+    )
+    code, out, _ = call("simulate", "--like", "s.h5", "--repeat", "1", "--between", "0.5")
+    assert "500 reads of 20 device(s)" in out
+    for arguments, part in (
+        (["--law", "x"], "--law x: wanted 25uS, hermes-odp, hermes-tdp, or a measured file"),
+        (["--levels", "1,x"], "--levels 1,x: wanted numbers"),
+        (["--levels", "30"], "a target of 3e-05 S is above what the law knows, 2.5e-05 S"),
+        (["--times", "1,10"], "the law starts at t0 = 20 s"),
+        (["--devices", "1000000"], "25,000,000 reads are more than 20,000,000"),
+    ):
+        code, _, err = call("simulate", *arguments, "--repeat", "1")
+        assert (code, err.count("\n")) == (2, 1)
+        assert part in err
+
+
 # ----------------------------------------------------------------------------- the picture
 
 
