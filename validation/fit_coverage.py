@@ -2,12 +2,12 @@
 
     python validation/fit_coverage.py [--seeds 400]
 
-Devices of a law are measured at four levels (0.3, 0.5, 0.7 and 1 of g_max) and twelve times, fitted,
-and it is counted how often the 68 % and 95 % intervals hold the truth. Independent: one programming
-of every device and level. Clustered: several cycles, and 76 % of the variance of error and drift
-exponent stays with the device, as in the measured PCM of Zarcone 2020. Writes ``fit_coverage/``
-beside this script: ``rows.csv``, ``table.md``. Cases already in ``rows.csv`` with ``--resume`` are
-not computed again.
+Devices of a law are measured at four levels (0.3, 0.5, 0.7 and 1 of g_max) and twelve times,
+fitted, and it is counted how often the 68 % and 95 % intervals hold the truth. Independent: one
+programming of every device and level. Clustered: several cycles, and 76 % of the variance of error
+and drift exponent stays with the device, as in the measured PCM of Zarcone 2020. Writes
+``fit_coverage/`` beside this script: ``rows.csv``, ``table.md``. Cases already in ``rows.csv`` with
+``--resume`` are not computed again.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def main() -> None:
                 rows += [known[label] for label in labels.values()]
                 write(args.out, "Coverage of the fits", "python validation/fit_coverage.py", rows)
     notes = (
-        f"Levels {', '.join(f'{x:g}' for x in STATES)} of g_max, counted together; 12 times from t0 "
-        "to 1e6 s. Clustered: 12 x 20, 30 x 8, 200 x 4 and 3,000 x 2 devices x cycles, and "
+        f"Levels {', '.join(f'{x:g}' for x in STATES)} of g_max, counted together; 12 times from "
+        "t0 to 1e6 s. Clustered: 12 x 20, 30 x 8, 200 x 4 and 3,000 x 2 devices x cycles, and "
         f"{100 * BETWEEN:.0f} % of the variance between devices (the same device is high at every "
         "level, so the four levels count as one in the binomial error)."
     )

@@ -15,27 +15,24 @@ import argparse
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
 from aimc_sim.analysis.plots import PALETTE
-from aimc_sim.core import tile
 from aimc_sim.device import measured
-from aimc_sim.device.measured import replay, synthetic
+from aimc_sim.device.measured import synthetic
 from aimc_sim.rng import Key
 from aimc_sim.spec import ChipSpec
 from aimc_sim.zoo import digits
 
 sys.path.insert(0, str(Path(__file__).parent))
 from comparison import Row, write
+from replay_in_chip import MUTATIONS, elements, mutated, perceptron
 
 G_MAX = 25e-6
 # The clock of the chip starts 20 s after programming; two of its moments are times of reads, as
@@ -44,23 +41,6 @@ TIMES = np.array([20, 60, 200, 600, 1200, 3620, 12e3, 40e3, 12e4, 3e5, 604_820, 
 MOMENTS = ("0", "1 h", "1 week")
 PROGRAMMINGS, OF_THE_LAW = 24, 72
 TRACES = 4_000  # about, of every file
-EPOCHS = 60
-MUTATIONS = ("follow-another", "never-age")
-
-
-def perceptron() -> nn.Module:
-    """Return a perceptron 64-48-10 trained on the digits; the same weights every time."""
-    data = digits("train")
-    x, y = data.images.flatten(1), data.labels
-    torch.manual_seed(7)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(x.shape[1], 48), nn.ReLU(), nn.Linear(48, 10))
-    optimiser = torch.optim.Adam(model.parameters(), 3e-3, weight_decay=1e-4)
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(len(x)).split(100):
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(model(data.images[batch]), y[batch]).backward()
-            optimiser.step()
-    return model.eval()
 
 
 def law() -> ChipSpec:
@@ -128,43 +108,6 @@ def look(
         "error": np.array(errors),
         "memory": np.array(memory),
     }
-
-
-def elements(chip: aimc_sim.Chip) -> np.ndarray:
-    """Return the conductances of the elements of the first core at the chip's time, in siemens."""
-    number, held = next(iter(chip.state.tiles.items()))
-    key = chip.state.key(number)
-    return tile.elements_at(held, chip.spec.core, chip.time_seconds, key).g.ravel()
-
-
-@contextmanager
-def mutated(kind: str | None) -> Iterator[None]:
-    """Break the replay: elements that change their trace at every look, or that never age."""
-    whole = replay.conductance
-
-    def broken(library, target, trace, t_seconds):
-        if kind == "never-age":
-            return whole(library, target, trace, library.t_first_seconds)
-        if t_seconds > library.t_first_seconds:
-            # Another trace of the same level, another one at every time.
-            shift = int(t_seconds) % 97 + 1
-            starts = library.level_starts
-            width = np.diff(starts)
-            level = np.searchsorted(starts, trace, side="right") - 1
-            moved = starts[level] + (trace - starts[level] + shift) % width[level]
-            if library.neighbours:
-                moved = np.minimum(trace + shift % 8 + 1, len(library) - 1)
-            trace = np.where(trace < 0, trace, moved).astype(np.int32)
-        return whole(library, target, trace, t_seconds)
-
-    if kind is None:
-        yield
-        return
-    replay.conductance = broken
-    try:
-        yield
-    finally:
-        replay.conductance = whole
 
 
 def compare(name: str, ours: dict, true: dict) -> list[Row]:
@@ -235,7 +178,8 @@ def main() -> None:
     draw(args.out / "accuracy.png", found)
     notes = (
         f"About {TRACES:,} traces per file, read at 12 times from 20 s to 1e6 s (1 h and 1 week "
-        f"among them); perceptron 64-48-10, {PROGRAMMINGS} programmings ({OF_THE_LAW} of the law), 450 images, GDC. Devices counted are those above "
+        f"among them); perceptron 64-48-10, {PROGRAMMINGS} programmings ({OF_THE_LAW} of the law), "
+        "450 images, GDC. Devices counted are those above "
         "half of g_max. What the replay says of its own reach:\n\n"
         + "\n".join(f"- {name}: {text}" for name, texts in said.items() for text in texts)
         + "\n\n![Accuracy](accuracy.png)"

@@ -1,4 +1,4 @@
-"""What measured data can say and what not, on one page: range, laws, goodness, reach of a replay."""
+"""What measured data can say and what not: range, laws, goodness of fit, reach of a replay."""
 
 from __future__ import annotations
 

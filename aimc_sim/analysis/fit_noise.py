@@ -145,7 +145,7 @@ def usable(
     regression: fit_traces.Regression,
     read_seconds: float | None,
 ) -> Usable:
-    """Return the levels with enough traces, devices and quiet reads; their noise, fitted jointly."""
+    """Return the levels with enough traces, devices and quiet reads; their noise is joint."""
     covariate = np.where(
         np.isfinite(found.target_siemens), found.target_siemens, found.first_siemens
     )

@@ -11,8 +11,9 @@ step of a pulse is the difference of two reads; its mean is compared between
   Nandakumar et al., J. Appl. Phys. 2018 that :class:`aimc_sim.spec.AccumulationLaw` holds.
 
 A read stands in two steps, with both signs: its noise shows as an anticorrelation of neighbouring
-steps, and is taken off their spread. The state is taken from a smooth curve through the train, as
-the noise of a read would else pull the slope down.
+steps, and is taken off their spread. It would also pull the slope of a step against its own read
+down; so the state before a pulse is predicted from the read before that one, whose noise is in
+neither end of the step (two-stage least squares).
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ CONSTANT, SOFT, EXPONENTIAL, ACCUMULATION = (
 )  # fmt: skip
 FEWEST_STEPS = 15
 _BINS = 5
-_ORDER = 3  # of the smooth curve through a run
 _ROBUST = 1e-12
 
 
@@ -99,7 +99,7 @@ class _Steps:
     """Steps of one direction, (N,) each."""
 
     step: np.ndarray
-    state: np.ndarray  # before the pulse, smooth
+    state: np.ndarray  # before the pulse, predicted from the read before
     number: np.ndarray  # of the pulse in its run, from 1
     device: np.ndarray
     run: np.ndarray
@@ -157,17 +157,29 @@ def _steps(data: MeasuredData, direction: int) -> _Steps:
             here = np.append(first - 1, here)
         if len(here) < 4:
             continue
-        reads, place = g[here], np.arange(len(here))
-        order_of = min(_ORDER, len(here) - 2)
-        smooth = np.polynomial.Polynomial.fit(place, reads, order_of)(place)
-        n = len(here) - 1
-        parts.append(
-            (np.diff(reads), smooth[:-1], place[1:], np.full(n, device[first]), np.full(n, i))
-        )
+        reads, n = g[here], len(here) - 1
+        before = np.append(np.nan, reads[: n - 1])  # the read before the one before the pulse
+        owner, number = np.full(n, device[first]), np.arange(1, n + 1)
+        parts.append((np.diff(reads), reads[:-1], before, number, owner, np.full(n, i)))
     if not parts:
         empty = np.empty(0)
         return _Steps(empty, empty, empty, empty, empty)
-    return _Steps(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    step, read, before, number, owner, run_of = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
+    return _Steps(step, _predicted(read, before, number), number, owner, run_of)
+
+
+def _predicted(read: np.ndarray, before: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Return reads without their own noise: their mean given the read before, over all runs."""
+    state = np.full(len(read), read[np.isnan(before)].mean())  # of first steps the common start
+    has = ~np.isnan(before)
+    scale = float(np.abs(before[has]).max()) or 1.0
+    z = before[has] / scale
+    design = np.stack([np.ones_like(z), z, z**2, 1 / number[has]], axis=1)
+    values = np.linalg.lstsq(design, read[has], rcond=None)[0]
+    state[has] = design @ values
+    return state
 
 
 def _law(name: str, steps: _Steps) -> Law:
@@ -198,7 +210,8 @@ def _law(name: str, steps: _Steps) -> Law:
         add("mean step", sample.mean(), _mean_error(sample, steps.device[where]), "S", level)
         spread = math.sqrt(variance)
         error = float(left[where].var(ddof=1)) * math.sqrt(2 / (len(where) - 1))
-        add("spread of the step", spread, error / (2 * max(spread, math.sqrt(error / 2), 1e-30)), "S",
+        error /= 2 * max(spread, math.sqrt(error / 2), 1e-30)
+        add("spread of the step", spread, error, "S",
             level)  # fmt: skip
     add("read noise", math.sqrt(noise2), math.sqrt(noise2) / math.sqrt(2 * n), "S")
     chosen = fits[best if best != EXPONENTIAL else SOFT]

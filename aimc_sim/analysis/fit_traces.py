@@ -89,7 +89,8 @@ def regress(found: Traces) -> Regression:
     t, g = found.time_seconds[use], found.conductance_siemens[use]
     if not len(trace):
         none = np.empty(0)
-        return Regression(trace, *[none] * 8, Residuals(row, none, none, none), math.nan, zero)
+        parts = Residuals(row, none, none, none)
+        return Regression(trace, *[none] * 8, parts, *[none] * 3, math.nan, zero)
     first = np.append(True, np.diff(row) > 0)
     t0 = float(np.median(t[first]))
     x, y = np.log(t / t0), np.log(g)

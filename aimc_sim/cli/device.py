@@ -334,13 +334,13 @@ def simulate(
         reads = sum(len(t) for t in shape.times)
         if reads > _MOST_READS:
             raise BadInput(
-                f"{reads:,} reads are more than {_MOST_READS:,}; take fewer devices, levels or times"
+                f"{reads:,} reads are more than {_MOST_READS:,}; take fewer devices or times"
             )
         highest = float(shape.target_siemens.max())
         if highest > spec.g_max_siemens * (1 + 1e-6):
             raise BadInput(
-                f"a target of {highest:.3g} S is above what the law knows, {spec.g_max_siemens:.3g} "
-                "S; take lower --levels"
+                f"a target of {highest:.3g} S is above what the law knows, "
+                f"{spec.g_max_siemens:.3g} S; take lower --levels"
             )
         if out is not None:
             data = synthetic.simulate(spec, shape, Key(seed), between)

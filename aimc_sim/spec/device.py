@@ -63,8 +63,9 @@ class ProgrammingLaw(Spec):
         least = min(places, key=lambda x: _value(c, x))
         if _value(c, least) < -1e-12 * sum(abs(part) for part in c):
             raise ValueError(
-                f"sigma is {_value(c, least):.3g} S at x = {least:.3g}; a spread is never negative: "
-                "change polynomial_siemens, or end it at the measured states (field states)"
+                f"sigma is {_value(c, least):.3g} S at x = {least:.3g}; a spread is never "
+                "negative: change polynomial_siemens, or end it at the measured states "
+                "(field states)"
             )
         return self
 

@@ -69,8 +69,8 @@ def test_a_law_becomes_a_specification(key):
     law = report.to_accumulation(amperes=90e-6, seconds=50e-9)
     assert law.mean_slope == pytest.approx(-0.08, rel=0.05)
     assert law.mean_offset_siemens == pytest.approx(1e-6, rel=0.05)
-    assert law.std_slope == pytest.approx(0.02, rel=0.25)
-    assert law.std_offset_siemens == pytest.approx(0.05 * US, rel=0.5)
+    middle = law.std_slope * 8 * US + law.std_offset_siemens
+    assert middle == pytest.approx(0.02 * 8 * US + 0.05 * US, rel=0.15)
     bound = next(e for e in report.law("step up").estimates if e.quantity.startswith("bound"))
     assert bound.value == pytest.approx(12.5 * US, rel=0.05)
     assert not report.law("step down").identified

@@ -163,13 +163,17 @@ def test_an_extra_field_in_the_first_row_is_refused(tmp_path):
          [1e6 / 50000.5, 1e6 / 1050000.5]),
         ('d,t,R\n0,1,"50,000.5"\n0,2,"51,000"\n', "device=d,time=t[s],resistance=R[ohm]",
          [1e6 / 50000.5, 1e6 / 51000]),
-        ("# made by us\n# d t G\n0 1 20\n0 2 21\n", "device=d,time=t[s],conductance=G[uS]", [20, 21]),
+        ("# made by us\n# d t G\n0 1 20\n0 2 21\n", "device=d,time=t[s],conductance=G[uS]",
+         [20, 21]),
         ("d,t [min],G/\u00b5S\n0,1,20\n0,2,21\n", "device=d,time=t,conductance=G", [20, 21]),
         ("d,t_s,R_kOhm\n0,1,50\n0,2,40\n", "device=d,time=t,resistance=R", [20, 25]),
         ("d,t,R (k\u03a9)\n0,1,50\n0,2,40\n", "device=d,time=t[s],resistance=R", [20, 25]),
-        ("d,t,log10(R/ohm)\n0,1,5\n0,2,4\n", "device=d,time=t[s],resistance=log10(R/ohm)", [10, 100]),
-        ("d,t,log10G\n0,1,-5\n0,2,-4\n", "device=d,time=t[s],conductance=log10G[log10 S]", [10, 100]),
-        ("d,t,I\n0,1,-4\n0,2,-2\n", "device=d,time=t[s],current=I[uA],read_volts=@-0.2[V]", [20, 10]),
+        ("d,t,log10(R/ohm)\n0,1,5\n0,2,4\n", "device=d,time=t[s],resistance=log10(R/ohm)",
+         [10, 100]),
+        ("d,t,log10G\n0,1,-5\n0,2,-4\n", "device=d,time=t[s],conductance=log10G[log10 S]",
+         [10, 100]),
+        ("d,t,I\n0,1,-4\n0,2,-2\n", "device=d,time=t[s],current=I[uA],read_volts=@-0.2[V]",
+         [20, 10]),
     ],
 )  # fmt: skip
 def test_ways_of_writing(tmp_path, text, column_map, reads):
@@ -194,7 +198,7 @@ def test_wide_tables(tmp_path):
     head = ",".join(["cell", "note", *(f"{t:.4g} s" for t in times)])
     rows = [",".join([str(i), "7", *["20"] * 50]) for i in range(10)]
     text = "\n".join([head, *rows])
-    with pytest.raises(ValueError, match="column 'note': its header is no time;.*--ignore 'note'"):
+    with pytest.raises(ValueError, match=r"column 'note': its header is no time;.*--ignore 'note'"):
         load(tmp_path, text, "device=cell,conductance=*[uS]", wide="time")
     found = load(tmp_path, text, "device=cell,conductance=*[uS]", wide="time", ignore=("note",))
     assert found.summary == ("taken 500 of 510 values; left out: 10 in the column 'note' (ignored)")
@@ -257,7 +261,7 @@ def test_clock_times(tmp_path):
     data = load(tmp_path, text, how, start="2025-01-02 08:00:00").data
     assert data.time_seconds.tolist() == [30, 3600]
     with pytest.raises(
-        ValueError, match="clock times need the moment of the programming; .*--start"
+        ValueError, match=r"clock times need the moment of the programming; .*--start"
     ):
         load(tmp_path, text, how)
     with pytest.raises(ValueError, match="line 2: 2025-01-02 08:00:30 is before the start, 2026"):

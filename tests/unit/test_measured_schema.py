@@ -98,7 +98,7 @@ def test_data_cannot_be_changed():
          "row 2, column 'pulse_number': 1 does not follow 1 in the trace of device 4, cycle 0; "
          "pulse numbers must rise"),
         (fields(pulse_direction=np.full(12, 2)), "row 0, column 'pulse_direction': 2 is no dir"),
-        (fields(device_names=("a",) * 7), "device_names has 7 names, but there is a device number 7"),
+        (fields(device_names=("a",) * 7), "device_names has 7 names, but there is a device number"),
         (changed("time_seconds", 6, -1.0), "row 6, column 'time_seconds': -1 s is negative"),
         (changed("device", 8, 7.5), "row 8, column 'device': 7.5 is not a whole number"),
         (changed("cycle", 1, np.nan), "row 1, column 'cycle': nan is not a finite number"),

@@ -1,4 +1,4 @@
-"""Traces taken apart: what was programmed, how it went on, and how the error grows with the level."""
+"""Traces taken apart: what was programmed, how it went on, how the error grows with the level."""
 
 from __future__ import annotations
 

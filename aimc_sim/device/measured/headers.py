@@ -1,4 +1,4 @@
-"""Headers of tables: ``G [uS]``, ``R_kOhm``, ``t (s)``, ``"R, kohm"``, ``log10(R/ohm)``, ``30 s``."""
+"""Headers of tables: ``G [uS]``, ``R_kOhm``, ``"R, kohm"``, ``log10(R/ohm)``, ``30 s``."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ _WORDS = {
     "kohm": "kohm", "mohm": "Mohm", "gohm": "Gohm", "ohm": "ohm",
 }  # fmt: skip
 _KNOWN = {name for names in UNITS.values() for name in names} - {"1"}
-_SIGNS = str.maketrans({"µ": "u", "μ": "u", "Ω": "ohm", "Ω": "ohm", "°": ""})
+_SIGNS = str.maketrans(
+    {"\u00b5": "u", "\u03bc": "u", "\u03a9": "ohm", "\u2126": "ohm", "\u00b0": ""}
+)
 _BRACKET = re.compile(r"(.*?)\s*[\[({<]\s*([^\[\](){}<>]*)\s*[\])}>]\s*\Z")
 _SEPARATED = re.compile(r"(.+?)(?:\s*[,;/]\s*|_|\s+in\s+|\s+)([^\s,;/_]+)\s*\Z")
 _LOG = re.compile(r"log_?(?:10)?(?:_|\s*\(|\s+|(?=[A-Z]))(.+?)\)?\s*\Z")
 _TIME = re.compile(
-    r"(?:[tT](?:ime)?\s*[=_:]?\s*)?([-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?)\s*_?\s*([^\d\s()\[\]]*)\Z"
+    r"(?:[tT](?:ime)?\s*[=_:]?\s*)?"
+    r"([-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?)\s*_?\s*([^\d\s()\[\]]*)\Z"
 )
 
 

@@ -7,7 +7,7 @@ of its values were taken, and what became of the others.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -501,8 +501,8 @@ def _array_reads(found: tables.Arrays, column_map: str, how: Options, name: str)
     left_out |= {f"entry '{k}', which holds no numbers": 1 for k in found.unused}
     text = pd.Series([repr(float(v)) for v in values], dtype=object)
     kept = {n: s for n, s in sources.items() if n == value or not isinstance(s.source, str | tuple)}
-    reads = _Reads({value: text}, converted, np.arange(1, len(values) + 1),
-                   np.full(len(values), key, object), where, cells.Style(), kept, [], left_out)  # fmt: skip
+    line, column = np.arange(1, len(values) + 1), np.full(len(values), key, object)
+    reads = _Reads({value: text}, converted, line, column, where, cells.Style(), kept, [], left_out)
     _from_file(reads, how, name, len(values))
     return reads
 
@@ -691,7 +691,8 @@ def _seconds(text: pd.Series, start: str | None, part: _Reads) -> tuple[np.ndarr
         seconds = (found - begin).dt.total_seconds().to_numpy(float)
     except TypeError:
         raise ValueError(
-            f"{part.where}: the clock times and --start '{start}' must both have a time zone, or none"
+            f"{part.where}: the clock times and --start '{start}' must both have a time zone, or "
+            "none"
         ) from None
     kinds = np.where(missing, cells.MISSING, np.where(np.isnan(seconds), cells.TEXT, ""))
     early = seconds < 0
@@ -774,8 +775,3 @@ def _complete(found: dict[str, np.ndarray], how: Options, refuse) -> list[str]:
         if np.ndim(values):
             found[name] = values[sorted_order]
     return [f"reads sorted by time in {len(np.unique(trace[back])):,} trace(s)"]
-
-
-def describe(labels: Mapping[str, str]) -> str:
-    """Return a column map as text."""
-    return ",".join(f"{name}={source}" for name, source in labels.items())

@@ -1,8 +1,9 @@
 """Measured devices in HDF5: one table of reads, its units and where it comes from.
 
-Layout (format "aimc_sim measured", version 2; version 1 lacks the columns marked *). Attributes of the root: ``format``, ``version``
-and ``provenance`` (JSON). One dataset per column, all of the same length N, one row per read;
-each has the attribute ``unit`` and a checksum (fletcher32):
+Layout (format "aimc_sim measured", version 2; version 1 lacks the columns marked *).
+Attributes of the root: ``format``, ``version`` and ``provenance`` (JSON). One dataset per column,
+all of the same length N, one row per read; each has the attribute ``unit`` and a checksum
+(fletcher32):
 
 =======================  ====  ================================================================
 dataset                  unit  meaning

@@ -359,8 +359,8 @@ def _workbook(path: Path, sheet: str | None, header: int | None) -> list[Sheet]:
         import openpyxl  # noqa: F401
     except ImportError:
         raise ValueError(
-            f"{path}: reading a workbook needs openpyxl; install it (pip install 'aimc-sim[excel]') "
-            "or save the sheets as CSV"
+            f"{path}: reading a workbook needs openpyxl; install it (pip install "
+            "'aimc-sim[excel]') or save the sheets as CSV"
         ) from None
     try:
         found = pd.read_excel(path, sheet_name=None, header=None, dtype=object, engine="openpyxl")
