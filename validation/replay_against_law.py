@@ -39,7 +39,7 @@ G_MAX = 25e-6
 # between two reads their noise is averaged.
 TIMES = np.array([20, 60, 200, 600, 1200, 3620, 12e3, 40e3, 12e4, 3e5, 604_820, 1e6])
 MOMENTS = ("0", "1 h", "1 week")
-PROGRAMMINGS, OF_THE_LAW = 24, 72
+PROGRAMMINGS, OF_THE_LAW = 16, 32
 TRACES = 4_000  # about, of every file
 
 

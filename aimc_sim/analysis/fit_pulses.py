@@ -35,6 +35,7 @@ CONSTANT, SOFT, EXPONENTIAL, ACCUMULATION = (
 )  # fmt: skip
 FEWEST_STEPS = 15
 _BINS = 5
+_AS_GOOD = 2.0  # difference of Akaike's criterion that says nothing
 _ROBUST = 1e-12
 
 
@@ -192,7 +193,9 @@ def _law(name: str, steps: _Steps) -> Law:
         + 2 * (len(f.values) + 1)
         for form, f in fits.items()
     }
-    best = min(criterion, key=criterion.get)
+    least = min(criterion.values())
+    # Of forms that describe the steps equally well, the simplest: they stand in that order.
+    best = next(form for form, value in criterion.items() if value <= least + _AS_GOOD)
     devices = len(np.unique(steps.device))
     rows: list[Estimate] = []
 
@@ -236,7 +239,7 @@ def _law(name: str, steps: _Steps) -> Law:
     add("m2", m2, 0.0, "1")
     add("c2", c2, 0.0, "S")
     for form, value in criterion.items():
-        add(f"criterion above the best: {form}", value - criterion[best], 0.0, "1")
+        add(f"criterion above the best: {form}", value - least, 0.0, "1")
     notes = [
         f"{n} steps of {devices} device(s); best form by Akaike's criterion: {best}"
         f" ({_FORMULA[best]}); spread without read noise: m2 G + c2"

@@ -47,7 +47,7 @@ def test_the_form_of_the_step_is_found(form, key):
         SOFT: {"m1": -0.08, "c1": 1e-6}, EXPONENTIAL: {"A": 1.5e-6, "k": 0.25e6},
         CONSTANT: {"c1": 0.3e-6}, ACCUMULATION: {},
     }[form]  # fmt: skip
-    if values[f"criterion above the best: {form}"].value == 0:
+    if any(q in values for q in truth) and set(truth) <= set(values):
         for name, value in truth.items():
             # A smooth curve stands for the state: up to 3 % besides the standard error.
             bound = 5 * values[name].standard_error + 0.03 * abs(value)

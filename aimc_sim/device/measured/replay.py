@@ -48,7 +48,7 @@ NEIGHBOURS = 64
 for a spread, few enough to stay near the target."""
 
 _NEAREST = 20
-"""Of continuous targets at most one trace in so many is a neighbour, but at least eight are."""
+"""At most one trace in so many is a neighbour, but at least eight are."""
 _HARDLY = 0.25
 """A trace that starts below this share of its level has no ratio worth multiplying with."""
 
@@ -176,9 +176,7 @@ def library(data: schema.MeasuredData) -> Library:
     offsets = np.append(0, np.cumsum(reads)).astype(np.int64)
     take = np.repeat(found.offsets[order] - offsets[:-1], reads) + np.arange(offsets[-1])
     time, conductance = found.time_seconds[take], found.conductance_siemens[take]
-    neighbours = min(NEIGHBOURS, len(level)) if single else 0
-    if single and by == "target":
-        neighbours = min(neighbours, max(8, len(level) // _NEAREST))
+    neighbours = min(NEIGHBOURS, len(level), max(8, len(level) // _NEAREST)) if single else 0
     groups = _groups(len(value), starts, neighbours)
     if by == "first read":
         error, start = np.zeros(len(value)), value
