@@ -230,11 +230,9 @@ def _law(name: str, steps: _Steps) -> Law:
             chosen.names, chosen.units, chosen.values, own, strict=True
         ):
             add(label, value, error, unit)
-    linear = dict(zip(shape.names, shape.values, strict=True))
-    if best in (SOFT, ACCUMULATION) and linear["m1"] != 0:
-        bound = -linear["c1"] / linear["m1"]
-        slope_error = dict(zip(shape.names, errors, strict=True))["m1"]
-        add("bound of the conductance", bound, abs(bound * slope_error / linear["m1"]), "S")
+    if best in (SOFT, ACCUMULATION) and shape.values[0] != 0:
+        bound = -shape.values[1] / shape.values[0]
+        add("bound of the conductance", bound, abs(bound * errors[0] / shape.values[0]), "S")
     m2, c2 = _spread_line(left, steps.state, noise2)
     add("m2", m2, 0.0, "1")
     add("c2", c2, 0.0, "S")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import cells, headers, tables
+from . import arrays, cells, headers, tables
+from .sheet import Sheet
 
 UNSURE = "UNIT"
 """Stands for a unit that no header states; a command with it does not run."""
@@ -85,7 +86,7 @@ def recognise(
     given: set[str] = set()
     if sheet is not None:
         options.append(f"--sheet {_quoted(sheet)}")
-    if isinstance(found, tables.Arrays):
+    if isinstance(found, arrays.Arrays):
         return _arrays(found)
     names = [s.name for s in found] if len(found) > 1 else [p.name for p in paths]
     if len(names) > 1:
@@ -99,7 +100,7 @@ def recognise(
     return _sheet(found[0], options, given, len(names))
 
 
-def _sheet(sheet: tables.Sheet, options: list[str], given: set[str], several: int) -> Recognised:
+def _sheet(sheet: Sheet, options: list[str], given: set[str], several: int) -> Recognised:
     notes = [
         f"{sheet.where}: {len(sheet.cells):,} rows, {sheet.cells.shape[1]} columns",
         *sheet.notes,
@@ -196,7 +197,7 @@ def _quoted(text: str) -> str:
     return text if re.fullmatch(r"[\w./+-]+", text) else "'" + text.replace("'", "'\\''") + "'"
 
 
-def _bare(sheet: tables.Sheet, entries: dict, unsure: list[str], wide: bool) -> None:
+def _bare(sheet: Sheet, entries: dict, unsure: list[str], wide: bool) -> None:
     """Guess a table without headers from the number of its columns."""
     width = sheet.cells.shape[1]
     if wide:
@@ -224,7 +225,7 @@ def _role(head: headers.Header, column: list[str]) -> str | None:
     return None
 
 
-def _wide(sheet: tables.Sheet) -> tuple[str, list[int]] | None:
+def _wide(sheet: Sheet) -> tuple[str, list[int]] | None:
     if not sheet.headers:
         rows, columns = sheet.cells.shape
         square = columns >= 4 and rows >= 4 and all(
@@ -243,7 +244,7 @@ def _wide(sheet: tables.Sheet) -> tuple[str, list[int]] | None:
     return None
 
 
-def _arrays(found: tables.Arrays) -> Recognised:
+def _arrays(found: arrays.Arrays) -> Recognised:
     shapes = ", ".join(f"{k} {v.shape}" for k, v in found.values.items())
     notes = [f"{found.path}: arrays {shapes or '(none)'}"]
     two = [k for k, v in found.values.items() if v.ndim == 2 and min(v.shape) > 1]
@@ -285,11 +286,11 @@ def _arrays(found: tables.Arrays) -> Recognised:
     return Recognised(text, tuple(options), bool(main) and not unsure, tuple(notes))
 
 
-def _column(sheet: tables.Sheet, i: int) -> list[str]:
+def _column(sheet: Sheet, i: int) -> list[str]:
     return [str(c) for c in sheet.cells.iloc[:20, i]]
 
 
-def _sample(sheet: tables.Sheet, i: int) -> np.ndarray:
+def _sample(sheet: Sheet, i: int) -> np.ndarray:
     try:
         style = cells.style(sheet.cells.iloc[:, [i]], None, None)
     except ValueError:
@@ -310,7 +311,7 @@ def _guess(what: str, values: np.ndarray) -> str:
     return f"the unit of {what}{likely}"
 
 
-def _odd_cells(sheet: tables.Sheet) -> dict[str, int]:
+def _odd_cells(sheet: Sheet) -> dict[str, int]:
     """Count the cells that are no numbers in columns that are mostly numbers."""
     counts: dict[str, int] = {}
     for i in range(sheet.cells.shape[1]):

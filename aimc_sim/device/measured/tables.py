@@ -7,20 +7,18 @@ starts, how its columns are separated, and what its headers say.
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import arrays, headers
 from . import cells as cell_rules
-from . import headers
+from .sheet import Sheet, cell_text, decoded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,59 +32,6 @@ _ROLE_WORDS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A table as it stands in a file.
-
-    Attributes
-    ----------
-    path : Path
-    name : str
-        Of the sheet or array; empty in a file with one table.
-    headers : tuple of Header
-        Empty if there are none.
-    cells : (N, C) frame of str
-    lines : (N,) int64
-        Line (or row) of the file, from 1.
-    notes : tuple of str
-        What was passed over: lines before the header, comments.
-    separator : str
-        Of text files; empty for others.
-    """
-
-    path: Path
-    name: str
-    headers: tuple[headers.Header, ...]
-    cells: pd.DataFrame
-    lines: np.ndarray
-    notes: tuple[str, ...] = ()
-    separator: str = ""
-
-    @property
-    def where(self) -> str:
-        """File and sheet, for messages."""
-        return f"{self.path}" + (f", sheet '{self.name}'" if self.name else "")
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """A file of arrays.
-
-    Attributes
-    ----------
-    path : Path
-    values : dict of array
-        Numeric arrays by name (by their path inside, where arrays are in groups).
-    unused : tuple of str
-        What is in the file and is no numeric array.
-    """
-
-    path: Path
-    values: dict[str, np.ndarray]
-    unused: tuple[str, ...] = ()
-    units: dict[str, str] = field(default_factory=dict)
-
-
 def kind(path: Path) -> str:
     """Return the suffix that says how a file is read, without ``.gz``."""
     suffixes = [s.lower() for s in path.suffixes]
@@ -97,7 +42,7 @@ def kind(path: Path) -> str:
 
 def read(
     path: Path, *, sheet: str | None = None, header: int | None = None
-) -> list[Sheet] | Arrays:
+) -> list[Sheet] | arrays.Arrays:
     """Read a file.
 
     Parameters
@@ -122,8 +67,8 @@ def read(
         return _workbook(path, sheet, header)
     if sheet is not None:
         raise ValueError(f"{path} has no sheets; leave out --sheet {sheet}")
-    if suffix in _ARRAY_READERS:
-        return _ARRAY_READERS[suffix](path)
+    if suffix in arrays.READERS:
+        return arrays.READERS[suffix](path)
     return [_text_table(path, header)]
 
 
@@ -131,7 +76,7 @@ def read(
 
 
 def _text_table(path: Path, header: int | None) -> Sheet:
-    text, encoding = _decoded(path)
+    text, encoding = decoded(path)
     lines = text.splitlines()
     numbered = [(i, line) for i, line in enumerate(lines, start=1) if line.strip()]
     comments = [(i, line) for i, line in numbered if line.lstrip().startswith(_COMMENTS)]
@@ -214,35 +159,6 @@ def _cells(
             "lines: write it on one"
         )
     return frame
-
-
-def _decoded(path: Path) -> tuple[str, str]:
-    """Return the text of a file and its encoding, from its byte-order mark or what it can be."""
-    try:
-        with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
-            raw = file.read()
-    except (OSError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as a table: {error}") from None
-    for mark, name in (
-        (b"\xef\xbb\xbf", "utf-8-sig"),
-        (b"\xff\xfe", "utf-16"),
-        (b"\xfe\xff", "utf-16"),
-    ):
-        if raw.startswith(mark):
-            try:
-                return raw.decode(name), "utf-8" if name == "utf-8-sig" else name
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{path} starts as {name} and is not: {error.reason}") from None
-    if raw[1:200:2].count(0) > len(raw[1:200:2]) // 2:
-        return raw.decode("utf-16-le", errors="replace"), "utf-16"
-    if b"\0" in raw[:1000]:
-        raise ValueError(f"{path} cannot be read as a table: it holds binary data")
-    for name in ("utf-8", "cp1252"):
-        try:
-            return raw.decode(name), name
-        except UnicodeDecodeError:
-            continue
-    return raw.decode("latin-1"), "latin-1"
 
 
 def _fields(line: str, separator: str) -> list[str]:
@@ -372,7 +288,7 @@ def _workbook(path: Path, sheet: str | None, header: int | None) -> list[Sheet]:
     for name, frame in found.items():
         if (sheet is not None and name != sheet) or frame.empty:
             continue
-        table = frame.map(_cell_text)
+        table = frame.map(cell_text)
         blank = (table == "").all(axis=1).to_numpy()
         kept = np.flatnonzero(~blank)
         rows = [table.iloc[i].tolist() for i in kept[:_SAMPLE]]
@@ -389,125 +305,3 @@ def _workbook(path: Path, sheet: str | None, header: int | None) -> list[Sheet]:
     if not sheets:
         raise ValueError(f"{path} holds no reads")
     return sheets
-
-
-def _cell_text(value: Any) -> str:
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return (
-        value if isinstance(value, str) else repr(value) if isinstance(value, float) else str(value)
-    )
-
-
-# ------------------------------------------------------------------------------- arrays
-
-
-def _numpy_file(path: Path) -> Arrays:
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as an array: {error}") from None
-    if isinstance(found, np.ndarray):
-        return _sorted(path, {path.name.split(".")[0]: found})
-    with found:
-        return _sorted(path, {name: found[name] for name in found.files})
-
-
-def _matlab_file(path: Path) -> Arrays:
-    from scipy import io as scipy_io
-
-    try:
-        found = scipy_io.loadmat(path, squeeze_me=False)
-    except NotImplementedError:  # version 7.3 is HDF5, with its axes turned round
-        return _hdf5_file(path, turned=True)
-    except Exception as error:  # scipy raises many kinds on damaged files
-        raise ValueError(f"{path} cannot be read as a MAT file: {error}") from None
-    return _sorted(path, {k: np.asarray(v) for k, v in found.items() if not k.startswith("__")})
-
-
-def _hdf5_file(path: Path, turned: bool = False) -> Arrays:
-    import h5py
-
-    found: dict[str, np.ndarray] = {}
-    units: dict[str, str] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset):
-            return
-        if item.dtype.names:  # a table: its fields are columns
-            rows = item[()]
-            found.update({f"{name}/{part}": rows[part] for part in item.dtype.names})
-            return
-        found[name] = item[()].T if turned else item[()]
-        given = item.attrs.get("unit", item.attrs.get("units"))
-        if given is not None:
-            units[name] = given.decode() if isinstance(given, bytes) else str(given)
-
-    try:
-        with h5py.File(path) as file:
-            if file.attrs.get("format") == "aimc_sim measured":
-                raise ValueError(
-                    f"{path} is in the format of measured devices already; use it as it is, with "
-                    "'aimc-sim device check', 'fit' or 'show'"
-                )
-            file.visititems(visit)  # does not follow links into other files
-    except OSError as error:
-        raise ValueError(f"{path} is damaged or not an HDF5 file: {error}") from None
-    arrays = _sorted(path, found)
-    return Arrays(arrays.path, arrays.values, arrays.unused, units)
-
-
-def _json_file(path: Path) -> list[Sheet] | Arrays:
-    text, _ = _decoded(path)
-    try:
-        found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from None
-    if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
-        import pandas as pd
-
-        frame = pd.DataFrame(found).map(_cell_text)
-        names = tuple(headers.parse(str(name)) for name in frame.columns)
-        frame.columns = range(frame.shape[1])
-        return [Sheet(path, "", names, frame, np.arange(1, len(frame) + 1))]
-    values: dict[str, np.ndarray] = {}
-    unused: list[str] = []
-
-    def walk(part: Any, name: str) -> None:
-        if isinstance(part, dict):
-            for key, inner in part.items():
-                walk(inner, f"{name}/{key}" if name else str(key))
-            return
-        try:
-            array = np.array([float("nan") if x is None else x for x in part]) if isinstance(
-                part, list
-            ) else np.asarray(part)  # fmt: skip
-        except ValueError:
-            raise ValueError(
-                f"{path}, '{name}': lists of different length; wanted a table with rows as long as "
-                "each other"
-            ) from None
-        if array.dtype.kind in "iuf":
-            values[name] = array
-        else:
-            unused.append(name)
-
-    walk(found, "" if isinstance(found, dict) else "values")
-    return Arrays(path, values, tuple(unused))
-
-
-def _sorted(path: Path, found: dict[str, np.ndarray]) -> Arrays:
-    values = {k: np.asarray(v) for k, v in found.items() if np.asarray(v).dtype.kind in "iuf"}
-    return Arrays(path, values, tuple(k for k in found if k not in values))
-
-
-_ARRAY_READERS = {
-    ".npy": _numpy_file,
-    ".npz": _numpy_file,
-    ".mat": _matlab_file,
-    ".h5": _hdf5_file,
-    ".hdf5": _hdf5_file,
-    ".json": _json_file,
-}
