@@ -232,8 +232,9 @@ def main() -> None:
         command("device", "import", str(args.data_dir / TABLE), "--map", MAP, "--out", file,
                 "--title", "RRAM relaxation, Levy et al., technology C",
                 "--licence", "MIT")  # fmt: skip
-        command("device", "fit", file)
-        command("device", "show", file, "--out", f"{scratch}/levy.png")
+        if not args.mutate:
+            command("device", "fit", file)
+            command("device", "show", file, "--out", f"{scratch}/levy.png")
         data, lib = measured.read(file), replay.load(file)
         with mutated(args.mutate), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # cells whose last read is missing stand still

@@ -42,7 +42,7 @@ def linear(design: np.ndarray, y: np.ndarray, errors: np.ndarray) -> Fitted:
     """
     weight = 1 / errors
     a, b = design * weight[:, None], y * weight
-    covariance = np.linalg.inv(a.T @ a)
+    covariance = np.linalg.pinv(a.T @ a, hermitian=True)  # states may coincide
     values = covariance @ (a.T @ b)
     chi2 = float(((a @ values - b) ** 2).sum())
     return Fitted(values, np.sqrt(np.diag(covariance)), chi2, len(y) - design.shape[1])
@@ -181,6 +181,8 @@ def _candidate(
     if not steep:
         level = max(0.0, float(constant.values[0]))
         return StateCurve(form="log", a=0.0, b=level, low=level, high=level), constant
+    if np.ptp(x[:steep]) <= 1e-9 * x[steep - 1]:
+        return None  # levels of one conductance have no slope
     design = np.stack([np.log(x[:steep]), np.ones(steep)], axis=1)
     slope = linear(design, y[:steep], errors[:steep])
     a, b = map(float, slope.values)

@@ -56,7 +56,8 @@ LAWS = {
 def off(found, quantity):
     """Mean of estimate / truth over the levels less 1, and its standard error."""
     law, truth = LAWS[quantity]
-    rows = [e for e in found.law(law).estimates if e.quantity == quantity]
+    laws = found if isinstance(found, dict) else {one.name: one for one in found.laws}
+    rows = [e for e in laws[law].estimates if e.quantity == quantity]
     assert len(rows) == len(LEVELS)
     true = np.array([truth(e.level / 25e-6) for e in rows])
     ratio = np.array([e.value for e in rows]) / true
@@ -85,7 +86,8 @@ def test_the_truth_is_found(found, quantity, largest_error):
     ],
 )
 def test_five_percent_are_noticed(quantity, change):
-    value, error = off(report(SPEC.with_(change)), quantity)
+    data = synthetic.generate(SPEC.with_(change), LEVELS, TIMES, 2000, Key(1))
+    value, error = off(quick(data), quantity)
     assert abs(value) > 5 * error
     assert value == pytest.approx(0.05, abs=5 * error)
 
@@ -258,10 +260,16 @@ def test_intervals_hold_the_truth_where_traces_share_a_device(devices, cycles, b
 
 
 def test_few_devices_identify_no_law():
-    with pytest.raises(
-        ValueError, match=r"10 traces of 5 or more devices.* 160 traces of 4 device"
+    """4 devices x 20 cycles at 4 levels: 320 traces, and no law of devices."""
+    one = fit(synthetic.simulate(SPEC, synthetic.Shape.grid(LEVELS[2:6], TIMES, 4, 20), Key(0)))
+    for name, reason in (
+        ("drift", r"10 traces of 5 or more devices.* 320 traces of 4 device"),
+        ("read noise", r"10 traces of 5 or more devices"),
+        ("programming", r"0 level\(s\).*, 4 more with fewer than 5 devices"),
+        ("variance split", r"4 device\(s\) with repeats; needs at least 5"),
     ):
-        fit(synthetic.simulate(SPEC, synthetic.Shape.grid(LEVELS[2:4], TIMES, 4, 20), Key(0)))
+        assert not one.law(name).identified
+        assert re.search(reason, one.law(name).reason), one.law(name).reason
 
 
 def test_moments_of_clusters():
