@@ -80,6 +80,9 @@ def import_(
     repeats: Annotated[
         str | None, typer.Option(help="Times that come again are: reads, or cycles.")
     ] = None,
+    every: Annotated[
+        float | None, typer.Option(help="Seconds between the columns of --wide time.")
+    ] = None,
     title: Annotated[str, typer.Option(help="What was measured.")] = "",
     source: Annotated[str, typer.Option(help="Who measured it; where it was published.")] = "",
     doi: Annotated[str, typer.Option(help="DOI of the publication.")] = "",
@@ -96,7 +99,7 @@ def import_(
         kinds = tuple(cells.KINDS)
     options = Options(
         wide, file_is, sheet, header, decimal, thousands, start, read_volts, negative_read, kinds,
-        tuple(ignore or ()), repeats,
+        tuple(ignore or ()), repeats, every,
     )  # fmt: skip
     with refusing():
         options.check()

@@ -215,6 +215,17 @@ def test_wide_tables(tmp_path):
         load(tmp_path, text, "device=cell,conductance=2[uS]", wide="time")
 
 
+def test_long_samples_in_rows(tmp_path):
+    """Five rows of 20,000 samples at 400 Hz and no header: all 100,000 are taken."""
+    rows = ["\t".join([str(d), "0", *["6e-06"] * 20_000]) for d in range(5)]
+    how = {"wide": "time", "every": 0.0025, "ignore": ("1",)}
+    found = load(tmp_path, "\n".join(rows), "device=0,conductance=*[S]", "t.tsv", **how)
+    assert found.summary.startswith("taken 100,000 of 100,005 values")
+    assert found.data.time_seconds.max() == pytest.approx(19_999 * 0.0025)
+    with pytest.raises(ValueError, match="--every -1: wanted seconds above 0"):
+        load(tmp_path, "\n".join(rows), "device=0,conductance=*[S]", "t.tsv", wide="time", every=-1)
+
+
 def test_several_files(tmp_path):
     for name in ("30s", "300s"):
         table(tmp_path, "cell,G\n0,20\n1,21\n", f"reads_{name}.csv")

@@ -65,9 +65,8 @@ def style(cells: pd.DataFrame, decimal: str | None, thousands: str | None) -> St
         return Style(decimal, thousands or "")
     import pandas as pd
 
-    with_comma = pd.unique(
-        pd.concat([column[column.str.contains(",", regex=False)] for _, column in cells.items()])
-    )
+    flat = pd.Series(cells.to_numpy(object).reshape(-1), dtype=object).astype(str)
+    with_comma = pd.unique(flat[flat.str.contains(",", regex=False)])
     numbers = [text for text in map(str.strip, with_comma) if _NUMBER.match(text)]
     if not numbers:
         return Style()

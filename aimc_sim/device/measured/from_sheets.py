@@ -66,7 +66,7 @@ def sheet_reads(sheet: Sheet, column_map: str, how: Options, name: str) -> Reads
     frame, lines = frame[~blank].reset_index(drop=True), sheet.lines[~blank]
     rows = len(frame)
     ignored = {find_column(sheet, one) for one in how.ignore}
-    rest = [i for i in range(frame.shape[1]) if i not in taken | ignored]
+    rest = sorted(set(range(frame.shape[1])) - taken - ignored)
     labels = [h.text for h in sheet.headers] or [f"column {i}" for i in range(frame.shape[1])]
     left_out: dict[str, int] = {}
     value_name = next((n for n in (CURRENT, "conductance_siemens") if n in sources), "")
@@ -92,7 +92,10 @@ def sheet_reads(sheet: Sheet, column_map: str, how: Options, name: str) -> Reads
         place = np.tile(np.arange(k), rows)
         unit = sources["time_seconds"].unit if "time_seconds" in sources else ""
         heads = [labels[i] for i in values]
-        fixed, names = _from_headers(how.wide, heads, unit, sheet, at, place)
+        if how.every is not None and how.wide == "time":
+            fixed, names = {"time_seconds": how.every * place}, None
+        else:
+            fixed, names = _from_headers(how.wide, heads, unit, sheet, at, place)
         line = np.repeat(lines, k)
         column = np.array(heads, object)[place]
     else:
@@ -151,7 +154,7 @@ def _from_headers(
             if time is None:
                 raise ValueError(
                     f"{sheet.where}, column '{head}': its header is no time; write the unit there "
-                    "or in the map (time=*[s]); name the column in the map, or leave it out with "
+                    "or in the map (time=*[s]), or the time between columns (--every SECONDS); name the column in the map, or leave it out with "
                     f"--ignore '{head}'"
                 )
         return {"time_seconds": np.array(times)[place]}, None

@@ -47,6 +47,9 @@ class Options:
         Other cells that are no numbers are refused.
     ignore : collection of str
         Columns that are no reads, in a wide table.
+    every : float, optional
+        Seconds from one column of a wide table to the next, where headers hold no times; the first
+        column is at time 0.
     repeats : "reads" or "cycles", optional
         What it means that times come again in a trace.
     """
@@ -63,6 +66,7 @@ class Options:
     leave_out: Collection[str] = ()
     ignore: Collection[str] = ()
     repeats: Literal["reads", "cycles"] | None = None
+    every: float | None = None
 
     def check(self) -> None:
         """Raise ValueError for what no option can be."""
@@ -78,6 +82,8 @@ class Options:
                 raise ValueError(
                     f"--leave-out {kind}: unknown kind; known: {', '.join(cells.KINDS)}, all"
                 )
+        if self.every is not None and not (self.every > 0 and self.wide == "time"):
+            raise ValueError(f"--every {self.every:g}: wanted seconds above 0, with --wide time")
         if self.read_volts is not None and not (
             np.isfinite(self.read_volts) and self.read_volts != 0
         ):

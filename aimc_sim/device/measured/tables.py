@@ -141,7 +141,7 @@ def _cells(
         body = "\n".join(line.strip() for line in body.split("\n"))
     try:
         frame = pd.read_csv(
-            io.StringIO(opening + body), sep=separator, header=None, dtype=str,
+            io.StringIO(opening + body), sep=separator, header=None, dtype=object,
             keep_default_na=False, skip_blank_lines=False, skipinitialspace=True, index_col=False,
         )  # fmt: skip
     except pd.errors.ParserError as error:
@@ -152,7 +152,9 @@ def _cells(
         wanted, place, got = map(int, found.groups())
         at = min(place - 2, len(lines) - 1)
         raise ValueError(_too_many(path, int(numbers[at]), got, wanted, lines[at][1])) from None
-    frame = frame.iloc[1:].reset_index(drop=True).fillna("")
+    values = frame.to_numpy(object)[1:]
+    values[pd.isna(values)] = ""
+    frame = pd.DataFrame(values, dtype=object)  # in one block: there may be 100,000 columns
     if len(frame) != len(numbers):
         raise ValueError(
             f"{path}: {len(numbers)} lines hold {len(frame)} rows; a quoted cell goes over several "
@@ -164,7 +166,10 @@ def _cells(
 def _fields(line: str, separator: str) -> list[str]:
     if separator == _BLANKS:
         return line.split()
-    found = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    try:
+        found = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:  # a field of more than 100,000 letters is a line with another separator
+        found = line.split(separator)
     return [cell.strip() for cell in found]
 
 
