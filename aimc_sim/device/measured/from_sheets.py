@@ -154,8 +154,8 @@ def _from_headers(
             if time is None:
                 raise ValueError(
                     f"{sheet.where}, column '{head}': its header is no time; write the unit there "
-                    "or in the map (time=*[s]), or the time between columns (--every SECONDS); name the column in the map, or leave it out with "
-                    f"--ignore '{head}'"
+                    "or in the map (time=*[s]), or the time between columns (--every SECONDS); "
+                    f"name the column in the map, or leave it out with --ignore '{head}'"
                 )
         return {"time_seconds": np.array(times)[place]}, None
     if wide == "cycle":
