@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from . import loop, point
+from . import loop, point, share
 from .philox import philox10
 
 
@@ -24,13 +23,13 @@ def nearest(value, levels):
 
 
 @point
-def _share(word, count):
+def _uniform(word, count):
     """Return a number that is uniform on 0..count-1 to within count / 2^32, of a random word."""
     return np.int64((np.uint64(word) * np.uint64(count)) >> np.uint64(32))
 
 
 @loop
-def draw(target, programmed, levels, starts, width, core_cols, core_cells, key, trace):
+def draw(target, programmed, levels, starts, width, core_cols, core_cells, key, trace, part, parts):
     """Choose a trace for every element.
 
     Where ``width`` is 0: among the traces ``starts[l]`` to ``starts[l + 1]`` of a level l, all with
@@ -50,7 +49,7 @@ def draw(target, programmed, levels, starts, width, core_cols, core_cells, key, 
     """
     elements, rows, cols = target.shape
     zero = np.uint32(0)
-    for er in numba.prange(elements * rows):
+    for er in share(elements * rows, part, parts):
         e, r = er // rows, er % rows
         for c in range(cols):
             if not programmed[e, r, c]:
@@ -70,11 +69,11 @@ def draw(target, programmed, levels, starts, width, core_cols, core_cells, key, 
                     level = low + (np.float64(other) < upper * 4294967296.0)
                 first = starts[level]
                 count = starts[level + 1] - first
-            trace[e, r, c] = first + _share(word, count)
+            trace[e, r, c] = first + _uniform(word, count)
 
 
 @loop
-def conductance(target, trace, course, offset, lowest, shrunk, now):
+def conductance(target, trace, course, offset, lowest, shrunk, now, part, parts):
     """Look the elements up: ``now = max(0, course[i] target + f offset[i])``, i the trace.
 
     Parameters
@@ -90,7 +89,7 @@ def conductance(target, trace, course, offset, lowest, shrunk, now):
     now : (E, R, C) float32, siemens, written.
     """
     elements, rows, cols = target.shape
-    for er in numba.prange(elements * rows):
+    for er in share(elements * rows, part, parts):
         e, r = er // rows, er % rows
         for c in range(cols):
             i = trace[e, r, c]
@@ -105,7 +104,7 @@ def conductance(target, trace, course, offset, lowest, shrunk, now):
 
 
 @loop
-def at_time(offsets, times, conductances, t, value):
+def at_time(offsets, times, conductances, t, value, part, parts):
     """Interpolate every trace at a time, linearly in the logarithm of time.
 
     Before the first and after the last read the trace stands still. After a read at time zero,
@@ -117,7 +116,7 @@ def at_time(offsets, times, conductances, t, value):
     t : float, seconds.
     value : (N,) float64, siemens, written.
     """
-    for i in numba.prange(value.size):
+    for i in share(value.size, part, parts):
         low, high = offsets[i], offsets[i + 1] - 1
         if t <= times[low]:
             value[i] = conductances[low]
@@ -132,7 +131,7 @@ def at_time(offsets, times, conductances, t, value):
             else:
                 high = middle
         if times[low] > 0.0:
-            share = np.log(t / times[low]) / np.log(times[high] / times[low])
+            between = np.log(t / times[low]) / np.log(times[high] / times[low])
         else:
-            share = t / times[high]
-        value[i] = conductances[low] + share * (conductances[high] - conductances[low])
+            between = t / times[high]
+        value[i] = conductances[low] + between * (conductances[high] - conductances[low])
