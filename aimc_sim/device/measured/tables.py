@@ -152,7 +152,7 @@ def _cells(
         wanted, place, got = map(int, found.groups())
         at = min(place - 2, len(lines) - 1)
         raise ValueError(_too_many(path, int(numbers[at]), got, wanted, lines[at][1])) from None
-    values = frame.to_numpy(object)[1:]
+    values = frame.to_numpy(object)[1:].copy()  # what pandas gives may be read-only
     values[pd.isna(values)] = ""
     frame = pd.DataFrame(values, dtype=object)  # in one block: there may be 100,000 columns
     if len(frame) != len(numbers):
