@@ -68,6 +68,8 @@ def flicker(address, age, weights, rates, key, life=0):
 def sigma_programming(x, pcm):
     """Spread of the programmed conductance in siemens."""
     c = pcm.programming.polynomial_siemens
+    if pcm.programming.states is not None:
+        x = min(max(x, pcm.programming.states[0]), pcm.programming.states[1])
     return sum(ci * x**i for i, ci in enumerate(c)) * pcm.material_scale
 
 

@@ -5,6 +5,9 @@
 DIR holds ``rram_levy_techC_relaxation.tsv.gz`` (16,292 cells, read up to 1e5 s), from the authors'
 repository akashlevy/RRAM-Relaxation-Master-Model. Writes ``levy_rram/`` beside this script:
 ``rows.csv``, ``table.md`` and ``relaxation.png``. Nothing here knows that the cells are no PCM.
+The cells are also replayed in a chip: their course in time, how much one moment says of another,
+and the accuracy of a perceptron, against draws from the table by plain numpy. ``--mutate`` breaks
+the replay and expects rows to fail; nothing is written then.
 """
 
 from __future__ import annotations
@@ -12,21 +15,27 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+import aimc_sim
+from aimc_sim import presets
 from aimc_sim.analysis.plots import PALETTE
-from aimc_sim.cli import main as aimc_sim
+from aimc_sim.cli import main as run_command
 from aimc_sim.device import measured
 from aimc_sim.device.measured import replay
 from aimc_sim.device.measured.traces import traces
 from aimc_sim.rng import Key
+from aimc_sim.zoo import digits
 
 sys.path.insert(0, str(Path(__file__).parent))
 from comparison import Row, write
+from replay_in_chip import MUTATIONS, elements, mutated, perceptron
 
 TABLE = "rram_levy_techC_relaxation.tsv.gz"
 MAP = "device=0,time=1[s],conductance=3[S]"
@@ -34,13 +43,15 @@ TIMES = (0.01, 0.1, 1.0, 1e5)
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LEVEL_SIEMENS, LEVELS = 1.25e-6, 32
 REPEATS = 64  # elements per cell
+CHIP_TIMES = (1.0, 1e5)
+PROGRAMMINGS = 12
 ISSUE = "mean and standard deviation over all cells of G(1e5 s) - G(0)"
 
 
 def command(*arguments: str) -> None:
     """Run a command of aimc-sim; stop if it fails."""
     try:
-        aimc_sim(arguments)
+        run_command(arguments)
     except SystemExit as done:
         if done.code:
             raise
@@ -62,6 +73,105 @@ def replayed(lib: replay.Library, first: np.ndarray, seed: int, t: float) -> np.
     address = (target.shape[2], target[0].size)
     trace = replay.draw(lib, target, np.ones(target.shape, bool), address, words)
     return (replay.conductance(lib, target, trace, t).astype(float) - target)[0]
+
+
+def courses(data: measured.MeasuredData) -> tuple[np.ndarray, np.ndarray]:
+    """Return first reads, (N,) siemens ascending, and what is left at CHIP_TIMES, (N, 2)."""
+    found = traces(data)
+    owner = np.repeat(np.arange(len(found)), found.reads)
+    left = np.full((len(found), len(CHIP_TIMES)), np.nan)
+    for i, t in enumerate(CHIP_TIMES):
+        near = np.abs(found.time_seconds / t - 1) < 0.3
+        left[owner[near], i] = found.conductance_siemens[near]
+    use = np.isfinite(left).all(axis=1) & (found.first_siemens > 0)
+    order = np.flatnonzero(use)[np.argsort(found.first_siemens[use], kind="stable")]
+    first = found.first_siemens[order]
+    return first, left[order] / first[:, None]
+
+
+def plain_draw(
+    table: tuple[np.ndarray, np.ndarray], target: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Return what is left of targets, (..., 2), of one of the 64 cells with the nearest reads."""
+    first, left = table
+    place = np.searchsorted(first, target.ravel()) + rng.integers(-32, 32, target.size)
+    return left[np.clip(place, 0, len(first) - 1)].reshape(*target.shape, -1)
+
+
+def in_a_chip(file: str, data: measured.MeasuredData, seed: int) -> list[Row]:
+    """Return rows of a chip whose devices are the cells, against plain draws from the table."""
+    model, spec = perceptron(), presets.replay(file)
+    test, rng = digits("test"), np.random.default_rng(seed)
+    table = courses(data)
+    chip = aimc_sim.Chip.from_model(model, spec).calibrate(digits("train").images[:256])
+    weights = [w for w in model.parameters() if w.ndim == 2]
+    trained = [w.detach().clone() for w in weights]
+
+    def accuracy(ours: list[np.ndarray]) -> float:
+        """Accuracy in percent of the float network with other weights."""
+        with torch.no_grad():
+            for w, new in zip(weights, ours, strict=True):
+                w.copy_(torch.from_numpy(new).float())
+            right = (model(test.images).argmax(1) == test.labels).float().mean().item()
+            for w, old in zip(weights, trained, strict=True):
+                w.copy_(old)
+        return 100 * right
+
+    layers = [layer.name for layer in chip.image.layers]
+    played, drawn = [], []
+    for number in range(PROGRAMMINGS):
+        chip.program(number)
+        state = next(iter(chip.state.tiles.values())).pcm
+        target = state.target.ravel()
+        use = state.programmed.ravel() & (target > 5e-6)
+        start = elements(chip)[use].astype(float)
+        left, scores = [], []
+        for t in CHIP_TIMES:
+            chip.at(t)
+            left.append(elements(chip)[use] / start)
+            scores.append(
+                accuracy([effective(chip, n, w) for n, w in zip(layers, trained, strict=True)])
+            )
+        played.append([*summary(np.array(left).T), *scores])
+        left = plain_draw(table, target[use].astype(float), rng)
+        scores = []
+        shares = [plain_draw(table, g_of(w, spec.core.pcm.g_max_siemens), rng) for w in trained]
+        for i in range(len(CHIP_TIMES)):
+            scores.append(
+                accuracy([w.numpy() * s[..., i] for w, s in zip(trained, shares, strict=True)])
+            )
+        drawn.append([*summary(left), *scores])
+    ours, true = np.array(played), np.array(drawn)
+    error = np.sqrt((ours.var(axis=0, ddof=1) + true.var(axis=0, ddof=1)) / PROGRAMMINGS)
+    late = CHIP_TIMES[-1]
+    names = (
+        *(f"mean share left at {t:g} s" for t in CHIP_TIMES),
+        *(f"spread of the share left at {t:g} s" for t in CHIP_TIMES),
+        f"correlation of the shares at {CHIP_TIMES[0]:g} s and {late:g} s",
+        *(f"accuracy at {t:g} s (%)" for t in CHIP_TIMES),
+    )
+    source = "plain draws from the table; tolerance: three standard errors of the difference"
+    return [
+        Row(f"chip: {name}", float(b), float(a), float(max(3 * e, 1e-4)), source)
+        for name, a, b, e in zip(names, ours.mean(axis=0), true.mean(axis=0), error, strict=True)
+    ]
+
+
+def summary(left: np.ndarray) -> tuple[float, ...]:
+    """Return means, spreads and correlation of shares at two times, (N, 2)."""
+    return (*left.mean(axis=0), *left.std(axis=0), float(np.corrcoef(left.T)[0, 1]))
+
+
+def g_of(weight: torch.Tensor, g_max: float) -> np.ndarray:
+    """Return the conductances that the chip asks for, siemens: columns scaled to g_max."""
+    size = np.abs(weight.numpy())
+    return size / size.max(axis=1, keepdims=True) * g_max
+
+
+def effective(chip: aimc_sim.Chip, layer: str, weight: torch.Tensor) -> np.ndarray:
+    """Return the weights that a layer's devices stand for, in the shape of the model's."""
+    found = np.asarray(chip.effective_weights(layer), float)
+    return found if found.shape == tuple(weight.shape) else found.T
 
 
 def worst_quantile(first: np.ndarray, change: np.ndarray, ours: np.ndarray) -> float:
@@ -114,16 +224,26 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(""))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--mutate", choices=MUTATIONS, help="break the replay; rows must fail")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         file = f"{scratch}/levy.h5"
         command("device", "import", str(args.data_dir / TABLE), "--map", MAP, "--out", file,
-                "--bad-rows", "drop", "--title", "RRAM relaxation, Levy et al., technology C",
+                "--title", "RRAM relaxation, Levy et al., technology C",
                 "--licence", "MIT")  # fmt: skip
-        command("device", "fit", file)
-        command("device", "show", file, "--out", f"{scratch}/levy.png")
+        if not args.mutate:
+            command("device", "fit", file)
+            command("device", "show", file, "--out", f"{scratch}/levy.png")
         data, lib = measured.read(file), replay.load(file)
+        with mutated(args.mutate), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # cells whose last read is missing stand still
+            chip_rows = in_a_chip(file, data, args.seed)
+    if args.mutate:
+        failed = [row.quantity for row in chip_rows if not row.passed]
+        print(f"{args.mutate}: {len(failed)} of {len(chip_rows)} rows fail")
+        print("\n".join(failed))
+        sys.exit(0 if failed else 1)
 
     first, change = changes(data, 1e5)
     inside = first <= lib.g_max_siemens
@@ -150,10 +270,12 @@ def main() -> None:
     text = "worst of 160 replayed quantiles at 1e5 s, distance in probability"
     source = "the data; tolerance: a tenth of the distance between quantiles"
     rows.append(Row(text, 0.0, worst, 0.025, source))
+    rows += chip_rows
     draw(args.out / "relaxation.png", first[inside], change[inside], ours, spread)
     notes = (
         "Data: akashlevy/RRAM-Relaxation-Master-Model (MIT), technology C. One of 89,115 reads is "
-        "negative (-0.12 uS, line 65,556, at 4 s) and is left out. The table has no targets, so "
+        "negative (-0.12 uS, line 65,556, at 4 s) and is kept, as noise. The table has no "
+        "targets, so "
         f"the replay draws among the {lib.neighbours} cells around the first read that is asked "
         f"for, up to {1e6 * lib.g_max_siemens:.1f} uS ({(~inside).sum()} of {len(inside):,} cells "
         f"lie above); {REPEATS} elements per cell.\n\n![Relaxation](relaxation.png)"

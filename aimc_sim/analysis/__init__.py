@@ -8,7 +8,11 @@ file                what is in it
 ``layout``          where a network went: cores, links, bytes
 ``performance``     time and energy of a placed network
 ``fit``             device laws from measured data, with standard errors; its parts:
-                    ``fit_laws``, ``fit_traces``, ``fit_variance``, ``fit_curves``
+                    ``fit_estimates``, ``fit_clusters`` (devices make the errors), ``fit_laws``,
+                    ``fit_traces``, ``fit_noise``, ``fit_forms``, ``fit_variance``, ``fit_curves``
+``fit_pulses``      laws of single pulses from pulse records
+``fit_design``      what a planned measurement would identify
+``device_check``    what measured data can say and what not
 ``plots``           accuracy against time
 ``floorplans``      who sits where on the chip, and how busy cores and links are
 ``pipeline_plots``  the pipeline in time, energy, roofline

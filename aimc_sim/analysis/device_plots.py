@@ -14,11 +14,15 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .. import units
-from ..device.measured.replay import at, library
+from ..device.measured.columns import trace_order
+from ..device.measured.reach import Reach
 from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import Traces, traces
-from . import fit_traces
+from ..kernels.replay import at_time
+from . import fit_curves, fit_traces
 from .canvas import PALETTE, save
+from .device_check import Check
+from .fit_estimates import Law
 
 _MOST_LEVELS = 8  # curves in the panel of times
 _MOST_DEVICES = len(PALETTE)
@@ -52,9 +56,11 @@ def measured(
     """
     found = traces(data)
     panels: list[Callable[[Axes, Traces], None]] = []
-    if found.reads.max() > 1:
+    if data.pulse_number is not None:
+        panels.append(lambda ax, _: _against_number(ax, data))
+    elif found.reads.max() > 1:
         panels.append(lambda ax, _: _against_time(ax, data))
-    if found.pulse is not None and len(np.unique(found.pulse)) > 1:
+    if data.pulse_number is None and found.pulse is not None and len(np.unique(found.pulse)) > 1:
         panels.append(_against_pulse)
     panels.append(_per_level)
     figure = Figure(figsize=(5.6 * len(panels) + 0.4, 4.8), layout="constrained")
@@ -73,23 +79,121 @@ def measured(
     return figure
 
 
+def checked(data: MeasuredData, found: Check, *, path: str | Path | None = None) -> Figure:
+    """Draw a check: the data, every law with its errors, and the reach of a replay.
+
+    Parameters
+    ----------
+    data : MeasuredData
+    found : Check
+        From :func:`aimc_sim.analysis.device_check.check`.
+    path : path, optional
+        Also write the picture to this file.
+    """
+    reads = traces(data)
+    panels: list[Callable[[Axes], None]] = []
+    if data.pulse_number is not None:
+        panels.append(lambda ax: _against_number(ax, data))
+    elif reads.reads.max() > 1 and (reads.time_seconds > 0).any():
+        panels.append(lambda ax: _against_time(ax, data))
+    panels.append(lambda ax: _per_level(ax, reads))
+    if found.report is not None:
+        for law in found.report.laws:
+            quantities = {e.quantity for e in law.estimates if e.level_unit == "S"}
+            for quantity in sorted(quantities):
+                panels.append(lambda ax, law=law, q=quantity: _estimates(ax, law, q))
+    if found.reach is not None:
+        panels.append(lambda ax: _reach(ax, found.reach))
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.2 * columns, 4.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, draw in zip(axes, panels, strict=False):
+        draw(ax)
+        ax.grid(color="0.92")
+        ax.set_axisbelow(True)
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    if path is not None:
+        save(figure, path)
+    return figure
+
+
+def _estimates(ax: Axes, law: Law, quantity: str) -> None:
+    """A quantity against its level with 95 % intervals, and the curve that was fitted to it."""
+    rows = [e for e in law.estimates if e.quantity == quantity and e.level_unit == "S"]
+    scale, unit = (1e6, " (uS)") if rows[0].unit == "S" else (1.0, "")
+    x = np.array([e.level for e in rows]) * 1e6
+    y = np.array([e.value for e in rows]) * scale
+    ends = np.array([e.interval(0.95) for e in rows]) * scale
+    away = np.abs(np.nan_to_num(ends - y[:, None], posinf=0.0, neginf=0.0)).T
+    ax.errorbar(x, y, away, ls="", marker="o", ms=4, color=PALETTE[0], label="95 % interval")
+    highest = max(e.level for e in rows)
+    states = np.linspace(min(e.level for e in rows), highest, 100) / highest
+    if quantity == "sigma" and law.polynomial is not None:
+        curve = np.polynomial.polynomial.polyval(states, law.polynomial) * scale
+        ax.plot(states * highest * 1e6, curve, color="black", lw=1, label="law")
+    elif quantity in law.curves:
+        curve = fit_curves.value(law.curves[quantity], states)
+        ax.plot(states * highest * 1e6, curve, color="black", lw=1, label="law")
+    ax.set_xlabel("level (uS)")
+    ax.set_ylabel(quantity + unit)
+    state = "" if law.identified else ": not identified"
+    ax.set_title(law.name + state, fontsize=10, loc="left")
+    ax.legend(frameon=False, fontsize=8.5)
+
+
+def _reach(ax: Axes, found: Reach) -> None:
+    """What a replay measured, and what it extrapolates."""
+    low, high = 1e6 * found.lowest_siemens, 1e6 * found.highest_siemens
+    ax.axvspan(low, high, color=PALETTE[0], alpha=0.15, label="measured")
+    ax.axvspan(0, low, color="0.6", alpha=0.25, label="extrapolated")
+    spreads = [1e6 * found.spread_at_zero, 1e6 * found.spread_at_lowest]
+    ax.plot([0, low], spreads, color="black", marker="o", ms=4, label="spread of the error")
+    for gap in found.gaps:
+        if gap.spread_miss or gap.course_miss:
+            ax.axvline(1e6 * gap.level_siemens, color=PALETTE[1], lw=1, ls=":")
+    ax.set_xlim(0, high)
+    ax.set_xlabel("target (uS)")
+    ax.set_ylabel("spread of the error (uS)")
+    ax.set_title("replay (dotted: levels that neighbours miss)", fontsize=10, loc="left")
+    ax.legend(frameon=False, fontsize=8.5)
+
+
+def _against_number(ax: Axes, data: MeasuredData) -> None:
+    """Trains of pulses, one line each."""
+    order, starts = trace_order(data.columns())
+    ends = np.append(starts[1:], len(order))
+    keep = np.unique(np.linspace(0, len(starts) - 1, min(40, len(starts))).astype(int))
+    for i in keep:
+        rows = order[starts[i] : ends[i]]
+        ax.plot(data.pulse_number[rows], 1e6 * data.conductance_siemens[rows], lw=1, alpha=0.7)
+    ax.set_xlabel("number of the pulse")
+    ax.set_ylabel("conductance (uS)")
+    ax.set_title(f"{len(keep)} of {len(starts)} trains of pulses", fontsize=10, loc="left")
+
+
 def _against_time(ax: Axes, data: MeasuredData) -> None:
     """Median and 90 % of the devices against time, for some of the levels."""
-    lib = library(data)
     found = traces(data)
-    _, values, kind = fit_traces.levels(found)
+    groups = fit_traces.levels(found)
+    values, kind = groups.siemens, groups.by
     keep = np.unique(np.linspace(0, len(values) - 1, min(_MOST_LEVELS, len(values))).astype(int))
     later = found.time_seconds[found.time_seconds > 0]
     times = np.geomspace(later.min(), np.median(found.last_seconds), 40)
-    looked = np.stack([at(lib, t) for t in times]) * 1e6
-    own = _library_levels(lib.trace_level_siemens, values, kind)
+    looked = np.empty((len(times), len(found)))
+    for row, t in zip(looked, times, strict=True):
+        at_time(found.offsets, found.time_seconds, found.conductance_siemens, float(t), row)
+    looked *= 1e6
     shades = _shades(len(keep))
     for i, colour in zip(keep, shades, strict=True):
-        low, middle, high = np.quantile(looked[:, own == i], (0.05, 0.5, 0.95), axis=1)
+        low, middle, high = np.quantile(looked[:, groups.number == i], (0.05, 0.5, 0.95), axis=1)
         ax.fill_between(times, low, high, color=colour, alpha=0.18, lw=0)
         ax.plot(times, middle, color=colour, lw=1.6)
     ax.set_xscale("log")
-    ax.set_ylim(0, 1.25 * np.quantile(looked[:, own == keep[-1]], 0.95))  # room for the legend
+    highest = np.quantile(looked[:, groups.number == keep[-1]], 0.95)
+    if highest > 0:
+        ax.set_ylim(min(0, float(looked.min())), 1.25 * highest)  # room for the legend
     ticks = [t for t in _COMMON_TIMES if times[0] <= t <= times[-1]]
     ticks = [t for t in (*ticks, times[0], times[-1]) if _apart(t, ticks, times)] + ticks
     ax.set_xticks(sorted(set(ticks)), [_time_label(t) for t in sorted(set(ticks))])
@@ -108,13 +212,6 @@ def _apart(t: float, ticks: list[float], times: np.ndarray) -> bool:
 
 def _time_label(t: float) -> str:
     return f"{t / 86400:.3g} d" if t > 86400 else units.show_time(float(f"{t:.3g}"))
-
-
-def _library_levels(trace_level: np.ndarray, values: np.ndarray, kind: str) -> np.ndarray:
-    """Return the level number of every trace of a library, as the fits count them."""
-    if kind != "first read":
-        return np.searchsorted(np.sort(values), trace_level)
-    return np.arange(len(trace_level)) * len(values) // len(trace_level)  # both go by rank
 
 
 def _against_pulse(ax: Axes, found: Traces) -> None:
@@ -139,7 +236,8 @@ def _against_pulse(ax: Axes, found: Traces) -> None:
 
 def _per_level(ax: Axes, found: Traces) -> None:
     """Quantiles of the first read per level, or their histogram."""
-    number, values, kind = fit_traces.levels(found)
+    groups = fit_traces.levels(found)
+    number, values, kind = groups.number, groups.siemens, groups.by
     first = found.first_siemens * 1e6
     ax.set_title("first read of each trace", fontsize=10, loc="left")
     if kind == "first read":

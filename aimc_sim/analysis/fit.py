@@ -9,30 +9,22 @@ Every number has a standard error; a law that the data cannot determine says wha
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import Traces, traces
 from ..spec import DriftLaw, PcmSpec, ProgrammingLaw, ReadNoiseLaw, ResetState
-from . import fit_laws, fit_traces, fit_variance
-from .fit_laws import Estimate, Law
+from . import fit_forms, fit_laws, fit_noise, fit_traces, fit_variance
+from .fit_estimates import COLUMNS, FEWEST_TRACES, Estimate, Law, Report
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Estimate", "FitReport", "Law", "fit"]
-
-COLUMNS = (
-    "law", "identified", "quantity", "level", "level_unit", "value", "standard_error", "unit", "n",
-)  # fmt: skip
+__all__ = ["COLUMNS", "Estimate", "FitReport", "Law", "fit"]
 
 
 @dataclass(frozen=True)
-class FitReport:
+class FitReport(Report):
     """What a measurement says about every law.
 
     Attributes
@@ -42,6 +34,8 @@ class FitReport:
     reads, devices, traces, levels : int
         How much there is; levels are targets, pulses or groups by the first read.
     levels_by : "target", "pulse" or "first read"
+    levels_text : str
+        The same in words; of continuous targets the width of the bins.
     g_max_siemens : float
         Highest level.
     t0_seconds : float
@@ -59,45 +53,24 @@ class FitReport:
     traces: int
     levels: int
     levels_by: str
+    levels_text: str
     g_max_siemens: float
     t0_seconds: float
     read_seconds: float | None
     laws: tuple[Law, ...]
     reset: ResetState | None
 
-    def law(self, name: str) -> Law:
-        """Return a law by name; KeyError names those there are."""
-        for law in self.laws:
-            if law.name == name:
-                return law
-        raise KeyError(f"no law named '{name}'; there are: {', '.join(x.name for x in self.laws)}")
-
-    def value(self, law: str, quantity: str, level: float | None = None) -> Estimate:
-        """Return one estimate, for a quantity per level that of the nearest level."""
-        found = [row for row in self.law(law).estimates if row.quantity == quantity]
-        if not found:
-            raise KeyError(f"the law '{law}' has no estimate '{quantity}'")
-        return found[0] if level is None else min(found, key=lambda row: abs(row.level - level))
-
-    def table(self) -> pd.DataFrame:
-        """Return all estimates, one row each; columns as in :data:`COLUMNS`."""
-        import pandas as pd
-
-        rows = [
-            (law.name, law.identified, e.quantity, e.level, e.level_unit, e.value,
-             e.standard_error, e.unit, e.n)
-            for law in self.laws
-            for e in law.estimates
-        ]  # fmt: skip
-        return pd.DataFrame(rows, columns=COLUMNS)
-
-    def to_pcm_spec(self, t_read_seconds: float | None = None) -> PcmSpec:
+    def to_pcm_spec(
+        self, t_read_seconds: float | None = None, despite: Sequence[str] = ()
+    ) -> PcmSpec:
         """Return the measured device as a specification for a chip.
 
         Parameters
         ----------
         t_read_seconds : float, optional
             Duration of a read; default that of the data.
+        despite : sequence of str
+            Laws ("drift", "read noise") to take although the data speak against their form.
 
         Returns
         -------
@@ -114,7 +87,7 @@ class FitReport:
         needed = {"programming": (), "drift": ("nu mean", "nu spread"), "read noise": ("Q_s",)}
         for name, curves in needed.items():
             law = self.law(name)
-            if not law.identified:
+            if not law.identified and not (name in despite and set(curves) <= set(law.curves)):
                 raise ValueError(
                     f"no device from these data: {name} is not identified: {law.reason}"
                 )
@@ -138,7 +111,9 @@ class FitReport:
             devices_per_element=1,
             t0_seconds=self.t0_seconds,
             programming=ProgrammingLaw(
-                polynomial_siemens=self.law("programming").polynomial, source=source
+                polynomial_siemens=self.law("programming").polynomial,
+                states=self.law("programming").states,
+                source=source,
             ),
             drift=DriftLaw(
                 exponent_mean=drift["nu mean"], exponent_std=drift["nu spread"], source=source
@@ -172,47 +147,53 @@ def fit(data: MeasuredData) -> FitReport:
     ValueError
         If there is too little to say anything, with what is missing.
     """
+    if data.pulse_number is not None:
+        raise ValueError(
+            "these are pulse records (column 'pulse_number'), not reads after a programming; "
+            "fit them with aimc_sim.analysis.fit_pulses.fit_pulses ('aimc-sim device fit' does)"
+        )
     found = traces(data)
-    if len(found) < fit_laws.FEWEST_TRACES:
+    if len(found) < FEWEST_TRACES:
         raise ValueError(
             f"{len(found)} trace(s) of {len(np.unique(found.device))} device(s): too little to "
-            f"fit; needs at least {fit_laws.FEWEST_TRACES} traces (programmings of a device)"
+            f"fit; needs at least {FEWEST_TRACES} traces (programmings of a device)"
         )
     regression = fit_traces.regress(found)
-    _, levels, kind = fit_traces.levels(found)
+    groups = fit_traces.levels(found)
+    lacking = fit_laws.times_lacking(found)
+    parts = fit_noise.usable(found, groups, regression, data.read_seconds)
+    if lacking:
+        parts = replace(parts, levels=(), growth=None)
+    forms = fit_forms.compare(found, parts, lacking)
     laws = (
-        fit_laws.programming(found, regression, data.read_seconds),
-        fit_laws.drift(found, regression, data.read_seconds),
-        fit_laws.read_noise(found, regression, data.read_seconds),
+        fit_laws.programming(found, groups, regression, parts),
+        fit_laws.drift(found, groups, regression, parts, forms),
+        forms.law(),
+        fit_laws.read_noise(found, regression, parts, data.read_seconds),
         fit_variance.programming_curve(found),
         fit_variance.variance_split(found),
     )
     if not any(law.identified or law.estimates for law in laws):
-        lacking = "; ".join(f"{law.name}: {law.reason}" for law in laws)
-        raise ValueError(f"these data determine no law. {lacking}")
+        reasons = "; ".join(f"{law.name}: {law.reason}" for law in laws)
+        raise ValueError(f"these data determine no law. {reasons}")
     return FitReport(
         title=data.provenance.title or "untitled",
         reads=len(data),
         devices=len(np.unique(found.device)),
         traces=len(found),
-        levels=len(levels),
-        levels_by=kind,
-        g_max_siemens=float(levels.max()),
+        levels=len(groups.siemens),
+        levels_by=groups.by,
+        levels_text=groups.text(),
+        g_max_siemens=_highest(found, groups),
         t0_seconds=regression.t0_seconds,
         read_seconds=data.read_seconds,
         laws=laws,
-        reset=_reset(found),
+        reset=fit_laws.reset(found),
     )
 
 
-def _reset(found: Traces) -> ResetState | None:
-    first = found.first_siemens[found.target_siemens == 0]
-    if len(first) < fit_laws.FEWEST_TRACES:
-        return None
-    error = float(first.std(ddof=1))
-    return ResetState(
-        mean_siemens=float(first.mean()),
-        std_siemens=error,
-        source=f"first reads of {len(first)} traces with target zero, mean to "
-        f"{error / math.sqrt(len(first)):.2g} S",
-    )
+def _highest(found: Traces, groups: fit_traces.Levels) -> float:
+    """Return the highest level, of continuous targets the highest target, in siemens."""
+    if np.isfinite(found.target_siemens).any():
+        return float(np.nanmax(found.target_siemens))
+    return float(groups.siemens.max())

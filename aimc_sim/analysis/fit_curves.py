@@ -42,7 +42,7 @@ def linear(design: np.ndarray, y: np.ndarray, errors: np.ndarray) -> Fitted:
     """
     weight = 1 / errors
     a, b = design * weight[:, None], y * weight
-    covariance = np.linalg.inv(a.T @ a)
+    covariance = np.linalg.pinv(a.T @ a, hermitian=True)  # states may coincide
     values = covariance @ (a.T @ b)
     chi2 = float(((a @ values - b) ** 2).sum())
     return Fitted(values, np.sqrt(np.diag(covariance)), chi2, len(y) - design.shape[1])
@@ -51,6 +51,86 @@ def linear(design: np.ndarray, y: np.ndarray, errors: np.ndarray) -> Fitted:
 def polynomial(x: np.ndarray, y: np.ndarray, errors: np.ndarray, order: int) -> Fitted:
     """Fit ``c0 + c1 x + ... + c_order x^order``; arguments as in :func:`linear`."""
     return linear(np.vander(x, order + 1, increasing=True), y, errors)
+
+
+@dataclass(frozen=True)
+class SpreadPolynomial:
+    """A polynomial through spreads, nowhere negative between the lowest and the highest state.
+
+    Attributes
+    ----------
+    values : (K,) float64
+        Coefficients, in the unit of the spreads.
+    chi2, freedom : float, int
+    solver : (K, N) float64
+        Turns a change of the spreads into one of the coefficients.
+    weights_error : (N,) float64
+        Errors of the spreads at the values of the polynomial.
+    """
+
+    values: np.ndarray
+    chi2: float
+    freedom: int
+    solver: np.ndarray
+    weights_error: np.ndarray
+
+
+HIGHEST_ORDER = 3
+_IMPROVES = 0.01
+_PLACES = 101  # states between the ends at which the polynomial must not be negative
+
+
+def spread_polynomial(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> SpreadPolynomial:
+    """Fit the lowest order (up to the third) that no higher one improves on at the 1 % level.
+
+    Parameters
+    ----------
+    x, y : (N,) float64
+        States and spreads.
+    errors : (N,) float64
+        Of the spreads; taken as relative errors, so that a spread that came out small by chance
+        gets no more weight than another.
+    """
+    from scipy import stats
+
+    small = 1e-3 * max(float(np.abs(y).max()), 1e-300)
+    relative = np.maximum(errors, 1e-3 * small) / np.maximum(y, small)
+    orders = range(min(HIGHEST_ORDER, len(x) - 1) + 1)
+    fits = [_spread_polynomial(x, y, relative, order, small) for order in orders]
+    for order, one in enumerate(fits):
+        gains = [
+            stats.chi2.sf(one.chi2 - higher.chi2, more)
+            for more, higher in enumerate(fits[order + 1 :], start=1)
+        ]
+        if all(chance > _IMPROVES for chance in gains):
+            return one
+    raise AssertionError("the highest order has nothing above it")
+
+
+def _spread_polynomial(
+    x: np.ndarray, y: np.ndarray, relative: np.ndarray, order: int, small: float
+) -> SpreadPolynomial:
+    from scipy import optimize
+
+    design = np.vander(x, order + 1, increasing=True)
+    size = np.maximum(y, small) * relative
+    for _ in range(4):  # weights from the curve itself
+        a = design / size[:, None]
+        solver = np.linalg.pinv(a) / size
+        values = solver @ y
+        size = np.maximum(design @ values, small) * relative
+    places = np.vander(np.linspace(x.min(), x.max(), _PLACES), order + 1, increasing=True)
+    if (places @ values).min() < 0:
+        scale = max(float(np.abs(y).max()), 1e-300)
+        found = optimize.minimize(
+            lambda c: float((((design @ c) * scale - y) / size) ** 2 @ np.ones(len(y))),
+            np.eye(order + 1)[0], method="SLSQP",
+            constraints={"type": "ineq", "fun": lambda c: places @ c},
+        )  # fmt: skip
+        values = found.x * scale
+        values[0] -= min(0.0, float((places @ values).min()))  # the solver's last rounding
+    chi2 = float((((design @ values - y) / size) ** 2).sum())
+    return SpreadPolynomial(values, chi2, len(x) - order - 1, solver, size)
 
 
 def power(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> tuple[StateCurve, Fitted]:
@@ -101,6 +181,8 @@ def _candidate(
     if not steep:
         level = max(0.0, float(constant.values[0]))
         return StateCurve(form="log", a=0.0, b=level, low=level, high=level), constant
+    if np.ptp(x[:steep]) <= 1e-9 * x[steep - 1]:
+        return None  # levels of one conductance have no slope
     design = np.stack([np.log(x[:steep]), np.ones(steep)], axis=1)
     slope = linear(design, y[:steep], errors[:steep])
     a, b = map(float, slope.values)

@@ -3,282 +3,272 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..device.measured.traces import Traces
-from ..spec import StateCurve
-from . import fit_curves, fit_traces
-
-FEWEST_TRACES = 10
-"""Traces per level that a spread needs: its standard error is then a quarter of it."""
-FEWEST_LEVELS = 3
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One number.
-
-    Attributes
-    ----------
-    quantity : str
-    level : float
-        Conductance or pulse it belongs to; NaN for a number of the whole law.
-    level_unit : str
-    value, standard_error : float
-        In ``unit``.
-    unit : str
-        SI, "1" or "decades".
-    n : int
-        Traces behind it.
-    """
-
-    quantity: str
-    level: float
-    level_unit: str
-    value: float
-    standard_error: float
-    unit: str
-    n: int
+from ..spec import ResetState, StateCurve
+from . import fit_clusters, fit_curves, fit_traces
+from .fit_estimates import (
+    FEWEST_DEVICES,
+    FEWEST_LEVELS,
+    FEWEST_TRACES,
+    Estimate,
+    Law,
+    mean_of,
+    spread_of,
+)
+from .fit_forms import Forms
+from .fit_noise import LevelTraces, Noise, Usable
 
 
-@dataclass(frozen=True)
-class Law:
-    """What the data say about one law.
-
-    Attributes
-    ----------
-    name : str
-    reason : str
-        Empty if the law is identified; else what is missing.
-    estimates : tuple of Estimate
-    notes : tuple of str
-        What stands behind the numbers.
-    polynomial : tuple of float or None
-        Coefficients in siemens, of the programming law.
-    curves : dict
-        Curves by the name of their quantity, for a specification.
-    """
-
-    name: str
-    reason: str = ""
-    estimates: tuple[Estimate, ...] = ()
-    notes: tuple[str, ...] = ()
-    polynomial: tuple[float, ...] | None = None
-    curves: dict[str, StateCurve] = field(default_factory=dict)
-
-    @property
-    def identified(self) -> bool:
-        """Whether the data determine the law."""
-        return not self.reason
-
-
-_NOISIEST_VARIANCE = fit_traces.NOISIEST**2
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Noise of the reads of one level: variance of ln G about the power law, and Q_s."""
-
-    variance: float
-    freedom: int
-    q: float
-    q_error: float
-
-
-def level_noise(
-    regression: fit_traces.Regression, here: np.ndarray, read_seconds: float | None
-) -> Noise | None:
-    """Return the noise of the traces ``here`` (rows of the regression); None if too few."""
-    freedom = int((regression.reads[here] - 2).sum())
-    if freedom < FEWEST_TRACES:
-        return None
-    squares = float(regression.squares[here].sum())
-    variance = squares / freedom
-    # ln(1 + e) has the variance s^2 + 5/2 s^4 for a normal e of variance s^2: taken back here.
-    linear = 1 - 2.5 * min(variance, _NOISIEST_VARIANCE)
-    if read_seconds is not None:
-        # The 1/f law: variance Q^2 ln((t + t_read) / (2 t_read)); t_read is far below any t.
-        offset = math.log(regression.t0_seconds / (2 * read_seconds))
-        expected = float((regression.grown[here] + offset * regression.band[here]).sum())
-        q2 = squares / expected * linear
-        q = math.sqrt(max(0.0, q2))
-        return Noise(variance * linear, freedom, q, q / math.sqrt(2 * freedom))
-    rows = np.zeros(len(regression.trace), bool)
-    rows[here] = True
-    parts = regression.residual
-    use = rows[parts.row]
-    design = np.stack([parts.band[use], parts.grown[use]], axis=1)
-    size = np.maximum(design[:, 0] * variance, 1e-6 * variance) * math.sqrt(2)
-    if variance == 0 or np.ptp(design[:, 1]) < 1e-9:
-        return Noise(variance, freedom, math.nan, math.nan)
-    found = fit_curves.linear(design, parts.square[use], size)
-    q2, error = float(found.values[1]) * linear, float(found.errors[1])
-    if q2 < 3 * error:
-        return Noise(variance * linear, freedom, math.nan, math.nan)
-    return Noise(variance * linear, freedom, math.sqrt(q2), error / (2 * math.sqrt(q2)))
-
-
-def usable(
-    found: Traces, regression: fit_traces.Regression, read_seconds: float | None
-) -> list[tuple[float, np.ndarray, Noise]]:
-    """Return (level in siemens, rows, noise) of the levels whose traces a power law can serve."""
-    number, values, _ = fit_traces.levels(found)
-    result = []
-    for i, value in enumerate(values):
-        here = np.flatnonzero((number[regression.trace] == i) & (regression.reads >= 3))
-        if len(here) < FEWEST_TRACES:
-            continue
-        noise = level_noise(regression, here, read_seconds)
-        if noise is not None and noise.variance <= _NOISIEST_VARIANCE:
-            result.append((float(value), here, noise))
-    return result
-
-
-def spread(sample: np.ndarray, own_variance: float, own_error: float) -> tuple[float, float]:
-    """Return a spread without the error of the estimates themselves, and its standard error.
-
-    Parameters
-    ----------
-    sample : (N,) float64
-    own_variance, own_error : float
-        Mean squared error of the members of the sample, and its standard error.
-    """
-    raw = float(sample.var(ddof=1))
-    variance = max(0.0, raw - own_variance)
-    error = math.hypot(raw * math.sqrt(2 / (len(sample) - 1)), own_error)
-    result = math.sqrt(variance)
-    return result, error / (2 * max(result, math.sqrt(error / 2)))
-
-
-def drift(found: Traces, regression: fit_traces.Regression, read_seconds: float | None) -> Law:
+def drift(
+    found: Traces, groups: fit_traces.Levels, regression: fit_traces.Regression, parts: Usable,
+    forms: Forms,
+) -> Law:  # fmt: skip
     """Mean and spread of the drift exponent per level; curves against the state."""
-    lacking = _times_lacking(found)
-    parts = [] if lacking else usable(found, regression, read_seconds)
-    if lacking or not parts:
-        return Law("drift", lacking or _few(found))
+    if not parts.levels:
+        return Law("drift", times_lacking(found) or _few(found, parts))
     rows: list[Estimate] = []
-    for level, here, noise in parts:
+    for level in parts.levels:
+        noise = level.noise
         # Noise that grows with time bends the mean of ln G by half the growth of its variance.
         bend = 0.0 if math.isnan(noise.q) else noise.q**2 / 2
-        nu = -regression.slope[here] - bend
-        own = float((noise.variance / regression.sum_xx[here]).mean())
-        std, error = spread(nu, own, own * math.sqrt(2 / noise.freedom))
-        mean_error = nu.std(ddof=1) / math.sqrt(len(nu))
-        rows.append(Estimate("nu mean", level, "S", float(nu.mean()), mean_error, "1", len(nu)))
-        rows.append(Estimate("nu spread", level, "S", std, error, "1", len(nu)))
+        nu = -regression.slope[level.rows] - bend
+        own = float(
+            noise.of(1 / regression.sum_xx[level.rows], regression.slope_grown[level.rows]).mean()
+        )
+        own_error = own * _relative(noise)
+        n = len(nu)
+        rows.append(
+            mean_of("nu mean", level.siemens, fit_clusters.moments(nu, level.device), "1", n)
+        )
+        around = fit_clusters.moments(_within(nu, level, groups), level.device)
+        rows.append(
+            spread_of(
+                "nu spread", level.siemens, around, "1", n, own, own_error
+            )
+        )  # fmt: skip
     notes = [
         f"G = G0 (t/t0)^-nu with t0 = {regression.t0_seconds:.4g} s, reads from there to "
         f"{np.median(found.last_seconds):.4g} s; regression of ln G on ln t per trace, its own "
-        "error taken from the spread"
+        "error taken from the spread; errors are those of devices"
     ]
-    if regression.left_out:
-        notes.append(f"{regression.left_out} trace(s) with a read of zero left out")
-    curves = _curves(rows, {"nu mean": "log", "nu spread": "log"}) if len(parts) > 1 else {}
-    return Law("drift", "", tuple(rows), tuple(notes), curves=curves)
-
-
-def read_noise(found: Traces, regression: fit_traces.Regression, read_seconds: float | None) -> Law:
-    """Relative noise about the power law per level, and the 1/f amplitude Q_s."""
-    lacking = _times_lacking(found)
-    parts = [] if lacking else usable(found, regression, read_seconds)
-    if lacking or not parts:
-        return Law("read noise", lacking or _few(found))
-    rows: list[Estimate] = []
-    for level, here, noise in parts:
-        size = math.sqrt(noise.variance)
-        error = size / math.sqrt(2 * noise.freedom)
-        rows.append(Estimate("relative noise", level, "S", size, error, "1", len(here)))
-        if not math.isnan(noise.q):
-            rows.append(Estimate("Q_s", level, "S", noise.q, noise.q_error, "1", len(here)))
-    amplitudes = [row for row in rows if row.quantity == "Q_s"]
-    how = (
-        "Q_s from the size of the noise and the duration of a read"
-        if read_seconds is not None
-        else "Q_s from the growth of the noise with ln t (the duration of a read is not known)"
-    )
-    notes = (
-        "rms about the power law of each trace, with what a power law misses; reads are taken as "
-        "independent: slow noise that they share makes the standard errors too small",
-        how,
-    )
-    if not amplitudes:
-        reason = (
-            "the noise does not grow with time beyond its error, so Q_s needs read_seconds, the "
-            "duration of a read"
+    if regression.without.any():
+        notes.append(
+            f"{int(regression.without.sum())} trace(s) with a read of zero or below left out here "
+            "(they have no logarithm)"
         )
-        return Law("read noise", reason, tuple(rows), notes)
+    notes += _noisy(parts) + list(forms.drift_notes())
+    curves = _curves(rows, {"nu mean": "log", "nu spread": "log"}) if len(parts.levels) > 1 else {}
+    return Law("drift", forms.misfit_text(), tuple(rows), tuple(notes), curves=curves)
+
+
+def read_noise(found: Traces, regression: fit_traces.Regression, parts: Usable,
+               read_seconds: float | None) -> Law:  # fmt: skip
+    """Relative noise about the power law per level, its growth, and the 1/f amplitude Q_s."""
+    if not parts.levels:
+        return Law("read noise", times_lacking(found) or _few(found, parts))
+    rows: list[Estimate] = []
+    for level in parts.levels:
+        noise, n = level.noise, len(level.rows)
+        size = math.sqrt(noise.variance)
+        error = noise.variance_error / (2 * size) if size > 0 else 0.0
+        shared = {"devices": noise.devices, "freedom": noise.devices - 1, "shape": "factor"}
+        rows.append(Estimate("relative noise", level.siemens, "S", size, error, "1", n, **shared))
+        if noise.q > 0:
+            rows.append(
+                Estimate("Q_s", level.siemens, "S", noise.q, noise.q_error, "1", n, **shared)
+            )
+    growth, reason = parts.growth, ""
+    notes = [
+        "rms about the power law of each trace, with what a power law misses; errors are those of "
+        "devices, so slow noise that the reads of one share counts"
+    ]
+    if growth is not None:
+        rows.append(
+            Estimate(
+                "growth of the variance per factor e of time", math.nan, "", growth.rate,
+                growth.error, "1", sum(len(level.rows) for level in parts.levels),
+                growth.freedom + 1, growth.freedom,
+            )
+        )  # fmt: skip
+    amplitudes = [row for row in rows if row.quantity == "Q_s"]
+    if read_seconds is not None:
+        notes.append("Q_s from the size of the noise and the duration of a read")
+        reason = _colour(growth, read_seconds, notes)
+    elif amplitudes:
+        t_read = growth.centre_seconds / 2 * math.exp(-1 / growth.rate)
+        notes.append(
+            "Q_s from the growth of the noise with ln t, one test for all levels; 1/f noise would "
+            f"have it with reads of about {t_read:.2g} s"
+        )
+    else:
+        reason = (
+            "over all levels the noise does not grow with time beyond three standard errors, so "
+            "Q_s needs read_seconds, the duration of a read"
+        )
+    if not amplitudes and not reason:
+        reason = "the reads show no noise"
     curves = _curves(amplitudes, {"Q_s": "power"}) if len(amplitudes) > 1 else {}
-    return Law("read noise", "", tuple(rows), notes, curves=curves)
+    return Law("read noise", reason, tuple(rows), tuple(notes), curves=curves)
+
+
+def _colour(growth, read_seconds: float, notes: list[str]) -> str:
+    """Say whether the noise is 1/f; return a reason where it is not."""
+    if growth is None or math.isnan(growth.expected):
+        notes.append("whether the noise is 1/f cannot be seen in these data: assumed")
+        return ""
+    seen = (
+        f"its variance grows by {growth.rate:.3g} +- {growth.error:.2g} of itself per factor e of "
+        f"time, where 1/f noise of reads of {read_seconds:.3g} s would grow by "
+        f"{growth.expected:.3g}"
+    )
+    if growth.is_not_flicker:
+        kind = "is not 1/f" if growth.is_not_white else "is white, not 1/f"
+        return f"the noise {kind}: {seen}; the amplitude of a 1/f law would be wrong elsewhere"
+    if growth.is_not_white:
+        notes.append(f"the noise grows as 1/f noise does: {seen}")
+    else:
+        notes.append(f"1/f or white cannot be told apart: {seen}; 1/f is an assumption")
+    return ""
 
 
 def programming(
-    found: Traces, regression: fit_traces.Regression, read_seconds: float | None
+    found: Traces, groups: fit_traces.Levels, regression: fit_traces.Regression, parts: Usable
 ) -> Law:
     """Spread and bias of the programmed conductance against the target."""
     name = "programming"
     if not np.isfinite(found.target_siemens).any():
         return Law(name, "no targets; needs the conductance that was asked for")
-    number, targets, _ = fit_traces.levels(found)
-    noises = {
-        level: (here, noise) for level, here, noise in usable(found, regression, read_seconds)
-    }
+    by_number = {level.number: level for level in parts.levels}
     rows: list[Estimate] = []
-    raw = 0
-    for i, target in enumerate(targets):
-        if target == 0:  # RESET, which is no point of this law
+    sigmas: list[tuple[Estimate, fit_clusters.Moments]] = []
+    raw, few = 0, 0
+    for i, target in enumerate(groups.siemens):
+        here = np.flatnonzero(groups.number == i)
+        if target == 0 or len(here) < FEWEST_TRACES:  # RESET is no point of this law
             continue
-        if target in noises:
-            here, noise = noises[target]
-            g, own = _at_start(regression, here, noise, read_seconds)
-            own_error = own * math.sqrt(2 / noise.freedom)
+        if i in by_number:
+            level = by_number[i]
+            g, own, own_error = _at_start(regression, level.rows, level.noise)
+            here = regression.trace[level.rows]
         else:  # too few reads for a power law: the first read as it is
-            g, own, own_error = found.first_siemens[number == i], 0.0, 0.0
-            raw += len(g) >= FEWEST_TRACES
-        if len(g) < FEWEST_TRACES:
+            g, own, own_error = found.first_siemens[here], 0.0, 0.0
+            raw += 1
+        device = found.device[here]
+        if len(np.unique(device)) < FEWEST_DEVICES:
+            few += 1
             continue
-        std, error = spread(g, own, own_error)
+        error = g - found.target_siemens[here]
+        bias = fit_clusters.moments(error, device)
+        if groups.width_siemens[i] > 0:
+            error = fit_clusters.detrended(error, found.target_siemens[here])
+        around = fit_clusters.moments(error, device)
         n = len(g)
-        rows.append(Estimate("sigma", float(target), "S", std, error, "S", n))
-        bias_error = float(g.std(ddof=1)) / math.sqrt(n)
-        rows.append(
-            Estimate("bias", float(target), "S", float(g.mean() - target), bias_error, "S", n)
-        )
-    sigmas = [row for row in rows if row.quantity == "sigma"]
+        sigma = spread_of("sigma", float(target), around, "S", n, own, own_error)
+        sigmas.append((sigma, around))
+        rows += [sigma, mean_of("bias", float(target), bias, "S", n)]
     notes = [f"{raw} level(s) from the first read, which holds read noise too"] * bool(raw)
+    notes += _noisy(parts)
     if len(sigmas) < FEWEST_LEVELS:
+        lone = f", {few} more with fewer than {FEWEST_DEVICES} devices" * bool(few)
         reason = (
-            f"{len(sigmas)} level(s) with {FEWEST_TRACES} or more traces; needs at least "
+            f"{len(sigmas)} level(s) with {FEWEST_TRACES} or more traces{lone}; needs at least "
             f"{FEWEST_LEVELS} target levels"
         )
         return Law(name, reason, tuple(rows), tuple(notes))
-    g_max = float(targets.max())
-    x = np.array([row.level for row in sigmas]) / g_max
-    values, errors = _arrays(sigmas)
-    fitted = fit_curves.polynomial(x, values, errors, 2)
-    n = sum(row.n for row in sigmas)
-    rows += [
-        Estimate(f"c{i}", math.nan, "", float(c), float(e), "S", n)
-        for i, (c, e) in enumerate(zip(fitted.values, fitted.errors, strict=True))
+    g_max = float(np.nanmax(found.target_siemens))
+    x = np.array([row.level for row, _ in sigmas]) / g_max
+    polynomial, curve_rows, text = _sigma_polynomial(x, sigmas)
+    notes.append(f"x = target / {g_max:.4g} S; {text}")
+    return Law(
+        name, "", (*rows, *curve_rows), tuple(notes), polynomial=polynomial,
+        states=(float(x.min()), float(x.max())),
+    )  # fmt: skip
+
+
+def _sigma_polynomial(
+    x: np.ndarray, sigmas: list[tuple[Estimate, fit_clusters.Moments]]
+) -> tuple[tuple[float, ...], list[Estimate], str]:
+    """Return the coefficients of sigma(x), as a polynomial and as estimates, and what they are."""
+    values, errors = _arrays([row for row, _ in sigmas])
+    fitted = fit_curves.spread_polynomial(x, values, errors)
+    # A variance pulls at a spread by 1 / (2 sigma).
+    pulls = [m.variance_pull / (2 * max(row.value, 1e-30)) for row, m in sigmas]
+    shared = fit_clusters.covariance([m.ids for _, m in sigmas], pulls, fitted.weights_error)
+    deviations = np.sqrt(np.maximum(0, np.diag(fitted.solver @ shared @ fitted.solver.T)))
+    devices = min(m.devices for _, m in sigmas)
+    n = sum(row.n for row, _ in sigmas)
+    rows = [
+        Estimate(f"c{i}", math.nan, "", float(c), float(e), "S", n, devices, devices - 1)
+        for i, (c, e) in enumerate(zip(fitted.values, deviations, strict=True))
     ]
-    notes.append(
-        f"sigma = c0 + c1 x + c2 x^2, x = target / {g_max:.4g} S; chi2 = {fitted.chi2:.1f} for "
-        f"{fitted.freedom} degrees of freedom"
+    coefficients = (*map(float, fitted.values), *(4 - len(fitted.values)) * (0.0,))
+    terms = " + ".join(["c0", "c1 x", "c2 x^2", "c3 x^3"][: len(fitted.values)])
+    text = (
+        f"sigma = {terms}, the lowest order that no higher one improves on at 1 %; chi2 = "
+        f"{fitted.chi2:.1f} for {fitted.freedom} degrees of freedom; it ends at the lowest and "
+        "highest level"
     )
-    return Law(name, "", tuple(rows), tuple(notes), polynomial=(*map(float, fitted.values), 0.0))
+    return coefficients, rows, text
+
+
+def reset(found: Traces) -> ResetState | None:
+    """Return the state of devices with target zero, without the noise of their reads."""
+    here = np.flatnonzero(found.target_siemens == 0)
+    if len(here) < FEWEST_TRACES:
+        return None
+    first, device = found.first_siemens[here], found.device[here]
+    around = fit_clusters.moments(first, device)
+    noise, freedom = _noise_about_lines(found, here)
+    how = f"read noise of {math.sqrt(noise):.2g} S taken off" if freedom else "with read noise"
+    mean = max(0.0, around.mean)
+    low = "" if around.mean >= 0 else f", found at {around.mean:.2g} S"
+    return ResetState(
+        mean_siemens=mean,
+        std_siemens=math.sqrt(max(0.0, around.variance - noise)) if around.devices > 1 else 0.0,
+        source=f"first reads of {len(here)} traces of {around.devices} devices with target zero, "
+        f"mean to {around.mean_error:.2g} S{low}, spread {how}",
+    )
+
+
+def _noise_about_lines(found: Traces, here: np.ndarray) -> tuple[float, int]:
+    """Return the variance of reads about a line in ln t through each trace, and its freedom."""
+    squares, freedom = 0.0, 0
+    for i in here:
+        part = slice(found.offsets[i], found.offsets[i + 1])
+        t, g = found.time_seconds[part], found.conductance_siemens[part]
+        t, g = t[t > 0], g[t > 0]
+        if len(np.unique(t)) < 3:
+            continue
+        line = np.polynomial.Polynomial.fit(np.log(t), g, 1)
+        squares += float(((g - line(np.log(t))) ** 2).sum())
+        freedom += len(t) - 2
+    return (squares / freedom, freedom) if freedom >= FEWEST_TRACES else (0.0, 0)
 
 
 def _at_start(
-    regression: fit_traces.Regression, here: np.ndarray, noise: Noise, read_seconds: float | None
-) -> tuple[np.ndarray, float]:
-    """Return the conductances at t0 and the variance of their own error."""
-    start = noise.variance  # of ln G at t0
-    if not math.isnan(noise.q) and read_seconds is not None:
-        start = noise.q**2 * math.log(regression.t0_seconds / (2 * read_seconds))
-    g = np.exp(regression.intercept[here] + start / 2)
-    own = 1 / regression.reads[here] + regression.mean_x[here] ** 2 / regression.sum_xx[here]
-    return g, float((g**2 * noise.variance * own).mean())
+    regression: fit_traces.Regression, here: np.ndarray, noise: Noise
+) -> tuple[np.ndarray, float, float]:
+    """Return the conductances at t0, the variance of their own error and its standard error."""
+    # Of the logarithm at t0, which is low by half the variance of the noise.
+    g = np.exp(regression.intercept[here] + max(0.0, noise.at_t0) / 2)
+    own = noise.of(regression.start_band[here], regression.start_grown[here])
+    size = float((g**2 * own).mean())
+    return g, size, size * _relative(noise)
+
+
+def _relative(noise: Noise) -> float:
+    """Return the relative error of the variance of a level's noise."""
+    return noise.variance_error / noise.variance if noise.variance > 0 else 0.0
+
+
+def _within(sample: np.ndarray, level: LevelTraces, groups: fit_traces.Levels) -> np.ndarray:
+    """Return a sample without its trend inside a level that is a bin of targets."""
+    if groups.by != "target" or groups.width_siemens[level.number] == 0:
+        return sample
+    return fit_clusters.detrended(sample, level.covariate)
 
 
 def _arrays(rows: list[Estimate]) -> tuple[np.ndarray, np.ndarray]:
@@ -294,13 +284,14 @@ def _curves(rows: list[Estimate], forms: dict[str, str]) -> dict[str, StateCurve
         mine = [row for row in rows if row.quantity == quantity and row.level > 0]
         x = np.array([row.level for row in mine]) / highest
         values, errors = _arrays(mine)
+        errors = np.maximum(errors, 1e-9)  # of exact data; these quantities have no dimension
         fit_one = fit_curves.power if form == "power" else fit_curves.clipped_log
         if len(mine) > 1 and (form == "log" or (values > 0).all()):
             result[quantity] = fit_one(x, values, errors)[0]
     return result
 
 
-def _times_lacking(found: Traces) -> str:
+def times_lacking(found: Traces) -> str:
     """Return what the times lack for a power law; empty if nothing."""
     later = found.time_seconds[found.time_seconds > 0]
     if not len(later):
@@ -312,8 +303,17 @@ def _times_lacking(found: Traces) -> str:
     return ""
 
 
-def _few(found: Traces) -> str:
+def _noisy(parts: Usable) -> list[str]:
+    if not parts.too_noisy:
+        return []
+    levels = ", ".join(f"{value:.3g} S" for value in parts.too_noisy[:5])
+    return [f"too noisy for a power law in logarithms: {len(parts.too_noisy)} level(s), {levels}"]
+
+
+def _few(found: Traces, parts: Usable) -> str:
+    noisy = "; ".join(_noisy(parts))
     return (
-        f"needs a level with at least {FEWEST_TRACES} traces of 3 or more reads above zero and "
-        f"with less than {100 * fit_traces.NOISIEST:.0f} % noise; there are {len(found)} traces"
-    )
+        f"needs a level with at least {FEWEST_TRACES} traces of {FEWEST_DEVICES} or more devices, "
+        f"with 3 or more reads above zero and less than {100 * fit_traces.NOISIEST:.0f} % noise; "
+        f"there are {len(found)} traces of {len(np.unique(found.device))} device(s)"
+    ) + (f"; {noisy}" if noisy else "")

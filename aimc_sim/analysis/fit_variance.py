@@ -8,10 +8,9 @@ import numpy as np
 
 from ..device.measured.traces import Traces
 from ..rng import Key
-from .fit_laws import FEWEST_TRACES, Estimate, Law
+from .fit_estimates import FEWEST_DEVICES, FEWEST_TRACES, Estimate, Law
 
 RESAMPLES = 200
-FEWEST_DEVICES = 3
 _GROUPS = 50  # of devices that the jackknife leaves out, one after the other
 _UNITS = {"pulse_amperes": "A", "pulse_volts": "V", "pulse_count": "pulses"}
 _SEED = 0  # of the resampling: the same data give the same errors

@@ -15,7 +15,8 @@ file           what is in it
 ``report``     ``aimc-sim report``: one HTML page about a folder of results
 ``optimise``   ``aimc-sim optimise``: designs for accuracy against energy, time and cores
 ``info``       ``aimc-sim info``: every parameter with unit and source; the machine
-``device``     ``aimc-sim device``: measured devices: import, fit, show
+``device``     ``aimc-sim device``: measured devices: check, fit, show; also ``device_import``,
+               ``device_simulate``
 =============  ==============================================================================
 
 torch, pandas and matplotlib load inside the functions that need them: ``--help`` is quick.
@@ -31,7 +32,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
-from . import attribute, device, info, optimise, place, report, run, sweep
+from . import (
+    attribute,
+    device,
+    device_import,
+    device_simulate,
+    info,
+    optimise,
+    place,
+    report,
+    run,
+    sweep,
+)
 from .errors import BadInput, Interrupted
 from .output import complain, say, show_warnings_in_a_line
 
@@ -62,6 +74,8 @@ app.command("attribute", epilog=attribute.EXAMPLES)(attribute.attribute)
 app.command("optimise", epilog=optimise.EXAMPLES)(optimise.optimise)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("info", epilog=info.EXAMPLES)(info.info)
+device.app.command("import", epilog=device_import.EXAMPLES)(device_import.import_)
+device.app.command("simulate", epilog=device_simulate.EXAMPLES)(device_simulate.simulate)
 app.add_typer(device.app, name="device")
 
 

@@ -1,4 +1,4 @@
-"""``aimc-sim device``: measured devices in, their laws and pictures out."""
+"""``aimc-sim device``: measured devices in; laws, checks and pictures out."""
 
 from __future__ import annotations
 
@@ -13,26 +13,13 @@ from .errors import BadInput, refusing
 from .output import Output, add_row, say
 
 if TYPE_CHECKING:
-    from ..analysis.fit import FitReport, Law
+    from ..analysis.fit_estimates import Law, Report
     from ..device.measured import MeasuredData
 
 app = typer.Typer(
     invoke_without_command=True,
-    help="Measured devices: import a table of reads, fit the device laws, look at the data.",
+    help="Measured devices: import tables of reads, check them, fit laws, draw, simulate.",
 )
-
-_IMPORT_EXAMPLES = """
-Examples:
-
-  aimc-sim device import reads.csv --map "device=Device,pulse_volts=V[V],resistance=R[ohm]" --out reads.h5
-
-  aimc-sim device import drift.tsv.gz --map "device=0,time=1[s],conductance=3[S]" --out drift.h5
-
-A map names what a column is, which column (name, or number from 0) and its unit; @ is one number
-for all reads, as in device=@0 or temperature=@25[C]. Names: device, cycle, target,
-target_resistance, pulse_volts, pulse_amperes, pulse_count, time, conductance, resistance,
-temperature, read_seconds.
-"""  # noqa: E501
 
 _FIT_EXAMPLES = """
 Examples:
@@ -51,6 +38,12 @@ Example:
 _SHOWN_LEVELS = 12
 """Of more levels than this, an even choice is printed; ``--csv`` has all."""
 
+_CHECK_EXAMPLES = """
+Example:
+
+  aimc-sim device check reads.h5 --out check.png
+"""
+
 _File = Annotated[Path, typer.Argument(help="File from 'aimc-sim device import'.")]
 
 
@@ -60,44 +53,6 @@ def _options(context: typer.Context) -> None:
         print(context.get_help())
 
 
-@app.command("import", epilog=_IMPORT_EXAMPLES)
-def import_(
-    table: Annotated[Path, typer.Argument(help="CSV or TSV, also .gz.")],
-    column_map: Annotated[
-        str, typer.Option("--map", help="Which column is what, in which unit; see below.")
-    ],
-    out: Annotated[Path, typer.Option(help="HDF5 file to write.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace that file.")] = False,
-    bad_rows: Annotated[
-        str, typer.Option(help="Rows without a usable number: refuse, or drop (and note it).")
-    ] = "refuse",
-    title: Annotated[str, typer.Option(help="What was measured.")] = "",
-    source: Annotated[str, typer.Option(help="Who measured it; where it was published.")] = "",
-    doi: Annotated[str, typer.Option(help="DOI of the publication.")] = "",
-    licence: Annotated[str, typer.Option(help="Licence of the data.")] = "",
-    instrument: Annotated[str, typer.Option(help="What it was measured with.")] = "",
-    notes: Annotated[str, typer.Option(help="Anything else.")] = "",
-) -> None:
-    """Turn a table of reads into a checked HDF5 file with units and provenance."""
-    if bad_rows not in ("refuse", "drop"):
-        raise BadInput(f"--bad-rows {bad_rows}: wanted refuse or drop")
-    from ..device.measured import Provenance, schema
-    from ..device.measured.importer import read_table
-
-    with refusing(prefix="--out: "):
-        schema.refuse_existing(out, force)
-    provenance = Provenance(
-        title=title or table.name, source=source, doi=doi, licence=licence,
-        instrument=instrument, notes=notes,
-    )  # fmt: skip
-    with refusing():
-        found = read_table(table, column_map, provenance=provenance, bad_rows=bad_rows)
-        schema.write(out, found.data, force=force)
-    for sentence in found.dropped:
-        say(f"left out: {sentence}")
-    say(f"{_size(found.data)} written to {out}")
-
-
 @app.command("fit", epilog=_FIT_EXAMPLES)
 def fit_(
     file: _File,
@@ -105,14 +60,15 @@ def fit_(
     force: Annotated[bool, typer.Option("--force", help="Replace that file.")] = False,
 ) -> None:
     """Print the device laws that the data determine, with standard errors."""
-    data = _read(file)
+    data = read_measured(file)
     from ..analysis.fit import fit
+    from ..analysis.fit_pulses import fit_pulses
 
     with refusing(ValueError, prefix=f"{file}: "):
-        report = fit(data)
+        report = fit(data) if data.pulse_number is None else fit_pulses(data)
     if csv is not None:
         _write(csv, force, lambda path: report.table().to_csv(path, index=False))
-    _print(Output(), report, _size(data))
+    _print(Output(), report, size(data))
     if csv is not None:
         say(f"All estimates written to {csv}")
 
@@ -124,16 +80,45 @@ def show(
     force: Annotated[bool, typer.Option("--force", help="Replace that picture.")] = False,
 ) -> None:
     """Draw the data: conductance against time and pulse, and its spread per level."""
-    if out.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise BadInput(f"--out {out}: wanted a name that ends in .png, .pdf or .svg")
-    data = _read(file)
+    _refuse_other_pictures(out)
+    data = read_measured(file)
     from ..analysis import device_plots
 
     _write(out, force, lambda path: device_plots.measured(data, path=path))
-    say(f"{_size(data)} drawn to {out}")
+    say(f"{size(data)} drawn to {out}")
 
 
-def _read(file: Path) -> MeasuredData:
+@app.command("check", epilog=_CHECK_EXAMPLES)
+def check(
+    file: _File,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture of every part to write (.png, .pdf or .svg).")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace that picture.")] = False,
+) -> None:
+    """Say what the data can tell and what not: range, laws, goodness of fit, reach of a replay."""
+    if out is not None:
+        _refuse_other_pictures(out)
+    data = read_measured(file)
+    from ..analysis import device_check
+
+    with refusing(ValueError, prefix=f"{file}: "):
+        found = device_check.check(data)
+    say(found.text())
+    if out is not None:
+        from ..analysis import device_plots
+
+        _write(out, force, lambda path: device_plots.checked(data, found, path=path))
+        say(f"drawn to {out}")
+
+
+def _refuse_other_pictures(out: Path) -> None:
+    if out.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise BadInput(f"--out {out}: wanted a name that ends in .png, .pdf or .svg")
+
+
+def read_measured(file: Path) -> MeasuredData:
+    """Read a measured file; what is wrong with it becomes one line."""
     from ..device import measured
 
     with refusing():
@@ -151,7 +136,8 @@ def _write(path: Path, force: bool, write: Callable[[Path], object]) -> None:
             write(temporary)
 
 
-def _size(data: MeasuredData) -> str:
+def size(data: MeasuredData) -> str:
+    """Return how much there is, for a person."""
     from ..device.measured.traces import traces
 
     found = traces(data)
@@ -159,10 +145,10 @@ def _size(data: MeasuredData) -> str:
     return f"{len(data):,} reads, {len(found):,} traces, {devices:,} device(s)"
 
 
-def _print(output: Output, report: FitReport, size: str) -> None:
+def _print(output: Output, report: Report, how_much: str) -> None:
     from rich.table import Table
 
-    output.line(f"{report.title}: {size}, {report.levels} level(s) by {report.levels_by}")
+    output.line(f"{report.title}: {how_much}, {report.levels_text}")
     for law in report.laws:
         state = "identified" if law.identified else f"not identified: {law.reason}"
         output.line(f"\n{law.name}: {state}")

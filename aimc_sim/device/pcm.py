@@ -145,6 +145,7 @@ def program(
         spec.fitted_siemens,
         4 * (0.0,) if error is None else error.polynomial_siemens,
         0.0 if error is None else error.scale * spec.material_scale,
+        (0.0, math.inf) if error is None or error.states is None else error.states,
         (reset_level(spec), reset_spread(spec)),
         curve_table(None if drift is None else drift.exponent_mean),
         curve_table(None if drift is None else drift.exponent_std),
@@ -249,7 +250,7 @@ def evaluate(
     """
     age = t_seconds + spec.t0_seconds
     if state.trace is not None:
-        return _replayed(state, spec, age)
+        return _replayed(state, spec, t_seconds)
     heat, haste = thermal(spec.temperature)
     log_age = 0.0 if spec.drift is None else math.log1p(t_seconds * haste / spec.t0_seconds)
     law = spec.read_noise
@@ -268,10 +269,12 @@ def evaluate(
     return PcmNow(now, amplitude)
 
 
-def _replayed(state: PcmState, spec: PcmSpec, age_seconds: float) -> PcmNow:
-    """Return elements that follow measured traces, at an age on the clock of the measurement."""
+def _replayed(state: PcmState, spec: PcmSpec, t_seconds: float) -> PcmNow:
+    """Return elements that follow measured traces, at a time after the end of programming."""
     library = replay.load(spec.programming.path, spec.programming.sha256)
-    late = library.clamped_fraction(age_seconds)
+    age_seconds = t_seconds + spec.t0_seconds
+    # The start of the clock lies an instant after a read at time 0: no trace has ended there.
+    late = library.clamped_fraction(age_seconds) if t_seconds > 0 else 0.0
     if late > 0:
         warnings.warn(
             f"{100 * late:.0f} % of the measured traces in {spec.programming.path} end before "

@@ -100,8 +100,8 @@ def _store(lane_values, columns, out, e, r, start):
 
 @loop
 def program(
-    target, programmed, g_max, sigma_table, sigma_scale, reset, nu_mean, nu_std, nu_scale,
-    core_cols, core_cells, key, g, nu, part, parts,
+    target, programmed, g_max, sigma_table, sigma_scale, sigma_states, reset, nu_mean, nu_std,
+    nu_scale, core_cols, core_cells, key, g, nu, part, parts,
 ):  # fmt: skip
     """Draw the programmed conductance and the drift exponent of every element.
 
@@ -111,6 +111,7 @@ def program(
     programmed : (E, R, C) bool, False for elements left in RESET.
     g_max : float, siemens.
     sigma_table : 4 floats, siemens; sigma_scale : float, 0 switches the error off.
+    sigma_states : 2 floats, states at which the polynomial ends.
     reset : 2 floats, mean and spread of a RESET element, siemens.
     nu_mean, nu_std : 10 floats, curves; nu_scale : float, 0 switches drift off.
     core_cols, core_cells : int, address of an element: ``e core_cells + r core_cols + c``.
@@ -121,6 +122,7 @@ def program(
     per_siemens = f32(1.0 / g_max)
     s0, s1 = f32(sigma_scale * sigma_table[0]), f32(sigma_scale * sigma_table[1])
     s2, s3 = f32(sigma_scale * sigma_table[2]), f32(sigma_scale * sigma_table[3])
+    low, high = f32(sigma_states[0]), f32(sigma_states[1])
     level, spread, scale = f32(reset[0]), f32(reset[1]), f32(nu_scale)
     for er in share(elements * rows, part, parts):
         e, r = er // rows, er % rows
@@ -136,7 +138,7 @@ def program(
             for lane in range(LANES):
                 x = max(aim[lane] * per_siemens, f32(SMALLEST))
                 ln_x = -log_negated(x)
-                y = aim[lane] * per_siemens
+                y = min(max(aim[lane] * per_siemens, low), high)
                 sigma = s0 + y * (s1 + y * (s2 + y * s3))
                 written = aim[lane] + sigma * xi[0, lane]
                 left = level + spread * xi[0, lane]

@@ -22,12 +22,21 @@ def nearest(value, levels):
     return low
 
 
+@point
+def _uniform(word, count):
+    """Return a number that is uniform on 0..count-1 to within count / 2^32, of a random word."""
+    return np.int64((np.uint64(word) * np.uint64(count)) >> np.uint64(32))
+
+
 @loop
 def draw(target, programmed, levels, starts, width, core_cols, core_cells, key, trace, part, parts):
-    """Choose a trace for every element, all with the same chance.
+    """Choose a trace for every element.
 
-    Among the traces ``starts[l]`` to ``starts[l + 1]`` of the nearest level l, or, where
-    ``width`` > 0 and every trace is a level of its own, among ``width`` traces around it.
+    Where ``width`` is 0: among the traces ``starts[l]`` to ``starts[l + 1]`` of a level l, all with
+    the same chance. Of the two levels beside a target the upper one is taken with the chance
+    (target - lower) / (upper - lower), so that every average over traces is interpolated linearly
+    between levels; outside the levels the nearest one serves. Where every trace is a level of its
+    own (``width`` > 0): among ``width`` traces around the target.
 
     Parameters
     ----------
@@ -46,28 +55,37 @@ def draw(target, programmed, levels, starts, width, core_cols, core_cells, key, 
             if not programmed[e, r, c]:
                 trace[e, r, c] = -1
                 continue
-            level = nearest(np.float64(target[e, r, c]), levels)
+            aim = np.float64(target[e, r, c])
+            address = np.uint32(e * core_cells + r * core_cols + c)
+            word, other, _, _ = philox10(address, zero, zero, zero, key[0], key[1])
+            level = nearest(aim, levels)
             if width > 0:
                 first = min(max(level - width // 2, 0), levels.size - width)
                 count = width
             else:
+                low = level - (levels[level] > aim)
+                if low >= 0 and low + 1 < levels.size:
+                    upper = (aim - levels[low]) / (levels[low + 1] - levels[low])
+                    level = low + (np.float64(other) < upper * 4294967296.0)
                 first = starts[level]
                 count = starts[level + 1] - first
-            address = np.uint32(e * core_cells + r * core_cols + c)
-            word, _, _, _ = philox10(address, zero, zero, zero, key[0], key[1])
-            # The high word of the product is uniform on 0..count-1 to within count / 2^32.
-            trace[e, r, c] = first + np.int64((np.uint64(word) * np.uint64(count)) >> np.uint64(32))
+            trace[e, r, c] = first + _uniform(word, count)
 
 
 @loop
-def conductance(target, trace, value, level, now, part, parts):
-    """Look the elements up: ``now = max(0, value[trace] + target - level[trace])``.
+def conductance(target, trace, course, offset, lowest, shrunk, now, part, parts):
+    """Look the elements up: ``now = max(0, course[i] target + f offset[i])``, i the trace.
 
     Parameters
     ----------
     target : (E, R, C) float32, siemens; stands for itself where ``trace`` is -1.
     trace : (E, R, C) int32.
-    value, level : (N,) float64, siemens: every trace at this moment, and its level.
+    course : (N,) float64
+        What every trace keeps of its beginning, at this moment.
+    offset : (N,) float64, siemens
+        What its programming error and its noise have become.
+    lowest, shrunk : float
+        Below ``lowest`` siemens f falls linearly, from 1 there to ``shrunk`` at zero; else it is 1.
     now : (E, R, C) float32, siemens, written.
     """
     elements, rows, cols = target.shape
@@ -76,7 +94,13 @@ def conductance(target, trace, value, level, now, part, parts):
         for c in range(cols):
             i = trace[e, r, c]
             aim = np.float64(target[e, r, c])
-            now[e, r, c] = aim if i < 0 else max(0.0, value[i] + aim - level[i])
+            if i < 0:
+                now[e, r, c] = aim
+                continue
+            factor = 1.0
+            if aim < lowest:
+                factor = shrunk + (1.0 - shrunk) * aim / lowest
+            now[e, r, c] = max(0.0, course[i] * aim + factor * offset[i])
 
 
 @loop

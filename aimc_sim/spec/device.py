@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -35,7 +36,10 @@ class StateCurve(Spec):
 
 
 class ProgrammingLaw(Spec):
-    """The statistical scheme: G = max(0, G_target + sigma(x) xi), xi standard normal."""
+    """The statistical scheme: G = max(0, G_target + sigma(x) xi), xi standard normal.
+
+    Outside ``states`` sigma keeps the value that it has at their end.
+    """
 
     scheme: Literal["statistical"] = quantity(
         "-", "programming error drawn from a fitted law", "statistical", later=True
@@ -44,7 +48,40 @@ class ProgrammingLaw(Spec):
         "S", "sigma(x) = c0 + c1 x + c2 x^2 + c3 x^3, x = G / g_reference"
     )
     scale: float = quantity("-", "multiplies sigma (1 = the published law)", 1.0, ge=0)
+    states: tuple[float, float] | None = quantity(
+        "-", "lowest and highest x that sigma was measured at (None: all)", None, later=True
+    )
     source: str = ""
+
+    @model_validator(mode="after")
+    def _nowhere_negative(self) -> Self:
+        low, high = self.states or (0.0, 1.0)
+        if not 0 <= low < high:
+            raise ValueError(f"states = ({low:g}, {high:g}); wanted 0 <= lowest < highest")
+        c = self.polynomial_siemens
+        places = [low, high, *(x for x in _roots(c[1], 2 * c[2], 3 * c[3]) if low < x < high)]
+        least = min(places, key=lambda x: _value(c, x))
+        if _value(c, least) < -1e-12 * sum(abs(part) for part in c):
+            raise ValueError(
+                f"sigma is {_value(c, least):.3g} S at x = {least:.3g}; a spread is never "
+                "negative: change polynomial_siemens, or end it at the measured states "
+                "(field states)"
+            )
+        return self
+
+
+def _value(c: tuple[float, ...], x: float) -> float:
+    return c[0] + x * (c[1] + x * (c[2] + x * c[3]))
+
+
+def _roots(a: float, b: float, c: float) -> list[float]:
+    """Return the real roots of ``a + b x + c x^2``."""
+    if c == 0:
+        return [] if b == 0 else [-a / b]
+    square = b * b - 4 * a * c
+    if square < 0:
+        return []
+    return [(-b + sign * math.sqrt(square)) / (2 * c) for sign in (-1, 1)]
 
 
 class DriftLaw(Spec):

@@ -167,7 +167,8 @@ def _moments(
     sigma = np.zeros_like(x)
     if error is not None:
         scale = error.scale * spec.material_scale
-        sigma = scale * np.polynomial.polynomial.polyval(x, error.polynomial_siemens)
+        inside = x if error.states is None else np.clip(x, *error.states)
+        sigma = scale * np.polynomial.polynomial.polyval(inside, error.polynomial_siemens)
     spread = pcm.reset_spread(spec)
     level = np.where(programmed, target, pcm.reset_level(spec))
     first, second = rectified(level, np.where(programmed, np.abs(sigma), spread))

@@ -347,3 +347,32 @@ def test_targets_out_of_range_are_refused(key):
     for bad in (26 * US, -1 * US, math.nan):
         with pytest.raises(ValueError, match="outside the characterised range"):
             pcm.program(np.full((1, 1, 1), bad), np.ones((1, 1, 1), bool), spec, ADDRESS, key)
+
+
+def test_the_programming_error_ends_at_the_measured_states(key):
+    """Below and above the states sigma stays what it is at their end; 65,536 elements each."""
+    law = presets.pcm_25_microsiemens()
+    ended = law.with_({"programming.states": (0.4, 0.7)})
+    for x, inside in ((0.2, 0.4), (0.55, 0.55), (1.0, 0.7)):
+        target = np.full(SHAPE, x * 25 * US, np.float32)
+        g = pcm.program(target, np.ones(SHAPE, bool), ended, ADDRESS, key).g.astype(float)
+        sigma = naive.sigma_programming(inside, law)
+        assert_std(g, sigma)
+        assert naive.sigma_programming(x, ended) == sigma
+
+
+@pytest.mark.parametrize(
+    ("polynomial", "states", "where"),
+    [
+        ((-1.5e-6, 5e-6, -3e-6, 0.0), None, "-1.5e-06 S at x = 0"),
+        ((1e-6, -5e-6, 5e-6, 0.0), None, "-2.5e-07 S at x = 0.5"),
+        ((1e-6, 0.0, 0.0, -2e-6), None, "-1e-06 S at x = 1"),
+        ((-1.5e-6, 5e-6, -3e-6, 0.0), (0.2, 1.0), "-6.2e-07 S at x = 0.2"),
+    ],
+)
+def test_a_negative_spread_is_refused(polynomial, states, where):
+    spec = presets.pcm_25_microsiemens()
+    changes = {"programming.polynomial_siemens": polynomial, "programming.states": states}
+    with pytest.raises(ValueError, match=f"sigma is {where}; a spread is never negative"):
+        spec.with_(changes)
+    spec.with_(changes | {"programming.states": (0.4, 0.42)} if polynomial[0] < 0 else {})

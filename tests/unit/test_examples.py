@@ -124,8 +124,12 @@ def test_laws_are_found_again(printed):
     assert len(found) == 2
     assert all(abs(float(value) - 0.05) < 4 * float(error) for value, error in found)
     for name in ("fitted laws", "replayed traces"):
-        (right,) = share(next(line for line in text.splitlines() if line.startswith(name)))
-        assert right >= 80
+        right = share(next(line for line in text.splitlines() if line.startswith(name)))
+        assert len(right) == 3
+        assert min(right) >= 80
+    (perfect, *_) = share(next(x for x in text.splitlines() if x.startswith("perfect devices")))
+    assert right[-1] < perfect <= 99  # a difference that means something
+    assert re.search(r"laws and traces differ by [+-]\d\.\d\d \+- \d\.\d\d", text)
 
 
 def test_pieces_and_packed_sequences_are_the_whole_sequence(printed):

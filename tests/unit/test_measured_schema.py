@@ -21,7 +21,11 @@ def fields(**changes):
         "target_siemens": np.full(n, 5e-6),
         "pulse_volts": np.full(n, -1.5),
         "pulse_amperes": np.full(n, 3e-4),
+        "pulse_seconds": np.full(n, 1e-7),
         "pulse_count": np.full(n, 2),
+        "pulse_direction": np.full(n, -1),
+        "device_row": np.repeat([0, 1], 6),
+        "device_column": np.repeat([3, 2], 6),
         "temperature_kelvin": 300.0,
         "read_seconds": 5e-7,
     }
@@ -42,11 +46,11 @@ def test_a_file_keeps_everything(tmp_path):
     write(tmp_path / "a.h5", data)
     back = read(tmp_path / "a.h5")
     assert back.provenance == provenance
-    assert list(back.columns()) == list(columns.UNITS)
+    assert list(back.columns()) == [name for name in columns.UNITS if name != "pulse_number"]
     for name, values in data.columns().items():
         np.testing.assert_array_equal(back.columns()[name], values)
     with h5py.File(tmp_path / "a.h5") as file:
-        assert (file.attrs["format"], file.attrs["version"]) == ("aimc_sim measured", 1)
+        assert (file.attrs["format"], file.attrs["version"]) == ("aimc_sim measured", 2)
         for name, dataset in file.items():
             assert dataset.attrs["unit"] == columns.UNITS[name]
             assert dataset.fletcher32 or dataset.shape == ()
@@ -76,8 +80,11 @@ def test_data_cannot_be_changed():
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (changed("conductance_siemens", 3, -1e-6),
-         r"row 3, column 'conductance_siemens': -1e-06 S is negative; wanted 0 or more"),
+        (fields(conductance_siemens=-np.linspace(1e-6, 2e-6, 12)),
+         "row 0, column 'conductance_siemens': -1e-06 S is negative, and so is the mean of its 12 "
+         r"reads.*negative voltage\? \(import with --negative-read"),
+        (changed("conductance_siemens", 5, -25.0),
+         "row 5, column 'conductance_siemens': -25 S is no conductance"),
         (changed("conductance_siemens", 5, np.nan),
          "row 5, column 'conductance_siemens': nan S is not a finite number"),
         (changed("conductance_siemens", 5, np.inf),
@@ -89,7 +96,11 @@ def test_data_cannot_be_changed():
         (changed("time_seconds", 4, 200.0),
          r"row 5, column 'time_seconds': 100 s does not follow 200 s in the trace of device 4, "
          "cycle 1"),
-        (changed("time_seconds", 4, 0.0), "row 4, column 'time_seconds': 0 s does not follow 0 s"),
+        (fields(pulse_number=np.tile([0, 1, 1], 4)),
+         "row 2, column 'pulse_number': 1 does not follow 1 in the trace of device 4, cycle 0; "
+         "pulse numbers must rise"),
+        (fields(pulse_direction=np.full(12, 2)), "row 0, column 'pulse_direction': 2 is no dir"),
+        (fields(device_names=("a",) * 7), "device_names has 7 names, but there is a device number"),
         (changed("time_seconds", 6, -1.0), "row 6, column 'time_seconds': -1 s is negative"),
         (changed("device", 8, 7.5), "row 8, column 'device': 7.5 is not a whole number"),
         (changed("cycle", 1, np.nan), "row 1, column 'cycle': nan is not a finite number"),
@@ -121,6 +132,26 @@ def test_good_oddities_are_kept():
     values[0] = 0.0
     MeasuredData.of(**fields(target_siemens=target, conductance_siemens=values))
     MeasuredData.of(**fields(conductance_siemens=np.full(12, 2e-10)))
+    around = np.linspace(-1e-7, 1.2e-7, 12)  # noise around zero
+    assert (MeasuredData.of(**fields(conductance_siemens=around)).conductance_siemens < 0).any()
+    twice = fields(time_seconds=np.tile([0.0, 1.0, 1.0], 4))  # two reads at one time
+    assert len(MeasuredData.of(**twice)) == 12
+
+
+def test_names_of_devices_are_kept(tmp_path):
+    names = tuple(f"WL{i}_BL0" for i in range(8))
+    write(tmp_path / "a.h5", MeasuredData.of(**fields(), device_names=names))
+    assert read(tmp_path / "a.h5").device_names == names
+
+
+def test_a_pulse_record_is_one_train(tmp_path):
+    """Every read follows a pulse of its own: amplitudes do not cut the trace."""
+    data = MeasuredData.of(
+        device=[0] * 4, cycle=[0] * 4, time_seconds=np.zeros(4), pulse_number=[0, 1, 2, 3],
+        pulse_volts=[1.0, 1.1, 1.2, 1.3], conductance_siemens=np.arange(1, 5) * 1e-6,
+    )  # fmt: skip
+    write(tmp_path / "a.h5", data)
+    assert len(traces(read(tmp_path / "a.h5"))) == 1
 
 
 def damage(file, what):
@@ -131,11 +162,11 @@ def damage(file, what):
     elif what == "column":
         file["colour"] = 1
     elif what == "version":
-        file.attrs["version"] = 2
+        file.attrs["version"] = 3
     elif what == "format":
         file.attrs["format"] = "other"
     elif what == "value":
-        file["conductance_siemens"][2] = -1e-6
+        file["conductance_siemens"][2] = -25.0
     elif what == "provenance":
         file.attrs["provenance"] = "{"
     elif what == "required":
@@ -148,9 +179,9 @@ def damage(file, what):
         ("unit", "column 'time_seconds' has no unit; set its attribute unit to 's'"),
         ("other unit", "column 'conductance_siemens' has the unit 'uS'; the format wants 'S'"),
         ("column", "unknown column 'colour'; known: device"),
-        ("version", "format version 2, this aimc_sim reads up to 1"),
+        ("version", "format version 3, this aimc_sim reads up to 2"),
         ("format", "not measured devices; make one with 'aimc-sim device import'"),
-        ("value", "a.h5': row 2, column 'conductance_siemens': -1e-06 S is negative"),
+        ("value", "a.h5': row 2, column 'conductance_siemens': -25 S is no conductance"),
         ("provenance", "damaged"),
         ("required", "no column 'device'"),
     ],

@@ -2,45 +2,33 @@
 
 ``device=Device, pulse_volts=V[V], resistance=R[kohm], temperature=@25[C]``: the name inside, ``=``,
 the name or 0-based number of the column (or ``@`` and a number that holds for all reads), and the
-unit in brackets. Nothing is guessed: a quantity without a unit is refused.
+unit in brackets; a name with a comma stands in quotes. A unit may be left out where the header of
+the column states it. Nothing is guessed: a quantity without a unit is refused.
+
+Besides: ``device=WL+BL`` (two columns), ``device=#`` (every row is a device of its own),
+``resistance=logR[log10 ohm]``, ``time=when[timestamp]``, ``current=I[A], read_volts=@0.2[V]``,
+``conductance=*[uS]`` (the values of a wide table), ``time=*[s]`` (its headers, where they are bare
+numbers) and ``time=@30 300 3000[s]`` (the times of an array).
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import columns as rules
+from .headers import UNITS
 
 Convert = Callable[[np.ndarray], np.ndarray]
 
-
-def _times(factor: float) -> Convert:
-    return lambda values: values * factor
-
-
-def _inverse(factor: float) -> Convert:
-    return lambda values: 1.0 / (values * factor)
-
-
-_SIEMENS = {"S": 1.0, "mS": 1e-3, "uS": 1e-6, "nS": 1e-9, "pS": 1e-12}
-_OHM = {"ohm": 1.0, "kohm": 1e3, "Mohm": 1e6, "Gohm": 1e9}
-_CONVERT: dict[str, dict[str, Convert]] = {
-    "S": {name: _times(factor) for name, factor in _SIEMENS.items()},
-    "ohm": {name: _inverse(factor) for name, factor in _OHM.items()},
-    "V": {"V": _times(1.0), "mV": _times(1e-3)},
-    "A": {"A": _times(1.0), "mA": _times(1e-3), "uA": _times(1e-6), "nA": _times(1e-9)},
-    "s": {
-        "s": _times(1.0), "ms": _times(1e-3), "us": _times(1e-6), "ns": _times(1e-9),
-        "min": _times(60.0), "h": _times(3600.0), "d": _times(86400.0),
-    },
-    "K": {"K": _times(1.0), "C": lambda values: values + 273.15},
-    "1": {"1": _times(1.0)},
-}  # fmt: skip
+CURRENT = "current_amperes"
+READ_VOLTS = "read_volts"
+TIMESTAMP = "timestamp"
+WIDE, ROW = "*", "#"
 
 TARGETS = {
     **{name: (name, unit) for name, unit in rules.UNITS.items()},
@@ -48,12 +36,19 @@ TARGETS = {
     "time": ("time_seconds", "s"),
     "conductance": ("conductance_siemens", "S"),
     "resistance": ("conductance_siemens", "ohm"),
+    "current": (CURRENT, "A"),
+    "read_volts": (READ_VOLTS, "V"),
     "target_resistance": ("target_siemens", "ohm"),
     "temperature": ("temperature_kelvin", "K"),
+    "row": ("device_row", "1"),
+    "column": ("device_column", "1"),
 }
 """Names that a map may use: the column inside, and the kind of unit that it asks for."""
 
-_ENTRY = re.compile(r"\s*(\w+)\s*=\s*(@?)(.*?)\s*(?:\[([^\[\]]*)\])?\s*\Z")
+_ENTRY = re.compile(
+    r"\s*(\w+)\s*=\s*(@?)\s*(?:\"([^\"]*)\"|'([^']*)'|(.*?))\s*(?:\[([^\[\]]*)\])?\s*\Z", re.DOTALL
+)
+_PARTS = re.compile(r"""((?:"[^"]*"|'[^']*'|[^,"'])*)(?:,|\Z)""")
 
 
 @dataclass(frozen=True)
@@ -63,9 +58,11 @@ class Source:
     Attributes
     ----------
     name : str
-        Column inside, see :data:`aimc_sim.device.measured.columns.UNITS`.
-    source : str or float
-        Name or number of the column in the table; a float holds for all reads.
+        Column inside, see :data:`aimc_sim.device.measured.columns.UNITS`; or "current_amperes"
+        and "read_volts", which become a conductance.
+    source : str, float or tuple of float
+        Name or number of the column in the table (``*``: the wide values or their headers; ``#``:
+        the row); a float holds for all reads; several floats are the times of an array.
     unit : str
         Unit there.
     convert : callable
@@ -73,13 +70,51 @@ class Source:
     """
 
     name: str
-    source: str | float
+    source: str | float | tuple[float, ...]
     unit: str
     convert: Convert
 
 
-def parse(text: str) -> tuple[Source, ...]:
+def converter(kind: str, unit: str) -> Convert | None:
+    """Return how numbers in a unit become SI values of a kind; None if the unit is unknown."""
+    log = unit.startswith("log10")
+    plain = unit.removeprefix("log10").strip() if log else unit
+    if log and kind not in ("S", "ohm"):
+        return None
+    size = UNITS[kind].get(plain)
+    if size is None:
+        return None
+
+    def convert(values: np.ndarray) -> np.ndarray:
+        if log:
+            values = 10.0 ** np.asarray(values, float)
+        values = values + 273.15 if plain == "C" else values * size
+        return 1.0 / values if kind == "ohm" else values
+
+    return convert
+
+
+def known_units(kind: str) -> str:
+    """Return the units of a kind, for messages."""
+    more = [f"log10 {next(iter(UNITS[kind]))}"] if kind in ("S", "ohm") else []
+    more += [TIMESTAMP] if kind == "s" else []
+    return ", ".join([*UNITS[kind], *more])
+
+
+def parse(
+    text: str,
+    unit_of: Callable[[str], str] = lambda _: "",
+    given: Collection[str] = (),
+) -> tuple[Source, ...]:
     """Return the entries of a column map.
+
+    Parameters
+    ----------
+    text : str
+    unit_of : callable
+        Gives the unit that the header of a column states, empty if it states none.
+    given : collection of str
+        Columns inside that come from elsewhere (headers, names of files).
 
     Raises
     ------
@@ -87,49 +122,73 @@ def parse(text: str) -> tuple[Source, ...]:
         If an entry cannot be read, a unit is missing or unknown, or a column is given twice or
         is needed and missing.
     """
-    entries = tuple(_entry(part) for part in text.split(",") if part.strip())
+    parts = [part for part in _PARTS.findall(text) if part.strip()]
+    entries = tuple(_entry(part, unit_of) for part in parts)
     names = [entry.name for entry in entries]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"the map gives '{name}' twice; leave one out")
+    if CURRENT in names and "conductance_siemens" in names:
+        raise ValueError("the map gives a current and a conductance; leave one out")
     for name, example in (
-        ("device", "device=Device or device=@0"),
+        ("device", "device=Device, device=@0 (there is one) or device=# (each row is one)"),
         ("conductance_siemens", "conductance=G[uS] or resistance=R[ohm]"),
     ):
-        if name not in names:
+        there = name in names or name in given or (name != "device" and CURRENT in names)
+        if not there:
             raise ValueError(f"the map has no '{name}'; add for example {example}")
     return entries
 
 
-def _entry(text: str) -> Source:
+def _entry(text: str, unit_of: Callable[[str], str]) -> Source:
     match = _ENTRY.match(text)
-    if match is None or not match[3]:
+    source = "" if match is None else next((match[i] for i in (3, 4, 5) if match[i]), "")
+    if not source:
         raise ValueError(
             f"map entry '{text.strip()}' cannot be read; write for example resistance=R[ohm]"
         )
-    target, constant, source, unit = match.groups()
+    target, constant, unit = match[1], match[2], match[6]
     if target not in TARGETS:
         near = difflib.get_close_matches(target, TARGETS, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise ValueError(f"the map's '{target}' is unknown; {hint}Known: {', '.join(TARGETS)}")
     name, kind = TARGETS[target]
-    known = _CONVERT[kind]
+    if unit is None and not constant:
+        unit = unit_of(source) or None
+        if unit is not None and converter(kind, unit) is None:
+            raise ValueError(
+                f"column '{source}' ({target}): its header says '{unit}', which is no unit of a "
+                f"{target}; map it as something else, or write {target}={source}[UNIT] with one of "
+                f"{known_units(kind)}"
+            )
     if unit is None and kind != "1":
+        if name == "time_seconds" and source == WIDE:
+            return Source(name, source, "", lambda values: values)
         raise ValueError(
             f"column '{source}' ({target}) has no unit; write {target}={constant}{source}[UNIT] "
-            f"with one of {', '.join(known)}"
+            f"with one of {known_units(kind)}"
         )
-    unit = unit or "1"
-    if unit not in known:
+    unit = (unit or "1").strip()
+    convert = converter(kind, unit)
+    if unit == TIMESTAMP and kind == "s" and not constant:
+        return Source(name, source, TIMESTAMP, lambda values: values)
+    if convert is None:
         raise ValueError(
             f"column '{source}' ({target}): the unit '{unit}' is unknown here; wanted one of "
-            f"{', '.join(known)}"
+            f"{known_units(kind)}"
         )
     if not constant:
         if name == "read_seconds":
             raise ValueError(f"read_seconds is one number for all reads; write @{source}[{unit}]")
-        return Source(name, source, unit, known[unit])
+        return Source(name, source, unit, convert)
     try:
-        return Source(name, float(source), unit, known[unit])
+        values = tuple(float(part) for part in source.split())
     except ValueError:
         raise ValueError(f"map entry '{text.strip()}': '{source}' is not a number") from None
+    if not all(np.isfinite(values)):
+        raise ValueError(f"map entry '{text.strip()}': '{source}' is not a finite number")
+    if len(values) > 1 and name != "time_seconds":
+        raise ValueError(
+            f"map entry '{text.strip()}': one number holds for all reads; got {source}"
+        )
+    return Source(name, values[0] if len(values) == 1 else values, unit, convert)

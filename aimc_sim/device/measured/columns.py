@@ -13,7 +13,12 @@ UNITS = {
     "target_siemens": "S",
     "pulse_volts": "V",
     "pulse_amperes": "A",
+    "pulse_seconds": "s",
     "pulse_count": "1",
+    "pulse_number": "1",
+    "pulse_direction": "1",
+    "device_row": "1",
+    "device_column": "1",
     "time_seconds": "s",
     "conductance_siemens": "S",
     "temperature_kelvin": "K",
@@ -22,14 +27,21 @@ UNITS = {
 """Every column with the one unit it has inside and in the file."""
 
 REQUIRED = ("device", "cycle", "time_seconds", "conductance_siemens")
-CONDITION = ("target_siemens", "pulse_volts", "pulse_amperes", "pulse_count")
-"""Columns that say how a device was written; reads of one trace agree in all of them."""
+CONDITION = ("target_siemens", "pulse_volts", "pulse_amperes", "pulse_seconds", "pulse_count")
+"""Columns that say how a device was written; reads of one trace agree in all of them. In pulse
+records (with a column ``pulse_number``) every read follows a pulse of its own, and only the target
+is common to a trace."""
 
 SCALARS = ("temperature_kelvin", "read_seconds")
 """May be one number for all reads."""
 
-_WHOLE = ("device", "cycle", "pulse_count")
-_SIGNED = ("pulse_volts", "pulse_amperes")
+_WHOLE = (
+    "device", "cycle", "pulse_count", "pulse_number", "pulse_direction", "device_row",
+    "device_column",
+)  # fmt: skip
+_SIGNED = ("pulse_volts", "pulse_amperes", "pulse_direction", "conductance_siemens")
+_FEWEST_NEGATIVE = 10  # reads that a mean needs before its sign is judged
+_NOISE_SIGMAS = 5.0
 _MOST_SIEMENS = 1.0
 _MEDIAN_SIEMENS = (1e-10, 1e-2)
 """A median outside is a slip of units: 1 to 100 uS are 1e-12 to 1e-10 S when siemens are read as
@@ -89,7 +101,8 @@ def problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
     for name, values in columns.items():
         yield from column_problems(name, values)
     yield from unit_slips(columns)
-    yield from _time_problems(columns)
+    yield from _sign_problems(columns)
+    yield from _order_problems(columns)
 
 
 def unit_slips(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
@@ -99,14 +112,14 @@ def unit_slips(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
         values = columns.get(name)
         if values is None or not np.isfinite(values).any():
             continue
-        large = values > _MOST_SIEMENS
+        large = np.abs(values) > _MOST_SIEMENS
         if large.any():
             row = int(np.argmax(large))
             yield Problem(
                 name, row, f"{values[row]:.4g} S is no conductance of a memory device; "
                 "were these ohm, or uS? State the unit of the source",
             )  # fmt: skip
-        typical = values[np.isfinite(values) & (values > 0)]
+        typical = np.abs(values[np.isfinite(values) & (values != 0)])
         if typical.size and not low <= np.median(typical) <= high:
             yield Problem(
                 name, None, f"the median is {np.median(typical):.3g} S, outside {low:g} to "
@@ -117,7 +130,7 @@ def unit_slips(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
 def condition_ids(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the number of the condition (target and pulse) of every read, (N,) int64."""
     ids = np.zeros(len(columns["device"]), np.int64)
-    for name in CONDITION:
+    for name in CONDITION[:1] if "pulse_number" in columns else CONDITION:
         values = columns.get(name)
         if values is not None:
             _, number = np.unique(values, return_inverse=True)  # NaN, "no target", is one value
@@ -132,7 +145,7 @@ def trace_order(columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarr
     condition (target and pulse) and cycle. Within a trace the reads keep their order.
     """
     condition = condition_ids(columns)
-    order = np.lexsort((columns["cycle"], columns["device"], condition))
+    order = np.lexsort((columns["cycle"], columns["device"], condition))  # stable
     fields = [condition, columns["device"], columns["cycle"]]
     new = np.zeros(len(order), bool)
     new[0] = True
@@ -157,6 +170,10 @@ def column_problems(name: str, values: np.ndarray) -> Iterator[Problem]:
         yield _first(name, values, values < 0, "is negative; wanted 0 or more")
     if name in SCALARS and (values == 0).any():
         yield _first(name, values, values == 0, "must be above 0")
+    if name == "pulse_direction":
+        other = np.isfinite(values) & ~np.isin(values, (-1, 0, 1))
+        if other.any():
+            yield _first(name, values, other, "is no direction; wanted 1 (up), -1 (down) or 0")
 
 
 def _first(name: str, values: np.ndarray, bad: np.ndarray, reason: str) -> Problem:
@@ -165,19 +182,51 @@ def _first(name: str, values: np.ndarray, bad: np.ndarray, reason: str) -> Probl
     return Problem(name, row, f"{values[row]:.6g}{unit} {reason}", bad)
 
 
-def _time_problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
+def _sign_problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
+    """Yield reads that are negative for another reason than noise around zero."""
+    values = columns["conductance_siemens"]
+    negative = values < 0
+    if not negative.any():
+        return
+    groups = [np.arange(len(values))]
+    ids = condition_ids(columns)
+    if ids.max() < len(values) // _FEWEST_NEGATIVE:
+        groups += [np.flatnonzero(ids == i) for i in range(ids.max() + 1)]
+    for here in groups:
+        sample = values[here]
+        if not negative[here].any():
+            continue
+        few = len(sample) < _FEWEST_NEGATIVE
+        error = float(sample.std()) / np.sqrt(len(sample))
+        if negative[here].all() if few else sample.mean() < -_NOISE_SIGMAS * error:
+            row = int(here[np.argmax(negative[here])])
+            yield Problem(
+                "conductance_siemens", row, f"{values[row]:.6g} S is negative, and so is the mean "
+                f"of its {len(sample)} reads: that is no noise around zero; were they read at a "
+                "negative voltage? (import with --negative-read, or --read-volts for currents)",
+            )  # fmt: skip
+            return
+
+
+def _order_problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
     order, starts = trace_order(columns)
-    time = columns["time_seconds"][order]
-    back = np.zeros(len(time), bool)
-    back[1:] = np.diff(time) <= 0
-    back[starts] = False
-    if back.any():
+    pulsed = "pulse_number" in columns
+    for name in ("pulse_number", "time_seconds")[not pulsed :]:
+        values, unit = columns[name][order], "" if UNITS[name] == "1" else " s"
+        back = np.zeros(len(values), bool)
+        # Several reads at one time are repeats of a read; a pulse happens once.
+        back[1:] = np.diff(values) <= 0 if name == "pulse_number" else np.diff(values) < 0
+        back[starts] = False
+        if not back.any():
+            continue
         row = int(order[back].min())
         before = int(order[np.flatnonzero(order == row)[0] - 1])
         device, cycle = int(columns["device"][row]), int(columns["cycle"][row])
+        what = "pulse numbers" if name == "pulse_number" else "time"
         yield Problem(
-            "time_seconds", row, f"{columns['time_seconds'][row]:.6g} s does not follow "
-            f"{columns['time_seconds'][before]:.6g} s in the trace of device {device}, cycle "
-            f"{cycle}; time must rise within a trace: sort the reads, or number the repeats in "
-            "a cycle column",
+            name, row, f"{columns[name][row]:.6g}{unit} does not follow "
+            f"{columns[name][before]:.6g}{unit} in the trace of device {device}, cycle {cycle}; "
+            f"{what} must rise within a trace: sort the reads, or number the repeats in a cycle "
+            "column",
         )  # fmt: skip
+        return

@@ -1,23 +1,26 @@
-"""CSV and TSV tables, also gzipped, to measured data; see :mod:`.column_map` for the map."""
+"""Tables of reads, as labs have them, to measured data; see :mod:`.column_map` for the map.
+
+Nothing that is in a file is left out without being counted: :attr:`Imported.summary` says how many
+of its values were taken, and what became of the others.
+"""
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from . import arrays, tables
 from . import columns as rules
-from .column_map import Source, parse
+from .from_arrays import array_reads
+from .from_sheets import sheet_reads
+from .reads import Options, Reads
 from .schema import MeasuredData, Provenance
+from .to_numbers import to_numbers
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_SEPARATORS = ("\t", ",", ";")
+__all__ = ["Imported", "Options", "read_table"]
 
 
 @dataclass(frozen=True)
@@ -27,35 +30,50 @@ class Imported:
     Attributes
     ----------
     data : MeasuredData
-    dropped : tuple of str
-        One sentence for every row that was left out on request.
+    taken, values : int
+        Reads taken, and values in the files.
+    left_out : dict
+        Why values were left out, and how many.
+    notes : tuple of str
+        What else was done: lines passed over, reads sorted, negative reads kept.
     """
 
     data: MeasuredData
-    dropped: tuple[str, ...]
+    taken: int
+    values: int
+    left_out: dict[str, int]
+    notes: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """One sentence: taken N of M values, and what became of the others."""
+        text = f"taken {self.taken:,} of {self.values:,} values"
+        if self.left_out:
+            text += "; left out: " + "; ".join(f"{n:,} {why}" for why, n in self.left_out.items())
+        return text
 
 
 def read_table(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     column_map: str,
     *,
     provenance: Provenance | None = None,
-    bad_rows: Literal["refuse", "drop"] = "refuse",
+    options: Options | None = None,
+    **changes: object,
 ) -> Imported:
-    """Read a table of measured reads.
+    """Read tables of measured reads.
 
     Parameters
     ----------
-    path : path
-        Comma, semicolon or tab separated; ``.gz`` is unpacked. The first line is a header if one
-        of its cells is not a number.
+    path : path or sequence of paths
+        CSV and its relatives (also ``.gz``), XLSX, NPY, NPZ, MAT, HDF5, JSON.
     column_map : str
         See :mod:`aimc_sim.device.measured.column_map`.
     provenance : Provenance, optional
         The units of the source are added to it.
-    bad_rows : "refuse" or "drop"
-        What to do with a row that holds no number, a negative or infinite value: refuse the file,
-        or leave the row out and note it in the provenance.
+    options : Options, optional
+    **changes
+        Fields of :class:`Options`, instead of it.
 
     Returns
     -------
@@ -66,7 +84,7 @@ def read_table(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the map or the table cannot be used; with line and column.
+        If the map or the table cannot be used; with file, sheet, line and column.
 
     Notes
     -----
@@ -74,147 +92,155 @@ def read_table(
     of a device and condition are numbered as cycles. With a time and no cycle, all reads of a
     device and condition are one trace.
     """
-    path = Path(path)
-    sources = parse(column_map)
-    table = _cells(path, sources)
-    lines = table.index.to_numpy()
-    labels = {entry.name: entry.source for entry in sources if isinstance(entry.source, str)}
-    found = {entry.name: _numbers(table, entry) for entry in sources}
-    bad, dropped = np.zeros(len(table), bool), []
-    for problem in _bad_rows(table, found, labels):
-        if bad_rows != "drop" or problem.rows is None:
-            text = _sentence(problem, lines, labels, path)
-            if problem.rows is not None:
-                text += "; correct it, or leave such rows out (--bad-rows drop)"
-            raise ValueError(text)
-        dropped += [
-            f"line {lines[row]} ({labels.get(problem.column)} = "
-            f"{table[labels[problem.column]].iloc[row]})"
-            for row in np.flatnonzero(problem.rows & ~bad)
-        ]
-        bad |= problem.rows
-    if bad.all():
-        raise ValueError(f"{path}: every row is bad, the first: {dropped[0]}")
-    lines = lines[~bad]
-    found = {k: rules.plain(k, v[~bad] if v.ndim else v) for k, v in found.items()}
-    _complete(found)
-    for problem in rules.problems(found):
-        raise ValueError(_sentence(problem, lines, labels, path))
-    given = provenance or Provenance()
-    notes = [given.notes] if given.notes else []
-    notes += [f"Left out at import: {len(dropped)} row(s): {'; '.join(dropped[:5])}"] * bool(
-        dropped
-    )
-    units = ", ".join(f"{entry.name} from {entry.source} in {entry.unit}" for entry in sources)
-    where = given.model_dump() | {"notes": " ".join(notes), "original_units": units}
-    return Imported(MeasuredData.of(**found, provenance=Provenance(**where)), tuple(dropped))
+    how = options or Options(**changes)
+    how.check()
+    paths = [Path(p) for p in ([path] if isinstance(path, str | Path) else path)]
+    parts: list[Reads] = []
+    for one in paths:
+        found = tables.read(one, sheet=how.sheet, header=how.header)
+        several = isinstance(found, list) and len(found) > 1
+        if (several or len(paths) > 1) and how.file_is is None:
+            what = f"{len(found)} sheets" if several else f"{len(paths)} files"
+            raise ValueError(
+                f"{one}: {what}; say what each of them is (--file-is device, time or target)"
+                + (", or choose one (--sheet NAME)" if several else "")
+            )
+        for sheet in found if isinstance(found, list) else [found]:
+            name = sheet.name if several else one.name.split(".")[0]
+            if isinstance(sheet, arrays.Arrays):
+                parts.append(array_reads(sheet, column_map, how, name))
+            else:
+                parts.append(sheet_reads(sheet, column_map, how, name))
+    return _join(parts, how, provenance or Provenance())
 
 
-def _cells(path: Path, sources: Sequence[Source]) -> pd.DataFrame:
-    """Return the cells that are needed as text; the index holds the line in the file."""
-    import pandas as pd
+def _join(parts: Sequence[Reads], how: Options, provenance: Provenance) -> Imported:
+    tables_found = [to_numbers(part, how) for part in parts]
+    left_out: dict[str, int] = {}
+    notes: list[str] = []
+    for part, (_, missing, said) in zip(parts, tables_found, strict=True):
+        for why, n in (part.left_out | missing).items():
+            left_out[why] = left_out.get(why, 0) + n
+        notes += [note for note in [*part.notes, *said] if note not in notes]
+    names = set.intersection(*(set(found) for found, _, _ in tables_found))
+    for found, _, _ in tables_found:
+        if set(found) != names and len(tables_found) > 1:
+            extra = ", ".join(sorted(set(found) - names))
+            raise ValueError(f"not all files have {extra}; import them one by one")
+    merged = {n: np.concatenate([f[n] for f, _, _ in tables_found]) for n in names}
+    if not len(merged["conductance_siemens"]):
+        raise ValueError(f"{parts[0].where}: every value was left out: " + "; ".join(
+            f"{n:,} {why}" for why, n in left_out.items()))  # fmt: skip
+    device_names = _devices(merged)
+    lines = merged.pop("line")
+    where = merged.pop("where")
+    taken = len(lines)
+    sources = parts[0].sources
+    for name in rules.SCALARS:
+        if name in merged and isinstance(sources[name].source, float):
+            merged[name] = merged[name][0]
+    labels = {s.name: s.source for s in sources.values() if isinstance(s.source, str)}
 
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-            first = file.readline()
-        separator = max(_SEPARATORS, key=first.count)
-        header = not all(_is_number(cell.strip().strip('"')) for cell in first.split(separator))
-        table = pd.read_csv(
-            path, sep=separator, header=0 if header else None, dtype=str, keep_default_na=False,
-            skip_blank_lines=False, skipinitialspace=True, index_col=False,
-        )  # fmt: skip
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path} is empty; wanted a table of reads") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, EOFError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path} cannot be read as a table: {reason}") from None
-    table.index = pd.RangeIndex(1 + header, 1 + header + len(table))
-    table.columns = [str(name).strip() for name in table.columns]
-    wanted = {e.source: _column(e.source, table.columns, header, path)
-              for e in sources if isinstance(e.source, str)}  # fmt: skip
-    table = pd.DataFrame({name: table.iloc[:, i].fillna("") for name, i in wanted.items()})
-    blank = (table == "").all(axis=1)
-    table = table[~blank]
-    if table.empty:
-        raise ValueError(f"{path} holds no reads")
-    return table
+    def place(row: int) -> str:
+        return f"{where[row]}, line {lines[row]}"
 
+    def refuse(problem: rules.Problem) -> None:
+        text = problem.text(place)
+        label = labels.get(problem.column)
+        if label is not None:
+            text = text.replace(f"'{problem.column}'", f"'{label}' ({problem.column})", 1)
+        raise ValueError(text if problem.row is not None else f"{where[0]}, {text}")
 
-def _column(source: str, names: Sequence[str], header: bool, path: Path) -> int:
-    if header and source in names:
-        return list(names).index(source)
-    if source.isdigit() and int(source) < len(names):
-        return int(source)
-    there = ", ".join(names) if header else f"no header, so numbers from 0 to {len(names) - 1}"
-    raise ValueError(f"{path} has no column '{source}'; it has {there}")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _numbers(table: pd.DataFrame, entry: Source) -> np.ndarray:
-    """Return a column in SI; NaN where the cell is no number; 0 ohm becomes infinite."""
-    import pandas as pd
-
-    if isinstance(entry.source, float):
-        value = entry.convert(np.array([entry.source]))
-        if entry.name in rules.SCALARS:
-            return value[0]
-        return np.repeat(value, len(table))
-    values = pd.to_numeric(table[entry.source], errors="coerce").to_numpy(np.float64)
-    with np.errstate(divide="ignore"):
-        return entry.convert(values)
-
-
-def _bad_rows(
-    table: pd.DataFrame, found: Mapping[str, np.ndarray], labels: Mapping[str, str]
-) -> Iterator[rules.Problem]:
-    """Yield columns with cells that cannot be used; found in one pass over all of them."""
+    found = {k: rules.plain(k, v) for k, v in merged.items()}
     for name, values in found.items():
-        empty = np.zeros(len(table), bool)
-        if name in labels:
-            cells = table[labels[name]]
-            empty = np.isnan(values)
-            if name == "target_siemens":  # an empty cell is a read without a target
-                empty &= ~cells.str.strip().str.lower().isin(["", "nan"]).to_numpy()
-        if empty.any():
-            row = int(np.argmax(empty))
-            yield rules.Problem(name, row, f"'{cells.iloc[row]}' is not a number", empty)
-        for problem in rules.column_problems(name, rules.plain(name, values)):
-            # Cells that are no numbers have been told above; what is left may be one column wide.
-            if problem.rows is None or values.ndim == 0 or name not in labels:
-                yield replace(problem, rows=None)
-            elif (problem.rows & ~empty).any():
-                yield problem
+        for problem in rules.column_problems(name, values):
+            refuse(problem)
+    notes += _complete(found, how, refuse)
+    order = found.pop("order")
+    lines, where = lines[order], where[order]
+    for problem in rules.problems(found):
+        refuse(problem)
+    negative = int((found["conductance_siemens"] < 0).sum())
+    if negative:
+        notes.append(f"{negative:,} negative read(s) kept: noise around zero")
+    units = ", ".join(f"{s.name} from {s.source} in {s.unit}" for s in sources.values())
+    kept = [provenance.notes] if provenance.notes else []
+    result = Imported(MeasuredData.of(**found), taken, taken + sum(left_out.values()), left_out,
+                      tuple(notes))  # fmt: skip
+    if left_out or notes:
+        kept.append("Import: " + "; ".join([result.summary, *notes]) + ".")
+    described = provenance.model_dump() | {"notes": " ".join(kept), "original_units": units}
+    data = MeasuredData.of(**found, device_names=device_names, provenance=Provenance(**described))
+    return Imported(data, taken, result.values, left_out, tuple(notes))
 
 
-def _sentence(
-    problem: rules.Problem, lines: np.ndarray, labels: Mapping[str, str], path: Path
-) -> str:
-    text = problem.text(lambda row: f"line {lines[row]}")
-    label = labels.get(problem.column)
-    return f"{path}, {text}" if label is None else (
-        f"{path}, " + text.replace(f"'{problem.column}'", f"'{label}' ({problem.column})", 1)
-    )  # fmt: skip
+def _devices(merged: dict[str, np.ndarray]) -> tuple[str, ...] | None:
+    """Turn text ids into numbers in the order in which they come; return their names."""
+    import pandas as pd
+
+    ids = merged["device"]
+    if ids.dtype != object:
+        return None
+    plain = pd.to_numeric(pd.Series(ids), errors="coerce").to_numpy(float)
+    if np.isfinite(plain).all() and (plain == np.rint(plain)).all() and (plain >= 0).all():
+        merged["device"] = plain
+        return None
+    if np.isfinite(plain).all():
+        merged["device"] = plain  # the rules refuse them with their line
+        return None
+    numbers, names = pd.factorize(ids)
+    merged["device"] = numbers.astype(float)
+    return tuple(map(str, names))
 
 
-def _complete(found: dict[str, np.ndarray]) -> None:
-    """Add time and cycle where the table has none."""
+# -------------------------------------------------------------------- traces in order
+
+
+def _complete(found: dict[str, np.ndarray], how: Options, refuse) -> list[str]:
+    """Add time and cycle where the table has none, and put reads in order; return notes."""
     reads = len(found["device"])
-    timed = "time_seconds" in found
+    notes: list[str] = []
+    timed, pulsed = "time_seconds" in found, "pulse_number" in found
     if not timed:
         found["time_seconds"] = np.zeros(reads)
-    if "cycle" in found:
-        return
-    found["cycle"] = np.zeros(reads, np.int64)
-    if not timed:
-        order, starts = rules.trace_order(found)
-        count = np.arange(reads) - np.repeat(starts, np.diff(np.append(starts, reads)))
-        found["cycle"][order] = count
+    counted = "cycle" in found
+    if not counted:
+        found["cycle"] = np.zeros(reads, np.int64)
+        if not timed and not pulsed:
+            order, starts = rules.trace_order(found)
+            count = np.arange(reads) - np.repeat(starts, np.diff(np.append(starts, reads)))
+            found["cycle"][order] = count
+    found["order"] = np.arange(reads)
+    if pulsed or not timed:
+        return notes
+    order, starts = rules.trace_order(found)
+    time = found["time_seconds"][order]
+    back = np.zeros(reads, bool)
+    back[1:] = np.diff(time) < 0
+    back[starts] = False
+    if not back.any():
+        return notes
+    trace = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, reads)))
+    if how.repeats == "cycles":
+        if counted:
+            raise ValueError("--repeats cycles: the table has cycles of its own; leave one out")
+        number = np.cumsum(back)
+        found["cycle"][order] = number - number[starts][trace]
+        return [f"{int(back.sum()):,} repeats numbered as cycles: the time starts again"]
+    # Sorting is safe where no time comes again; else a repeated programming would be mixed up.
+    sorted_order = order[np.lexsort((time, trace))]
+    again = np.diff(found["time_seconds"][sorted_order]) == 0
+    again &= np.diff(trace) == 0  # both are in the order of the traces
+    if again.any() and how.repeats != "reads":
+        problem = next(rules.problems({k: v for k, v in found.items() if k != "order"}), None)
+        if problem is not None and problem.column == "time_seconds":
+            reason = (
+                problem.reason
+                + "; times come again: say whether these are programmings (--repeats "
+                "cycles) or repeated reads (--repeats reads)"
+            )
+            refuse(rules.Problem(problem.column, problem.row, reason))
+    for name, values in found.items():
+        if np.ndim(values):
+            found[name] = values[sorted_order]
+    return [f"reads sorted by time in {len(np.unique(trace[back])):,} trace(s)"]

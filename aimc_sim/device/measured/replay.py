@@ -3,14 +3,27 @@
 Every programmed element gets one whole trace of the measurement, drawn among those of its level:
 all that was read from one device after one programming stays together. A level is
 
-- a target, where the measurement has targets: its error is the distance of the reads from it;
+- a target, where the measurement has targets: its error is the distance of the reads from it.
+  Where nearly every programming had a target of its own, a trace is drawn among the ones whose
+  targets lie around that of the element (:attr:`Library.width_siemens` says how far);
 - else a programming pulse: its value is the median of the first reads after such pulses, so the
   error is that of an open loop which sends the pulse for the wanted conductance;
 - else the first read of a trace itself: there is no programming error in such data, and a trace
   is drawn among the :data:`NEIGHBOURS` whose first reads lie around the target.
 
-Between levels the trace is shifted by the distance of the target from its level, and clipped at
-zero. Between reads it is interpolated linearly in the logarithm of time; before the first and
+A trace of level L is taken apart into the conductance that was programmed, L + e, and its course
+in time, a ratio: ``g(t) = (L + e) r(t)``. At a target T it gives ``(T + e) r(t)``: an error is
+added, a drift keeps its share. The programmed conductance is that of a power law through the trace
+at its first read, and e is shrunk by what the noise of that estimate adds to its spread; at T = L
+nothing of this matters, as the product is the trace that was measured. Traces that have no ratio
+(RESET, target zero; devices that hardly conduct) add their reads to the mean course.
+
+Between two levels a trace comes from the upper one with the chance that interpolates linearly, so
+spreads and means are interpolated, and noise is not averaged away. Below the lowest level the
+error shrinks along the trend of the levels and the course is that of the lowest; above the highest
+level there is nothing. :func:`reach` says what both, and the distances between levels, may cost.
+
+Between reads a trace is interpolated linearly in the logarithm of time; before the first and
 after the last read it stands still, see :meth:`Library.clamped_fraction`. A trace of a single
 read is constant in time: data without times know nothing of drift.
 
@@ -27,12 +40,17 @@ from typing import Literal
 
 import numpy as np
 
-from . import schema
-from .traces import Traces, traces
+from . import decompose, schema
+from .traces import Traces, is_continuous, traces
 
 NEIGHBOURS = 64
-"""Traces to choose from where the measurement has neither targets nor pulses (fewer if there are
-fewer); enough for a spread, few enough to stay near the target."""
+"""Traces to choose from where every trace is a level of its own (fewer if there are fewer); enough
+for a spread, few enough to stay near the target."""
+
+_NEAREST = 20
+"""At most one trace in so many is a neighbour, but at least eight are."""
+_HARDLY = 0.25
+"""A trace that starts below this share of its level has no ratio worth multiplying with."""
 
 _LATE = 1.05  # a trace that ends this little before the time asked for still serves
 
@@ -50,9 +68,16 @@ class Library:
     level_starts : (L + 1,) int64
         Traces ``level_starts[l]`` to ``level_starts[l + 1]`` belong to level l.
     neighbours : int
-        Traces to choose from if levels are first reads; 0 else.
+        Traces to choose from if every trace is a level of its own; 0 else.
     trace_level_siemens : (N,) float64
         Level of every trace.
+    error_siemens : (N,) float64
+        Programming error of every trace, without the noise of the reads.
+    has_ratio : (N,) bool
+        Whether the course of a trace is a ratio to its programmed conductance; else its reads are
+        added to the mean course of its level.
+    shrunk : float
+        Spread of the error at target zero, relative to that at the lowest level: along the trend.
     device, cycle : (N,) int64
         Where each trace was measured.
     offsets : (N + 1,) int64
@@ -66,6 +91,9 @@ class Library:
     level_starts: np.ndarray
     neighbours: int
     trace_level_siemens: np.ndarray
+    error_siemens: np.ndarray
+    has_ratio: np.ndarray
+    shrunk: float
     device: np.ndarray
     cycle: np.ndarray
     offsets: np.ndarray
@@ -78,9 +106,27 @@ class Library:
     @property
     def g_max_siemens(self) -> float:
         """The largest conductance that may be asked for: no measured error exists above it."""
-        if self.neighbours:  # half the neighbours lie above it, as everywhere
+        if self.levels_by == "first read":  # half the neighbours lie above it, as everywhere
             return float(self.level_siemens[-max(1, self.neighbours // 2)])
         return float(self.level_siemens[-1])
+
+    @property
+    def lowest_siemens(self) -> float:
+        """The lowest level; targets below it were never measured."""
+        return float(self.level_siemens[0])
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Number of the level of every trace, or of a group of neighbours, (N,) int64."""
+        return _groups(len(self), self.level_starts, self.neighbours)
+
+    @property
+    def width_siemens(self) -> float:
+        """Median distance between the outermost of the neighbours; 0 if traces share levels."""
+        if not self.neighbours:
+            return 0.0
+        span = self.level_siemens[self.neighbours - 1 :]
+        return float(np.median(span - self.level_siemens[: len(span)]))
 
     @property
     def t_first_seconds(self) -> float:
@@ -106,14 +152,20 @@ def library(data: schema.MeasuredData) -> Library:
     Raises
     ------
     ValueError
-        If no level is above zero.
+        If no level is above zero, or the data are pulse records.
     """
+    if data.pulse_number is not None:
+        raise ValueError(
+            "nothing to replay: these are pulse records (column 'pulse_number'), not reads after a "
+            "programming; fit their pulse laws with 'aimc-sim device fit'"
+        )
     found = traces(data)
     value, by = _levels(found)
     use = np.flatnonzero(np.isfinite(value))
     order = use[np.argsort(value[use], kind="stable")]
     value = value[order]
-    if by == "first read":
+    single = by == "first read" or (by == "target" and is_continuous(value))
+    if single:
         level, starts = value, np.arange(len(value) + 1)
     else:
         level, first = np.unique(value, return_index=True)
@@ -121,20 +173,38 @@ def library(data: schema.MeasuredData) -> Library:
     if not level[-1] > 0:
         raise ValueError("nothing to replay: no target or first read is above 0 S")
     reads = found.reads[order]
-    offsets = np.append(0, np.cumsum(reads))
+    offsets = np.append(0, np.cumsum(reads)).astype(np.int64)
     take = np.repeat(found.offsets[order] - offsets[:-1], reads) + np.arange(offsets[-1])
+    time, conductance = found.time_seconds[take], found.conductance_siemens[take]
+    neighbours = min(NEIGHBOURS, len(level), max(8, len(level) // _NEAREST)) if single else 0
+    groups = _groups(len(value), starts, neighbours)
+    if by == "first read":
+        error, start = np.zeros(len(value)), value
+    else:
+        error = decompose.errors(offsets, time, conductance, value, groups)
+        start = value + error
     return Library(
         levels_by=by,
         level_siemens=level,
         level_starts=starts.astype(np.int64),
-        neighbours=min(NEIGHBOURS, len(level)) if by == "first read" else 0,
+        neighbours=neighbours,
         trace_level_siemens=value,
+        error_siemens=error,
+        has_ratio=(value > 0) & (start > _HARDLY * value),
+        shrunk=decompose.trend_at_zero(value, error, groups),
         device=found.device[order],
         cycle=found.cycle[order],
-        offsets=offsets.astype(np.int64),
-        time_seconds=found.time_seconds[take],
-        conductance_siemens=found.conductance_siemens[take],
+        offsets=offsets,
+        time_seconds=time,
+        conductance_siemens=conductance,
     )
+
+
+def _groups(count: int, starts: np.ndarray, neighbours: int) -> np.ndarray:
+    """Return the number of the level of every trace, or of its group of neighbours."""
+    if neighbours:
+        return np.arange(count) // neighbours
+    return np.repeat(np.arange(len(starts) - 1), np.diff(starts))
 
 
 def load(path: str | Path, sha256: str | None = None) -> Library:
@@ -241,9 +311,39 @@ def conductance(
 
     target = np.ascontiguousarray(target, np.float32)
     now = np.empty_like(target)
-    value = at(library, t_seconds)
-    kernels.conductance(target, trace, value, library.trace_level_siemens, now)
+    course, offset = parts(library, t_seconds)
+    lowest = 0.0 if library.neighbours else library.lowest_siemens
+    kernels.conductance(target, trace, course, offset, lowest, library.shrunk, now)
     return now
+
+
+def parts(library: Library, t_seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return what every trace makes of a target at a time: ``g = course target + offset``.
+
+    Returns
+    -------
+    course : (N,) float64, dimensionless
+    offset : (N,) float64, siemens
+        At the level of a trace the sum is what was measured.
+    """
+    value, level = at(library, t_seconds), library.trace_level_siemens
+    start = level + library.error_siemens
+    ratio = library.has_ratio
+    course = np.divide(value, start, out=np.ones_like(value), where=ratio)
+    if not ratio.all():
+        course = np.where(ratio, course, _mean_course(level, course, ratio))
+    return course, value - course * level
+
+
+def _mean_course(level: np.ndarray, course: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return the mean course of the nearest level that has one, for every trace."""
+    if not known.any():
+        return np.ones_like(course)
+    levels, number = np.unique(level[known], return_inverse=True)
+    mean = np.bincount(number, course[known]) / np.bincount(number)
+    above = np.clip(np.searchsorted(levels, level), 0, len(levels) - 1)
+    below = np.maximum(above - 1, 0)
+    return mean[np.where(level - levels[below] < levels[above] - level, below, above)]
 
 
 def at(library: Library, t_seconds: float) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Measured devices in HDF5: one table of reads, its units and where it comes from.
 
-Layout (format "aimc_sim measured", version 1). Attributes of the root: ``format``, ``version``
-and ``provenance`` (JSON). One dataset per column, all of the same length N, one row per read;
-each has the attribute ``unit`` and a checksum (fletcher32):
+Layout (format "aimc_sim measured", version 2; version 1 lacks the columns marked *).
+Attributes of the root: ``format``, ``version`` and ``provenance`` (JSON). One dataset per column,
+all of the same length N, one row per read; each has the attribute ``unit`` and a checksum
+(fletcher32):
 
 =======================  ====  ================================================================
 dataset                  unit  meaning
@@ -12,9 +13,18 @@ dataset                  unit  meaning
 ``target_siemens``       S     conductance asked for; NaN or no dataset: none
 ``pulse_volts``          V     amplitude of the programming pulse; no dataset: not known
 ``pulse_amperes``        A     the same as a current
+``pulse_seconds`` *      s     width of the programming pulse
 ``pulse_count``          1     pulses since the last RESET
-``time_seconds``         s     time since programming; 0 if only one read was made
-``conductance_siemens``  S     what was read
+``pulse_number`` *       1     number of the pulse before this read in a train of pulses; with this
+                               column the table is a pulse record: amplitude, width and direction
+                               belong to that pulse, a trace is the train of a device and cycle
+``pulse_direction`` *    1     1: the pulse was to raise the conductance, -1: to lower it, 0: none
+``device_row`` *         1     place of the device in its array
+``device_column`` *      1     the same
+``device_names`` *       text  name of device number i (no dataset: they have none)
+``time_seconds``         s     time since programming; 0 if only one read was made; several reads
+                               of a trace may share a time
+``conductance_siemens``  S     what was read; noise around zero may make it negative
 ``temperature_kelvin``   K     one number, or one per read; no dataset: not known
 ``read_seconds``         s     duration of a read: one number; no dataset: not known
 =======================  ====  ================================================================
@@ -32,7 +42,7 @@ from ... import files
 from . import columns as rules
 
 FORMAT = "aimc_sim measured"
-VERSION = 1
+VERSION = 2
 
 
 class Provenance(BaseModel):
@@ -67,9 +77,15 @@ class MeasuredData(BaseModel):
     target_siemens: np.ndarray | None = None
     pulse_volts: np.ndarray | None = None
     pulse_amperes: np.ndarray | None = None
+    pulse_seconds: np.ndarray | None = None
     pulse_count: np.ndarray | None = None
+    pulse_number: np.ndarray | None = None
+    pulse_direction: np.ndarray | None = None
+    device_row: np.ndarray | None = None
+    device_column: np.ndarray | None = None
     temperature_kelvin: np.ndarray | None = None
     read_seconds: float | None = None
+    device_names: tuple[str, ...] | None = None
     provenance: Provenance = Provenance()
 
     @model_validator(mode="before")
@@ -90,6 +106,12 @@ class MeasuredData(BaseModel):
         problem = next(rules.problems(found), None)
         if problem is not None:
             raise ValueError(problem.text())
+        names = fields.get("device_names")
+        if names is not None and not 0 <= found["device"].max() < len(names):
+            raise ValueError(
+                f"device_names has {len(names)} names, but there is a device number "
+                f"{found['device'].max()}; name every device, the first of them is number 0"
+            )
         if "read_seconds" in found:
             if found["read_seconds"].ndim:
                 raise ValueError("column 'read_seconds' must be one number for all reads")
@@ -139,7 +161,9 @@ def write(path: str | Path, data: MeasuredData, *, force: bool = False) -> None:
 
     path = Path(path)
     refuse_existing(path, force)
-    fields = {**data.columns(), "provenance": data.provenance}
+    fields = {
+        **data.columns(), "provenance": data.provenance, "device_names": data.device_names,
+    }  # fmt: skip
     checked = MeasuredData.of(**fields)  # once more: a copy could have been made past the checks
     with hdf5.writing(path, "the measurement") as file:
         file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
@@ -148,6 +172,8 @@ def write(path: str | Path, data: MeasuredData, *, force: bool = False) -> None:
             packed = {} if values.ndim == 0 else _PACKED
             dataset = file.create_dataset(name, data=values, **packed)
             dataset.attrs["unit"] = rules.UNITS[name]
+        if checked.device_names is not None:
+            file.create_dataset("device_names", data=list(checked.device_names))
 
 
 def refuse_existing(path: Path, force: bool) -> None:
@@ -205,6 +231,9 @@ def _read(file: Any) -> dict[str, Any]:
         )
     fields: dict[str, Any] = {}
     for name, dataset in file.items():
+        if name == "device_names":
+            fields[name] = tuple(dataset.asstr()[()].tolist())
+            continue
         if name not in rules.UNITS or not hasattr(dataset, "shape"):  # a group has none
             raise ValueError(f"unknown column '{name}'; known: {', '.join(rules.UNITS)}")
         unit, wanted = dataset.attrs.get("unit"), rules.UNITS[name]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from ...rng import Key, Purpose
 from ...spec import PcmSpec
 from .. import faults, pcm
-from ..measured import replay
+from ..measured import reach, replay
 from .report import ProgrammingReport, error_sum
 from .request import Request
 from .statistical import allocate
@@ -25,6 +27,7 @@ def write(
     """
     target, programmed = allocate(request, spec)
     library = replay.load(spec.programming.path, spec.programming.sha256)
+    _warn(library, target[programmed])
     words = np.array(pcm.cycle_key(key, cycle).child(Purpose.REPLAY).words())
     trace = replay.draw(library, target, programmed, address, words)
     kind = faults.stuck(target.shape, spec, address, key)
@@ -40,3 +43,15 @@ def write(
     cells, squares = error_sum(net - request.net(), request.programmed)
     tuned = int(programmed.sum())
     return state, ProgrammingReport("replay", tuned, None, None, None, None, None, cells, squares)
+
+
+def _warn(library: replay.Library, targets: np.ndarray) -> None:
+    """Say what was not measured. The same words for every core, so that they are shown once."""
+    found = reach.reach(library)
+    sentences = []
+    if not library.neighbours and (targets < found.lowest_siemens * (1 - 1e-6)).any():
+        sentences.append(found.below())
+    if found.between():
+        sentences.append(found.between())
+    for sentence in sentences:
+        warnings.warn(f"replay of measured traces: {sentence}", stacklevel=2)

@@ -1,0 +1,107 @@
+"""What a measurement of a given shape would identify: simulated, fitted, counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..device.measured import synthetic
+from ..rng import Key
+from ..spec import PcmSpec
+from .fit import fit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUANTITIES = {
+    "sigma": "programming", "bias": "programming", "nu mean": "drift", "nu spread": "drift",
+    "Q_s": "read noise",
+}  # fmt: skip
+"""Quantities that are counted, and the law that each belongs to."""
+COLUMNS = (
+    "quantity", "identified", "value", "standard_error", "relative_error", "coverage_68",
+    "coverage_95",
+)  # fmt: skip
+
+
+def design(
+    spec: PcmSpec, shape: synthetic.Shape, repeats: int, key: Key, between: float = 0.0
+) -> pd.DataFrame:
+    """Return what measurements of a shape would say of a law, over repetitions.
+
+    Parameters
+    ----------
+    spec : PcmSpec
+    shape : Shape
+        Devices, cycles, targets and times of the measurement.
+    repeats : int
+    key : Key
+    between : float
+        See :func:`aimc_sim.device.measured.synthetic.simulate`.
+
+    Returns
+    -------
+    DataFrame
+        One row per quantity, columns as in :data:`COLUMNS`: share of the repetitions that identify
+        its law; median over levels and repetitions of value, standard error and their ratio; share
+        of the intervals that hold the truth.
+    """
+    import pandas as pd
+
+    named: dict[str, list[bool]] = {q: [] for q in QUANTITIES}
+    found: dict[str, list[tuple[float, float, bool, bool]]] = {q: [] for q in QUANTITIES}
+    for repeat in range(repeats):
+        data = synthetic.simulate(spec, shape, key.child(repeat), between)
+        try:
+            report = fit(data)
+        except ValueError:  # too little to say anything
+            for q in QUANTITIES:
+                named[q].append(False)
+            continue
+        for q, law in QUANTITIES.items():
+            one = report.law(law)
+            named[q].append(one.identified)
+            for e in one.estimates:
+                if e.quantity == q:
+                    true = truth(spec, q, e.level)
+                    inside = [low <= true <= high for low, high in map(e.interval, (0.68, 0.95))]
+                    found[q].append((e.value, e.standard_error, *inside))
+    rows = []
+    for q in QUANTITIES:
+        table = np.array(found[q], float).reshape(-1, 4)
+        if not len(table):
+            rows.append((q, float(np.mean(named[q])), *[np.nan] * 5))
+            continue
+        size = np.abs(table[:, 0])
+        relative = table[size > 0, 1] / size[size > 0]
+        rows.append(
+            (
+                q, float(np.mean(named[q])), float(np.median(table[:, 0])),
+                float(np.median(table[:, 1])),
+                float(np.median(relative)) if len(relative) and q != "bias" else np.nan,
+                *table[:, 2:].mean(axis=0),
+            )
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def truth(spec: PcmSpec, quantity: str, level_siemens: float) -> float:
+    """Return what a fit of devices of a law should find at a level."""
+    x = np.array([level_siemens / spec.g_max_siemens])
+    if quantity == "bias":
+        return 0.0
+    if quantity == "sigma":
+        law = spec.programming
+        if law is None:
+            return 0.0
+        inside = x if law.states is None else np.clip(x, *law.states)
+        scale = law.scale * spec.g_max_siemens / spec.g_reference_siemens
+        return scale * float(np.polynomial.polynomial.polyval(inside, law.polynomial_siemens)[0])
+    owner, scale = {
+        "nu mean": (spec.drift and spec.drift.exponent_mean, spec.drift and spec.drift.scale),
+        "nu spread": (spec.drift and spec.drift.exponent_std, spec.drift and spec.drift.scale),
+        "Q_s": (spec.read_noise and spec.read_noise.amplitude,
+                spec.read_noise and spec.read_noise.scale),
+    }[quantity]  # fmt: skip
+    return 0.0 if owner is None else scale * float(synthetic.curve_values(owner, x)[0])
