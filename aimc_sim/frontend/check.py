@@ -65,8 +65,9 @@ def check(model: nn.Module, network: Network, example: Example, references: dict
             raise UnsupportedLayerError(
                 f"{name}: the record of its forward method gives other numbers than the model "
                 f"itself (output {place}: {_difference(mine, theirs)})"
-                f"{_first(model, network, example, values)}; it decides by what a record does not hold, such as the type of a tensor, a "
-                "counter, the time, or a function that was replaced; write the chosen branch out"
+                f"{_first(model, network, example, values)}; it decides by what a record does "
+                "not hold, such as the type of a tensor, a counter, the time, or a function that "
+                "was replaced; write the chosen branch out"
             )
     if network.axis is not None:
         _check_parts(network, example, values)

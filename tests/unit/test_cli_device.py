@@ -1,5 +1,8 @@
 """``aimc-sim device``: what it writes, and one clear line for every kind of bad input."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
