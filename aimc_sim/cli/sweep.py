@@ -111,9 +111,7 @@ def memory_bytes(text: str | None) -> int | None:
     except (ValueError, OverflowError, AttributeError):
         found = 0
     if not LEAST_BYTES <= found <= MOST_BYTES:
-        raise BadInput(
-            f"--memory {arguments.shown(text)}: wanted a size such as '2 GB', from 100 MB to 1 PB"
-        )
+        raise BadInput(f"--memory {text[:60]}: wanted a size such as '2 GB', from 100 MB to 1 PB")
     return found
 
 

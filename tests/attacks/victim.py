@@ -177,7 +177,11 @@ def namespace() -> dict:
 
     import aimc_sim
     from aimc_sim import presets, results, spec, training, units, zoo
-    from aimc_sim.runtime import probe
+
+    try:
+        from aimc_sim.runtime import probe
+    except ImportError:  # of an older version
+        from aimc_sim.bridge import probe
     from aimc_sim.search import schema as search_schema
     from aimc_sim.studies import schema
 
