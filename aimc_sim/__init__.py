@@ -1,7 +1,7 @@
 """What a trained torch network does on a 64-core phase-change-memory computing chip.
 
 Start with :class:`Chip` and :mod:`presets`; the rooms below are, from the device upward,
-``device``, ``core``, ``chip``, ``mapping``, ``bridge`` (torch), ``analysis`` and ``cli``, with
+``device``, ``core``, ``chip``, ``mapping``, ``frontend`` and ``runtime`` (torch), ``analysis`` and ``cli``, with
 the networks and data in ``zoo``. Importing the package loads neither torch nor matplotlib.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Chip": "aimc_sim.bridge.chip",
+    "Chip": "aimc_sim.runtime.chip",
     "ChipSpec": "aimc_sim.spec",
     "CapacityError": "aimc_sim.errors",
     "MappingError": "aimc_sim.errors",

@@ -1,6 +1,6 @@
 """A chip in an HDF5 file: specification, image, ranges, programmed devices, clock.
 
-Layout (format "aimc_sim chip", version 2): ``spec`` and ``clock`` (attributes of the
+Layout (format "aimc_sim chip", version 3): ``spec`` and ``clock`` (attributes of the
 root), ``/image`` and ``/ranges`` are JSON; ``/layers/<n>`` the arrays of the n-th analog layer and
 ``/digital/<n>`` what digital steps have learned (dimensionless); ``/tiles/<core>`` the devices
 (``target``, ``g`` in siemens, ``nu`` dimensionless, ``programmed``, and ``trace`` where measured
@@ -27,7 +27,7 @@ from .device.programming import ProgrammingReport
 from .spec import ChipSpec
 
 FORMAT = "aimc_sim chip"
-VERSION = 2
+VERSION = 3
 _LAYER_ARRAYS = ("weight", "scale", "offset", "norm")
 _TILE_ARRAYS = {"target": "S", "g": "S", "nu": "1", "programmed": "1", "trace": "1"}
 
@@ -87,8 +87,8 @@ def load(
                 )
             if version < VERSION:
                 raise ValueError(
-                    f"{path} has format version {version}, written before devices kept a report "
-                    "of their programming; make the chip again from its model and save it"
+                    f"{path} has format version {version}, written before programs kept what they "
+                    "ask of the sizes of inputs; make the chip again from its model and save it"
                 )
             return _read(file)
     except (OSError, KeyError) as error:
@@ -121,6 +121,8 @@ def _write(file, spec, image, ranges, state, clock) -> None:
             group = layers.create_group(fields["arrays"])
             group.attrs["name"] = step.name
             for name in _LAYER_ARRAYS:
+                if name == "weight" and step.devices is not None:
+                    continue  # those of the layer whose devices it uses
                 if getattr(step, name) is not None:
                     _array(group, name, getattr(step, name), "1")
         elif step.arrays:
@@ -139,6 +141,8 @@ def _write(file, spec, image, ranges, state, clock) -> None:
         "inputs": image.inputs,
         "axis": image.axis,
         "results": image.results,
+        "axes": image.axes,
+        "conditions": image.conditions,
     }
     # Text datasets, not attributes: those end at 64 KiB.
     file.create_dataset("image", data=json.dumps(head))
@@ -162,11 +166,14 @@ def _write(file, spec, image, ranges, state, clock) -> None:
 def _read(file: h5py.File):
     spec = ChipSpec.model_validate_json(file.attrs["spec"])
     head = json.loads(file["image"][()])
-    steps = tuple(_step(file, fields) for fields in head["steps"])
+    steps: tuple[AnalogLayer | DigitalStep, ...] = ()
+    for fields in head["steps"]:
+        steps = (*steps, _step(file, fields, steps))
     transfers = tuple(Transfer(**{**t, "route": tuple(t["route"])}) for t in head["transfers"])
     image = ChipImage(
         head["input"], head["output"], steps, transfers, head["cores_available"],
-        tuple(head.get("inputs", ())), int(head.get("axis", 0)), head.get("results"),
+        tuple(head["inputs"]), head["axis"], head["results"], tuple(head["axes"]),
+        tuple(head["conditions"]),
     )  # fmt: skip
     ranges = json.loads(file["ranges"][()])
     state = None
@@ -193,7 +200,9 @@ def _read(file: h5py.File):
     )
 
 
-def _step(file: h5py.File, fields: dict[str, Any]) -> AnalogLayer | DigitalStep:
+def _step(
+    file: h5py.File, fields: dict[str, Any], before: tuple[AnalogLayer | DigitalStep, ...]
+) -> AnalogLayer | DigitalStep:
     def frozen(value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
@@ -204,7 +213,10 @@ def _step(file: h5py.File, fields: dict[str, Any]) -> AnalogLayer | DigitalStep:
         return DigitalStep(**kept, arrays=learned)
     group = file["layers"][fields.pop("arrays")]
     blocks = tuple(Block(**block) for block in fields.pop("blocks"))
-    arrays = {n: group[n][()] for n in _LAYER_ARRAYS if n != "norm" or n in group}
+    arrays = {n: group[n][()] for n in _LAYER_ARRAYS if n in group}
+    if "weight" not in arrays:
+        owner = next(step for step in before if step.name == fields["devices"])
+        arrays["weight"] = owner.weight
     return AnalogLayer(
         **{name: frozen(value) for name, value in fields.items()}, **arrays, blocks=blocks
     )

@@ -1,8 +1,15 @@
-"""Shared fixtures. Every test has its own random key, from its name: order changes nothing."""
+"""Shared fixtures. Every test has its own random key, from its name: order changes nothing.
+
+``pytest`` without a path runs a worker on every core; with a path, all is in one process, where
+``--pdb`` and benchmarks work (``-n 4`` distributes those too). Every process computes with one
+thread, since the workers already keep the cores busy; a test in which threads matter takes the
+fixture ``two_threads``.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +17,26 @@ import pytest
 import torch
 from torch import nn
 
+from aimc_sim import kernels
+from aimc_sim.kernels import threads
 from aimc_sim.rng import Key
 
+torch.set_num_threads(1)
+threads.set_threads(1)
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+MOST_WORKERS = 8
+"""More would mostly wait for each other's compilations; each holds about a gigabyte."""
+
+
+def pytest_xdist_auto_num_workers(config) -> int | None:
+    """Return how many workers ``-n auto`` means; None leaves it to xdist."""
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(MOST_WORKERS, cores or 1)
 
 
 @pytest.fixture
@@ -28,15 +52,15 @@ def rng(key) -> np.random.Generator:
 
 
 @pytest.fixture
-def two_threads():
-    """Give torch and numba two threads, and back what they had."""
-    import numba
-
-    before = torch.get_num_threads(), numba.get_num_threads()
+def two_threads(monkeypatch):
+    """Give torch and the kernels two threads, and back what they had."""
+    before = torch.get_num_threads(), threads.get_threads()
+    monkeypatch.setattr(kernels, "SMALL", 0)  # or small arrays would stay with one
     torch.set_num_threads(2)
+    threads.set_threads(2)
     yield
     torch.set_num_threads(before[0])
-    numba.set_num_threads(before[1])
+    threads.set_threads(before[1])
 
 
 @pytest.fixture

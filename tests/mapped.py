@@ -6,7 +6,7 @@ from interpreter import run_steps, settle
 from torch import nn
 
 from aimc_sim import presets
-from aimc_sim.bridge.trace import trace
+from aimc_sim.frontend import trace
 from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.mapping import compile_network
 

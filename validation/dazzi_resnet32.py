@@ -7,7 +7,7 @@ import math
 import networkx as nx
 
 from aimc_sim import presets
-from aimc_sim.bridge.trace import trace
+from aimc_sim.frontend import trace
 from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.chip.image import AnalogLayer
 from aimc_sim.mapping.embedding import pattern_of

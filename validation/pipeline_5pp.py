@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 from comparison import Row, write
 
 from aimc_sim import presets
-from aimc_sim.bridge.trace import trace
+from aimc_sim.frontend import trace
 from aimc_sim.chip.image import ChipImage
 from aimc_sim.chip.ledger import step_seconds
 from aimc_sim.chip.pipeline import (

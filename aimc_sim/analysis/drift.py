@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import presets, units
-from ..bridge.chip import Chip
+from ..runtime.chip import Chip
 from ..spec import ChipSpec
 from . import metrics
 

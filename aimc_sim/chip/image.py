@@ -6,7 +6,7 @@ whose name is the step's own. Values are batches of feature maps or vectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +64,8 @@ class AnalogLayer:
     With ``groups`` > 1 channels are in groups that do not mix: the weight matrix is block
     diagonal, and crossbars hold pieces of the diagonal. ``axis`` is the dimension of source and
     output that counts the inputs of a batch. A layer with a ``loop`` runs once per time step,
-    inside the recurrent step of that name, whose outputs it reads.
+    inside the recurrent step of that name, whose outputs it reads. A layer with ``devices`` is a
+    further call of the layer of that name, whose blocks it shares.
     """
 
     name: str
@@ -87,6 +88,7 @@ class AnalogLayer:
     groups: int = 1
     axis: int = 0
     loop: str | None = None
+    devices: str | None = None
 
     def check_patch(self, rows: int, cols: int) -> None:
         """Raise ValueError if patches do not cover the output for input maps of this size."""
@@ -100,6 +102,11 @@ class AnalogLayer:
                     f"cover {pixels} pixels in a row or column of its output; choose another "
                     "number in mapping.replicate"
                 )
+
+    @property
+    def owner(self) -> str:
+        """Name of the layer whose devices are used: its own, but for further calls."""
+        return self.devices or self.name
 
     @property
     def macs(self) -> int:
@@ -164,9 +171,21 @@ class Transfer:
         return HOST in self.route
 
 
+def own_blocks(steps: Iterable[AnalogLayer | DigitalStep]) -> tuple[Block, ...]:
+    """Return the blocks of all layers in execution order; those of several calls once."""
+    return tuple(
+        block
+        for step in steps
+        if isinstance(step, AnalogLayer) and step.devices is None
+        for block in step.blocks
+    )
+
+
 def leaves(results: Any) -> list[tuple[str, int]]:
     """Return (value, axis) of every leaf of a tree of results, from left to right."""
     kind, content, *axis = results
+    if kind == "none":
+        return []
     if kind == "value":
         return [(content, axis[0])]
     parts = content.values() if kind == "dict" else content
@@ -176,6 +195,8 @@ def leaves(results: Any) -> list[tuple[str, int]]:
 def with_names(results: Any, rename: Callable[[str], str]) -> Any:
     """Return a tree of results with other names of values."""
     kind, content, *axis = results
+    if kind == "none":
+        return results
     if kind == "value":
         return [kind, rename(content), *axis]
     if kind == "dict":
@@ -189,7 +210,9 @@ class ChipImage:
 
     ``input`` is the first of ``inputs``; ``output`` the first value in ``results``, a tree of
     ``["tuple" or "list", [trees]]``, ``["dict", {key: tree}]`` and leaves
-    ``["value", name, axis]``, where axis is the dimension that counts the batch.
+    ``["value", name, axis]``, where axis is the dimension that counts the batch (None: there is
+    none, the value is the same for all parts of a batch), and ``["none", None]``. If ``axis`` is
+    None, the inputs of a call belong together and are one image.
     """
 
     input: str
@@ -198,12 +221,16 @@ class ChipImage:
     transfers: tuple[Transfer, ...]
     cores_available: int
     inputs: tuple[str, ...] = ()
-    axis: int = 0  # dimension of the inputs that counts the batch
+    axis: int | None = 0  # dimension of the first input that counts the batch
     results: Any = None
+    axes: tuple[int | None, ...] = ()  # of every input; None: the same for the whole batch
+    conditions: tuple[Any, ...] = ()  # on the sizes of the inputs
 
     def __post_init__(self) -> None:
         if not self.inputs:
             object.__setattr__(self, "inputs", (self.input,))
+        if not self.axes:
+            object.__setattr__(self, "axes", (self.axis,) * len(self.inputs))
         if self.results is None:
             object.__setattr__(self, "results", ["value", self.output, 0])
 
@@ -219,8 +246,8 @@ class ChipImage:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """All blocks in execution order."""
-        return tuple(block for layer in self.layers for block in layer.blocks)
+        """All blocks in execution order; those of several calls of a layer once."""
+        return own_blocks(self.steps)
 
     @property
     def cores_used(self) -> int:

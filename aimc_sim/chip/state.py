@@ -114,8 +114,8 @@ def program(
     """
     tiles = {}
     for layer in image.layers:
-        own = spec.for_layer(layer.name)
-        for block in layer.blocks:
+        own = spec.for_layer(layer.owner)
+        for block in layer.blocks if layer.devices is None else ():
             weight = layer.weight[
                 block.row_start : block.row_stop, block.col_start : block.col_stop
             ]

@@ -13,7 +13,7 @@ file           what is in it
 ``attribute``  ``aimc-sim attribute``: what every effect and layer costs
 ``report``     ``aimc-sim report``: one HTML page about a folder of results
 ``optimise``   ``aimc-sim optimise``: designs for accuracy against energy, time and cores
-``info``       ``aimc-sim info``: every parameter with unit and source
+``info``       ``aimc-sim info``: every parameter with unit and source; the machine
 ``device``     ``aimc-sim device``: measured devices: import, fit, show
 =============  ==============================================================================
 

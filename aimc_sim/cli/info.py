@@ -1,4 +1,4 @@
-"""``aimc-sim info``: every parameter of a preset, with value, unit, meaning and source."""
+"""``aimc-sim info``: every parameter of a preset with value, unit and source; the machine."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ Examples:
   aimc-sim info
 
   aimc-sim info --preset hermes
+
+  aimc-sim info --machine
 """
 
 WIDTH = 100
@@ -27,6 +29,10 @@ def info(
     preset: Annotated[
         str | None, typer.Option(help="Name of a preset; without it, they are listed.")
     ] = None,
+    machine: Annotated[
+        bool,
+        typer.Option("--machine", help="Number formats chosen for this computer, and why."),
+    ] = False,
 ) -> None:
     """Print every parameter of a preset with its value, unit and source, or list the presets."""
     from rich.console import Console
@@ -34,6 +40,12 @@ def info(
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
+    if machine:
+        with refusing():
+            if preset is not None:
+                raise ValueError("--machine is about this computer; leave --preset out")
+        _describe_machine(console)
+        return
     if preset is None:
         _list(console)
         return
@@ -55,6 +67,20 @@ def _list(console: Any) -> None:
         )  # fmt: skip
     console.print(table)
     console.print("All parameters of one: aimc-sim info --preset NAME")
+
+
+def _describe_machine(console: Any) -> None:
+    from ..machine.about import facts
+
+    table = _table("", "", "")
+    table.show_header = False
+    for fact in facts():
+        table.add_row(fact.name, _plain(fact.value), _plain(fact.why))
+    console.print(table)
+    console.print(
+        "On this machine results are equal bit for bit whatever the threads, batches and order; "
+        "another one may round float32 otherwise."
+    )
 
 
 def _describe(console: Any, preset: str, spec: ChipSpec) -> None:

@@ -153,7 +153,7 @@ def _patch(text: str) -> list[Any]:
 
 
 def _chip(model: str, spec: ChipSpec) -> Any:
-    from ..bridge.chip import Chip
+    from ..runtime.chip import Chip
 
     network = inputs.network(model, None, None)
     with refusing(ValueError, TypeError):
@@ -191,7 +191,7 @@ def _placed(model: str, spec: ChipSpec, text: str | None) -> tuple[ChipImage, An
 
 def _layout(image: ChipImage, spec: ChipSpec, shape: Sequence[int] | None) -> Any:
     from ..analysis.layout import layout
-    from ..bridge.sizes import output_pixels
+    from ..runtime.sizes import output_pixels
 
     return layout(image, spec, None if shape is None else output_pixels(image, shape))
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..analysis import drift, floorplans, plots
-from ..bridge.chip import Chip
-from ..bridge.report import Report
+from ..runtime.chip import Chip
+from ..runtime.report import Report
 from ..spec import ChipSpec
 from ..zoo import ImageSet
 from .errors import refusing

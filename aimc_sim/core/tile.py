@@ -1,7 +1,7 @@
 """One crossbar: look at it at a time, read it.
 
 ``read`` is the reference path: float64, one core, plain matrix products. The executor
-(:mod:`aimc_sim.bridge.executor`) runs whole networks on the same :class:`TileNow`.
+(:mod:`aimc_sim.runtime.executor`) runs whole networks on the same :class:`TileNow`.
 """
 
 from __future__ import annotations

@@ -31,31 +31,40 @@ anneal.anneal             exchanges under a falling temperature       Kirkpatric
 events.run                heap of integer times, credits              rules of chip.pipeline
 ========================  ==========================================  =========================
 
-Two decorators decide all compiler flags: :func:`point` for scalar formulae that are inlined
-into loops, :func:`loop` and :func:`serial` for array loops, parallel or not.
+Decorators decide all compiler flags: :func:`point` for scalar formulae that are inlined into
+loops, :func:`serial` for array loops, :func:`loop` for those shared out among ``threads``.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numba
+import numpy as np
+from numba.extending import register_jitable
+
+from . import threads
 
 CONTRACT = {"contract", "nsz"}
 """Floating-point freedom of every kernel: fused multiply-add and the sign of zero, nothing that
 reorders sums or assumes away NaN and infinity."""
 
 
+SMALL = 2**12
+"""Elements of the largest array below which one thread is faster than several."""
+
+
 def point(function: Callable) -> Callable:
-    """Compile a scalar formula that is inlined where it is used."""
-    return numba.njit(fastmath=CONTRACT, error_model="numpy", forceinline=True)(function)
+    """Compile a formula that is inlined where a kernel uses it; outside, it stays plain Python.
 
-
-def loop(function: Callable) -> Callable:
-    """Compile a parallel array loop; compiled code is kept on disk between processes."""
-    return numba.njit(
-        parallel=True, cache=True, fastmath=CONTRACT, boundscheck=False, error_model="numpy"
-    )(function)
+    Kernels compile it once for all integers, literal or not, and without the entry that only
+    Python needs: with both, which ``njit`` makes, the kernels together compile half as fast.
+    """
+    return register_jitable(
+        fastmath=CONTRACT, error_model="numpy", forceinline=True,
+        no_cpython_wrapper=True, no_cfunc_wrapper=True,
+    )(function)  # fmt: skip
 
 
 def serial(function: Callable) -> Callable:
@@ -63,3 +72,28 @@ def serial(function: Callable) -> Callable:
     return numba.njit(
         cache=True, nogil=True, fastmath=CONTRACT, boundscheck=False, error_model="numpy"
     )(function)
+
+
+def loop(function: Callable) -> Callable:
+    """Compile an array loop whose turns are shared out among threads.
+
+    The function takes ``part, parts`` behind its own arguments and does the turns that
+    :func:`share` gives it; callers leave the two out. A turn reads nothing that another writes, so
+    that results do not depend on the threads.
+    """
+    compiled = serial(function)
+
+    @functools.wraps(function)
+    def shared_out(*arguments):
+        size = max(a.size for a in arguments if isinstance(a, np.ndarray))
+        parts = 1 if size < SMALL else threads.get_threads()
+        threads.run(lambda part: compiled(*arguments, part, parts), range(parts), parts)
+
+    shared_out.compiled = compiled
+    return shared_out
+
+
+@point
+def share(turns, part, parts):
+    """Return the turns, of ``range(turns)``, of one of so many parts."""
+    return range(turns * part // parts, turns * (part + 1) // parts)

@@ -79,7 +79,8 @@ def anneal(place, items, count, starts, others, weights, distance, moves, hot, c
             total += change
             if total < lowest - 1e-9:
                 lowest = total
-                best[:] = place
+                for i in range(place.size):
+                    best[i] = place[i]
         temperature *= ratio
     return best
 

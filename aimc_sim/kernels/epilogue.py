@@ -28,8 +28,8 @@ def epilogue(
     Parameters
     ----------
     charge : (B, P, C) float32, input codes x conductance / g_max.
-    variance : (B, P, C) uint16, bfloat16 bits of the variance of ``charge``; (1, 1, 1) if the
-        read is noiseless.
+    variance : (B, P, C), variance of ``charge``, float32 or uint16 (bits of bfloat16); (1, 1, 1) if
+        the read is noiseless.
     link : (B, P, L) float32, codes that arrive on the link; (1, 1, 1) if there are none.
     gain, offset : (C,) float32, value per ADC code, and value.
     adc : (3,) float32, 1 / step, largest code, and 1 if codes are rounded.
@@ -47,7 +47,8 @@ def epilogue(
         The digital unit computes in half precision, bit for bit as :mod:`aimc_sim.core.ldpu`;
         gain, offset, link_gain and 1 / scale must then be halves.
     out : (B, P, K) float32, written.
-    squares : (B, P, K) uint16, bfloat16 bits of ``out**2``, written; (1, 1, 1) if not wanted.
+    squares : (B, P, K), ``out**2``, float32 or uint16 (bits of bfloat16), written; (1, 1, 1) if not
+        wanted.
     counts : (B, 2) int64, ADC saturations and output clippings, added to.
     """
     images, pixels, columns = charge.shape
@@ -69,7 +70,11 @@ def epilogue(
             z = work[: last - first]
             _load(charges[first:last], z)
             if noisy:
-                _add_noise(z, variance[i].reshape(pixels * columns)[first:last], noise[first:last])
+                spread, xi = variance[i].reshape(pixels * columns)[first:last], noise[first:last]
+                if variance.itemsize == 2:
+                    _add_noise16(z, spread, xi)
+                else:
+                    _add_noise(z, spread, xi)
             if oscillators.size > 1:
                 counts[i, 0] += _oscillate(z, oscillators, bounds)
             else:
@@ -94,15 +99,21 @@ def epilogue(
                 counts[i, 1] += _quantise(z, requantise[0], requantise[1], rounds)
             _store(z, out[i, start:stop], column, columns)
             if square:
-                _store_squares(z, squares[i, start:stop], column, columns)
+                if squares.itemsize == 2:
+                    _store_squares16(z, squares[i, start:stop], column, columns)
+                else:
+                    _square(z)
+                    _store(z, squares[i, start:stop], column, columns)
 
 
 @point
 def _tiled(row, times):
-    tiled = np.empty((times, row.size), np.float32)
+    # Element by element: the compiler takes seconds for the assignment of a row.
+    tiled = np.empty(times * row.size, np.float32)
     for t in range(times):
-        tiled[t, :] = row
-    return tiled.reshape(times * row.size)
+        for c in range(row.size):
+            tiled[t * row.size + c] = row[c]
+    return tiled
 
 
 @point
@@ -113,6 +124,12 @@ def _load(charges, z):
 
 @point
 def _add_noise(z, variance, xi):
+    for j in range(z.size):
+        z[j] += np.sqrt(variance[j]) * xi[j]
+
+
+@point
+def _add_noise16(z, variance, xi):
     for j in range(z.size):
         z[j] += np.sqrt(bits_float(np.uint32(variance[j]) << np.uint32(16))) * xi[j]
 
@@ -160,10 +177,11 @@ def _part(maps, column, columns):
     """Return some columns of (P, K) maps as a flat vector, without a copy if it is all."""
     if maps.shape[1] == columns:
         return maps.reshape(maps.size)
-    part = np.empty((maps.shape[0], columns), maps.dtype)
+    part = np.empty(maps.shape[0] * columns, maps.dtype)
     for p in range(maps.shape[0]):
-        part[p, :] = maps[p, column : column + columns]
-    return part.reshape(part.size)
+        for c in range(columns):
+            part[p * columns + c] = maps[p, column + c]
+    return part
 
 
 @point
@@ -192,12 +210,18 @@ def _store(z, out, column, columns):
 
 
 @point
+def _square(z):
+    for j in range(z.size):
+        z[j] = z[j] * z[j]
+
+
+@point
 def _square_bits(y):
     return np.uint16(float_bits(y * y) >> np.uint32(16))
 
 
 @point
-def _store_squares(z, squares, column, columns):
+def _store_squares16(z, squares, column, columns):
     if squares.shape[1] == columns:
         flat = squares.reshape(squares.size)
         for j in range(z.size):

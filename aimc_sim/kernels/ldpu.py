@@ -93,7 +93,8 @@ def ldpu_half(codes, gains, offsets, link, link_gain, relu_before, relu_after, r
     saturated = np.int64(0)
     for i in range(codes.shape[0]):
         z = out[i]
-        z[:] = codes[i]
+        for j in range(z.size):
+            z[j] = codes[i, j]
         _to_half(z)
         _scale_half(z, gains, offsets)
         if relu_before:

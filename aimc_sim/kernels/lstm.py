@@ -14,7 +14,8 @@ from .half import fma_half, round_half
 @serial
 def _lines(x, edges, slopes, offsets, fired, out):
     """Write the table's values: as many comparators fire as edges lie at or below x."""
-    fired[:] = 0
+    for j in range(x.size):
+        fired[j] = 0
     for edge in edges:
         for j in range(x.size):
             fired[j] += x[j] >= edge

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
-from . import flicker, loop, point
+from . import flicker, loop, point, share
 from .math32 import exp32, f32, log_negated
 from .normal import pair64, wide_pair
 from .philox import philox10
@@ -102,7 +101,7 @@ def _store(lane_values, columns, out, e, r, start):
 @loop
 def program(
     target, programmed, g_max, sigma_table, sigma_scale, reset, nu_mean, nu_std, nu_scale,
-    core_cols, core_cells, key, g, nu,
+    core_cols, core_cells, key, g, nu, part, parts,
 ):  # fmt: skip
     """Draw the programmed conductance and the drift exponent of every element.
 
@@ -123,7 +122,7 @@ def program(
     s0, s1 = f32(sigma_scale * sigma_table[0]), f32(sigma_scale * sigma_table[1])
     s2, s3 = f32(sigma_scale * sigma_table[2]), f32(sigma_scale * sigma_table[3])
     level, spread, scale = f32(reset[0]), f32(reset[1]), f32(nu_scale)
-    for er in numba.prange(elements * rows):
+    for er in share(elements * rows, part, parts):
         e, r = er // rows, er % rows
         words, xi = np.empty((2, LANES), np.uint32), np.empty((2, LANES), np.float32)
         aim, exponent = np.zeros(LANES, np.float32), np.empty(LANES, np.float32)
@@ -151,7 +150,7 @@ def program(
 @loop
 def evaluate(
     target, g, nu, g_max, log_age, heat, q_table, weights, rates, age,
-    core_cols, core_cells, key, now, fresh,
+    core_cols, core_cells, key, now, fresh, part, parts,
 ):  # fmt: skip
     """Move elements to a moment: drift, slow 1/f noise, and the spread of the fresh part.
 
@@ -175,7 +174,7 @@ def evaluate(
     wants_fresh = fresh.size > 0
     per_siemens, length = f32(1.0 / g_max), f32(log_age)
     heat0, heat1 = f32(heat[0]), f32(heat[1])
-    for er in numba.prange(elements * rows):
+    for er in share(elements * rows, part, parts):
         e, r = er // rows, er % rows
         words, noise = np.empty((4, LANES), np.uint32), np.empty(LANES, np.float32)
         period = np.empty((2, LANES), np.uint32)
@@ -204,13 +203,13 @@ def evaluate(
 
 
 @loop
-def polarity_delta(mean, std, core_cols, core_cells, key, out):
+def polarity_delta(mean, std, core_cols, core_cells, key, out, part, parts):
     """Draw the relative difference of conduction between read polarities, per element.
 
     ``out`` : (E, R, C) float32, written; other arguments as in :func:`program`.
     """
     elements, rows, cols = out.shape
-    for er in numba.prange(elements * rows):
+    for er in share(elements * rows, part, parts):
         e, r = er // rows, er % rows
         for c in range(cols):
             xi, _ = normals64(e * core_cells + r * core_cols + c, key)
@@ -218,7 +217,7 @@ def polarity_delta(mean, std, core_cols, core_cells, key, out):
 
 
 @loop
-def stuck(in_set, in_reset, core_cols, core_cells, key, out):
+def stuck(in_set, in_reset, core_cols, core_cells, key, out, part, parts):
     """Draw which devices are stuck: 1 in SET, 2 in RESET, 0 good.
 
     in_set, in_reset : float, fractions; ``out`` : (E, R, C) uint8, written; other arguments as
@@ -226,7 +225,7 @@ def stuck(in_set, in_reset, core_cols, core_cells, key, out):
     """
     elements, rows, cols = out.shape
     zero = np.uint32(0)
-    for er in numba.prange(elements * rows):
+    for er in share(elements * rows, part, parts):
         e, r = er // rows, er % rows
         for c in range(cols):
             address = np.uint32(e * core_cells + r * core_cols + c)

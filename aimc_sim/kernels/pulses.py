@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
-from . import flicker, loop, point
+from . import flicker, loop, point, share
 from .normal import pair64, wide_pair
 from .pcm import curve
 from .philox import philox10
@@ -187,7 +186,7 @@ def _made_anew(kind, amperes, xi, address, laws, low, high, ln_core, device_key)
 @loop
 def apply(
     kind, amperes, times, t, low, high, step, set_law, curve_law, reset, first,
-    device_key, cycle_key, g, pulses, events, last,
+    device_key, cycle_key, g, pulses, events, last, part, parts,
 ):  # fmt: skip
     """Apply a train of equal pulses to every device, in place.
 
@@ -215,7 +214,7 @@ def apply(
     early = np.empty(_EARLY)
     for p in range(_EARLY):
         early[p] = early_part(p, step)
-    for run in numba.prange((g.size + LANES - 1) // LANES):
+    for run in share((g.size + LANES - 1) // LANES, part, parts):
         start = run * LANES
         lanes, address = min(LANES, g.size - start), np.uint32(first + start)
         life, factors = np.zeros(LANES, np.uint32), np.empty(LANES)
@@ -250,7 +249,9 @@ def apply(
 
 
 @loop
-def conductance(g, last, t, t0, shortest, g_max, mean, std, scale, first, device_key, now):
+def conductance(
+    g, last, t, t0, shortest, g_max, mean, std, scale, first, device_key, now, part, parts
+):
     """Drift every device from its own last pulse: ``now = g (max(t - last, shortest) / t0)^-nu``.
 
     Parameters
@@ -262,7 +263,7 @@ def conductance(g, last, t, t0, shortest, g_max, mean, std, scale, first, device
     first, device_key : as in :func:`apply`.
     """
     spread = std[4] > 0.0 or std[5] < math.inf  # upper clip, knee: else the curve is zero
-    for i in numba.prange(g.size):
+    for i in share(g.size, part, parts):
         z = 0.0
         if spread:
             z = drift_normal(first + i, device_key)
@@ -274,7 +275,7 @@ def conductance(g, last, t, t0, shortest, g_max, mean, std, scale, first, device
 @loop
 def add_noise(
     now, last, events, t, shortest, t_read, edge, g_max, amplitude, scale, first, number,
-    fresh_key, slow_key,
+    fresh_key, slow_key, part, parts,
 ):  # fmt: skip
     """Add 1/f read noise to conductances, in place; never below zero.
 
@@ -290,7 +291,7 @@ def add_noise(
     first : int, address of the first device; number : int, number of the read at this time.
     fresh_key, slow_key : (2,) uint32, of this purpose and time, and of the slow process.
     """
-    for run in numba.prange((now.size + LANES - 1) // LANES):
+    for run in share((now.size + LANES - 1) // LANES, part, parts):
         start = run * LANES
         words, xi = np.empty((2, LANES), np.uint32), np.empty(LANES, np.float32)
         numbers = np.full(LANES, np.uint32(number))

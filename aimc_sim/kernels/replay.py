@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from . import loop, point
+from . import loop, point, share
 from .philox import philox10
 
 
@@ -24,7 +23,7 @@ def nearest(value, levels):
 
 
 @loop
-def draw(target, programmed, levels, starts, width, core_cols, core_cells, key, trace):
+def draw(target, programmed, levels, starts, width, core_cols, core_cells, key, trace, part, parts):
     """Choose a trace for every element, all with the same chance.
 
     Among the traces ``starts[l]`` to ``starts[l + 1]`` of the nearest level l, or, where
@@ -41,7 +40,7 @@ def draw(target, programmed, levels, starts, width, core_cols, core_cells, key, 
     """
     elements, rows, cols = target.shape
     zero = np.uint32(0)
-    for er in numba.prange(elements * rows):
+    for er in share(elements * rows, part, parts):
         e, r = er // rows, er % rows
         for c in range(cols):
             if not programmed[e, r, c]:
@@ -61,7 +60,7 @@ def draw(target, programmed, levels, starts, width, core_cols, core_cells, key, 
 
 
 @loop
-def conductance(target, trace, value, level, now):
+def conductance(target, trace, value, level, now, part, parts):
     """Look the elements up: ``now = max(0, value[trace] + target - level[trace])``.
 
     Parameters
@@ -72,7 +71,7 @@ def conductance(target, trace, value, level, now):
     now : (E, R, C) float32, siemens, written.
     """
     elements, rows, cols = target.shape
-    for er in numba.prange(elements * rows):
+    for er in share(elements * rows, part, parts):
         e, r = er // rows, er % rows
         for c in range(cols):
             i = trace[e, r, c]
@@ -81,7 +80,7 @@ def conductance(target, trace, value, level, now):
 
 
 @loop
-def at_time(offsets, times, conductances, t, value):
+def at_time(offsets, times, conductances, t, value, part, parts):
     """Interpolate every trace at a time, linearly in the logarithm of time.
 
     Before the first and after the last read the trace stands still. After a read at time zero,
@@ -93,7 +92,7 @@ def at_time(offsets, times, conductances, t, value):
     t : float, seconds.
     value : (N,) float64, siemens, written.
     """
-    for i in numba.prange(value.size):
+    for i in share(value.size, part, parts):
         low, high = offsets[i], offsets[i + 1] - 1
         if t <= times[low]:
             value[i] = conductances[low]
@@ -108,7 +107,7 @@ def at_time(offsets, times, conductances, t, value):
             else:
                 high = middle
         if times[low] > 0.0:
-            share = np.log(t / times[low]) / np.log(times[high] / times[low])
+            between = np.log(t / times[low]) / np.log(times[high] / times[low])
         else:
-            share = t / times[high]
-        value[i] = conductances[low] + share * (conductances[high] - conductances[low])
+            between = t / times[high]
+        value[i] = conductances[low] + between * (conductances[high] - conductances[low])

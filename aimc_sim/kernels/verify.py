@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
-from . import loop, point
+from . import loop, point, share
 from .pcm import curve
 from .pulses import (
     clip,
@@ -101,6 +100,7 @@ def _after_reset(stuck, address, laws, faults, cycle_key):
 def program(
     target, programmed, fill_both, stuck, laws, control, reading, faults,
     core_cols, core_cells, device_key, cycle_key, g, aim, amperes, iterations, reached,
+    part, parts,
 ):  # fmt: skip
     """Write every cell of a block; devices (p1, p2, n1, n2) lie along the first axis.
 
@@ -129,7 +129,7 @@ def program(
     ln_core = laws[_SET_CORE] * core_normal(device_key)
     level, count = laws[_RESET_MEAN], control[_COUNT]
     band, g_max = control[_BAND], control[_G_MAX]
-    for pr in numba.prange(2 * rows):
+    for pr in share(2 * rows, part, parts):
         pol, r = pr // rows, pr % rows
         for c in range(cols):
             one, two = 2 * pol, 2 * pol + 1
@@ -183,6 +183,7 @@ def program(
 @loop
 def pulse(
     chosen, amperes, event, stuck, laws, faults, core_cols, core_cells, device_key, cycle_key, g,
+    part, parts,
 ):  # fmt: skip
     """Give one square pulse to chosen devices, in place.
 
@@ -191,7 +192,7 @@ def pulse(
     """
     elements, rows, cols = g.shape
     ln_core = laws[_SET_CORE] * core_normal(device_key)
-    for er in numba.prange(elements * rows):
+    for er in share(elements * rows, part, parts):
         e, r = er // rows, er % rows
         for c in range(cols):
             if chosen[e, r, c]:
@@ -205,6 +206,7 @@ def pulse(
 @loop
 def settle(
     g, aim, g_max, elapsed, nu_mean, nu_std, nu_scale, core_cols, core_cells, device_key, nu,
+    part, parts,
 ):  # fmt: skip
     """Draw the drift exponents and let every device drift apart from its state's mean, in place.
 
@@ -218,7 +220,7 @@ def settle(
     core_cols, core_cells, device_key : as in :func:`program`.
     """
     elements, rows, cols = g.shape
-    for er in numba.prange(elements * rows):
+    for er in share(elements * rows, part, parts):
         e, r = er // rows, er % rows
         for c in range(cols):
             state = np.float64(aim[e, r, c]) / g_max

@@ -9,10 +9,9 @@ small corrections and are kept in float32, which halves the memory traffic; sums
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from . import loop, point
+from . import loop, point, share
 
 LANES = 32
 """Drivers computed side by side: enough for vector loops, few enough for the cache."""
@@ -73,7 +72,9 @@ def _up(col_tail, col_step, col_ohm, sense_ohm, new, keep, drop, j, v, w, older)
 
 
 @loop
-def ports(g, row_tail, row_step, col_tail, col_step, ohms, weights, damp, sensed, drawn):
+def ports(
+    g, row_tail, row_step, col_tail, col_step, ohms, weights, damp, sensed, drawn, part, parts
+):
     """Fill the currents of all outputs and inputs, one driver at 1 V and all others at 0 V.
 
     Parameters
@@ -91,7 +92,7 @@ def ports(g, row_tail, row_step, col_tail, col_step, ohms, weights, damp, sensed
     lanes = min(LANES, rows)
     groups = (rows + lanes - 1) // lanes
     row_ohm, col_ohm, driver_ohm, sense_ohm = ohms
-    for item in numba.prange(crossbars * groups):
+    for item in share(crossbars * groups, part, parts):
         p, lane = item // groups, item % groups * lanes
         w = np.zeros((rows, cols, lanes), np.float32)
         older, j = np.zeros_like(w), np.zeros_like(w)

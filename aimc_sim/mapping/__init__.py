@@ -13,9 +13,9 @@ Read in the order of the flow::
 - :mod:`place`: a core for every block, by annealing; :mod:`direct`: on direct links only
 - :mod:`route`: who sends what to whom, over which links; :mod:`traffic`: how many bytes
 
-Beside the flow: :mod:`named` (the layouts of the chip paper), :mod:`embedding` (one link for every
-flow, exactly), and for the pipeline :mod:`shapes`, :mod:`control` (which data waits for which) and
-:mod:`schedule`.
+Beside the flow: :mod:`where` (which layers go on crossbars), :mod:`named` (the layouts of the chip
+paper), :mod:`embedding` (one link for every flow, exactly), and for the pipeline :mod:`shapes`,
+:mod:`control` (which data waits for which) and :mod:`schedule`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
     Parameters
     ----------
     network : Network
-        From :func:`aimc_sim.bridge.trace.trace`, or built by hand.
+        From :func:`aimc_sim.frontend.trace`, or built by hand.
     spec : ChipSpec
         Size of the cores, number of cores and links between them.
 
@@ -74,4 +74,6 @@ def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
         inputs=network.inputs,
         axis=network.axis,
         results=results,
+        axes=network.axes,
+        conditions=network.conditions,
     )

@@ -31,7 +31,11 @@ pad                 pad: pairs (before, after) from the last dimension backwards
 
 Two-dimensional attributes are lists [rows, columns] in pixels of the feature map; ``axis`` is the
 dimension that counts the batch, 0 if absent. Every other operation of
-:mod:`aimc_sim.chip.operations` may stand in a graph as well, with its attributes and arrays.
+:mod:`aimc_sim.ops` may stand in a graph as well, with its attributes and arrays.
+
+An analog node with ``devices`` (name of another node; for recurrent ones a name per matrix) is a
+further call of that layer: the same weights on the same devices. An addition with ``merge`` = false,
+or a pair of truth values for its two operands, says which of them has every number of the result.
 """
 
 from __future__ import annotations
@@ -43,8 +47,8 @@ from typing import Any
 import numpy as np
 
 from aimc_sim.chip.image import leaves
-from aimc_sim.chip.operations import OPERATIONS as DIGITAL
-from aimc_sim.chip.operations import RECURRENT
+from aimc_sim.ops import OPERATIONS as DIGITAL
+from aimc_sim.ops import RECURRENT
 
 _MATRICES = ({"weight"}, {"bias"})
 _GATES = ({"weight_ih", "weight_hh"}, {"bias_ih", "bias_hh", "weight_hr"})
@@ -152,8 +156,13 @@ class Node:
         if self.op not in _ARRAYS or self.op in RECURRENT:
             ndim = array.ndim
         if array.ndim != ndim or 0 in array.shape:
-            raise ValueError(f"{where} has shape {array.shape}, expected {ndim} sizes above zero")
-        bad = 0 if self.op == "constant" else int(np.count_nonzero(~np.isfinite(array)))
+            if self.op in _ARRAYS or array.ndim != ndim:
+                raise ValueError(
+                    f"{where} has shape {array.shape}, expected {ndim} sizes above zero"
+                )
+        # Masks hold minus infinity; in what is trained, it is a fault.
+        trained = self.op in _ARRAYS or key in ("weight", "bias")
+        bad = int(np.count_nonzero(~np.isfinite(array))) if trained else 0
         if bad:
             raise ValueError(
                 f"{where} holds {bad} values of {array.size} that are NaN or infinite; "
@@ -189,6 +198,10 @@ class Network:
         Dimension of the inputs that counts the batch.
     results : tree, optional
         All that leaves, see :class:`aimc_sim.chip.image.ChipImage`.
+    axes : tuple of int or None, optional
+        Dimension of every input that counts the batch; None: ``axis`` for all.
+    conditions : tuple of trees
+        What must hold of the sizes of the inputs, see :mod:`aimc_sim.frontend.sizes`.
 
     Raises
     ------
@@ -200,12 +213,16 @@ class Network:
     nodes: tuple[Node, ...]
     input: str
     output: str
-    axis: int = 0
+    axis: int | None = 0
     results: Any = None
+    axes: tuple[int | None, ...] = ()
+    conditions: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         if self.results is None:
             object.__setattr__(self, "results", ["value", self.output, 0])
+        if not self.axes:
+            object.__setattr__(self, "axes", (self.axis,) * len(self.inputs))
         written: set[str] = set()
         for node in self.nodes:
             if node.name in written:

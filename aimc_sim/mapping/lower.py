@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from aimc_sim.chip.image import AnalogLayer, DigitalStep, with_names
-from aimc_sim.chip.operations import OPERATIONS, RECURRENT
 from aimc_sim.mapping.graph import Network, Node
 from aimc_sim.mapping.matrices import crossbar_matrix, transposed_as_convolution
+from aimc_sim.ops import OPERATIONS, RECURRENT
 
 Step = AnalogLayer | DigitalStep
 
@@ -111,7 +111,7 @@ class _Lowering:
         scale, offset = (node.arrays[key].astype(np.float64) for key in ("scale", "offset"))
         layer = self._open_layer(node.inputs[0], source)
         # After a residual addition the factor would have to act on the residual as well.
-        if layer is None or layer.residual is not None:
+        if layer is None or layer.residual is not None or not node.attrs.get("merge", True):
             attrs = {
                 "scale": node.arrays["scale"].tolist(),
                 "offset": node.arrays["offset"].tolist(),
@@ -146,6 +146,8 @@ class _Lowering:
 
     def _add(self, node: Node, sources: tuple[str, ...]) -> None:
         order = {name: i for i, name in enumerate(self.steps)}
+        whole = node.attrs.get("merge", True)
+        whole = whole if isinstance(whole, list) else [whole, whole]
         choices = [
             (order[source], i)
             for i, (value, source) in enumerate(zip(node.inputs, sources, strict=True))
@@ -153,7 +155,7 @@ class _Lowering:
             and layer.residual is None
             and source not in self.expanded
             and sources[1 - i] not in self.floating
-            and node.attrs.get("merge", True)
+            and whole[i]
         ]
         if not choices:
             self._digital(node.name, "add", sources, {}, node)
@@ -200,8 +202,11 @@ class _Lowering:
         if joined:
             bias_ih, bias_hh = zero, bias_ih + bias_hh
 
+        owners = node.attrs.get("devices", {})
+
         def layer(key: str, source: str, bias: np.ndarray | None, **more: object) -> AnalogLayer:
             name = names[key]
+            more["devices"] = owners.get(key)
             matrix = {"weight": arrays[f"weight_{key}"]}
             if bias is not None:
                 matrix["bias"] = bias
@@ -274,6 +279,7 @@ def analog_layer(node: Node, source: str) -> AnalogLayer:
         relu=False,
         groups=groups,
         axis=int(node.attrs.get("axis", 0)),
+        devices=node.attrs.get("devices"),
         patch_macs=weight.size if groups > 1 else None,
         **geometry,
     )

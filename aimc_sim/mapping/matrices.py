@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
 
@@ -46,13 +47,25 @@ def grouped_weight(matrix: np.ndarray, kernel_size: tuple[int, ...], groups: int
     return np.concatenate(parts).reshape(outputs, -1, *kernel_size)
 
 
+def transposed_taps(
+    kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
+    output_padding: Sequence[int],
+) -> list[int]:  # fmt: skip
+    """Return rows and columns of the kernel in :func:`transposed_as_convolution`."""
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    return [
+        ceil(max(k, k + e - p) / s)
+        for k, e, p, s in zip(reach, output_padding, padding, stride, strict=True)
+    ]
+
+
 def transposed_as_convolution(node: Node) -> tuple[Node, list[int], Crop]:
     """Return a transposed convolution as an ordinary one.
 
     Parameters
     ----------
     node : Node
-        conv_transpose2d or conv_transpose1d; weight (in, out / groups, kh, kw).
+        conv_transpose2d or conv_transpose1d; weight (in, out / groups, kh, kw) of any type.
 
     Returns
     -------
@@ -76,11 +89,9 @@ def transposed_as_convolution(node: Node) -> tuple[Node, list[int], Crop]:
     extra = list(attrs["output_padding"])
     inputs, per_group = weight.shape[:2]
     reach = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilation, strict=True)]
-    taps = [
-        ceil(max(k, k + e - p) / s)
-        for k, e, p, s in zip(reach, extra, padding, stride, strict=True)
-    ]
-    whole = np.zeros((inputs, per_group, *(t * s for t, s in zip(taps, stride, strict=True))))
+    taps = transposed_taps(weight.shape[2:], stride, padding, dilation, extra)
+    sizes = [t * s for t, s in zip(taps, stride, strict=True)]
+    whole = np.zeros((inputs, per_group, *sizes), weight.dtype)
     whole[:, :, : reach[0] : dilation[0], : reach[1] : dilation[1]] = weight
     # (in, out, tap, phase) of rows and columns; taps run backwards in a convolution.
     parts = whole.reshape(inputs, per_group, taps[0], stride[0], taps[1], stride[1])
@@ -89,7 +100,7 @@ def transposed_as_convolution(node: Node) -> tuple[Node, list[int], Crop]:
     kernel = parts.transpose(0, 2, 4, 6, 1, 3, 5)
     pixels = stride[0] * stride[1]
     kernel = kernel.reshape(groups * per_group * pixels, inputs // groups, *taps)
-    arrays = {"weight": kernel.astype(np.float32)}
+    arrays = {"weight": kernel}
     if "bias" in node.arrays:
         arrays["bias"] = np.repeat(node.arrays["bias"], pixels)
     convolution = replace(
@@ -100,6 +111,7 @@ def transposed_as_convolution(node: Node) -> tuple[Node, list[int], Crop]:
             "padding": [t - 1 for t in taps],
             "dilation": [1, 1],
             "groups": groups,
+            **({"devices": attrs["devices"]} if "devices" in attrs else {}),
         },
         arrays=arrays,
     )

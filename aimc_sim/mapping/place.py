@@ -67,7 +67,7 @@ def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[tuple[Step, ...], Path
     MappingError
         If ``mapping.placement`` asks for direct links and there is no such placement.
     """
-    layers = [step for step in steps if isinstance(step, AnalogLayer)]
+    layers = [s for s in steps if isinstance(s, AnalogLayer) and s.devices is None]
     shapes = [block.shape for layer in layers for block in layer.blocks]
     spots = pack(shapes, spec.core.rows, spec.core.cols, spec.mapping.blocks_per_core)
     count = 1 + max(spot.group for spot in spots)
@@ -97,8 +97,9 @@ def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[tuple[Step, ...], Path
         group, slot, row, col = next(spot)
         return replace(block, core=cores[group], slot=slot, row_offset=row, col_offset=col)
 
+    blocks = {layer.name: tuple(placed(block) for block in layer.blocks) for layer in layers}
     done = tuple(
-        replace(step, blocks=tuple(placed(block) for block in step.blocks))
+        replace(step, blocks=blocks[step.devices or step.name])
         if isinstance(step, AnalogLayer)
         else step
         for step in steps

@@ -126,7 +126,7 @@ def _can_patch(step: Step) -> bool:
 def _patch(step: Step, patches: Sequence[tuple[str, int]]) -> int:
     if not _can_patch(step):
         return 1
-    found = [n for pattern, n in patches if fnmatchcase(step.name, pattern)]
+    found = [n for pattern, n in patches if fnmatchcase(step.devices or step.name, pattern)]
     return found[-1] if found else 1
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import networkx as nx
 
 from aimc_sim.chip.fabric import fabric_graph
-from aimc_sim.chip.image import HOST, AnalogLayer, Block, DigitalStep, Transfer
+from aimc_sim.chip.image import HOST, AnalogLayer, Block, DigitalStep, Transfer, own_blocks
 from aimc_sim.mapping.lower import Step
 from aimc_sim.spec import ChipSpec
 
@@ -25,7 +25,8 @@ from aimc_sim.spec import ChipSpec
 class Flow(NamedTuple):
     """Data from one block to another; both are places in the list of all blocks.
 
-    ``channels`` counts the values (bytes) that go along for every output pixel.
+    ``channels`` counts the values (bytes) that go along for every output pixel; ``value`` and
+    ``reader`` are the calls of layers that write and read it.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Flow(NamedTuple):
     producer: int
     consumer: int
     channels: int = 1
+    reader: str = ""
 
 
 class Origin(NamedTuple):
@@ -62,13 +64,14 @@ def dataflow(steps: Sequence[Step]) -> tuple[Flow, ...]:
         their order.
     """
     layers = {step.name: step for step in steps if isinstance(step, AnalogLayer)}
-    blocks = [block for layer in layers.values() for block in layer.blocks]
-    numbers = {id(block): number for number, block in enumerate(blocks)}
+    numbers = {block: number for number, block in enumerate(own_blocks(steps))}
     behind = origins(steps)
     flows: dict[Flow, int] = {}
 
-    def add(kind: str, value: str, producer: Block, consumer: Block, channels: int) -> None:
-        flow = Flow(kind, value, numbers[id(producer)], numbers[id(consumer)])
+    def add(
+        kind: str, value: str, producer: Block, consumer: Block, channels: int, reader: str
+    ) -> None:
+        flow = Flow(kind, value, numbers[producer], numbers[consumer], 1, reader)
         flows[flow] = max(flows.get(flow, 0), channels)
 
     for layer in layers.values():
@@ -77,17 +80,17 @@ def dataflow(steps: Sequence[Step]) -> tuple[Flow, ...]:
                 rows = block.row_start, block.row_stop
                 shared = _shared(origin, tail, _channels(rows, layer.weight.shape[0], origin))
                 if shared:
-                    add("activation", origin.layer, tail, block, shared)
+                    add("activation", origin.layer, tail, block, shared, layer.name)
         heads = [chain[0] for chain in layer.chains]
         for origin in behind.get(layer.residual or "", ()):
             for tail, head in _pairs(layers[origin.layer], heads):
                 columns = head.col_start, head.col_stop
                 shared = _shared(origin, tail, _channels(columns, layer.weight.shape[1], origin))
                 if shared:
-                    add("residual", origin.layer, tail, head, shared)
+                    add("residual", origin.layer, tail, head, shared, layer.name)
         for chain in layer.chains:
             for first, second in pairwise(chain):
-                add("partial_sum", layer.name, first, second, first.shape[1])
+                add("partial_sum", layer.name, first, second, first.shape[1], layer.name)
     return tuple(flow._replace(channels=channels) for flow, channels in flows.items())
 
 
@@ -115,7 +118,7 @@ def route(
     """
     flows = dataflow(steps)
     carry = carriers(flows) if spec.mapping.carry_inputs else {}
-    cores = [b.core for step in steps if isinstance(step, AnalogLayer) for b in step.blocks]
+    cores = [block.core for block in own_blocks(steps)]
     ways = _Ways(spec, paths, sum(flow.channels for flow in flows))
 
     def stops(flow: Flow) -> list[int]:

@@ -173,12 +173,12 @@ def _pipelined(image: ChipImage, spec: ChipSpec, reads: _Reads) -> Schedule:
     _cores(image, spec, reads, build)
     for layer in image.layers:
         for block in layer.blocks if image.input in reads.behind[layer.source] else ():
-            build.edge(0, build.numbers[block], "input", reads.of_layer(layer, image.input),
+            build.edge(0, build.numbers[layer.name, block], "input", reads.of_layer(layer, image.input),
                        _input_bytes(layer, block.shape[0]))  # fmt: skip
         if layer.residual is not None and image.input in reads.behind[layer.residual]:
             needs = reads.of_value(layer.residual, image.input)
             for chain in layer.chains:
-                build.edge(0, build.numbers[chain[0]], "residual", needs,
+                build.edge(0, build.numbers[layer.name, chain[0]], "residual", needs,
                            chain[0].shape[1], joins="ldpu")  # fmt: skip
     _flows(image, reads, build, ("activation", "residual", "partial_sum"))
     _sink(image, reads, build, build.to_host)
@@ -190,8 +190,8 @@ def _cores(image: ChipImage, spec: ChipSpec, reads: _Reads, build: Builder) -> N
         for block in layer.blocks:
             name, count = build.block_name(layer, block), reads.count(layer.name)
             stage = core_stage(name, spec, block.shape[1], count, block.core, layer.name)
-            build.numbers[block] = build.stage(stage)
-        build.made[layer.name] = [build.numbers[chain[-1]] for chain in layer.chains]
+            build.numbers[layer.name, block] = build.stage(stage)
+        build.made[layer.name] = [build.numbers[layer.name, c[-1]] for c in layer.chains]
 
 
 def _flows(image: ChipImage, reads: _Reads, build: Builder, kinds: Sequence[str]) -> None:
@@ -202,7 +202,7 @@ def _flows(image: ChipImage, reads: _Reads, build: Builder, kinds: Sequence[str]
         if flow.kind not in kinds:
             continue
         producer, consumer = blocks[flow.producer], blocks[flow.consumer]
-        layer = layers[consumer.layer]
+        layer = layers[flow.reader]
         if flow.kind == "activation":
             needs = reads.of_layer(layer, flow.value)
         elif flow.kind == "residual":
@@ -210,7 +210,8 @@ def _flows(image: ChipImage, reads: _Reads, build: Builder, kinds: Sequence[str]
         else:
             needs = reads.of_value(layer.name, layer.name)
         build.edge(
-            build.numbers[producer], build.numbers[consumer], flow.kind, needs,
+            build.numbers[flow.value, producer], build.numbers[flow.reader, consumer],
+            flow.kind, needs,
             flow.channels, build.links_of(transfer.route),
             "mvm" if flow.kind == "activation" else "ldpu",
         )  # fmt: skip
@@ -242,15 +243,16 @@ def _by_host(image: ChipImage, spec: ChipSpec, reads: _Reads) -> Schedule:
         for block in layer.blocks:
             name = build.block_name(layer, block)
             stage = core_stage(name, spec, block.shape[1], firings, block.core, layer.name)
-            build.numbers[block] = build.stage(stage)
+            build.numbers[layer.name, block] = build.stage(stage)
         one_by_one = reads.of_value(layer.name, layer.name)
         for block in layer.blocks:
-            build.edge(host, build.numbers[block], "input", one_by_one, block.shape[0],
+            build.edge(host, build.numbers[layer.name, block], "input", one_by_one, block.shape[0],
                        build.from_host)  # fmt: skip
         for chain in layer.chains if layer.residual is not None else ():
-            build.edge(host, build.numbers[chain[0]], "residual", one_by_one, chain[0].shape[1],
+            build.edge(host, build.numbers[layer.name, chain[0]], "residual", one_by_one,
+                       chain[0].shape[1],
                        build.from_host, "ldpu")  # fmt: skip
-        build.made[layer.name] = [build.numbers[chain[-1]] for chain in layer.chains]
+        build.made[layer.name] = [build.numbers[layer.name, c[-1]] for c in layer.chains]
     _flows(image, reads, build, ("partial_sum",))
     _sink(image, reads, build, build.to_host)
     return build.done(sequential=True)

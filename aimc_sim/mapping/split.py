@@ -35,8 +35,13 @@ def split(steps: Sequence[Step], spec: ChipSpec) -> tuple[Step, ...]:
     tuple of AnalogLayer or DigitalStep
         The same steps; the layers' blocks have ``core = UNPLACED``.
     """
+    blocks = {
+        step.name: split_layer(step, spec.core.rows, spec.core.cols)
+        for step in steps
+        if isinstance(step, AnalogLayer) and step.devices is None
+    }
     return tuple(
-        replace(step, blocks=split_layer(step, spec.core.rows, spec.core.cols))
+        replace(step, blocks=blocks[step.devices or step.name])
         if isinstance(step, AnalogLayer)
         else step
         for step in steps

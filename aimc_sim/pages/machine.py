@@ -9,8 +9,8 @@ import numpy as np
 from .. import mapping
 from ..analysis.layout import Layout, layout
 from ..analysis.performance import NOT_COUNTED, Performance, performance
-from ..bridge.sizes import output_pixels
 from ..chip.image import ChipImage
+from ..runtime.sizes import output_pixels
 from ..spec import ChipSpec
 from ..studies import inputs, settings
 from .headline import Headline

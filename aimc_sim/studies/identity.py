@@ -22,7 +22,18 @@ import numpy as np
 from .. import __version__
 from ..mapping.graph import Network
 
-ROOMS = ("kernels", "device", "core", "chip", "mapping", "bridge", "spec")
+ROOMS = (
+    "kernels",
+    "device",
+    "core",
+    "chip",
+    "mapping",
+    "ops",
+    "frontend",
+    "digital",
+    "runtime",
+    "spec",
+)
 """Rooms of the package whose code computes results."""
 
 FILES = ("rng.py", "units.py", "studies/work.py")

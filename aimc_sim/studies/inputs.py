@@ -68,7 +68,7 @@ def gather(study: Study, folder: Path | None = None) -> Inputs:
     ValueError, KeyError, TypeError, FileNotFoundError
         If something is missing or does not fit; one sentence each.
     """
-    from ..bridge.trace import trace
+    from ..frontend import trace
 
     for place in (str(folder) if folder is not None else "", ""):
         if place not in sys.path:

@@ -20,14 +20,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from .. import mapping
-from ..bridge import probe
-from ..bridge.chip import Chip
+from ..kernels import threads as kernel_threads
+from ..runtime import probe
+from ..runtime.chip import Chip
 from . import identity
 from .inputs import Inputs
 from .trial import Trial
@@ -64,7 +64,7 @@ def execute(trial: Trial, threads: int = 1) -> dict[str, Any]:
     ----------
     trial : Trial
     threads : int
-        Of torch and numba.
+        Of torch and of the loops.
 
     Returns
     -------
@@ -247,13 +247,13 @@ def _counts(network: Chip | probe.Mixed) -> np.ndarray:
 
 @contextmanager
 def _threads(n: int) -> Iterator[None]:
-    before = numba.get_num_threads()
-    numba.set_num_threads(max(1, min(n, numba.config.NUMBA_NUM_THREADS)))
+    before = kernel_threads.get_threads()
+    kernel_threads.set_threads(n)
     try:
         with _torch_threads(n):
             yield
     finally:
-        numba.set_num_threads(before)
+        kernel_threads.set_threads(before)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ file              what is in it
 ================  ==========================================================================
 ``options``       ``TrainingSpec``: which effects, how strong
 ``wrap``          ``prepare`` and ``finalize``
+``checks``        which layers turn analog, and what is refused
 ``layers``        dense and convolutional layers
 ``recurrent``     LSTM, GRU, RNN
 ``attention``     multi-head attention; torch's fused encoder paths kept away
@@ -15,7 +16,7 @@ file              what is in it
 ``law``           what a weight becomes on the devices, as tables
 ``noise``         draws from these tables
 ``functional``    straight-through and learned converters, addressed normals
-``geometry``      how a layer's weights lie on crossbars
+``geometry``      how a layer's weights lie on crossbars: as the chip's own splitter cuts them
 ``loops``         inner loops
 ``partial``       only the most important channels
 ================  ==========================================================================

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -10,18 +12,30 @@ from aimc_sim.training.geometry import matrix_layout
 from aimc_sim.training.layers import AnalogLayer, Crossbars
 
 PARTS = ("q", "k", "v")
+"""Projections of queries, keys and values."""
+JOINED = ("q", "k", "v", "kv", "qkv")
+"""Matrices that torch cuts from one parameter: those that read the same value are one product."""
+
+
+def projections(layer: nn.MultiheadAttention) -> list[str]:
+    """Return the names that the chip gives to the matrices of an attention, without its path."""
+    if layer._qkv_same_embed_dim:
+        return ["in_proj", "out_proj"]
+    return [*(f"{part}_proj" for part in PARTS), "out_proj"]
 
 
 class AnalogMultiheadAttention(AnalogLayer, nn.MultiheadAttention):
     """Multi-head attention: projections on crossbars, the products of activations digital."""
 
     def matrices(self) -> dict[str, nn.Parameter]:
-        """Return the projections that torch keeps as parameters, and the output projection."""
-        if self._qkv_same_embed_dim:
-            found = {"in_proj_weight": self.in_proj_weight}
-        else:
-            found = {f"{part}_proj_weight": getattr(self, f"{part}_proj_weight") for part in PARTS}
-        return {**found, "out_proj.weight": self.out_proj.weight}
+        """Return the parameters of those projections that are analog."""
+        found = {f"{name}_weight": name for name in projections(self)[:-1]}
+        kept = {
+            key: getattr(self, key)
+            for key, name in found.items()
+            if any(part in self.analog for part in _crossbars(name))
+        }
+        return kept | ({"out_proj.weight": self.out_proj.weight} if "out" in self.analog else {})
 
     def biases(self, name: str) -> list[nn.Parameter]:
         """Return the biases of a projection; those of q, k and v where they are one matrix."""
@@ -42,12 +56,7 @@ class AnalogMultiheadAttention(AnalogLayer, nn.MultiheadAttention):
     ) -> tuple[Tensor, Tensor | None]:
         """Return what torch's layer returns, through the crossbars."""
         self.settle()
-        parts = self._parts()
-        biases = [None] * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        q, k, v = (
-            _project(self.analog[part], x, weight, bias)
-            for part, x, weight, bias in zip(PARTS, (query, key, value), parts, biases, strict=True)
-        )
+        q, k, v = self._projected(query, key, value)
         swap = self.batch_first and query.dim() == 3
         if swap:
             q, k, v = (x.transpose(0, 1) for x in (q, k, v))
@@ -61,15 +70,37 @@ class AnalogMultiheadAttention(AnalogLayer, nn.MultiheadAttention):
             v_proj_weight=same, average_attn_weights=average_attn_weights, is_causal=is_causal,
         )  # fmt: skip
         y = y.transpose(0, 1) if swap else y
-        return _project(self.analog["out"], y, self.out_proj.weight, self.out_proj.bias), attended
+        return self._project("out", y, self.out_proj.weight, self.out_proj.bias), attended
 
-    def _parts(self) -> list[Tensor]:
-        if self._qkv_same_embed_dim:
-            return list(self.in_proj_weight.chunk(3))
-        return [getattr(self, f"{part}_proj_weight") for part in PARTS]
+    def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
+        """Return queries, keys and values; what reads the same tensor is one product, as torch's.
+
+        On the chip it is one layer, whose blocks hold columns of several projections.
+        """
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        if not self._qkv_same_embed_dim:
+            weights = [getattr(self, f"{part}_proj_weight") for part in PARTS]
+        elif query is key is value:
+            return self._project("qkv", query, weight, bias).chunk(3, -1)
+        elif key is value:
+            sizes = (self.embed_dim, 2 * self.embed_dim)
+            weights = weight.split(sizes)
+            biases = (None, None) if bias is None else bias.split(sizes)
+            q = self._project("q", query, weights[0], biases[0])
+            return q, *self._project("kv", key, weights[1], biases[1]).chunk(2, -1)
+        else:
+            weights = weight.chunk(3)
+        biases = [None] * 3 if bias is None else bias.chunk(3)
+        given = zip(PARTS, (query, key, value), weights, biases, strict=True)
+        return tuple(self._project(*each) for each in given)
+
+    def _project(self, name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if name not in self.analog:
+            return nn.functional.linear(x, weight, bias)
+        return _product(self.analog[name], x, weight, bias)
 
 
-def _project(crossbar: Crossbar, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _product(crossbar: Crossbar, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     weight = crossbar.weight(weight)
     if not crossbar.converts:
         return nn.functional.linear(x, weight, bias)
@@ -81,15 +112,29 @@ PLAIN = {nn.MultiheadAttention: AnalogMultiheadAttention}
 """Analog form of the layer."""
 
 
-def attach(layer: nn.MultiheadAttention, path: str, core, options, seed: int) -> None:
-    """Turn an attention layer into its analog form, in place."""
+def attach(
+    layer: nn.MultiheadAttention, path: str, core, options, seed: int, parts: Collection[str]
+) -> None:
+    """Turn an attention layer into its analog form, in place.
+
+    ``parts`` are those of :func:`projections` that are analog.
+    """
     layer.__class__ = AnalogMultiheadAttention
-    weights = dict(zip(PARTS, layer._parts(), strict=True)) | {"out": layer.out_proj.weight}
+    size, shapes = layer.embed_dim, {}
+    for name in parts:
+        for part in _crossbars(name):
+            inputs = {"k": layer.kdim, "v": layer.vdim}.get(part, size)
+            shapes[part] = (size * (len(part) if part in JOINED else 1), inputs)
     crossbars = {
-        name: Crossbar(f"{path}.{name}", matrix_layout(*weight.shape, core), core, options, seed)
-        for name, weight in weights.items()
+        part: Crossbar(f"{path}.{part}", matrix_layout(*shape, core), core, options, seed)
+        for part, shape in shapes.items()
     }
     layer.analog = Crossbars(crossbars, options).to(layer.out_proj.weight.device)
+
+
+def _crossbars(name: str) -> tuple[str, ...]:
+    """Return the matrices that one of the :func:`projections` may be multiplied as."""
+    return JOINED if name == "in_proj" else (name.removesuffix("_proj"),)
 
 
 def block_fused_paths(prepared: nn.Module) -> None:

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from aimc_sim.kernels import threads
 from aimc_sim.training import loops
 
 CHUNK = 1 << 16
@@ -51,18 +50,12 @@ class Address:
         return torch.Generator(device).manual_seed(int(mixed[0]) << 31 | int(mixed[1]) >> 1)
 
 
-@lru_cache(maxsize=4)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="aimc-sim-training")
-
-
 def _chunks(n: int, work: Callable[[slice], Any]) -> list[Any]:
     """Return ``work(slice)`` of all parts of n values, on torch's number of threads."""
-    threads = min(torch.get_num_threads(), -(-n // CHUNK))
-    if threads < 2:
-        return [work(slice(0, n))] if n else []
-    size = -(-n // threads // CHUNK) * CHUNK
-    return list(_pool(threads).map(work, [slice(k, min(k + size, n)) for k in range(0, n, size)]))
+    wanted = min(torch.get_num_threads(), -(-n // CHUNK))
+    size = -(-n // max(1, wanted) // CHUNK) * CHUNK
+    parts = [slice(k, min(k + size, n)) for k in range(0, n, max(1, size))]
+    return threads.run(work, parts, wanted)
 
 
 def normals(shape: torch.Size, like: Tensor, address: Address) -> Tensor:

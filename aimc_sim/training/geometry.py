@@ -1,38 +1,61 @@
-"""How a layer's weights lie on crossbars: which of them share a scale."""
+"""How a layer's weights lie on crossbars: which of them share a crossbar, a column, a scale.
+
+Nothing is decided here. A layer becomes a node of the mapper's graph, the node the chip's layer,
+and the chip's own splitter cuts it, so that a network trains with the crossbars that it gets.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from aimc_sim.mapping.split import equal_cuts
+from aimc_sim.mapping.graph import Node
+from aimc_sim.mapping.lower import analog_layer
+from aimc_sim.mapping.matrices import transposed_as_convolution, transposed_taps
+from aimc_sim.mapping.split import split_layer
 from aimc_sim.spec import CoreSpec
 
-Convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+Convolution = (nn.Conv1d, nn.Conv2d)
+Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """Cuts of a matrix of weights with C columns (outputs) and R rows (inputs), stored (C, R).
+
+    Rows of a grouped layer are those of one group: each column has its own group's. As many
+    groups as fit share a crossbar, with zeros where a column meets the inputs of other groups;
+    neither these zeros nor those of a transposed convolution whose kernel leaves some phases of
+    its stride without a tap are given noise in training.
 
     Attributes
     ----------
     cols, rows : int
     col_cuts, row_cuts : (n + 1,) int64
         0, ..., C and 0, ..., R; every pair of neighbours on both sides is a crossbar.
-    transposed : bool
-        The layer stores its weights with the inputs first (transposed convolutions).
+    order : (C, R) int64, optional
+        Number of the weight, from 1, that a cell holds; 0: none, the cell is zero. None: the
+        weights lie in the order in which torch stores them.
     """
 
     cols: int
     rows: int
     col_cuts: np.ndarray
     row_cuts: np.ndarray
-    transposed: bool = False
+    order: np.ndarray | None = None
+    _indices: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+
+    def __deepcopy__(self, memo: dict) -> Layout:
+        """Share: nothing changes a layout."""
+        return self
+
+    def __reduce__(self) -> tuple:
+        """Leave the index tensors behind, which belong to a device."""
+        return Layout, (self.cols, self.rows, self.col_cuts, self.row_cuts, self.order)
 
     @property
     def row_blocks(self) -> int:
@@ -41,12 +64,19 @@ class Layout:
 
     def matrix(self, weight: Tensor) -> Tensor:
         """Return a layer's weights as a contiguous (C, R) tensor; a view where it can be one."""
-        flat = weight.flatten(1)
-        return flat.T.contiguous() if self.transposed else flat.contiguous()
+        if self.order is None:
+            return weight.flatten(1).contiguous()
+        cells, _ = self._index(weight.device)
+        flat = weight.reshape(-1)
+        held = torch.cat([flat.new_zeros(1), flat]).index_select(0, cells)
+        return held.reshape(self.cols, self.rows)
 
     def unfold(self, matrix: Tensor, weight: Tensor) -> Tensor:
         """Return a (C, R) tensor in the shape of the layer's weights."""
-        return (matrix.T if self.transposed else matrix).reshape(weight.shape)
+        if self.order is not None:
+            _, places = self._index(matrix.device)
+            matrix = matrix.reshape(-1).index_select(0, places)
+        return matrix.reshape(weight.shape)
 
     def blocks(self):
         """Yield (row block, columns, rows), the last two as slices."""
@@ -54,9 +84,18 @@ class Layout:
             for block, (start, stop) in enumerate(pairwise(self.row_cuts.tolist())):
                 yield block, slice(first, last), slice(start, stop)
 
+    def _index(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return the weight of every cell, and the cell of every weight."""
+        if device not in self._indices:
+            cells = torch.from_numpy(self.order).reshape(-1)
+            places = torch.empty(int(cells.max()), dtype=torch.int64)
+            places[cells[cells > 0] - 1] = (cells > 0).nonzero()[:, 0]
+            self._indices[device] = cells.to(device), places.to(device)
+        return self._indices[device]
 
-def matrix_layout(cols: int, rows: int, core: CoreSpec, unit: int = 1) -> Layout:
-    """Return near-equal cuts as :func:`aimc_sim.mapping.split.split_layer` makes them.
+
+def matrix_layout(cols: int, rows: int, core: CoreSpec) -> Layout:
+    """Return the layout of a dense matrix.
 
     Parameters
     ----------
@@ -64,43 +103,50 @@ def matrix_layout(cols: int, rows: int, core: CoreSpec, unit: int = 1) -> Layout
         Outputs and inputs of the whole matrix.
     core : CoreSpec
         Largest crossbar.
-    unit : int
-        Row cuts lie at multiples of it: the area of a kernel, unless it exceeds the crossbar.
     """
-    unit = unit if unit <= core.rows else 1
-    row_cuts = unit * np.array(equal_cuts(rows // unit, core.rows // unit))
-    return Layout(cols, rows, np.array(equal_cuts(cols, core.cols)), row_cuts)
+    weight = np.zeros((cols, rows), np.float32)
+    return _layout(Node("layer", "linear", ("input",), {}, {"weight": weight}), core)
 
 
 def layer_layout(layer: nn.Module, core: CoreSpec) -> Layout:
-    """Return the layout of a dense or convolutional layer.
+    """Return the layout of a dense or convolutional layer."""
+    if isinstance(layer, nn.Linear):
+        return matrix_layout(*layer.weight.shape, core)
+    lines = layer.weight.ndim == 3
+    names = ("stride", "padding", "dilation", *(["output_padding"] * isinstance(layer, Transposed)))
+    still = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
+    attrs = {"groups": layer.groups}
+    for name in names:
+        given = getattr(layer, name)
+        # How 'same' pads plays no part in what lies where.
+        given = [0] * (layer.weight.ndim - 2) if isinstance(given, str) else list(given)
+        attrs[name] = [still[name], *given] if lines else given
+    shape = list(layer.weight.shape)
+    if lines:
+        shape.insert(2, 1)
+    dims = layer.weight.ndim - 2
+    if not isinstance(layer, Transposed):
+        weight = np.zeros(shape, np.float32)
+        return _layout(Node("layer", f"conv{dims}d", ("input",), attrs, {"weight": weight}), core)
+    numbers = np.arange(1, layer.weight.numel() + 1).reshape(shape)
+    node = Node("layer", f"conv_transpose{dims}d", ("input",), attrs, {"weight": numbers})
+    convolution, _, _ = transposed_as_convolution(node)
+    order = convolution.arrays["weight"]
+    order = np.ascontiguousarray(order.reshape(len(order), -1))
+    return replace(_layout(convolution, core), order=order)
 
-    Notes
-    -----
-    As many groups of a grouped convolution as fit share a crossbar, each on rows and columns of
-    its own. The columns of a transposed convolution are (output channel, kernel position).
-    """
-    weight = layer.weight
-    if isinstance(layer, Transposed):
-        inputs = weight.shape[0] // layer.groups
-        cols = weight[0].numel()
-        if layer.groups == 1:
-            cuts = matrix_layout(cols, inputs, core)
-            return Layout(cols, inputs, cuts.col_cuts, cuts.row_cuts, True)
-        # Every group has crossbars of its own: rows of the stored matrix belong to one group.
-        whole = [np.array(equal_cuts(inputs, core.rows)) + inputs * g for g in range(layer.groups)]
-        rows = np.unique(np.concatenate(whole))
-        return Layout(cols, weight.shape[0], np.array(equal_cuts(cols, core.cols)), rows, True)
-    cols, rows = weight.shape[0], weight[0].numel()
-    area = weight[0, 0].numel() if isinstance(layer, Convolution) else 1
-    groups = getattr(layer, "groups", 1)
-    if groups == 1:
-        return matrix_layout(cols, rows, core, area)
-    per_group = cols // groups
-    together = max(1, min(core.rows // rows, core.cols // per_group))
-    one = matrix_layout(per_group * together, rows, core, area)
-    if together == 1:
-        starts = [one.col_cuts + per_group * g for g in range(groups)]
-        return Layout(cols, rows, np.unique(np.concatenate(starts)), one.row_cuts)
-    cuts = [g * per_group for g in equal_cuts(groups, together)]
-    return Layout(cols, rows, np.array(cuts), one.row_cuts)
+
+def same_place(layer: nn.Module, output_padding: list[int]) -> bool:
+    """Return whether a transposed layer lies on the crossbars alike with another output padding."""
+    about = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return transposed_taps(*about, output_padding) == transposed_taps(*about, layer.output_padding)
+
+
+def _layout(node: Node, core: CoreSpec) -> Layout:
+    layer = analog_layer(node, "input")
+    blocks = split_layer(layer, core.rows, core.cols)
+    rows, cols = layer.weight.shape[0] // layer.groups, layer.weight.shape[1]
+    # The first column block begins with group 0; every other one is cut likewise.
+    heads = [min(block.row_stop, rows) for block in blocks if block.col_index == 0]
+    edges = {edge for block in blocks for edge in (block.col_start, block.col_stop)}
+    return Layout(cols, rows, np.array(sorted(edges)), np.array([0, *heads]))

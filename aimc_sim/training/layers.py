@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from aimc_sim.training.crossbar import Crossbar
-from aimc_sim.training.geometry import layer_layout
+from aimc_sim.training.geometry import layer_layout, same_place
 
 
 class AnalogLayer:
     """What all prepared layers share: bounds of the weights, and channels that are held."""
+
+    aimc_prepared = True
+    """Marks a layer that is prepared for training; the chip takes finalized networks."""
 
     analog: nn.ModuleDict
 
@@ -114,12 +117,6 @@ class AnalogConv2d(_Convolution, nn.Conv2d):
     spatial = 2
 
 
-class AnalogConv3d(_Convolution, nn.Conv3d):
-    """Convolution over three dimensions on crossbars."""
-
-    spatial = 3
-
-
 class _Transposed(AnalogLayer):
     def channels(self, name: str) -> int:
         """Return 1: weights are stored (inputs, outputs / groups, kernel)."""
@@ -135,6 +132,12 @@ class _Transposed(AnalogLayer):
         padding = self._output_padding(
             x, output_size, self.stride, self.padding, self.kernel_size, spatial, self.dilation
         )
+        if output_size is not None and not same_place(self, padding):
+            raise ValueError(
+                f"layer '{crossbar.path.removesuffix('.weight')}' is called with output_size = "
+                f"{tuple(output_size)}, for which its weights lie on other crossbars: give the "
+                f"layer itself output_padding = {tuple(padding)} before prepare"
+            )
         rest = (self.stride, self.padding, padding, self.groups, self.dilation)
         product = getattr(nn.functional, f"conv_transpose{spatial}d")
         if not crossbar.converts:
@@ -151,18 +154,12 @@ class AnalogConvTranspose2d(_Transposed, nn.ConvTranspose2d):
     """Transposed convolution over two dimensions on crossbars."""
 
 
-class AnalogConvTranspose3d(_Transposed, nn.ConvTranspose3d):
-    """Transposed convolution over three dimensions on crossbars."""
-
-
 PLAIN = {
     nn.Linear: AnalogLinear,
     nn.Conv1d: AnalogConv1d,
     nn.Conv2d: AnalogConv2d,
-    nn.Conv3d: AnalogConv3d,
     nn.ConvTranspose1d: AnalogConvTranspose1d,
     nn.ConvTranspose2d: AnalogConvTranspose2d,
-    nn.ConvTranspose3d: AnalogConvTranspose3d,
 }
 """Layers with one matrix."""
 

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import copy
-import difflib
-from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
+import warnings
+from collections.abc import Iterator
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from aimc_sim.machine import settings
+from aimc_sim.mapping.where import Where
 from aimc_sim.rng import Key
 from aimc_sim.spec import ChipSpec
 from aimc_sim.training import attention, layers, recurrent
+from aimc_sim.training.checks import HOME, check_model, choose
 from aimc_sim.training.layers import AnalogLayer
 from aimc_sim.training.options import TrainingSpec
 
-HOME = {**layers.PLAIN, **recurrent.PLAIN, **attention.PLAIN}
-"""Analog form of every layer type."""
-_ATTACH = (
-    (layers.PLAIN, layers.attach),
-    (recurrent.PLAIN, recurrent.attach),
-    (attention.PLAIN, attention.attach),
-)
-_MATRICES = (nn.RNNCellBase, nn.Bilinear, *HOME)
-_WHERE = ("analog", "digital")
 
-
+@settings.own
 def prepare(
     model: nn.Module,
     spec: ChipSpec,
     options: TrainingSpec | None = None,
     seed: int = 0,
-    where: Mapping[str, str] | None = None,
+    where: Where = None,
 ) -> nn.Module:
     """Return a copy of a network that trains for a chip.
 
@@ -50,9 +42,11 @@ def prepare(
         Which effects, how strong.
     seed : int
         >= 0. All noise is a function of the seed, the path of the layer and its number of steps.
-    where : mapping from pattern to "analog" or "digital", optional
-        Patterns of module paths as in :mod:`fnmatch`; the last one that fits decides, layers that
-        none fits are analog: ``{"*": "digital", "stage3.*": "analog"}``.
+    where : mapping from pattern to "analog" or "digital", or list of patterns, optional
+        The same as for :meth:`aimc_sim.Chip.from_model`: patterns of layer names as in
+        :mod:`fnmatch`; the last one that fits decides, layers that none fits are analog:
+        ``{"*": "digital", "stage3.*": "analog"}``; a list names the analog ones. The matrices of
+        an attention are ``path.in_proj`` (or ``path.q_proj``, ...) and ``path.out_proj``.
 
     Returns
     -------
@@ -64,30 +58,46 @@ def prepare(
     TypeError
         If ``model``, ``spec`` or ``options`` is something else.
     ValueError
-        If a tensor is half precision or on the meta device, a layer has no analog form, a
-        pattern fits no layer, or no layer is analog.
+        If a tensor is half precision or on the meta device, a layer has no analog form or more
+        than torch's own code (replaced methods, hooks, parametrisations), a pattern fits no
+        layer, or no layer is analog.
 
     Notes
     -----
-    Every call of a layer in training is a step of its own: a layer that is called twice in one
-    forward pass has two draws of its noise. Activation checkpointing would draw again in the
-    backward pass and is not supported. Functions that read a layer's ``weight`` past its
-    ``forward`` see the plain weights.
+    Weights lie on crossbars as the mapper cuts them for this specification, one copy of each
+    (``mapping.replicate`` makes several on the chip). Every call of a layer in training is a step
+    of its own: a layer that is called twice in one forward pass has two draws of its noise.
+    Activation checkpointing would draw again in the backward pass and is not supported. Functions
+    that read a layer's ``weight`` past its ``forward`` see the plain weights; :func:`finalize`
+    warns of layers that were trained and never ran.
     """
     options = TrainingSpec() if options is None else options
-    _check(model, spec, options)
+    check_model(model)
+    if not isinstance(spec, ChipSpec):
+        raise TypeError(
+            f"spec is a {type(spec).__name__}: wanted a ChipSpec, for example "
+            "aimc_sim.presets.hermes('tdp')"
+        )
+    if not isinstance(options, TrainingSpec):
+        raise TypeError(f"options is a {type(options).__name__}: wanted a TrainingSpec")
     Key(seed)  # refuses what is no seed
-    chosen = _choose(model, {} if where is None else where)
+    chosen = choose(model, where)
     prepared = copy.deepcopy(model)
-    for path in chosen:
-        layer = prepared.get_submodule(path) if path else prepared
-        attach = next(attach for plain, attach in _ATTACH if type(layer) in plain)
-        attach(layer, path or "model", spec.core, options, seed)
+    for path, matrices in chosen.items():
+        layer = prepared.get_submodule(path)
+        about = (layer, path or "model", spec.core, options, seed)
+        if type(layer) in layers.PLAIN:
+            layers.attach(*about)
+        elif type(layer) in recurrent.PLAIN:
+            recurrent.attach(*about)
+        else:
+            attention.attach(*about, matrices)
         layer.analog.train(layer.training)
     attention.block_fused_paths(prepared)
     return prepared
 
 
+@settings.own
 def finalize(prepared: nn.Module) -> nn.Module:
     """Return a plain copy of a prepared network: torch's own layers, weights clipped.
 
@@ -114,6 +124,7 @@ def finalize(prepared: nn.Module) -> nn.Module:
     plain = copy.deepcopy(prepared)
     kinds = {analog: kind for kind, analog in HOME.items()}
     attention.allow_fused_paths(plain)
+    _warn_of_idle(prepared)
     originals = [layer for _, layer in analog_layers(prepared)]
     for original, (_, layer) in zip(originals, list(analog_layers(plain)), strict=True):
         clipped = {
@@ -139,88 +150,17 @@ def analog_layers(prepared: nn.Module) -> Iterator[tuple[str, AnalogLayer]]:
             yield path, layer
 
 
-def _check(model: nn.Module, spec: ChipSpec, options: TrainingSpec) -> None:
-    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
-        raise TypeError(
-            f"model is a {type(model).__name__}: wanted a torch.nn.Module that is not scripted"
-        )
-    if not isinstance(spec, ChipSpec):
-        raise TypeError(
-            f"spec is a {type(spec).__name__}: wanted a ChipSpec, for example "
-            "aimc_sim.presets.hermes('tdp')"
-        )
-    if not isinstance(options, TrainingSpec):
-        raise TypeError(f"options is a {type(options).__name__}: wanted a TrainingSpec")
-    if dict(analog_layers(model)):
-        raise ValueError("the model is prepared already: prepare the plain one, or finalize first")
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    for name, tensor in tensors:
-        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-            raise ValueError(f"'{name}' has no shape yet: run one batch through the model first")
-        if tensor.is_meta:
-            raise ValueError(
-                f"'{name}' is on the meta device and holds no numbers: load the weights first"
-            )
-        if tensor.dtype in (torch.float16, torch.bfloat16):
-            raise ValueError(
-                f"'{name}' is {str(tensor.dtype)[6:]}: wanted float32; call model.float(), and "
-                "train under torch.autocast for speed"
-            )
-
-
-def _choose(model: nn.Module, where: Mapping[str, str]) -> list[str]:
-    """Return the paths of the layers to turn analog."""
-    if not isinstance(where, Mapping):
-        raise TypeError(
-            f"where is a {type(where).__name__}: wanted a mapping from pattern to 'analog' or "
-            "'digital', for example {'fc': 'digital'}"
-        )
-    parents = {}
-    for path, module in model.named_modules():
-        if isinstance(module, nn.MultiheadAttention):
-            parents[f"{path}.out_proj".lstrip(".")] = path  # belongs to the attention
-    found = [
-        path
-        for path, module in model.named_modules()
-        if isinstance(module, _MATRICES) and path not in parents
-    ]
-    for pattern, choice in where.items():
-        if choice not in _WHERE:
-            raise ValueError(f"where['{pattern}'] = {choice!r}: wanted 'analog' or 'digital'")
-        if not any(fnmatchcase(path, pattern) for path in found):
-            near = difflib.get_close_matches(pattern, found, n=1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            raise ValueError(
-                f"where: the pattern '{pattern}' fits no layer; {hint}There are: "
-                f"{', '.join(found) or 'none'}"
-            )
-    chosen = []
-    for path in found:
-        choices = [choice for pattern, choice in where.items() if fnmatchcase(path, pattern)]
-        if (choices or ["analog"])[-1] == "digital":
-            continue
-        _check_layer(path, model.get_submodule(path))
-        chosen.append(path)
-    if not chosen:
-        raise ValueError(
-            f"{type(model).__name__} has no analog layer: wanted at least one convolution, dense "
-            "or recurrent layer or attention that `where` does not leave digital"
-        )
-    return chosen
-
-
-def _check_layer(path: str, layer: nn.Module) -> None:
-    advice = f"leave it digital with where={{'{path}': 'digital'}}"
-    if type(layer) not in HOME:
-        bases = [kind.__name__ for kind in HOME if isinstance(layer, kind)]
-        what = f"a subclass of {bases[0]} with its own code" if bases else "not supported"
-        raise ValueError(
-            f"layer '{path}' is a {type(layer).__name__}, {what}: use the plain layer (without "
-            f"parametrizations), or {advice}"
-        )
-    for name, tensor in vars(layer).items():
-        if "weight" in name and isinstance(tensor, Tensor):
-            raise ValueError(
-                f"'{path}.{name}' is computed by a hook, not a parameter: remove the weight "
-                f"normalisation first, or {advice}"
+def _warn_of_idle(prepared: nn.Module) -> None:
+    """Warn of layers whose weights were trained while their forward never ran."""
+    ran = {
+        path: any(crossbar.steps for crossbar in layer.analog.values())
+        for path, layer in analog_layers(prepared)
+    }
+    for path, layer in analog_layers(prepared):
+        moved = any(weight._version for weight in layer.matrices().values())
+        if moved and not ran[path] and any(ran.values()):
+            warnings.warn(
+                f"layer '{path}' never ran in training, though its weights changed: something "
+                "reads them past its forward, so they have not felt the chip; call the layer",
+                stacklevel=3,
             )

@@ -12,8 +12,8 @@ Two schedules: ``short`` (a few dozen epochs, rising then falling rate) and ``pa
 paper's 300 epochs (SGD, rate 0.05 on a cosine, batch 128, random crops, 4 x 4 Cutout; its weight
 decay is not printed, ours is).
 
-Speed, on a processor with bfloat16 matrix instructions: ``--precision bfloat16`` (the default)
-computes convolutions in bfloat16 and keeps weights, batch statistics and the loss in float32;
+Speed: ``--precision bfloat16`` computes convolutions in bfloat16 and keeps weights, batch
+statistics and the loss in float32; it is the default on a processor with bfloat16 instructions;
 ``--compile`` lets torch fuse the rest (needs a C++ compiler). With glibc, the environment
 ``MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000`` keeps freed memory in the process.
 """
@@ -38,7 +38,9 @@ from aimc_sim.zoo.resnet9 import resnet9
 from aimc_sim.zoo.training import (
     Row,
     accuracy,
+    add_precision,
     checkpoint_of,
+    chosen_precision,
     epoch_generator,
     half,
     one_cycle,
@@ -85,7 +87,7 @@ class Recipe:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
     cutout: int = 0
-    precision: str = "bfloat16"
+    precision: str = "float32"
 
 
 SCHEDULES = {
@@ -112,7 +114,7 @@ def main() -> None:
     parser.add_argument("--schedule", choices=("short", "paper"), default="short")
     parser.add_argument("--epochs", type=int, help="at least 1; default: of the schedule")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+    add_precision(parser)
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--compile", action="store_true", help="fuse operations (torch.compile)")
     parser.add_argument("--take", type=int, help="only the first images, for a trial")
@@ -125,7 +127,7 @@ def main() -> None:
         aware = Aware(options.hardware_aware, options.chip, effects, adc_bits=8)
         if options.compile:
             parser.error("--compile: noisy layers are not compiled; leave it out here")
-    recipe = replace(recipe, precision=options.precision)
+    recipe = replace(recipe, precision=chosen_precision(parser, options.precision))
     if options.epochs is not None:
         if options.epochs < 1:
             parser.error(f"--epochs {options.epochs}: wanted at least 1")
@@ -140,7 +142,7 @@ def main() -> None:
     command = (
         f"python -m aimc_sim.zoo.train_cifar --model {options.model} --data DIR --out "
         f"{options.out.name} --schedule {options.schedule} --epochs {recipe.epochs} "
-        f"--seed {options.seed} --precision {options.precision} --threads {options.threads}"
+        f"--seed {options.seed} --precision {recipe.precision} --threads {options.threads}"
         + (" --compile" if options.compile else "")
         + (f" --take {options.take}" if options.take else "")
         + (f" --hardware-aware {aware.start.name} --chip {aware.preset}" if aware else "")

@@ -32,7 +32,9 @@ from aimc_sim.zoo.char_lstm import CharLSTM, char_lstm, redraw
 from aimc_sim.zoo.text import Text, ptb_characters
 from aimc_sim.zoo.training import (
     Row,
+    add_precision,
     checkpoint_of,
+    chosen_precision,
     epoch_generator,
     half,
     one_cycle,
@@ -74,7 +76,7 @@ class Recipe:
     warm_up: float | None = None
     step_epochs: int = 50
     dropout: float = 0.25
-    precision: str = "bfloat16"
+    precision: str = "float32"
 
 
 SCHEDULES = {
@@ -96,7 +98,7 @@ def main() -> None:
     parser.add_argument("--schedule", choices=sorted(SCHEDULES), default="short")
     parser.add_argument("--epochs", type=int, help="at least 1; default: of the schedule")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+    add_precision(parser)
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--hardware-aware", type=Path, metavar="FLOAT", help="weights to fine-tune")
     parser.add_argument("--chip", default="hermes-tdp", help="preset for --hardware-aware")
@@ -105,7 +107,7 @@ def main() -> None:
     if options.hardware_aware is not None:
         recipe, effects = AWARE[options.schedule], OPTIONS["ptb", options.schedule]
         aware = Aware(options.hardware_aware, options.chip, effects)
-    recipe = replace(recipe, precision=options.precision)
+    recipe = replace(recipe, precision=chosen_precision(parser, options.precision))
     if options.epochs is not None:
         if options.epochs < 1:
             parser.error(f"--epochs {options.epochs}: wanted at least 1")
@@ -116,7 +118,7 @@ def main() -> None:
     command = (
         f"python -m aimc_sim.zoo.train_ptb --data DIR --out {options.out.name} --schedule "
         f"{options.schedule} --epochs {recipe.epochs} --seed {options.seed} --precision "
-        f"{options.precision} --threads {options.threads}"
+        f"{recipe.precision} --threads {options.threads}"
         + (f" --hardware-aware {aware.start.name} --chip {aware.preset}" if aware else "")
     )
     run = {"command": command, "seed": options.seed, **asdict(recipe)}

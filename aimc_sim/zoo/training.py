@@ -7,6 +7,7 @@ All randomness of an epoch follows from the seed and the number of the epoch
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -18,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aimc_sim.machine import trials
+from aimc_sim.machine.formats import training_precision
 from aimc_sim.zoo.datasets import ImageSet
 
 Row = dict[str, float]
@@ -174,3 +177,30 @@ def _resume(
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     return state["curve"]
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--precision``, for :func:`chosen_precision`."""
+    parser.add_argument(
+        "--precision", choices=("auto", "bfloat16", "float32"), default="auto",
+        help="of the products; auto: bfloat16 if the processor has instructions for it",
+    )  # fmt: skip
+
+
+def chosen_precision(parser: argparse.ArgumentParser, wanted: str) -> str:
+    """Return "bfloat16" or "float32", and print which and why where the machine chooses.
+
+    Ends the program with one line where bfloat16 is wanted and oneDNN refuses it.
+    """
+    if wanted == "float32":
+        return wanted
+    found, reason = training_precision()
+    if wanted == "auto":
+        print(f"training in {found}: {reason}")
+        return found
+    refusal = trials.lstm_refusal()
+    if refusal:
+        parser.error(
+            f"--precision bfloat16: this machine cannot train in it ({refusal}); use float32"
+        )
+    return wanted

@@ -9,6 +9,8 @@ import numba
 import pytest
 import torch
 
+from aimc_sim.kernels import threads as loops
+
 FIGURES: list[tuple[str, str]] = []
 
 
@@ -20,11 +22,13 @@ def figure():
 
 @pytest.fixture
 def threads(request):
-    """Threads of torch and, through it, of the chip."""
-    before = torch.get_num_threads()
+    """Threads of torch and, through it, of the chip; and of the loops."""
+    before = torch.get_num_threads(), loops.get_threads()
     torch.set_num_threads(request.param)
+    loops.set_threads(request.param)
     yield request.param
-    torch.set_num_threads(before)
+    torch.set_num_threads(before[0])
+    loops.set_threads(before[1])
 
 
 @pytest.fixture

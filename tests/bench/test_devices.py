@@ -17,6 +17,7 @@ import pytest
 from aimc_sim import presets
 from aimc_sim.device import pcm, programming, pulses
 from aimc_sim.device.pulses import Pulse
+from aimc_sim.kernels import threads as kernel_threads
 from aimc_sim.rng import Key
 
 CORES, ROWS, COLS = 64, 256, 256
@@ -27,12 +28,12 @@ DAY = 86400.0
 
 @pytest.fixture
 def threads(request):
-    before = numba.get_num_threads()
+    before = kernel_threads.get_threads()
     if request.param > numba.config.NUMBA_NUM_THREADS:
-        pytest.skip(f"this machine gives numba {numba.config.NUMBA_NUM_THREADS} threads")
-    numba.set_num_threads(request.param)
+        pytest.skip(f"this machine has {numba.config.NUMBA_NUM_THREADS} processors")
+    kernel_threads.set_threads(request.param)
     yield request.param
-    numba.set_num_threads(before)
+    kernel_threads.set_threads(before)
 
 
 def best(action, rounds=3):

@@ -10,7 +10,7 @@ from torch import nn
 
 from aimc_sim import presets
 from aimc_sim.analysis.layout import layout
-from aimc_sim.bridge.trace import trace
+from aimc_sim.frontend import trace
 from aimc_sim.chip.pipeline import estimate
 from aimc_sim.mapping import compile_network
 from aimc_sim.mapping.schedule import schedule

@@ -7,7 +7,7 @@ pixel, one tick; see ``validation/pipeline_5pp.py``); Table I is that of arXiv:2
 import pytest
 
 from aimc_sim import presets
-from aimc_sim.bridge.trace import trace
+from aimc_sim.frontend import trace
 from aimc_sim.chip.ledger import step_seconds
 from aimc_sim.chip.pipeline import (
     DeadlockError,

@@ -11,7 +11,7 @@ from conftest import small_nets
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge import chunk, convert
+from aimc_sim.runtime import chunk, convert
 from aimc_sim.core import converters, inputs, tile
 from aimc_sim.spec import CcoAdcSpec, WireSpec
 

@@ -10,6 +10,7 @@ from conftest import small_nets
 
 import aimc_sim
 from aimc_sim import presets
+from aimc_sim.kernels import threads
 
 NETS = small_nets()
 
@@ -71,13 +72,11 @@ def test_batches_do_not_matter(name, method):
 
 @pytest.mark.parametrize("name", NETS)
 def test_threads_do_not_matter(name, two_threads):
-    import numba
-
     chip, images = noisy_chip(name)
     results = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    for n in (1, 2):
+        torch.set_num_threads(n)
+        threads.set_threads(n)
         chip.program(3).at("1 h")
         results.append(chip(images))
     assert torch.equal(*results)
@@ -85,8 +84,6 @@ def test_threads_do_not_matter(name, two_threads):
 
 def test_shipped_resnet_threads_and_batches(digits_model, digits_test, two_threads):
     """The promise on the real network: 128 at once, two of 64, one thread."""
-    import numba
-
     images = digits_test.images[:128]
     chip = aimc_sim.Chip.from_model(digits_model, presets.hermes("odp"))
     chip.calibrate(digits_test.images[-64:]).program(1).at("1 day").compensate("gdc")
@@ -96,7 +93,7 @@ def test_shipped_resnet_threads_and_batches(digits_model, digits_test, two_threa
     halves = torch.cat([chip(images[:64]), chip(images[64:])])
     assert torch.equal(whole, halves)
     torch.set_num_threads(1)
-    numba.set_num_threads(1)
+    threads.set_threads(1)
     assert torch.equal(whole, chip.at("1 day")(images))
 
 

@@ -8,7 +8,7 @@ from conftest import small_nets
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge import chunk, convert, counts
+from aimc_sim.runtime import chunk, convert, counts
 from aimc_sim.spec import CcoAdcSpec
 
 NETS = small_nets()

@@ -10,7 +10,7 @@ from conftest import small_nets
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge import calibrate
+from aimc_sim.runtime import calibrate
 
 
 @pytest.fixture

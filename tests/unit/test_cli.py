@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from aimc_sim import presets
 from aimc_sim.analysis import drift
 from aimc_sim.cli import info
 from aimc_sim.cli.run import FILES
+from aimc_sim.machine.formats import formats
 from aimc_sim.spec import Spec
 from aimc_sim.spec.parameters import parameters
 
@@ -282,6 +284,19 @@ def test_info_shows_values_and_references(call):
     assert line.split()[1:3] == ["1.035e-05", "S"]
     assert "doi:10.1038/s41928-023-01010-1" in out
     assert "[25uS]" not in out  # not cited by this preset
+
+
+def test_info_tells_what_was_chosen_for_the_machine(call):
+    code, out, _ = call("info", "--machine")
+    assert code == 0
+    one = formats()
+    assert re.search(rf"variance on cpu +{str(one.variance).removeprefix('torch.')} ", out)
+    assert re.search(rf"convolutions on cpu +{one.convolution} ", out)
+    assert one.why_variance[:30] in out
+    assert torch.__version__ in out
+    assert max(len(line) for line in out.splitlines()) <= info.WIDTH
+    code, _, err = call("info", "--machine", "--preset", "hermes")
+    assert (code, err) == (2, "error: --machine is about this computer; leave --preset out\n")
 
 
 def test_info_lists_presets_and_names_the_nearest(call):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimc_sim.bridge import digital
+from aimc_sim.runtime import digital
 from aimc_sim.chip.image import AnalogLayer, ChipImage, DigitalStep
 from aimc_sim.mapping.control import (
     Controller,

@@ -10,7 +10,7 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge import calibrate
+from aimc_sim.runtime import calibrate
 from aimc_sim.core import converters, oscillators, programming, tile, wired
 from aimc_sim.core import wires as exact_wires
 from aimc_sim.core.adc import apply

@@ -14,7 +14,7 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge.trace import trace
+from aimc_sim.frontend import trace
 from aimc_sim.mapping import compile_network
 from aimc_sim.mapping.matrices import crossbar_matrix, grouped_weight
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mapped import SPEC, LambdaLayer, check, fabric, transfers
 from torch import nn
 
-from aimc_sim.bridge.trace import trace
+from aimc_sim.frontend import trace
 from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.errors import CapacityError
 from aimc_sim.mapping import Network, Node, compile_network

@@ -11,6 +11,7 @@ from aimc_sim import presets
 from aimc_sim.device import pulses, synapse
 from aimc_sim.device.pulses import Pulse
 from aimc_sim.kernels import pulses as kernels
+from aimc_sim.kernels import threads
 
 US = 1e-6
 KINDS = (Pulse.ACCUMULATE, Pulse.RESET, Pulse.SQUARE, Pulse.SET)
@@ -76,13 +77,16 @@ def test_point_laws():
     step = 0.1 * -0.084 + 0.88 + 1.4 * early
     spread = 0.1 * 0.091 + 0.26 + 2.15 * early
     assert (step, spread) == pytest.approx((1.83300 - 0.0084, 1.72353 + 0.0091), abs=2e-5)
-    assert kernels.set_step(0.1, 1, 0.0, 1.0, c) == pytest.approx(0.1 + step)
-    assert kernels.set_step(0.1, 1, 2.0, 0.5, c) == pytest.approx(0.1 + step / 2 + 2 * spread)
-    assert kernels.full_set(16.2, 0.1, -0.2, 0.1) == pytest.approx(16.2)
-    assert kernels.square(350.0, 10.0, 0.1, 350.0, 45.0, 0.0) == pytest.approx(1.0)
-    assert kernels.square(350.0, 10.0, 0.1, 350.0, 45.0, 1.0) == pytest.approx(10.0)
-    assert kernels.square(1e6, 10.0, 0.1, 350.0, 45.0, 0.0) == pytest.approx(0.1)
-    assert kernels.square(0.0, 10.0, 0.1, 350.0, 1e-6, 0.0) == pytest.approx(10.0)
+    set_step, full_set, square = map(
+        numba.njit, (kernels.set_step, kernels.full_set, kernels.square)
+    )
+    assert set_step(0.1, 1, 0.0, 1.0, c) == pytest.approx(0.1 + step)
+    assert set_step(0.1, 1, 2.0, 0.5, c) == pytest.approx(0.1 + step / 2 + 2 * spread)
+    assert full_set(16.2, 0.1, -0.2, 0.1) == pytest.approx(16.2)
+    assert square(350.0, 10.0, 0.1, 350.0, 45.0, 0.0) == pytest.approx(1.0)
+    assert square(350.0, 10.0, 0.1, 350.0, 45.0, 1.0) == pytest.approx(10.0)
+    assert square(1e6, 10.0, 0.1, 350.0, 45.0, 0.0) == pytest.approx(0.1)
+    assert square(0.0, 10.0, 0.1, 350.0, 1e-6, 0.0) == pytest.approx(10.0)
 
 
 def life(state, spec, key, where=None):
@@ -93,10 +97,10 @@ def life(state, spec, key, where=None):
 
 
 def test_threads_do_not_matter(spec, key, two_threads):
-    numba.set_num_threads(1)
+    threads.set_threads(1)
     one = life(pulses.fresh(5001, spec, key), spec, key)
     reads = pulses.read(one, spec, 9.0, key)
-    numba.set_num_threads(2)
+    threads.set_threads(2)
     two = life(pulses.fresh(5001, spec, key), spec, key)
     same(one, two)
     np.testing.assert_array_equal(pulses.read(two, spec, 9.0, key), reads)

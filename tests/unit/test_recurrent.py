@@ -227,7 +227,9 @@ def test_noise_is_white_over_time():
     model = settle(Seen()).eval()
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(x).program(0)
     seen = chip(x, first_image=0)[0].double().numpy()  # (40, 64, 6)
-    assert len(np.unique(seen[..., 0])) == seen[..., 0].size  # no two alike
+    # No two MVMs alike. Single numbers of 24 bits may be equal by chance (of 2,560, a pair or so
+    # is to be expected); all six of an MVM are only if two MVMs share their draws.
+    assert len(np.unique(seen.reshape(-1, 6), axis=0)) == 40 * 64
     noise = (seen - seen.mean((0, 1))) / seen.std((0, 1))
     n = 40 * 63
     bound = SIGMAS / np.sqrt(n)
@@ -276,7 +278,8 @@ def test_bad_tokens_and_sequences(streamed):
 
 
 def test_different_batches_of_two_inputs():
-    chip = aimc_sim.Chip.from_model(FromState(nn.GRU), presets.ideal()).program(0)
+    example = numbers(3, 5, 4), numbers(3, 2, 7)
+    chip = aimc_sim.Chip.from_model(FromState(nn.GRU), presets.ideal(), example=example).program(0)
     with pytest.raises(ValueError, match=r"'state' has the shape \(2, 2, 7\): 2 in the batch, wh"):
         chip(numbers(3, 5, 4), numbers(2, 2, 7))
     with pytest.raises(ValueError, match=r"has 2 inputs \(input, state\), got 1"):
@@ -307,7 +310,9 @@ def test_training_mode_gives_the_same_and_is_left_alone():
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
-def test_mixed_batch_axes_are_refused():
+def test_what_one_layer_takes_for_time_and_another_for_the_batch_is_one_piece():
+    """Nothing in it is an image of its own: a call is a whole, and equals torch."""
+
     class Mixed(nn.Module):
         def __init__(self):
             super().__init__()
@@ -316,5 +321,9 @@ def test_mixed_batch_axes_are_refused():
         def forward(self, x):
             return self.two(self.one(x)[0])[0]
 
-    with pytest.raises(aimc_sim.UnsupportedLayerError, match=r"batch_first=.*transpose it"):
-        aimc_sim.Chip.from_model(Mixed(), presets.ideal())
+    model = settle(Mixed()).eval()
+    chip = aimc_sim.Chip.from_model(model, presets.ideal()).program(0)
+    assert chip.image.axis is None
+    for x in (numbers(5, 2, 4), numbers(3, 7, 4)):
+        with torch.no_grad():
+            torch.testing.assert_close(chip(x), model(x), rtol=1e-4, atol=1e-5)

@@ -121,7 +121,8 @@ def test_given_states_equal_torch(kind):
     x, state = numbers(3, 5, 4), numbers(3, 2, 7).tanh()
     with torch.no_grad():
         expected = model(x, state)
-    found = aimc_sim.Chip.from_model(model, presets.ideal()).program(0)(x, state)
+    chip = aimc_sim.Chip.from_model(model, presets.ideal(), example=(x, state)).program(0)
+    found = chip(x, state)
     for mine, theirs in zip(leaves(found), leaves(expected), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 

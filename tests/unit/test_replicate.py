@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge.trace import trace
+from aimc_sim.frontend import trace
 from aimc_sim.mapping.lower import lower
 from aimc_sim.mapping.replicate import patch_layer
 

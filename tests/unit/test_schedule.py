@@ -10,8 +10,8 @@ from interpreter import settle
 from torch import nn
 
 from aimc_sim import Chip, presets
-from aimc_sim.bridge.replay_values import run_pipelined
-from aimc_sim.bridge.trace import trace
+from aimc_sim.runtime.replay_values import run_pipelined
+from aimc_sim.frontend import trace
 from aimc_sim.chip.pipeline import DeadlockError, estimate, simulate, with_buffers
 from aimc_sim.mapping import compile_network
 from aimc_sim.mapping.schedule import schedule, tick_schedule
@@ -254,7 +254,7 @@ def test_values_notice_a_slot_that_is_overwritten(rng):
     x = torch.from_numpy(rng.normal(size=(1, 3, 10, 8))).float()
     chip = Chip.from_model(settle(Small().eval()), IDEAL).calibrate(x).program(seed=1)
     plan = schedule(chip.image, IDEAL, x.shape[1:])
-    from aimc_sim.bridge import replay_values
+    from aimc_sim.runtime import replay_values
 
     report = simulate(plan, 1, trace=10**6)
     rows = report.record.trace[: report.record.totals[2]]

@@ -13,7 +13,7 @@ import yaml
 from torch import nn
 
 from aimc_sim import Chip, presets
-from aimc_sim.bridge import probe
+from aimc_sim.runtime import probe
 from aimc_sim.studies import feed, identity, inputs, schema, settings, work
 from aimc_sim.studies.trial import first_trial
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from interpreter import run_network, settle
 from torch import nn
 
-from aimc_sim.bridge.trace import trace
+from aimc_sim.frontend import trace
 from aimc_sim.errors import UnsupportedLayerError
 
 

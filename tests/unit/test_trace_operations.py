@@ -13,9 +13,9 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.bridge import trace_rules as rules
-from aimc_sim.bridge.trace import trace
-from aimc_sim.bridge.trace_record import record_of, wrapped
+from aimc_sim.runtime import trace_rules as rules
+from aimc_sim.frontend import trace
+from aimc_sim.runtime.trace_record import record_of, wrapped
 from aimc_sim.chip.image import DigitalStep
 
 IDEAL = presets.ideal().with_({"fabric.rows": 4, "fabric.cols": 4})  # routes in no time

@@ -292,21 +292,18 @@ BAD = {
     ),
     "pattern": (
         lambda: nn.Sequential(nn.Linear(2, 2)), {"where": {"00": "digital"}}, ValueError,
-        r"pattern '00' fits no layer; .*There are: 0",
+        r"where: '00' matches no layer with weights; did you mean '0'\? there are: 0",
     ),
     "choice": (
-        lambda: nn.Linear(2, 2), {"where": {"*": "off"}}, ValueError, r"= 'off': wanted 'analog'",
+        lambda: nn.Linear(2, 2), {"where": {"*": "off"}}, ValueError, r"= 'off'; choose 'analog'",
     ),
-    "where": (lambda: nn.Linear(2, 2), {"where": ["*"]}, TypeError, "where is a list: wanted a"),
+    "where": (lambda: nn.Linear(2, 2), {"where": "fc"}, TypeError, "where = 'fc'; give a list of"),
     "subclass": (
         lambda: nn.Sequential(Scaled(2, 2)), {}, ValueError,
         r"layer '0' is a Scaled, a subclass of Linear .*where=\{'0': 'digital'\}",
     ),
+    "three dimensions": (lambda: nn.Conv3d(2, 2, 2), {}, ValueError, "a Conv3d, not supported"),
     "cell": (lambda: nn.LSTMCell(2, 2), {}, ValueError, "is a LSTMCell, not supported"),
-    "parametrized": (
-        lambda: nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)), {}, ValueError,
-        "ParametrizedLinear, a subclass of Linear",
-    ),
     "model": (lambda: "net", {}, TypeError, "model is a str: wanted a torch.nn.Module"),
     "spec": (lambda: nn.Linear(2, 2), {"spec": TDP.core}, TypeError, "spec is a CoreSpec: wanted"),
     "options": (

@@ -212,6 +212,6 @@ def test_attention_trains_and_resumes(encoder):
 
 
 def test_attention_can_stay_digital(encoder):
-    where = {"*.self_attn": "digital"}
+    where = {"*.self_attn.*": "digital"}
     found = {path for path, _ in analog_layers(prepare(encoder, TDP, where=where))}
     assert found == {f"layers.{i}.linear{k}" for i in range(2) for k in (1, 2)}

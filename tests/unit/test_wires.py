@@ -2,12 +2,12 @@
 
 import math
 
-import numba
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from aimc_sim.core import idle, wires
+from aimc_sim.kernels import threads
 from aimc_sim.spec.wires import WireSpec
 
 UNEQUAL = WireSpec(row_ohm=900.0, col_ohm=2500.0, driver_ohm=700.0, sense_ohm=1200.0)
@@ -207,7 +207,7 @@ def test_first_order_in_the_resistance(rng):
 def test_stack_and_threads_change_nothing(rng, two_threads):
     g = cells(rng, (3, 2, 19, 21))
     together = wires.effective_matrix(g, UNEQUAL.with_(row_ohm=50.0, col_ohm=90.0))
-    numba.set_num_threads(1)
+    threads.set_threads(1)
     again = wires.effective_matrix(g, UNEQUAL.with_(row_ohm=50.0, col_ohm=90.0))
     np.testing.assert_array_equal(together, again)
     one = wires.effective_matrix(g[2, 1], UNEQUAL.with_(row_ohm=50.0, col_ohm=90.0))

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from aimc_sim.machine.formats import training_precision
 from aimc_sim.zoo import ImageSet, Text, char_lstm, train_cifar, train_ptb
 from aimc_sim.zoo.augment import crop_and_flip, cutout
 from aimc_sim.zoo.text import encode
@@ -206,7 +207,7 @@ def test_lstm_training_learns_and_resumes_as_if_uninterrupted(tmp_path, monkeypa
     assert told["test_bits_per_character"] == pytest.approx(score, abs=1e-4)
 
 
-def test_lstm_command_line(tmp_path, monkeypatch):
+def test_lstm_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train_ptb, "ptb_characters", lambda _folder, split: poem(split, 300))
     monkeypatch.setattr(train_ptb, "SCHEDULES", {"short": train_ptb.Recipe(1, 8, 30, warm_up=0.1)})
     out = tmp_path / "l.pt"
@@ -215,8 +216,19 @@ def test_lstm_command_line(tmp_path, monkeypatch):
     )
     train_ptb.main()
     told = json.loads(out.with_suffix(".json").read_text())
-    assert (told["epochs"], told["seed"], told["precision"]) == (1, 2, "bfloat16")
+    precision, reason = training_precision()
+    assert f"training in {precision}: {reason}" in capsys.readouterr().out
+    assert (told["epochs"], told["seed"], told["precision"]) == (1, 2, precision)
     assert told["test_bits_per_character"] < 3.5  # with no training: log2(50) = 5.6
+
+
+def test_precision_that_the_machine_refuses(monkeypatch, capsys):
+    """Refused at once where oneDNN would stop the training in the middle."""
+    monkeypatch.setattr("aimc_sim.machine.trials.lstm_refusal", lambda: "no such instructions")
+    monkeypatch.setattr(sys, "argv", ["train", *"--data D --out l.pt --precision bfloat16".split()])
+    with pytest.raises(SystemExit):
+        train_ptb.main()
+    assert "this machine cannot train in it (no such instructions)" in capsys.readouterr().err
 
 
 def test_bits_per_character_of_known_networks():

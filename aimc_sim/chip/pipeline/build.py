@@ -124,8 +124,8 @@ class Builder:
     ----------
     made : dict of str to list of int
         The stages that write a value, by its name.
-    numbers : dict of Block to int
-        Stage of each block.
+    numbers : dict of (str, Block) to int
+        Stage of each block, call by call of its layer.
     """
 
     def __init__(self, spec: ChipSpec | None = None) -> None:
@@ -134,7 +134,7 @@ class Builder:
         self.edges: list[Edge] = []
         self.links: dict[tuple[int | str, int | str], int] = {}
         self.made: dict[str, list[int]] = {}
-        self.numbers: dict[Block, int] = {}
+        self.numbers: dict[tuple[str, Block], int] = {}
         self._link_list: list[Link] = []
 
     @property

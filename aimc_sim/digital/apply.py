@@ -1,0 +1,183 @@
+"""Run a digital operation with torch.
+
+An operation takes value tensors in real numbers (or codes, for those that keep them), the step's
+JSON attributes and its arrays. Operations of ATen have ``args`` and ``kwargs``, in which
+``{"value": i}`` stands for the i-th source, ``{"array": name}`` for an array and
+``{"size": [input, dim]}`` for a size of an input of the network, alone or in arithmetic
+(:func:`decode`). ``output`` picks one of several results.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aimc_sim.machine import products
+from aimc_sim.ops import ATEN, OPERATIONS
+
+Dims = Mapping[str, tuple[int, ...]]
+"""Sizes of the network's inputs (or of other values), by name."""
+
+
+def apply(
+    op: str,
+    inputs: Sequence[Tensor],
+    attrs: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray] | None = None,
+    sizes: Dims | None = None,
+) -> Tensor:
+    """Return the result of one digital operation.
+
+    Parameters
+    ----------
+    op : str
+        A key of :data:`aimc_sim.ops.OPERATIONS` that is not recurrent.
+    inputs : sequence of tensors
+        In the network's own numbers (or codes, for operations that keep them).
+    attrs : mapping
+        JSON values.
+    arrays : mapping from str to numpy array, optional
+        What the operation has learned.
+    sizes : mapping from value name to sizes, optional
+
+    Returns
+    -------
+    tensor
+        float32 where it is floating point.
+    """
+    arrays, sizes, record = arrays or {}, sizes or {}, OPERATIONS[op]
+    device = inputs[0].device if inputs else torch.device("cpu")
+    learned = {k: _tensor(array, device) for k, array in arrays.items()}
+    if op in _WHOLE:
+        return _WHOLE[op](*inputs, **attrs, **learned)
+    if record.run is not None:
+        named = {key: decode(part, inputs, learned, sizes) for key, part in attrs.items()}
+        return record.run(torch, *inputs, **named, **learned)
+    args = decode(attrs["args"], inputs, learned, sizes)
+    kwargs = {  # one by one: their names may be those of the tree's own keys, such as "size"
+        key: decode(part, inputs, learned, sizes) for key, part in attrs.get("kwargs", {}).items()
+    }
+    overload = attrs.get("overload", "")
+    function = _function(record.aten or record.name, overload)
+    result = function(*args, **kwargs)
+    if "output" in attrs:
+        result = result[attrs["output"]]
+    if result.is_floating_point() and result.dtype != torch.float32:
+        result = result.float()
+    return result
+
+
+@cache
+def _function(name: str, overload: str) -> Callable[..., Any]:
+    if name in ("matmul", "bmm"):
+        return products.matmul
+    packet = getattr(torch.ops.aten, name)
+    function = getattr(packet, overload) if overload else packet
+    return products.evenly(function) if ATEN[name].approximated else function
+
+
+def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.asarray(array)).to(device)
+
+
+def decode(tree: Any, inputs: Sequence[Tensor], arrays: Mapping[str, Tensor], sizes: Dims) -> Any:
+    """Return an argument with the values, arrays and sizes that it names."""
+    if isinstance(tree, list):
+        return [decode(part, inputs, arrays, sizes) for part in tree]
+    if not isinstance(tree, dict):
+        return tree
+    for key, content in tree.items():
+        if key == "value":
+            return inputs[content]
+        if key == "array":
+            return arrays[content]
+        if key == "number":  # JSON has no infinity
+            return float(content)
+        if key == "dtype":
+            return getattr(torch, content)
+        if key == "tuple":
+            return tuple(decode(content, inputs, arrays, sizes))
+        if key == "size":
+            return sizes[content[0]][content[1]]
+        if key == "rank":
+            return len(sizes[content])
+        if key in ARITHMETIC:
+            parts = [decode(part, inputs, arrays, sizes) for part in content]
+            return ARITHMETIC[key](*parts)
+    return {key: decode(part, inputs, arrays, sizes) for key, part in tree.items()}
+
+
+def _fold(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    def several(first: Any, *others: Any) -> Any:
+        for other in others:
+            first = function(first, other)
+        return first
+
+    return several
+
+
+ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "+": _fold(operator.add), "-": operator.sub, "*": _fold(operator.mul),
+    "//": operator.floordiv, "/": operator.truediv, "%": operator.mod, "**": operator.pow,
+    "max": max, "min": min, "float": float, "int": int, "sqrt": math.sqrt, "floor": math.floor,
+    "ceil": math.ceil, "ceildiv": lambda a, b: -(-a // b), "round": round, "abs": abs, "==": operator.eq, "!=": operator.ne,
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "and": lambda *parts: all(parts), "or": lambda *parts: any(parts), "not": operator.not_,
+    "if": lambda condition, yes, no: yes if condition else no,
+}  # fmt: skip
+"""What may be computed from sizes."""
+
+
+def evaluate(tree: Any, sizes: Dims) -> Any:
+    """Return the number (or truth value) that a tree of sizes stands for."""
+    return decode(tree, (), {}, sizes)
+
+
+def _convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, macs_per_output: int = 0,
+    transposed: bool = False, **attrs: Any,
+) -> Tensor:  # fmt: skip
+    if not transposed:
+        return products.convolution(x, weight, bias, **attrs)
+    return getattr(F, f"conv_transpose{weight.ndim - 2}d")(x, weight, bias, **attrs)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, **_: Any) -> Tensor:
+    return products.linear(x, weight, bias)
+
+
+def _recurrence(
+    x: Tensor, *states: Tensor, kind: str, options: dict, part: str, macs_per_output: int,
+    **weights: Tensor,
+) -> Tensor:  # fmt: skip
+    """Run a recurrent layer of torch as a whole, off the cores."""
+    layer = _recurrent_layer(kind, tuple(sorted(options.items())))
+    given = None
+    if states:
+        given = states if kind == "LSTM" else states[0]
+    y, last = torch.func.functional_call(layer, dict(weights), (x, given))
+    if part == "outputs":
+        return y
+    return last[("h", "c").index(part)] if kind == "LSTM" else last
+
+
+@lru_cache(maxsize=32)
+def _recurrent_layer(kind: str, options: tuple[tuple[str, Any], ...]) -> nn.Module:
+    with torch.device("meta"):
+        return getattr(nn, kind)(**dict(options)).eval()
+
+
+_WHOLE: dict[str, Callable[..., Tensor]] = {
+    "convolution_digital": _convolution,
+    "linear_digital": _linear,
+    "recurrence": _recurrence,
+}
+"""Layers that stay off the cores: their sums do not depend on the batch."""

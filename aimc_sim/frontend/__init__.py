@@ -1,0 +1,16 @@
+"""From a torch module to the mapper's graph, by ``torch.export``. Data flow one way::
+
+    model, example --examples--> arguments --recording--> ATen graph --walk--> Network --check--> Network
+
+- :mod:`.examples`: inputs for recording, given or derived from the layers
+- :mod:`.recording`: the export: a copy that shares tensors, free sizes, conditions on sizes
+  (:mod:`.sequences`: recurrent layers stay whole; :mod:`.functional`: effects in place, written out)
+- :mod:`.walk`: constants are computed, operations recognised (:mod:`.layers`: what holds weights,
+  :mod:`.cells`; :mod:`.forms`: what pipelines know; :mod:`.sizes`: sizes as trees)
+- :mod:`.check`: the graph is tried against the model (:mod:`.evaluate` runs it)
+- :mod:`.source`: all of that, remembered; other sizes are recorded when they come
+"""
+
+from aimc_sim.frontend.source import Source, demand_layers, trace
+
+__all__ = ["Source", "demand_layers", "trace"]

@@ -1,0 +1,190 @@
+"""A record is believed after it was tried: it must give what the model gives, image by image.
+
+Python can look at what torch.export cannot follow (the type of a tensor, a counter on the model).
+So the model itself is run once on the example, with and without gradients, and the graph is run on
+the same numbers; and since the executor cuts batches into parts, the graph is run on a part of the
+batch, where it must give the same as on the whole.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from aimc_sim.chip.image import leaves
+from aimc_sim.errors import UnsupportedLayerError
+from aimc_sim.frontend.evaluate import largest, run_network
+from aimc_sim.frontend.recording import Example
+from aimc_sim.frontend.values import BatchAxisError
+from aimc_sim.mapping.graph import ANALOG, Network, Node
+
+TOLERANCE = 1e-3
+"""Of the largest output: far above what the order of float32 sums does, far below another branch."""
+
+PART_TOLERANCE = 1e-4
+"""The same, between a graph on a batch and on a part of it."""
+
+
+def check(model: nn.Module, network: Network, example: Example, references: dict) -> None:
+    """Raise unless a graph computes what a model computes, image by image.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode.
+    network : Network
+    example : Example
+    references : dict
+        What the model gives on the example, kept for the next check.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        If the numbers differ: the forward method does what a record does not hold.
+    BatchAxisError
+        If an operation mixes the images of a batch; names it.
+    """
+    if "whole" not in references:
+        references["whole"] = reference(model, example)
+    expected = references["whole"]
+    values = run_network(network, example.tensors())
+    found = [values[name] for name, _ in leaves(network.results)]
+    name = type(model).__name__
+    if len(found) != len(expected):
+        raise UnsupportedLayerError(
+            f"{name}: the record of its forward method returns {len(found)} tensors, the model "
+            f"{len(expected)}; it decides by what a record does not hold (types, hooks, counters)"
+        )
+    for place, (mine, theirs) in enumerate(zip(found, expected, strict=True)):
+        if not alike(mine, theirs, TOLERANCE):
+            raise UnsupportedLayerError(
+                f"{name}: the record of its forward method gives other numbers than the model "
+                f"itself (output {place}: {_difference(mine, theirs)}); it decides by what a "
+                "record does not hold, such as the type of a tensor, a counter or the time; "
+                "write the chosen branch out"
+            )
+    if network.axis is not None:
+        _check_parts(network, example, values)
+
+
+def reference(model: nn.Module, example: Example) -> list[Tensor]:
+    """Return all tensors that a model gives, the same with and without gradients."""
+    results = []
+    for enabled in (False, True):
+        tensors = [x.detach().clone() for x in example.tensors()]
+        own = example.with_tensors(tensors)
+        try:
+            with torch.set_grad_enabled(enabled):
+                made = model(*own.args, **own.kwargs)
+        except Exception as error:  # the user's code runs here: any error is possible
+            asked = "" if example.given else "; give some: from_model(model, example=...)"
+            raise UnsupportedLayerError(
+                f"{type(model).__name__} does not run on inputs of the sizes "
+                f"{[tuple(x.shape) for x in tensors]} ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:300]}){asked}"
+            ) from error
+        results.append([x.detach() for x in pytree.tree_leaves(made) if isinstance(x, Tensor)])
+    for one, other in zip(*results, strict=True):
+        if not alike(one, other, TOLERANCE):
+            raise UnsupportedLayerError(
+                f"{type(model).__name__}: its forward method gives other numbers with gradients "
+                f"than without ({_difference(one, other)}); a program is one of both: leave "
+                "torch.is_grad_enabled() out of it"
+            )
+    return results[0]
+
+
+def alike(x: Tensor, y: Tensor, tolerance: float) -> bool:
+    """Whether two tensors have the same sizes and numbers, to a share of the largest."""
+    if x.shape != y.shape:
+        return False
+    if not x.is_floating_point() and not y.is_floating_point():
+        return bool((x == y).all())
+    x, y = x.float(), y.float()
+    scale = max(largest(y), 1e-30)
+    return bool(torch.allclose(x, y, rtol=0.0, atol=tolerance * scale, equal_nan=True))
+
+
+def _difference(x: Tensor, y: Tensor) -> str:
+    if x.shape != y.shape:
+        return f"shape {tuple(x.shape)}, wanted {tuple(y.shape)}"
+    gap = (x.float() - y.float()).abs().max()
+    return f"off by {float(gap):.3g} at most, where numbers go up to {largest(y):.3g}"
+
+
+def _check_parts(network: Network, example: Example, whole: Mapping[str, Tensor]) -> None:
+    """Raise if the graph gives other numbers on the first image than on all of them."""
+    tensors = example.tensors()
+    batch = tensors[0].shape[network.axis]
+    parts = [
+        x if axis is None else x.narrow(axis, 0, 1)
+        for x, axis in zip(tensors, network.axes, strict=True)
+    ]
+    try:
+        part = run_network(network, parts)
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise BatchAxisError(
+            f"the network does not run on a part of a batch ({' '.join(str(error).split())[:160]})"
+        ) from None
+    for name, axis in leaves(network.results):
+        if not _fits(part[name], whole[name], axis, batch):
+            raise BatchAxisError(_blame(network, part, whole, batch))
+    for node in network.nodes:
+        if node.op in ANALOG and not _fits(part[node.inputs[0]], whole[node.inputs[0]],
+                                           _axis_of(node, part, whole), batch):  # fmt: skip
+            raise BatchAxisError(_blame(network, part, whole, batch))
+
+
+def _fits(part: Tensor, whole: Tensor, axis: int | None, batch: int) -> bool:
+    if axis is None:
+        return alike(part, whole, PART_TOLERANCE)
+    several = whole.shape[axis] // batch
+    if part.ndim != whole.ndim or part.shape[axis] != several:
+        return False
+    return alike(part, whole.narrow(axis, 0, several), PART_TOLERANCE)
+
+
+def _axis_of(node: Node, part: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> int | None:
+    small, large = part[node.inputs[0]].shape, whole[node.inputs[0]].shape
+    differing = [d for d, (a, b) in enumerate(zip(small, large, strict=False)) if a != b]
+    return differing[0] if differing else None
+
+
+def _blame(
+    network: Network, part: Mapping[str, Tensor], whole: Mapping[str, Tensor], batch: int
+) -> str:
+    """Return which operation first gives an image other numbers in another company."""
+    for node in network.nodes:
+        if node.op == "input":
+            continue
+        axis = _axis_of(Node("", "relu", (node.name,)), part, whole)
+        if not _fits(part[node.name], whole[node.name], axis, batch):
+            return (
+                f"operation '{node.name}' ({node.op}) mixes the images of a batch: alone, an image "
+                "gives other numbers than among others"
+            )
+    return "the network mixes the images of a batch"
+
+
+def batch_of_one(model: nn.Module, network: Network, example: Example) -> bool:
+    """Whether a graph gives what a model gives for a single image as well."""
+    tensors = [
+        x if axis is None else x.narrow(axis, 0, 1)
+        for x, axis in zip(example.tensors(), network.axes, strict=True)
+    ]
+    one = example.with_tensors(tensors)
+    try:
+        with torch.no_grad():
+            made = model(*one.args, **one.kwargs)
+    except Exception:  # the model itself takes no single image
+        return True
+    expected = [x for x in pytree.tree_leaves(made) if isinstance(x, Tensor)]
+    values = run_network(network, tensors)
+    found = [values[name] for name, _ in leaves(network.results)]
+    pairs: Sequence[Any] = list(itertools.zip_longest(found, expected))
+    return all(a is not None and b is not None and alike(a, b, TOLERANCE) for a, b in pairs)

@@ -1,0 +1,104 @@
+"""Run a graph with torch, node by node, in float32: what a record says, without any chip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from aimc_sim.digital.apply import apply
+from aimc_sim.digital.cells import CELLS, unroll
+from aimc_sim.mapping.graph import Network, Node
+from aimc_sim.ops import RECURRENT
+
+
+def run_network(network: Network, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return every value of a graph.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : sequence of tensors
+        One for every input; floating-point ones become float32.
+
+    Returns
+    -------
+    dict from value name to tensor
+    """
+    values = {
+        name: x.float() if x.is_floating_point() else x
+        for name, x in zip(network.inputs, inputs, strict=True)
+    }
+    sizes = {name: tuple(x.shape) for name, x in values.items()}
+    with torch.no_grad():
+        for node in network.nodes:
+            if node.op != "input":
+                values |= _run(node, [values[name] for name in node.inputs], sizes)
+    return values
+
+
+def _run(node: Node, inputs: list[Tensor], sizes: Mapping) -> dict[str, Tensor]:
+    if node.op in RECURRENT:
+        return _recurrent(node, inputs)
+    if node.op in _ANALOG:
+        arrays = {key: torch.from_numpy(array) for key, array in node.arrays.items()}
+        attrs = {k: v for k, v in node.attrs.items() if k not in ("axis", "devices")}
+        return {node.name: _ANALOG[node.op](inputs[0], **arrays, **attrs)}
+    if node.op == "batch_norm":
+        x = inputs[0]
+        shape = (1, -1, *(1,) * (x.ndim - 2))
+        scale, offset = (torch.from_numpy(node.arrays[k]).view(shape) for k in ("scale", "offset"))
+        return {node.name: x * scale + offset}
+    attrs = {k: v for k, v in node.attrs.items() if not (node.op == "add" and k == "merge")}
+    return {node.name: apply(node.op, inputs, attrs, node.arrays, sizes)}
+
+
+def _lines(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a convolution of maps that reads and gives lines."""
+
+    def run(x: Tensor, **more: Any) -> Tensor:
+        return function(x[:, :, None], **more)[:, :, 0]
+
+    return run
+
+
+_ANALOG: dict[str, Callable[..., Tensor]] = {
+    "conv2d": lambda x, **more: F.conv2d(x, **more),
+    "conv1d": _lines(F.conv2d),
+    "conv_transpose2d": lambda x, **more: F.conv_transpose2d(x, **more),
+    "conv_transpose1d": _lines(F.conv_transpose2d),
+    "linear": lambda x, **more: F.linear(x, **more),
+}
+
+
+def _recurrent(node: Node, inputs: list[Tensor]) -> dict[str, Tensor]:
+    attrs, axis = node.attrs, int(node.attrs.get("axis", 0))
+    arrays: dict[str, Tensor | None] = {k: torch.from_numpy(a) for k, a in node.arrays.items()}
+    x = inputs[0].movedim(axis, 0)
+    gates = F.linear(x, arrays["weight_ih"], arrays.get("bias_ih"))
+    weight, projection = arrays["weight_hh"], arrays.get("weight_hr")
+    hidden = len(weight) // {"lstm": 4, "gru": 3, "rnn": 1}[node.op]
+    given = inputs[1 : 1 + int(attrs.get("initial", 0))]
+    h = given[0] if given else x.new_zeros(len(x), weight.shape[1])
+    c = given[1] if len(given) > 1 else x.new_zeros(len(x), hidden)
+    lengths = inputs[-1].long() if attrs.get("lengths") else None
+
+    def cell(t: int, now: Tensor, state: Any) -> Any:
+        made = F.linear(state[0], weight, arrays.get("bias_hh"))
+        made = made if node.op == "gru" else made + now
+        h, c = CELLS[node.op](now, made, state, attrs.get("function", "tanh"))
+        return (h if projection is None else F.linear(h, projection)), c
+
+    y, (h, c) = unroll(gates, (h, h if node.op == "gru" else c), cell, attrs["reverse"], lengths)
+    return {node.name: y.movedim(0, axis), f"{node.name}.h": h, f"{node.name}.c": c}
+
+
+def largest(array: Tensor | np.ndarray) -> float:
+    """Return the largest magnitude of the finite numbers in an array; 0 if there are none."""
+    x = torch.as_tensor(array).float()
+    x = x[x.isfinite()].abs()
+    return float(x.max()) if x.numel() else 0.0

@@ -1,0 +1,361 @@
+"""Operations that the mapper knows by their attributes: sums, windows, slices, whole maps.
+
+Rules are as in :mod:`.layers`. What a rule leaves alone (NotImplemented) stays an operation of ATen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import sympy
+import torch
+from torch import fx
+
+from aimc_sim.frontend.values import Constant, Value, unsupported
+
+if TYPE_CHECKING:
+    from aimc_sim.frontend.walk import Walk
+
+Rule = Callable[..., Any]
+
+
+def relu(walk: Walk, node: fx.Node, x: Value) -> Value:
+    """Rectification."""
+    return walk.emit(walk.name(node), "relu", (x,), node.meta["val"], node=node, dtype=x.dtype)
+
+
+def add(walk: Walk, node: fx.Node, x: Any, y: Any, *, alpha: Any = 1) -> Any:
+    """Sum of two values; a core's unit does it where one of them is a layer's whole output."""
+    value = node.meta["val"]
+    if alpha != 1 or not value.is_floating_point():
+        return _sum(walk, node, x, y, alpha)
+    parts = [
+        walk.constant(node, part, f"{walk.name(node)}.constant")
+        if isinstance(part, Constant) else part
+        for part in (x, y)
+    ]  # fmt: skip
+    if not all(isinstance(part, Value) for part in parts):
+        return _sum(walk, node, x, y, alpha)
+    if any(not part.dtype.is_floating_point for part in parts):
+        return _sum(walk, node, x, y, alpha)
+    whole = [
+        len(part.sizes) == value.ndim and other.ndim == value.ndim and part.axis == other.axis
+        and all(bool(a == b) for a, b in zip(part.sizes, _sizes(value), strict=True))
+        for part, other in zip(parts, parts[::-1], strict=True)
+    ]  # fmt: skip
+    attrs = {} if all(whole) else {"merge": whole}
+    return walk.emit(walk.name(node), "add", parts, value, node=node, attrs=attrs)
+
+
+def _sum(walk: Walk, node: fx.Node, x: Any, y: Any, alpha: Any) -> Value:
+    return walk.generic(node, "add", [x, y], {} if alpha == 1 else {"alpha": alpha})
+
+
+def _sizes(value: Any) -> tuple:
+    from aimc_sim.frontend.sizes import expression
+
+    return tuple(expression(size) for size in value.shape)
+
+
+def cat(walk: Walk, node: fx.Node, tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Several values become one, channel after channel, or along another dimension."""
+    return _joined(walk, node, tensors, dim % node.meta["val"].ndim, "concat")
+
+
+def stack(walk: Walk, node: fx.Node, tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Several values become one along a new dimension."""
+    return _joined(walk, node, tensors, dim % node.meta["val"].ndim, "stack")
+
+
+def _joined(walk: Walk, node: fx.Node, tensors: Sequence[Any], dim: int, op: str) -> Any:
+    if len(tensors) == 1 and op == "concat" and isinstance(tensors[0], Value):
+        return tensors[0]
+    value = node.meta["val"]
+    parts = []
+    for part in tensors:
+        if not isinstance(part, Value):
+            part = walk.constant(node, part, f"{walk.name(node)}.constant")
+        if op == "concat" and part.sizes == (0,):
+            continue  # torch's empty part, of whatever shape
+        parts.append(part)
+    return walk.emit(walk.name(node), op, parts, value, node=node, attrs={"dim": dim},
+                     dtype=value.dtype)  # fmt: skip
+
+
+def view(walk: Walk, node: fx.Node, x: Value, *_: Any, **__: Any) -> Any:
+    """Everything behind the batch in one row is a form of its own; others are views."""
+    sizes = _sizes(node.meta["val"])
+    if sizes == x.sizes:
+        return x
+    first = x.axis == 0 or (walk.axis is None and x.ndim > 2)
+    if len(sizes) == 2 and first and sizes[0] == x.sizes[0] and x.ndim > 2:
+        return walk.emit(walk.name(node), "flatten", (x,), node.meta["val"], node=node,
+                         dtype=x.dtype)  # fmt: skip
+    name, overload = node.target._schema.name.partition("::")[2], node.target._overloadname
+    if name in ("expand", "expand_as", "broadcast_to") or overload == "dtype":
+        return NotImplemented
+    return walk.generic_named(node, "reshape", [x, list(sizes)])
+
+
+def squeeze(walk: Walk, node: fx.Node, x: Value, *dims: Any) -> Any:
+    """Without dimensions of size one; those that were seen are named."""
+    if dims:
+        return NotImplemented
+    ones = [d for d, size in enumerate(x.sizes) if size == 1]
+    attrs = {"args": [{"value": 0}, ones], "overload": "dims"}
+    return walk.emit(walk.name(node), "squeeze", (x,), node.meta["val"], node=node, attrs=attrs,
+                     dtype=x.dtype)  # fmt: skip
+
+
+def cut(
+    walk: Walk, node: fx.Node, x: Value, dim: int = 0, start: Any = None, end: Any = None,
+    step: Any = 1,
+) -> Any:  # fmt: skip
+    """A slice along one dimension; slices of several in a row are one operation."""
+    if any(isinstance(part, sympy.Basic | Value | Constant) for part in (start, end, step)):
+        return NotImplemented
+    dim = dim % x.ndim
+    end = None if end is None or end >= 2**62 else end
+    start = start or None
+    if start is None and end is None and step == 1:
+        return x
+    size = x.sizes[dim]
+    if isinstance(size, int) and start is None and step == 1 and end is not None and end >= size:
+        return x
+    part = [start, end, None if step == 1 else step]
+    slices = [[None, None, None] for _ in x.sizes]
+    before = walk.node_of(x)
+    source = node.args[0]
+    if (
+        before is not None and before.op == "subsample" and len(source.users) == 1
+        and before is walk.nodes[-1] and before.attrs["slices"][dim] == [None, None, None]
+    ):  # fmt: skip
+        walk.nodes.pop()
+        walk.taken.discard(before.name)
+        slices = [list(one) for one in before.attrs["slices"]]
+        x = walk.values[before.inputs[0]]
+    slices[dim] = part
+    return walk.emit(walk.name(node), "subsample", (x,), node.meta["val"], node=node,
+                     attrs={"slices": slices}, dtype=x.dtype)  # fmt: skip
+
+
+def pad(
+    walk: Walk, node: fx.Node, x: Value, pad: Sequence[int], mode: Any = "constant",
+    value: Any = None,
+) -> Any:  # fmt: skip
+    """Padding with zeros, or by mirroring; with other numbers it is no form of its own."""
+    if not isinstance(mode, str):
+        mode, value = "constant", mode
+    if any(not isinstance(part, int) for part in pad):
+        # Sizes of the padding depend on those of the input.
+        args = [x, list(pad), value or 0.0] if mode == "constant" else None
+        if args is None:
+            raise unsupported(walk.where(node), "pad", f"mode '{mode}' with sizes that depend on "
+                              "those of the input; give numbers")  # fmt: skip
+        return walk.generic_named(node, "constant_pad_nd", args)
+    if not any(pad):
+        return x
+    if mode == "constant" and value:
+        return walk.generic_named(node, "constant_pad_nd", [x, list(pad), value])
+    attrs: dict[str, Any] = {"pad": list(pad)}
+    if mode != "constant":
+        attrs["mode"] = mode
+    return walk.emit(walk.name(node), "pad", (x,), node.meta["val"], node=node, attrs=attrs,
+                     dtype=x.dtype)  # fmt: skip
+
+
+def zero_pad(walk: Walk, node: fx.Node, x: Value, pads: Sequence[int], value: Any = 0) -> Any:
+    """``aten.constant_pad_nd``."""
+    return pad(walk, node, x, pads, "constant", value)
+
+
+def max_pool(dims: int) -> Rule:
+    """Return the rule of maxima of windows."""
+
+    def rule(
+        walk: Walk, node: fx.Node, x: Value, kernel_size: Any, stride: Any = (), padding: Any = 0,
+        dilation: Any = 1, ceil_mode: bool = False,
+    ) -> Any:  # fmt: skip
+        kernel = _each(kernel_size, dims)
+        attrs = {
+            "kernel_size": kernel, "stride": _each(stride, dims) if stride else kernel,
+            "padding": _each(padding, dims), "dilation": _each(dilation, dims),
+            "ceil_mode": bool(ceil_mode),
+        }  # fmt: skip
+        attrs = {key: _sized(walk, node, part) for key, part in attrs.items()}
+        return walk.emit(walk.name(node), f"max_pool{dims}d", (x,), node.meta["val"], node=node,
+                         attrs=attrs)  # fmt: skip
+
+    return rule
+
+
+def avg_pool(dims: int) -> Rule:
+    """Return the rule of means of windows."""
+
+    def rule(
+        walk: Walk, node: fx.Node, x: Value, kernel_size: Any, stride: Any = (), padding: Any = 0,
+        ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: Any = None,
+    ) -> Any:  # fmt: skip
+        kernel = _each(kernel_size, dims)
+        if x.ndim == 4 and divisor_override is None and not any(_each(padding, dims)):
+            if tuple(kernel) == tuple(x.sizes[2:]) and any(
+                isinstance(size, sympy.Basic) for size in kernel
+            ):
+                return _global(walk, node, x)
+        attrs: dict[str, Any] = {
+            "kernel_size": kernel, "stride": _each(stride, dims) if stride else kernel,
+            "padding": _each(padding, dims), "ceil_mode": bool(ceil_mode),
+            "count_include_pad": bool(count_include_pad),
+        }  # fmt: skip
+        if divisor_override is not None:
+            attrs["divisor_override"] = divisor_override
+        attrs = {key: _sized(walk, node, part) for key, part in attrs.items()}
+        return walk.emit(walk.name(node), f"avg_pool{dims}d", (x,), node.meta["val"], node=node,
+                         attrs=attrs)  # fmt: skip
+
+    return rule
+
+
+def _each(value: Any, dims: int) -> list[Any]:
+    parts = list(value) if isinstance(value, Sequence) else [value]
+    return parts * dims if len(parts) == 1 else parts
+
+
+def _sized(walk: Walk, node: fx.Node, part: Any) -> Any:
+    """Return an attribute as JSON, sizes as trees."""
+    if isinstance(part, list):
+        return [_sized(walk, node, one) for one in part]
+    return walk.size(node, part) if isinstance(part, sympy.Basic) else part
+
+
+def adaptive_pool(kind: str, dims: int) -> Rule:
+    """Return the rule of pooling to given sizes."""
+
+    def rule(walk: Walk, node: fx.Node, x: Value, output_size: Any) -> Any:
+        wanted = _each(output_size, dims)
+        if kind == "avg" and dims == 2 and wanted == [1, 1] and x.ndim == 4:
+            return _global(walk, node, x)
+        attrs = {"output_size": _sized(walk, node, wanted)}
+        value = node.meta["val"]
+        like = value[0] if isinstance(value, tuple | list) else value
+        made = walk.emit(walk.name(node), f"adaptive_{kind}_pool", (x,), like, node=node,
+                         attrs=attrs)  # fmt: skip
+        if not isinstance(value, tuple | list):
+            return made
+        if any(user.args[1] == 1 and user.users for user in node.users):
+            raise unsupported(walk.where(node), "adaptive_max_pool",
+                              "its places (return_indices) are not kept; leave them out")  # fmt: skip
+        return (made, None)
+
+    return rule
+
+
+def _global(walk: Walk, node: fx.Node, x: Value, name: str | None = None) -> Value:
+    return walk.emit(name or walk.name(node), "global_avg_pool", (x,), (*x.sizes[:2], 1, 1),
+                     node=node)  # fmt: skip
+
+
+def mean(
+    walk: Walk,
+    node: fx.Node,
+    x: Value,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+) -> Any:
+    """The mean of whole maps is a form of its own."""
+    if dim is None or x.ndim != 4 or not x.dtype.is_floating_point:
+        return NotImplemented
+    dims = sorted(d % 4 for d in (dim if isinstance(dim, Sequence) else [dim]))
+    if dims != [2, 3] or x.axis not in (0, None):
+        return NotImplemented
+    made = _global(walk, node, x)
+    if keepdim:
+        return made
+    return walk.emit(f"{made.name}.flat", "flatten", (made,), node.meta["val"], node=node)
+
+
+def pixel_shuffle(walk: Walk, node: fx.Node, x: Value, factor: int) -> Any:
+    """Channels become pixels."""
+    if x.ndim != 4:
+        return NotImplemented
+    return walk.emit(walk.name(node), "pixel_shuffle", (x,), node.meta["val"], node=node,
+                     attrs={"factor": factor})  # fmt: skip
+
+
+def pixel_unshuffle(walk: Walk, node: fx.Node, x: Value, factor: int) -> Any:
+    """Pixels become channels."""
+    if x.ndim != 4:
+        return NotImplemented
+    return walk.emit(walk.name(node), "pixel_unshuffle", (x,), node.meta["val"], node=node,
+                     attrs={"factor": factor})  # fmt: skip
+
+
+def resize(mode: str, op: str) -> Rule:
+    """Return the rule of interpolation."""
+
+    def rule(walk: Walk, node: fx.Node, x: Value, *args: Any) -> Any:
+        if node.target._overloadname != "vec" or x.ndim != 4:
+            return NotImplemented
+        size, *aligned, factors = args
+        attrs: dict[str, Any] = {"mode": mode}
+        if size is not None:
+            attrs["size"] = _sized(walk, node, list(size))
+        else:
+            attrs["scale_factor"] = [float(factor) for factor in factors]
+        if aligned:
+            attrs["align_corners"] = bool(aligned[0])
+        return walk.emit(walk.name(node), op, (x,), node.meta["val"], node=node, attrs=attrs)
+
+    return rule
+
+
+def convert(walk: Walk, node: fx.Node, x: Any, *_: Any, **__: Any) -> Any:
+    """Another number format: floating-point numbers stay what they are."""
+    if not isinstance(x, Value):
+        return NotImplemented
+    wanted = node.meta["val"].dtype
+    if wanted == x.dtype or (wanted.is_floating_point and x.dtype.is_floating_point):
+        return x
+    if wanted == torch.bool:
+        attrs = {"args": [{"value": 0}, 0], "overload": "Scalar"}
+        return walk.emit(walk.name(node), "ne", (x,), node.meta["val"], node=node, attrs=attrs)
+    text = "float32" if wanted.is_floating_point else str(wanted).removeprefix("torch.")
+    attrs = {"args": [{"value": 0}, {"dtype": text}], "overload": "dtype"}
+    return walk.emit(walk.name(node), "to", (x,), node.meta["val"], node=node, attrs=attrs)
+
+
+RULES: dict[str, Rule] = {
+    "relu": relu,
+    "add": add,
+    "cat": cat,
+    "concat": cat,
+    "concatenate": cat,
+    "stack": stack,
+    **dict.fromkeys(("view", "_unsafe_view", "reshape", "flatten", "unflatten", "view_as",
+                     "reshape_as", "expand", "expand_as", "broadcast_to"), view),
+    "squeeze": squeeze,
+    "slice": cut,
+    "pad": pad,
+    "constant_pad_nd": zero_pad,
+    "max_pool1d": max_pool(1),
+    "max_pool2d": max_pool(2),
+    "avg_pool1d": avg_pool(1),
+    "avg_pool2d": avg_pool(2),
+    "adaptive_avg_pool1d": adaptive_pool("avg", 1),
+    "adaptive_avg_pool2d": adaptive_pool("avg", 2),
+    "_adaptive_avg_pool2d": adaptive_pool("avg", 2),
+    "adaptive_max_pool1d": adaptive_pool("max", 1),
+    "adaptive_max_pool2d": adaptive_pool("max", 2),
+    "mean": mean,
+    "pixel_shuffle": pixel_shuffle,
+    "pixel_unshuffle": pixel_unshuffle,
+    "upsample_nearest2d": resize("nearest", "upsample"),
+    "_upsample_nearest_exact2d": resize("nearest-exact", "upsample"),
+    "upsample_bilinear2d": resize("bilinear", "interpolate"),
+    "upsample_bicubic2d": resize("bicubic", "interpolate"),
+    **dict.fromkeys(("to", "_to_copy", "type_as", "float", "double", "half", "bfloat16"), convert),
+}  # fmt: skip
+"""Rules by the name of the ATen operation."""

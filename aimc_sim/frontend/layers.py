@@ -1,0 +1,590 @@
+"""What holds trained weights: convolutions, matrices, recurrent layers, batch norm, tables.
+
+A rule has the arguments of the ATen operation with the walk and the recorded call in front; it
+returns the value of the call, or NotImplemented where the operation holds no constant weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from aimc_sim.frontend.cells import CELLS
+from aimc_sim.frontend.values import BatchAxisError, Constant, Value, location, unsupported
+
+if TYPE_CHECKING:
+    from aimc_sim.frontend.walk import Walk
+
+Rule = Callable[..., Any]
+
+
+def convolution(dims: int, transposed: bool = False) -> Rule:
+    """Return the rule of convolutions over some dimensions."""
+
+    def ordinary(
+        walk: Walk, node: fx.Node, x: Any, weight: Any, bias: Any = None, stride: Any = 1,
+        padding: Any = 0, dilation: Any = 1, groups: int = 1,
+    ) -> Any:  # fmt: skip
+        return _convolve(walk, node, dims, False, x, weight, bias, stride, padding, dilation,
+                         groups, 0)  # fmt: skip
+
+    def reverse(
+        walk: Walk, node: fx.Node, x: Any, weight: Any, bias: Any = None, stride: Any = 1,
+        padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+    ) -> Any:  # fmt: skip
+        return _convolve(walk, node, dims, True, x, weight, bias, stride, padding, dilation,
+                         groups, output_padding)  # fmt: skip
+
+    return reverse if transposed else ordinary
+
+
+def general_convolution(
+    walk: Walk, node: fx.Node, x: Any, weight: Any, bias: Any, stride: Any, padding: Any,
+    dilation: Any, transposed: bool, output_padding: Any, groups: int,
+) -> Any:  # fmt: skip
+    """``aten.convolution``: any of them."""
+    dims = node.meta["val"].ndim - 2
+    return _convolve(walk, node, dims, transposed, x, weight, bias, stride, padding, dilation,
+                     groups, output_padding)  # fmt: skip
+
+
+def _convolve(
+    walk: Walk, node: fx.Node, dims: int, transposed: bool, x: Any, weight: Any, bias: Any,
+    stride: Any, padding: Any, dilation: Any, groups: int, extra: Any,
+) -> Any:  # fmt: skip
+    if not isinstance(weight, Constant) or not isinstance(x, Value) or isinstance(bias, Value):
+        return NotImplemented
+    kind = f"Conv{'Transpose' if transposed else ''}{dims}d"
+    name, devices, modules = walk_layer(walk, node, weight)
+    where = f"layer '{name}'{location(node)}"
+    arrays = weights(where, weight=weight, bias=bias)
+    stride, dilation, extra = (_each(part, dims) for part in (stride, dilation, extra))
+    unbatched = x.ndim == dims + 1
+    if unbatched:
+        x = walk.emit(
+            f"{name}.unsqueeze", "unsqueeze", (x,), (1, *x.sizes), node=node,
+            attrs={"args": [{"value": 0}, 0]},
+        )  # fmt: skip
+    if isinstance(padding, str):
+        x, padding = _same_padding(walk, node, name, x, padding, stride, dilation,
+                                   arrays["weight"].shape[2:])  # fmt: skip
+    padding = _each(padding, dims)
+    if x.axis not in (0, None):
+        raise BatchAxisError(f"{where} ({kind}): the batch is not the first dimension it reads")
+    result = node.meta["val"]
+    sizes = (1, *result.shape) if unbatched else tuple(result.shape)
+    attrs: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
+    if groups != 1:
+        attrs["groups"] = groups
+    if transposed:
+        attrs["output_padding"] = extra
+    about: dict[str, Any] = {"node": node, "modules": modules}
+    if not walk.chosen.analog(name) or (x.axis is None and walk.axis is not None):
+        # Per output, or per input of a transposed one: what the other channels and pixels take.
+        attrs |= {"macs_per_output": prod(arrays["weight"].shape[1:])}
+        attrs |= {"transposed": True} if transposed else {}
+        y = walk.emit(name, "convolution_digital", (x,), _plain(sizes), attrs=attrs,
+                      arrays=arrays, **about)  # fmt: skip
+    elif dims > 2:
+        raise unsupported(where, f"conv{'_transpose' * transposed}3d")
+    else:
+        if dims == 1:
+            attrs = {key: _flat(key, part) for key, part in attrs.items()}
+            arrays["weight"] = arrays["weight"][:, :, None]
+        if devices:
+            attrs["devices"] = devices
+        op = f"conv{'_transpose' if transposed else ''}{dims}d"
+        y = walk.emit(name, op, (x,), _plain(sizes), attrs=attrs, arrays=arrays, **about)
+        _own(walk, y, weight, name)
+    if unbatched:
+        y = walk.emit(f"{name}.squeeze", "squeeze", (y,), result, node=node,
+                      attrs={"args": [{"value": 0}, 0]})  # fmt: skip
+    return y
+
+
+def _plain(sizes: Sequence[Any]) -> tuple:
+    from aimc_sim.frontend.sizes import expression
+
+    return tuple(expression(size) for size in sizes)
+
+
+def _flat(key: str, part: Any) -> Any:
+    """Return an attribute of a line as that of maps with one row."""
+    one_row = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
+    return [one_row[key], *part] if key in one_row else part
+
+
+def _each(value: Any, dims: int) -> list[int]:
+    """Return one whole number per dimension, from one or several."""
+    parts = list(value) if isinstance(value, Sequence) else [value]
+    return [int(part) for part in (parts * dims if len(parts) == 1 else parts)]
+
+
+def _same_padding(
+    walk: Walk, node: fx.Node, name: str, x: Value, padding: str, stride: list[int],
+    dilation: list[int], kernel: Sequence[int],
+) -> tuple[Value, list[int]]:  # fmt: skip
+    """Return input and padding for 'same' and 'valid'."""
+    if padding == "valid":
+        return x, [0] * len(kernel)
+    total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    extra = [t % 2 for t in total]
+    if any(extra):  # torch puts the odd pixel behind; the layer's own padding is symmetric
+        pad = [size for more in reversed(extra) for size in (0, more)]
+        sizes = (*x.sizes[:2], *(n + e for n, e in zip(x.sizes[2:], extra, strict=True)))
+        x = walk.emit(f"{name}.pad", "pad", (x,), sizes, node=node, attrs={"pad": pad})
+    return x, [t // 2 for t in total]
+
+
+def linear(
+    walk: Walk, node: fx.Node, x: Any, weight: Any, bias: Any = None, like: Any = None
+) -> Any:
+    """Product of the last dimension with a matrix (out, in)."""
+    if not isinstance(weight, Constant) or not isinstance(x, Value) or isinstance(bias, Value):
+        return NotImplemented
+    if weight.tensor.ndim != 2:
+        return NotImplemented
+    apart = _unmerged(walk, node, x)
+    if apart is not None:
+        result = _plain(node.meta["val"].shape if like is None else like)
+        y = linear(walk, node, apart, weight, bias, (*apart.sizes[:-1], weight.tensor.shape[0]))
+        if y is NotImplemented:
+            return y
+        return walk.emit(
+            f"{y.name}.joined", "reshape", (y,), result, node=node,
+            attrs={"args": [{"value": 0}, [walk.size(node, size) for size in result]]},
+        )  # fmt: skip
+    name, devices, modules = walk_layer(walk, node, weight)
+    where = f"layer '{name}'{location(node)}"
+    arrays = weights(where, weight=weight, bias=bias)
+    if arrays.get("bias") is not None and arrays["bias"].ndim != 1:
+        return NotImplemented
+    result = _plain(node.meta["val"].shape if like is None else like)
+    about: dict[str, Any] = {"node": node, "modules": modules}
+    if not walk.chosen.analog(name) or (x.axis is None and walk.axis is not None):
+        attrs = {"macs_per_output": arrays["weight"].shape[1]}
+        return walk.emit(name, "linear_digital", (x,), result, attrs=attrs, arrays=arrays, **about)
+    if x.axis is not None and x.axis == x.ndim - 1:
+        raise BatchAxisError(f"{where} (Linear): it mixes the images of a batch")
+    attrs = {"axis": x.axis} if x.axis else {}
+    if devices:
+        attrs["devices"] = devices
+    if x.ndim == 1:
+        x = walk.emit(f"{name}.row", "unsqueeze", (x,), (1, *x.sizes), node=node,
+                      attrs={"args": [{"value": 0}, 0]})  # fmt: skip
+        y = walk.emit(name, "linear", (x,), (1, *result), attrs=attrs, arrays=arrays, **about)
+        _own(walk, y, weight, name)
+        return walk.emit(f"{name}.vector", "squeeze", (y,), result, node=node,
+                         attrs={"args": [{"value": 0}, 0]})  # fmt: skip
+    y = walk.emit(name, "linear", (x,), result, attrs=attrs, arrays=arrays, **about)
+    _own(walk, y, weight, name)
+    return y
+
+
+def _unmerged(walk: Walk, node: fx.Node, x: Value) -> Value | None:
+    """Return what a reshape joined with the batch, if the last dimension went through unchanged.
+
+    A matrix acts on the last dimension only, so it may act before others are joined: then every
+    image keeps rows of its own, whose noise is its own.
+    """
+    if x.axis is None or x.sizes[x.axis] in walk.batch:
+        return None
+    found: Value | None = x
+    while found is not None and found.sizes[found.axis] not in walk.batch:
+        made = walk.node_of(found)
+        if made is None or made.op != "reshape":
+            return None
+        found = walk.values[made.inputs[0]]
+        # Dimensions at the end that together are the last one of x, such as the heads' parts.
+        own = next(
+            (k for k in range(found.ndim - 1, -1, -1) if _product(found.sizes[k:]) == x.sizes[-1]),
+            None,
+        )
+        if own is None or found.axis is None or found.axis >= own:
+            return None
+        if own != found.ndim - 1:
+            sizes = (*found.sizes[:own], x.sizes[-1])
+            found = walk.emit(
+                f"{made.name}.apart", "reshape", (found,), sizes, node=node,
+                attrs={"args": [{"value": 0}, [walk.size(node, size) for size in sizes]]},
+            )  # fmt: skip
+    return found
+
+
+def _product(sizes: Sequence[Any]) -> Any:
+    total = 1
+    for size in sizes:
+        total = total * size
+    return total
+
+
+def product(walk: Walk, node: fx.Node, x: Any, other: Any) -> Any:
+    """``x @ W`` with a trained matrix is a linear layer; products of values are digital."""
+    if not (isinstance(other, Constant) and other.trained and other.tensor.ndim == 2):
+        return NotImplemented
+    if not isinstance(x, Value) or x.ndim < 2:
+        return NotImplemented
+    turned = Constant(other.tensor.detach().T, other.path, True, stored=other.stored)
+    return linear(walk, node, x, turned)
+
+
+def sum_and_product(
+    walk: Walk, node: fx.Node, bias: Any, x: Any, other: Any, beta: Any = 1, alpha: Any = 1
+) -> Any:
+    """``bias + x @ W``."""
+    if beta != 1 or alpha != 1 or not isinstance(bias, Constant) or not isinstance(other, Constant):
+        return NotImplemented
+    if not other.trained or not isinstance(x, Value) or bias.tensor.ndim != 1:
+        return NotImplemented
+    turned = Constant(other.tensor.detach().T, other.path, True, stored=other.stored)
+    return linear(walk, node, x, turned, bias)
+
+
+def batch_norm(
+    walk: Walk, node: fx.Node, x: Any, weight: Any, bias: Any, mean: Any, var: Any,
+    training: bool, momentum: float, eps: float, *_: Any,
+) -> Any:  # fmt: skip
+    """Batch normalisation with its running statistics: a factor and an offset per channel."""
+    leaf = walk.name(node)
+    where, kind = f"layer '{leaf}'{location(node)}", "BatchNorm"
+    if training or mean is None or var is None:
+        raise unsupported(
+            where, kind, "it has no running statistics, so its evaluation depends on the batch; "
+            "train with track_running_stats=True",
+        )  # fmt: skip
+    if not isinstance(x, Value) or any(isinstance(p, Value) for p in (weight, bias, mean, var)):
+        return NotImplemented
+    arrays = weights(where, weight=weight, bias=bias, mean=mean, var=var)
+    mean, var = (arrays[key].astype(np.float64) for key in ("mean", "var"))
+    if np.any(var + eps <= 0):
+        raise unsupported(where, kind, "its running variance is negative; retrain the layer")
+    gamma, beta = arrays.get("weight", np.ones_like(mean)), arrays.get("bias", 0 * mean)
+    scale = gamma / np.sqrt(var + eps)
+    # Where the channel was normalised, its output has the spread |gamma| and the mean beta.
+    folded = {"scale": scale, "offset": beta - mean * scale, "mean": beta, "std": np.abs(gamma)}
+    folded = {name: values.astype(np.float32) for name, values in folded.items()}
+    if x.axis not in (0, None):
+        raise BatchAxisError(f"{where} ({kind}): the batch is not the first dimension it reads")
+    before = walk.node_of(x)
+    # Behind a linear layer of sequences the second dimension counts time steps, not its outputs.
+    mixed = before is not None and before.op == "linear" and x.ndim != 2
+    attrs = {"merge": False} if mixed else {}
+    value = node.meta["val"]
+    like = value[0] if isinstance(value, tuple | list) else value
+    return walk.emit(leaf, "batch_norm", (x,), like, node=node, attrs=attrs, arrays=folded)
+
+
+def fixed_batch_norm(
+    walk: Walk, node: fx.Node, x: Any, weight: Any, bias: Any, mean: Any, var: Any,
+    momentum: float, eps: float,
+) -> Any:  # fmt: skip
+    """The same, as torch writes it in evaluation; several results."""
+    made = batch_norm(walk, node, x, weight, bias, mean, var, False, momentum, eps)
+    return made if made is NotImplemented else (made, None, None)
+
+
+def embedding(walk: Walk, node: fx.Node, weight: Any, indices: Any, *_: Any, **__: Any) -> Any:
+    """Rows of a table."""
+    if not isinstance(weight, Constant) or not isinstance(indices, Value):
+        return NotImplemented
+    name = layer_name(walk, node, weight)
+    arrays = weights(f"layer '{name}'{location(node)}", weight=weight)
+    return walk.emit(name, "embedding", (indices,), node.meta["val"], node=node, arrays=arrays)
+
+
+# -------------------------------------------------------------------- names and devices
+
+
+def layer_name(walk: Walk, node: fx.Node, weight: Constant) -> str:
+    """Return the name of a layer: the module's path, or the parameter's where it has none."""
+    leaf = walk._leaf(node)
+    if leaf and not weight.stored:
+        return leaf  # the weight is computed: normalised, masked
+    path, _, last = weight.path.rpartition(".")
+    if last == "weight":
+        return path or type(walk.recording.model).__name__
+    return weight.path.removesuffix("_weight") or leaf or walk.name(node)
+
+
+def walk_layer(
+    walk: Walk, node: fx.Node, weight: Constant
+) -> tuple[str, str | None, tuple[str, ...]]:
+    """Return a layer's name, the layer whose devices it uses (None: its own), its module paths."""
+    name = layer_name(walk, node, weight)
+    modules = (name.removesuffix(".in_proj"),)
+    number, unique = 1, name
+    while unique in walk.owners:
+        owner, held = walk.owners[unique]
+        if held.shape == weight.tensor.shape and torch.equal(held, weight.tensor.detach()):
+            return name, owner, modules
+        number += 1
+        unique = f"{name}#{number}"
+    return name, None, modules
+
+
+def _own(walk: Walk, made: Value, weight: Constant, name: str) -> None:
+    """Note whose devices hold a weight, for later calls of the layer."""
+    number, unique = 1, name
+    while unique in walk.owners:
+        if torch.equal(walk.owners[unique][1], weight.tensor.detach()):
+            return
+        number += 1
+        unique = f"{name}#{number}"
+    walk.owners[unique] = made.name, weight.tensor.detach()
+
+
+def weights(where: str, **parameters: Any) -> dict[str, np.ndarray]:
+    """Return float32 copies of the parameters that are there."""
+    arrays = {}
+    for key, held in parameters.items():
+        if held is None or held.tensor is None:
+            continue
+        tensor = held.tensor
+        if tensor.device.type == "meta":
+            raise unsupported(
+                where, key, "it is on the meta device and has no data; load the weights first"
+            )
+        if tensor.dtype not in (torch.float32, torch.float64):
+            raise unsupported(
+                where, key, f"its type is {str(tensor.dtype).removeprefix('torch.')}, supported "
+                "now: float32 and float64; convert the model with model.float()",
+            )  # fmt: skip
+        arrays[key] = tensor.detach().cpu().to(torch.float32).contiguous().numpy().copy()
+    return arrays
+
+
+# -------------------------------------------------------------------- recurrent layers
+
+
+def recurrent(
+    walk: Walk, node: fx.Node, x: Any, states: Sequence[Any], stored: Sequence[Any], lengths: Any,
+    kind: str, biases: bool, layers: int, bidirectional: bool, batch_first: bool,
+) -> Any:  # fmt: skip
+    """One recurrent node per layer and direction.
+
+    Input weights of all time steps are one product, hidden ones are computed step by step. Names
+    of the matrices are those of the parameters (``lstm.weight_ih_l0``).
+    """
+    path = stored[0].path.rpartition(".")[0] if isinstance(stored[0], Constant) else ""
+    path = path or type(walk.recording.model).__name__
+    where = f"layer '{path}'{location(node)}"
+    if not all(isinstance(part, Constant) for part in stored):
+        raise unsupported(where, kind, "its weights depend on the input; use constant ones")
+    axis = 0 if batch_first else 1
+    if walk.axis is not None and x.axis != axis:
+        raise BatchAxisError(
+            f"{where} ({kind}) reads the batch along dimension {axis}, but it is dimension "
+            f"{x.axis} of its input; transpose it, or use batch_first={not batch_first}"
+        )
+    if isinstance(lengths, Constant):
+        lengths = walk.constant(node, lengths, f"{path}.lengths")
+    directions = 2 if bidirectional else 1
+    each = len(stored) // (layers * directions)
+    keys = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if biases else [])]
+    keys += ["weight_hr"] * (each - len(keys))
+    first = [_given(walk, node, path, letter, state) for letter, state in zip("hc", states,
+                                                                            strict=False)]  # fmt: skip
+    if all(state is None for state in first):
+        first = []
+    y, h, c = node.meta["val"]
+    if not walk.chosen.analog(path):
+        return _off_cores(walk, node, path, x, first, stored, keys, kind, layers, bidirectional,
+                          batch_first, biases, lengths)  # fmt: skip
+    hidden: list[Value] = []
+    cells: list[Value] = []
+    for layer in range(layers):
+        made = []
+        for direction in range(directions):
+            number = layer * directions + direction
+            suffix = f"l{layer}" + "_reverse" * direction
+            parts = dict(zip(keys, stored[number * each : (number + 1) * each], strict=True))
+            given = [
+                _state(walk, node, f"{path}.{letter}0_{number}", state, number)
+                for letter, state in zip("hc", first, strict=False)
+            ]
+            one = _one(walk, node, path, suffix, kind, x, given, parts, axis, lengths,
+                       (*y.shape[:2], h.shape[2]))  # fmt: skip
+            made.append(one)
+            for ends, part, like in ((hidden, "h", h), (cells, "c", c)):
+                batch = None if walk.axis is None else 0
+                sizes = _plain(like.shape[1:])
+                ends.append(Value(f"{one.name}.{part}", sizes, torch.float32, batch, one.moves))
+        x = made[0]
+        if directions == 2:
+            x = walk.emit(
+                f"{path}.l{layer}.both", "concat", made,
+                _plain((*y.shape[:2], 2 * h.shape[2])), node=node, attrs={"dim": 2},
+                modules=(path,),
+            )  # fmt: skip
+
+    def stacked(letter: str, ends: list[Value], like: torch.Tensor) -> Value:
+        return walk.emit(f"{path}.{letter}", "stack", ends, like, node=node, attrs={"dim": 0},
+                         modules=(path,))  # fmt: skip
+
+    return x, stacked("h", hidden, h), stacked("c", cells, c)
+
+
+def _one(
+    walk: Walk, node: fx.Node, path: str, suffix: str, kind: str, x: Value, given: list[Value],
+    parts: dict[str, Constant], axis: int, lengths: Value | None, sizes: Any,
+) -> Value:  # fmt: skip
+    """One layer in one direction."""
+    names = {
+        key.removeprefix("weight_"): f"{path}.{key}_{suffix}"
+        for key in parts if key.startswith("weight")
+    }  # fmt: skip
+    attrs: dict[str, Any] = {
+        "reverse": suffix.endswith("_reverse"), "axis": axis, "initial": len(given),
+        "lengths": lengths is not None, "layers": names,
+    }  # fmt: skip
+    name, again = f"{path}.{suffix}", 1
+    owner = walk.owners.get(name)
+    while name in walk.taken:
+        again += 1
+        name = f"{path}.{suffix}#{again}"
+    if owner is not None:
+        if not torch.equal(owner[1], parts["weight_hh"].tensor.detach()):
+            raise unsupported(
+                f"layer '{path}'", kind, "it is called with other weights under the same name"
+            )
+        attrs["layers"] = {key: f"{one}#{again}" for key, one in names.items()}
+        attrs["devices"] = names
+    else:
+        walk.owners[name] = name, parts["weight_hh"].tensor.detach()
+    if kind.startswith("rnn"):
+        attrs["function"] = kind.partition("_")[2]
+    sources = [x, *given, *([] if lengths is None else [lengths])]
+    return walk.emit(
+        name, kind.partition("_")[0], sources, _plain(sizes), node=node, attrs=attrs,
+        arrays=weights(f"layer '{path}'", **parts), modules=(path,),
+    )  # fmt: skip
+
+
+def _given(walk: Walk, node: fx.Node, path: str, letter: str, state: Any) -> Any:
+    """Return an initial state, or None where it is zero."""
+    if isinstance(state, Constant):
+        if not bool(state.tensor.any()):
+            return None
+        return walk.constant(node, state, f"{path}.{letter}0")
+    made = walk.node_of(state)
+    if made is not None and made.op in ("zeros", "new_zeros", "zeros_like"):
+        return None
+    return state
+
+
+def _state(walk: Walk, node: fx.Node, name: str, state: Any, number: int) -> Value:
+    """Return the initial state of one layer and direction, (B, H)."""
+    if state is None:
+        raise unsupported(
+            f"layer '{name.rpartition('.')[0]}'", "LSTM",
+            "only one of its states is given; give both",
+        )  # fmt: skip
+    return walk.emit(
+        name, "select", (state,), tuple(state.sizes[1:]), node=node,
+        attrs={"args": [{"value": 0}, 0, number]},
+    )  # fmt: skip
+
+
+def _off_cores(
+    walk: Walk, node: fx.Node, path: str, x: Value, first: list, stored: Sequence[Constant],
+    keys: list[str], kind: str, layers: int, bidirectional: bool, batch_first: bool, biases: bool,
+    lengths: Any,
+) -> Any:  # fmt: skip
+    """The whole layer off the cores, in floating point."""
+    if lengths is not None or first:
+        raise unsupported(
+            f"layer '{path}'", kind.partition("_")[0].upper(), "off the cores it takes neither packed sequences nor initial "
+            "states; choose 'analog' for it",
+        )  # fmt: skip
+    suffixes = [
+        f"l{layer}{'_reverse' * direction}"
+        for layer in range(layers) for direction in range(2 if bidirectional else 1)
+    ]  # fmt: skip
+    named = {
+        f"{key}_{suffix}": stored[place * len(keys) + i]
+        for place, suffix in enumerate(suffixes) for i, key in enumerate(keys)
+    }  # fmt: skip
+    arrays = weights(f"layer '{path}'", **named)
+    hidden = arrays["weight_hh_l0"].shape[0] // {"lstm": 4, "gru": 3}.get(kind, 1)
+    options: dict[str, Any] = {
+        "input_size": arrays["weight_ih_l0"].shape[1], "hidden_size": hidden,
+        "num_layers": layers, "bias": biases, "batch_first": batch_first,
+        "bidirectional": bidirectional,
+    }  # fmt: skip
+    shown = hidden
+    if kind == "lstm":
+        options["proj_size"] = len(arrays["weight_hr_l0"]) if "weight_hr" in keys else 0
+        shown = options["proj_size"] or hidden
+    if kind.startswith("rnn"):
+        options["nonlinearity"] = kind.partition("_")[2]
+    macs = sum(a.size for a in arrays.values() if a.ndim == 2)
+    attrs = {"kind": {"lstm": "LSTM", "gru": "GRU"}.get(kind, "RNN"), "options": options}
+    attrs["macs_per_output"] = macs // ((2 if bidirectional else 1) * shown)
+    y, h, c = node.meta["val"]
+    names = ((path, "outputs", y), (f"{path}.h", "h", h), (f"{path}.c", "c", c))
+    return tuple(
+        walk.emit(name, "recurrence", (x,), like, node=node, attrs={**attrs, "part": part},
+                  arrays=arrays, modules=(path,))
+        if part != "c" or kind == "lstm" else None
+        for name, part, like in names
+    )  # fmt: skip
+
+
+def trim(walk: Walk, node: fx.Node, x: Any, lengths: Any, dim: int) -> Any:
+    """Padded sequences, as long as the longest."""
+    if isinstance(lengths, Constant):
+        lengths = walk.constant(node, lengths, "lengths")
+    return walk.emit("trim", "trim", (x, lengths), node.meta["val"], node=node, attrs={"dim": dim})
+
+
+def cell(kind: str) -> Rule:
+    """Return the rule of one step of a recurrent layer."""
+
+    def rule(
+        walk: Walk, node: fx.Node, x: Any, state: Any, weight_ih: Any, weight_hh: Any,
+        bias_ih: Any = None, bias_hh: Any = None,
+    ) -> Any:  # fmt: skip
+        states = list(state) if isinstance(state, tuple | list) else [state]
+        name = walk.owner(node)
+        states = [
+            walk.constant(node, part, f"{name}.state") if isinstance(part, Constant) else part
+            for part in states
+        ]
+        value = node.meta["val"]
+        like = value[0] if isinstance(value, tuple | list) else value
+        gates = (*like.shape[:-1], weight_ih.tensor.shape[0])
+        made = linear(walk, node, x, weight_ih, bias_ih, gates)
+        kept = linear(walk, node, states[0], weight_hh, bias_hh, gates)
+        return CELLS[kind](walk, node, name, made, kept, states, _plain(like.shape))
+
+    return rule
+
+
+RULES: dict[str, Rule] = {
+    "conv1d": convolution(1),
+    "conv2d": convolution(2),
+    "conv3d": convolution(3),
+    "conv_transpose1d": convolution(1, True),
+    "conv_transpose2d": convolution(2, True),
+    "conv_transpose3d": convolution(3, True),
+    "convolution": general_convolution,
+    "linear": linear,
+    "matmul": product,
+    "mm": product,
+    "addmm": sum_and_product,
+    "batch_norm": batch_norm,
+    "_native_batch_norm_legit_no_training": fixed_batch_norm,
+    "embedding": embedding,
+    "recurrent": recurrent,
+    "trim": trim,
+    "lstm_cell": cell("lstm"),
+    "gru_cell": cell("gru"),
+    "rnn_tanh_cell": cell("tanh"),
+    "rnn_relu_cell": cell("relu"),
+}
+"""Rules by the name of the ATen operation."""

@@ -1,0 +1,412 @@
+"""The record of what a model computes, by ``torch.export``: the real forward on stand-ins.
+
+torch.export runs the forward method itself, so that ordinary Python around the layers acts as it
+always does. Here the model is prepared for it (a copy that shares every tensor, in evaluation mode),
+exported under a lock, and what the export says is put in the words of this room: inputs, constants,
+sizes, conditions on sizes.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.utils import _pytree as pytree
+
+from aimc_sim.errors import UnsupportedLayerError
+from aimc_sim.frontend import functional
+from aimc_sim.frontend.sequences import Sequences
+from aimc_sim.frontend.sizes import Tree, UnknownSizeError, condition, expression, tree
+
+LOCK = threading.RLock()
+"""torch.export changes the state of the process while it runs: one at a time."""
+
+PREFIX = "model."
+"""Before the paths of the user's modules in an export."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """Arguments of a forward method.
+
+    Attributes
+    ----------
+    args, kwargs
+        As they are given to the model; tensors are found in tuples, lists and dictionaries too.
+    given : bool
+        Whether the user gave them; if not, they were derived and only their form matters.
+    """
+
+    args: tuple
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    given: bool = True
+
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors in the arguments, in the order of an export's inputs."""
+        return [x for x in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(x, Tensor)]
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> Example:
+        """Return the same arguments with other tensors."""
+        leaves, spec = pytree.tree_flatten((self.args, self.kwargs))
+        waiting = iter(tensors)
+        leaves = [next(waiting) if isinstance(x, Tensor) else x for x in leaves]
+        args, kwargs = pytree.tree_unflatten(leaves, spec)
+        return Example(args, kwargs, self.given)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Sizes of all tensors."""
+        return tuple(tuple(x.shape) for x in self.tensors())
+
+
+@dataclass(frozen=True)
+class Input:
+    """A tensor that enters: its name, its recorded sizes (numbers or expressions), its type."""
+
+    name: str
+    sizes: tuple[Any, ...]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What a model computes.
+
+    Attributes
+    ----------
+    model : nn.Module
+        The copy that was recorded; it shares its tensors with the user's model.
+    example : Example
+        Arguments it was recorded with.
+    graph : fx.Graph
+        ATen operations without effects in place.
+    module : nn.Module
+        Where the graph's own attributes are found.
+    constants : mapping from placeholder name to (path, tensor)
+    inputs : tuple of Input
+        In the order of ``example.tensors()``.
+    placeholders : mapping from placeholder name to number of the input
+    symbols : mapping from sympy symbol to tree
+        What the symbols of sizes stand for.
+    conditions : tuple of trees
+        What must hold of the sizes of the inputs for the record to be true of them.
+    outputs : tuple
+        Nodes or constants, and the tree they belong in.
+    structure : pytree spec
+    called : tuple of (path, class name)
+        Modules without children, in the order in which they were called.
+    """
+
+    model: nn.Module
+    example: Example
+    graph: fx.Graph
+    module: nn.Module
+    constants: Mapping[str, tuple[str, Tensor]]
+    inputs: tuple[Input, ...]
+    placeholders: Mapping[str, int]
+    symbols: Mapping[sympy.Symbol, Tree]
+    conditions: tuple[Tree, ...]
+    outputs: tuple[Any, ...]
+    structure: Any
+    called: tuple[tuple[str, str], ...]
+
+
+def evaluated_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of a model in evaluation mode that shares all its tensors."""
+    shared: dict[int, Any] = {}
+
+    def share(x: Any) -> None:
+        if isinstance(x, Tensor):
+            shared[id(x)] = x
+        elif isinstance(x, (list, tuple)):
+            for part in x:
+                share(part)
+        elif isinstance(x, dict):
+            for part in x.values():
+                share(part)
+
+    for module in model.modules():
+        for value in vars(module).values():
+            share(value)
+    for tensor in (*model.parameters(), *model.buffers()):
+        shared[id(tensor)] = tensor
+    return copy.deepcopy(model, shared).eval()
+
+
+class _Caller(nn.Module):
+    """Calls the model with what an export hands over."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Call the model; sequences stay whole."""
+        with Sequences():
+            return self.model(*args, **kwargs)
+
+
+def record(model: nn.Module, example: Example) -> Recording:
+    """Return the record of a model's forward method.
+
+    Parameters
+    ----------
+    model : nn.Module
+        From :func:`evaluated_copy`.
+    example : Example
+
+    Raises
+    ------
+    UnsupportedLayerError
+        If the forward method decides by data, or does not run; says where.
+    """
+    caller = _Caller(model)
+    called, handles = _watch(model)
+    recurrent = [m for m in model.modules() if isinstance(m, nn.RNNBase)]
+    for module in recurrent:
+        # Torch's own check would fix the batch of packed sequences; sizes are checked as recorded.
+        vars(module)["check_forward_args"] = _unchecked
+    try:
+        with LOCK, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exported = _export(caller, example, called)
+            names = _input_names(model, example)
+            return _as_recording(model, example, exported, names, called)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module in recurrent:
+            vars(module).pop("check_forward_args", None)
+
+
+def _unchecked(*_: Any) -> None:
+    """Stand for a check of sizes."""
+
+
+def _watch(model: nn.Module) -> tuple[list[tuple[str, str]], list[Any]]:
+    """Note which modules without children are called."""
+    called: list[tuple[str, str]] = []
+    handles = []
+    for path, module in model.named_modules():
+        if not any(True for _ in module.children()):
+            label = (path or type(module).__name__, type(module).__name__)
+
+            def note(*_: Any, label: tuple[str, str] = label) -> None:
+                called.append(label)
+
+            handles.append(module.register_forward_pre_hook(note))
+    return called, handles
+
+
+def _export(caller: _Caller, example: Example, called: list) -> Any:
+    """Export with as many free sizes as possible: all, the first of each input, none."""
+    arguments = (example.args, example.kwargs)
+    first: Exception | None = None
+    for free in (_all_free, _batch_free, None):
+        called.clear()
+        dynamic = None if free is None else pytree.tree_map(free, arguments)
+        try:
+            with torch.enable_grad():
+                return torch.export.export(
+                    caller, arguments, dynamic_shapes=dynamic, strict=False
+                )  # fmt: skip
+        except Exception as error:  # the user's code runs here: any error is possible
+            first = first or error
+    raise _refusal(caller.model, first) from first
+
+
+def _all_free(x: Any) -> Any:
+    return dict.fromkeys(range(x.ndim), Dim.AUTO) if isinstance(x, Tensor) else None
+
+
+def _batch_free(x: Any) -> Any:
+    return {0: Dim.AUTO} if isinstance(x, Tensor) and x.ndim else None
+
+
+def _refusal(model: nn.Module, error: Exception) -> UnsupportedLayerError:
+    """Return why a model cannot be recorded, with the user's own line."""
+    name, kind = type(model).__name__, type(error).__name__
+    line = _users_line(error)
+    text = " ".join(str(error).split())[:300]
+    if "data-dependent" in str(error).lower() or kind.startswith("GuardOnDataDependent"):
+        return UnsupportedLayerError(
+            f"{name}: its forward method takes decisions that depend on the data{line} ({text}), "
+            "which a fixed program cannot; write the chosen branch out, or use torch.where"
+        )
+    return UnsupportedLayerError(
+        f"{name}: its forward method cannot be recorded{line} ({kind}: {text}); use torch "
+        "operations on tensors only"
+    )
+
+
+def _users_line(error: BaseException) -> str:
+    """Return " at FILE, line N" of the user's code in a traceback, or nothing."""
+    found = ""
+    while error is not None:
+        for frame in traceback.extract_tb(error.__traceback__):
+            inside = ("/torch/", "/aimc_sim/frontend/", "/sympy/", "/concurrent/", "/contextlib")
+            if not any(part in frame.filename for part in inside) and "<" not in frame.filename:
+                found = f" at {frame.filename}, line {frame.lineno} (`{frame.line}`)"
+        error = error.__cause__ or error.__context__
+        if found:
+            break
+    return found
+
+
+def _input_names(model: nn.Module, example: Example) -> list[str]:
+    """Return a name for every tensor of the arguments; the first one is "input"."""
+    import inspect
+
+    try:
+        parameters = list(inspect.signature(model.forward).parameters)
+    except (TypeError, ValueError):
+        parameters = []
+    names = []
+    leaves, _ = pytree.tree_flatten_with_path((example.args, example.kwargs))
+    for path, leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            continue
+        side, key, *rest = [getattr(p, "idx", getattr(p, "key", p)) for p in path]
+        own = str(key) if side == 1 or key >= len(parameters) else parameters[key]
+        if side == 0 and key >= len(parameters):
+            own = f"input{key}"
+        names.append("_".join([own, *map(str, rest)]))
+    if names:
+        names[0] = "input"
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            names[place] = f"{name}#{place}"
+    return names
+
+
+def _as_recording(
+    model: nn.Module, example: Example, exported: Any, names: list[str], called: list
+) -> Recording:
+    exported, graph, module = functional.functional(exported)
+    signature = exported.graph_signature
+    nodes = {node.name: node for node in graph.nodes if node.op == "placeholder"}
+    constants: dict[str, tuple[str, Tensor]] = {}
+    inputs: list[Input] = []
+    placeholders: dict[str, int] = {}
+    tensors = example.tensors()
+    # A tensor under several names has the first one.
+    first = {id(x): name for name, x in (*model.named_parameters(), *model.named_buffers())}
+    for spec in signature.input_specs:
+        name = spec.arg.name
+        if spec.kind == InputKind.USER_INPUT:
+            node = nodes.get(name)
+            value = None if node is None else node.meta.get("val")
+            if isinstance(value, Tensor):
+                placeholders[name] = len(inputs)
+                sizes = tuple(expression(size) for size in value.shape)
+                inputs.append(Input(names[len(inputs)], sizes, tensors[len(inputs)].dtype))
+        elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+            held = exported.state_dict.get(spec.target, exported.constants.get(spec.target))
+            path = first.get(id(held), spec.target.removeprefix(PREFIX))
+            constants[name] = path, held
+        elif spec.kind == InputKind.CONSTANT_TENSOR:
+            constants[name] = spec.target.removeprefix(PREFIX), exported.constants[spec.target]
+    for spec in signature.output_specs:
+        if spec.kind == OutputKind.BUFFER_MUTATION:
+            path = str(spec.target).removeprefix(PREFIX)
+            raise UnsupportedLayerError(
+                f"{type(model).__name__}: its forward method changes the buffer '{path}', and a "
+                "program keeps nothing from one call to the next; make it an input and an output, "
+                "or use nn.LSTM, nn.GRU or nn.RNN"
+            )
+    outputs = [
+        output
+        for spec, output in zip(signature.output_specs, graph.output_node().args[0], strict=False)
+        if spec.kind == OutputKind.USER_OUTPUT
+    ]
+    symbols = _symbols(inputs)
+    conditions = _conditions(exported, inputs, symbols)
+    return Recording(
+        model, example, graph, module, constants, tuple(inputs), placeholders, symbols,
+        tuple(conditions), tuple(outputs), exported.call_spec.out_spec, tuple(called),
+    )  # fmt: skip
+
+
+def _symbols(inputs: Sequence[Input]) -> dict[sympy.Symbol, Tree]:
+    """Return what every symbol in the inputs' sizes stands for."""
+    found: dict[sympy.Symbol, Tree] = {}
+    for given in inputs:
+        for dim, size in enumerate(given.sizes):
+            if isinstance(size, sympy.Symbol):
+                found.setdefault(size, {"size": [given.name, dim]})
+    for given in inputs:
+        for dim, size in enumerate(given.sizes):
+            unknown = [] if isinstance(size, int) else size.free_symbols - set(found)
+            if len(unknown) == 1:  # such as 2 s: what divides evenly is divided
+                (symbol,) = unknown
+                factor = size.coeff(symbol)
+                if factor.is_Integer and size == factor * symbol:
+                    found[symbol] = {"//": [{"size": [given.name, dim]}, int(factor)]}
+    return found
+
+
+def _conditions(
+    exported: Any, inputs: Sequence[Input], symbols: Mapping[sympy.Symbol, Tree]
+) -> list[Tree]:
+    """Return what must hold of sizes: fixed ones, ranges, and what the forward method asked."""
+    found: list[Tree] = []
+    for given in inputs:
+        found.append({"==": [{"rank": given.name}, len(given.sizes)]})
+        for dim, size in enumerate(given.sizes):
+            own = {"size": [given.name, dim]}
+            try:
+                if isinstance(size, int) or symbols.get(size) != own:
+                    found.append({"==": [own, tree(size, symbols)]})
+            except UnknownSizeError:
+                found.append({"==": [own, int(exported.example_inputs[0][0].shape[dim])]})
+    for symbol, allowed in exported.range_constraints.items():
+        if symbol not in symbols:
+            continue
+        for limit, relation in ((allowed.lower, ">="), (allowed.upper, "<=")):
+            if limit.is_Integer and not (relation == ">=" and limit <= 0):
+                found.append({relation: [symbols[symbol], int(limit)]})
+    paths = _argument_paths(exported)
+
+    def size(text: str, dim: int) -> Tree:
+        if text not in paths:
+            raise UnknownSizeError(text)
+        return {"size": [inputs[paths[text]].name, dim]}
+
+    for code in getattr(exported, "_guards_code", None) or ():
+        try:
+            found.append(condition(code, size))
+        except (UnknownSizeError, SyntaxError):
+            # Not understood: the record is then true of the recorded sizes only.
+            tensors = [x for x in pytree.tree_leaves(exported.example_inputs)
+                       if isinstance(x, Tensor)]  # fmt: skip
+            found += [
+                {"==": [{"size": [given.name, dim]}, n]}
+                for given, x in zip(inputs, tensors, strict=True)
+                for dim, n in enumerate(x.shape)
+            ]
+    return [part for place, part in enumerate(found) if part not in found[:place]]
+
+
+def _argument_paths(exported: Any) -> dict[str, int]:
+    """Return the number of the tensor behind every way of writing it in a condition."""
+    leaves, _ = pytree.tree_flatten_with_path(exported.example_inputs)
+    found: dict[str, int] = {}
+    for path, leaf in leaves:
+        if isinstance(leaf, Tensor):
+            number = len(set(found.values()))
+            side, *rest = path
+            keys = [getattr(p, "idx", getattr(p, "key", None)) for p in rest]
+            name = ("args", "kwargs")[keys[0]] if side.idx == 0 else str(keys[0])
+            text = f"L[{name!r}]" + "".join(f"[{key!r}]" for key in keys[1:])
+            found[text] = number
+    return found

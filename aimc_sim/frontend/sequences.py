@@ -1,0 +1,155 @@
+"""Recurrent layers and packed sequences, kept whole while a network is exported.
+
+ATen unrolls a recurrent layer over its time steps as soon as sizes are wanted, which would fix the
+number of steps; and a packed sequence has a size that depends on data. So calls of torch's recurrent
+functions are recorded as one operation ``aimc_sim::recurrent``, and packing leaves sequences padded
+and in their order, with their lengths beside them. The mode acts in the thread that exports, and
+nowhere else.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules import rnn as modules
+from torch.nn.utils import rnn as utilities
+from torch.overrides import TorchFunctionMode
+
+_LIBRARY = torch.library.Library("aimc_sim", "DEF")
+_LIBRARY.define(
+    "recurrent(Tensor x, Tensor[] states, Tensor[] weights, Tensor? lengths, str kind, "
+    "bool biases, int layers, bool bidirectional, bool batch_first) -> (Tensor, Tensor, Tensor)"
+)
+_LIBRARY.define("trim(Tensor x, Tensor lengths, int dim) -> Tensor")
+
+
+@torch.library.register_fake("aimc_sim::recurrent")
+def _recurrent_sizes(
+    x: Tensor, states: list[Tensor], weights: list[Tensor], lengths: Tensor | None, kind: str,
+    biases: bool, layers: int, bidirectional: bool, batch_first: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    directions = 2 if bidirectional else 1
+    per_direction = len(weights) // (layers * directions)
+    hidden = weights[1].shape[0] // {"lstm": 4, "gru": 3}.get(kind, 1)
+    projected = kind == "lstm" and per_direction == (5 if biases else 3)
+    shown = weights[per_direction - 1].shape[0] if projected else hidden
+    batch = x.shape[0 if batch_first else 1]
+    torch._check(x.shape[2] == weights[0].shape[1], lambda: (
+        f"the recurrent layer reads {x.shape[2]} features, expected {weights[0].shape[1]}"
+    ))  # fmt: skip
+    for state in states:
+        torch._check(state.shape[1] == batch)
+    if lengths is not None:
+        torch._check(lengths.shape[0] == batch)
+    y = x.new_empty((x.shape[0], x.shape[1], directions * shown))
+    h = x.new_empty((layers * directions, batch, shown))
+    return y, h, x.new_empty((layers * directions, batch, hidden))
+
+
+@torch.library.register_fake("aimc_sim::trim")
+def _trim_sizes(x: Tensor, lengths: Tensor, dim: int) -> Tensor:
+    return torch.empty_like(x)  # as long as the longest sequence, which only data tell
+
+
+UNKNOWN = -1
+"""Length of the longest sequence."""
+
+_KINDS = {
+    torch.lstm: "lstm", torch.gru: "gru", torch.rnn_tanh: "rnn_tanh", torch.rnn_relu: "rnn_relu",
+}  # fmt: skip
+_PACK, _PAD = torch._VF._pack_padded_sequence, torch._VF._pad_packed_sequence
+
+
+class Sequences(TorchFunctionMode):
+    """Records recurrent layers and packing as operations of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.packed: dict[int, tuple[Tensor, bool, Any]] = {}
+        """By the identity of the lengths: lengths, batch first, and the batch."""
+        self.padded: dict[int, Tensor] = {}
+        """Values of packed sequences, which torch would hold in one row."""
+        self.orders: dict[int, Any] = {}
+        """Permutations that sort sequences, which stay in their order here."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None):
+        """Record what belongs to sequences, pass on the rest."""
+        kwargs = kwargs or {}
+        if func in _KINDS and not kwargs:
+            return self._recurrent(_KINDS[func], *args)
+        if func == _PACK:
+            return self._pack(*args, **kwargs)
+        if func == _PAD:
+            return self._pad(*args, **kwargs)
+        code = sys._getframe(1).f_globals
+        if code is utilities.__dict__ or code is modules.__dict__:
+            done, result = self._inside(getattr(func, "__name__", ""), args, kwargs)
+            if done:
+                return result
+        return func(*args, **kwargs)
+
+    def _recurrent(self, kind: str, x: Tensor, second: Any, *others: Any) -> Any:
+        # Tensors, states, weights, ..., batch_first; or tensors, batch sizes, states, weights, ...
+        lengths = None
+        if id(second) in self.packed:
+            lengths, batch_first, _ = self.packed[id(second)]
+            states, weights, biases, layers, _, _, bidirectional = others
+        else:
+            states = second
+            weights, biases, layers, _, _, bidirectional, batch_first = others
+        states = [states] if isinstance(states, Tensor) else list(states)
+        y, h, c = torch.ops.aimc_sim.recurrent(
+            x, states, list(weights), lengths, kind, biases, layers, bidirectional, batch_first
+        )
+        if lengths is not None:
+            self.padded[id(y)] = y
+        return (y, h, c) if kind == "lstm" else (y, h)
+
+    def _pack(self, x: Tensor, lengths: Tensor, batch_first: bool) -> Any:
+        self.packed[id(lengths)] = lengths, batch_first, x.shape[0 if batch_first else 1]
+        self.padded[id(x)] = x
+        return x, lengths
+
+    def _pad(
+        self, data: Tensor, lengths: Tensor, batch_first: bool, padding_value: float,
+        total: Any,
+    ) -> Any:  # fmt: skip
+        if id(lengths) not in self.packed:
+            raise ValueError("pad_packed_sequence got a sequence that was not packed in forward")
+        if padding_value != 0:
+            raise ValueError(f"pad_packed_sequence with padding_value = {padding_value}; use 0")
+        lengths, first, _ = self.packed[id(lengths)]
+        dim = 1 if first else 0
+        if total is None or (isinstance(total, int) and total == UNKNOWN):
+            data = torch.ops.aimc_sim.trim(data, lengths, dim)
+        elif total != data.shape[dim]:
+            raise ValueError(
+                "pad_packed_sequence with a total_length other than the length of the input; "
+                "leave it out"
+            )
+        return (data if first == batch_first else data.transpose(0, 1)), lengths
+
+    def _inside(self, name: str, args: tuple, kwargs: dict) -> tuple[bool, Any]:
+        """Return what torch's own packing code gets instead of sorting and unsorting."""
+        first = args[0] if args else None
+        if name == "sort":
+            order = torch.arange(first.shape[0])
+            self.orders[id(order)] = order
+            return True, (first, order)
+        if name == "size" and id(first) in self.packed and len(args) == 2:
+            return True, UNKNOWN  # the longest sequence, which data tell
+        if name == "dim" and id(first) in self.padded:
+            return True, 2
+        if id(first) in self.orders and name in ("to", "empty_like", "scatter_"):
+            return True, first
+        if name == "index_select" and any(id(part) in self.orders for part in args[1:]):
+            return True, first
+        if name == "__getitem__":
+            if id(args[1]) in self.orders:
+                return True, first
+            if id(first) in self.packed and args[1] == 0:
+                return True, self.packed[id(first)][2]  # the largest batch of all time steps
+        return False, None

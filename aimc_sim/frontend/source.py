@@ -1,0 +1,242 @@
+"""A model as the chip sees it: recorded once, walked for a choice of layers, tried before use."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from aimc_sim.errors import UnsupportedLayerError
+from aimc_sim.frontend import examples
+from aimc_sim.frontend.check import batch_of_one, check
+from aimc_sim.frontend.recording import LOCK, Example, Recording, evaluated_copy, record
+from aimc_sim.frontend.values import BatchAxisError
+from aimc_sim.frontend.walk import Walk
+from aimc_sim.mapping.where import Chosen, Where
+from aimc_sim.mapping.graph import ANALOG, Network
+
+_KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[Any, Recording]] = weakref.WeakKeyDictionary()
+"""Records of models that are still there, by what they were recorded with."""
+
+
+@dataclass(eq=False)
+class Source:
+    """A torch module, the layers chosen for crossbars, and how to record it for other sizes.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Left as it is; may be in training mode.
+    where : mapping or sequence, optional
+        Layers on crossbars, see :data:`aimc_sim.mapping.where.Where`.
+    """
+
+    model: nn.Module
+    where: Where = None
+    walk: Walk | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.model = _plain(self.model)
+
+    def network(self, example: Any = None) -> Network:
+        """Return the graph of the model for inputs like an example.
+
+        Parameters
+        ----------
+        example : Example, or what a user gives, or None
+            None: inputs are derived from the layers.
+
+        Raises
+        ------
+        UnsupportedLayerError, ValueError
+            See :func:`aimc_sim.frontend.trace`.
+        """
+        with LOCK:
+            model = evaluated_copy(self.model)
+            given = example if isinstance(example, Example) or example is None else (
+                examples.given(model, example)
+            )  # fmt: skip
+            remembered = _KNOWN.setdefault(self.model, {})
+            key = None if given is None else (given.shapes, str(given.kwargs.keys()))
+            if key in remembered:
+                try:
+                    return self._network(remembered[key], model)
+                except (UnsupportedLayerError, RuntimeError):
+                    del remembered[key]  # the model is another one by now
+            for axis in (0, 1):
+                base = given or examples.derived(model)
+                recording = record(model, examples.prepared(base, axis))
+                try:
+                    network = self._network(recording, model, last=axis == 1)
+                except BatchAxisError:
+                    if base.tensors()[0].ndim < 2 or base.tensors()[0].shape[1] != 1:
+                        network = self._network(recording, model, last=True)
+                        break
+                else:
+                    break
+            remembered[key] = recording
+            return network
+
+    def _network(self, recording: Recording, model: nn.Module, last: bool = True) -> Network:
+        """Walk with the batch along the first dimension that can be one, and try the graph."""
+        references: dict = {}
+        for axis in (0, 1, None) if last else (0, 1):
+            try:
+                walk = Walk(recording, Chosen.of(self.where), axis)
+                network = walk.run()
+                check(model, network, recording.example, references)
+            except BatchAxisError:
+                if axis is None or (not last and axis == 1):
+                    raise
+                continue
+            self.walk = walk
+            return _for_any_batch(model, network, recording.example)
+        raise AssertionError("unreachable")
+
+    def walked(self, example: Any = None) -> Walk:
+        """Return the walk over the model, with what is refused in its log."""
+        with LOCK:
+            model = evaluated_copy(self.model)
+            if example is not None:
+                base = examples.given(model, example)
+            else:
+                base = examples.derived(model)
+            recording = record(model, examples.prepared(base, 0))
+        for axis in (0, 1, None):
+            walk = Walk(recording, Chosen.of(self.where), axis, refusals=True)
+            try:
+                network = walk.run()
+                if not any(entry.refused for entry in walk.log):
+                    check(model, network, recording.example, {})
+            except BatchAxisError:
+                continue
+            return walk
+        return walk
+
+
+def _for_any_batch(model: nn.Module, network: Network, example: Example) -> Network:
+    """Return a graph without the condition of two images at least, if it holds for one."""
+    import dataclasses
+
+    if network.axis is None:
+        return network
+    sizes = [
+        {"size": [name, axis]}
+        for name, axis in zip(network.inputs, network.axes, strict=True)
+        if axis is not None
+    ]
+    lone = [{">=": [size, 2]} for size in sizes]
+    if not batch_of_one(model, network, example):
+        return network
+    kept = tuple(c for c in network.conditions if c not in lone)
+    return dataclasses.replace(network, conditions=kept)
+
+
+def _plain(model: Any) -> nn.Module:
+    """Return the module that was given, without what torch wraps around it."""
+    import torch
+
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"trace() got a {type(model).__name__}, expected a torch.nn.Module")
+    model = getattr(model, "_orig_mod", model)  # torch.compile wraps the module that was given
+    name = type(model).__name__
+    if isinstance(model, DataParallel | DistributedDataParallel):
+        raise UnsupportedLayerError(f"{name} copies a model to several devices; pass model.module")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UnsupportedLayerError(
+            f"{name} is a TorchScript program, which does not say what its layers are; pass the "
+            "module that was scripted"
+        )
+    for path, module in model.named_modules():
+        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+            raise UnsupportedLayerError(
+                f"layer '{path}' ({type(module).__name__}) cannot be mapped: its shape is not "
+                "known yet; run one batch first"
+            )
+        if hasattr(module, "aimc_prepared"):
+            raise UnsupportedLayerError(
+                f"layer '{path}' ({type(module).__name__}) is prepared for training; finalize "
+                "first: training.finalize(model) returns plain torch layers"
+            )
+    for path, tensor in (*model.named_parameters(), *model.named_buffers()):
+        _check_stored(path, tensor)
+    return model
+
+
+def _check_stored(path: str, tensor: Any) -> None:
+    import torch
+
+    kind = type(tensor)
+    if tensor.device.type == "meta":
+        what = "is on the meta device and has no data; load the weights first"
+    elif tensor.is_floating_point() and tensor.dtype in (torch.float16, torch.bfloat16):
+        what = (
+            f"has the type {str(tensor.dtype).removeprefix('torch.')}, supported now: float32 and "
+            "float64; convert the model with model.float()"
+        )
+    elif tensor.is_quantized or kind not in (torch.Tensor, nn.Parameter, nn.Buffer):
+        what = (
+            f"is a {kind.__name__}, quantised or packed by another library; give the model as it "
+            "was before"
+        )
+    elif tensor.layout != torch.strided or tensor.is_complex():
+        what = "is sparse or complex; convert it to dense float32"
+    else:
+        return
+    raise UnsupportedLayerError(f"the parameter '{path}' {what}")
+
+
+def trace(model: nn.Module, where: Where = None, example: Any = None) -> Network:
+    """Record what a model computes in evaluation mode, as a graph for the mapper.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Tensors in, tensors out; float32 or float64 weights, which become float32. It is not
+        changed, and may be in training mode.
+    where : mapping or sequence, optional
+        Layers on crossbars, see :data:`aimc_sim.mapping.where.Where`; None: all with weights.
+    example : tensor, tuple, mapping, or a batch of a DataLoader, optional
+        Inputs as the forward method takes them. Default: such as the first layer with weights
+        reads. Sizes that the forward method does not decide by stay free.
+
+    Returns
+    -------
+    Network
+        The graph; nodes carry the paths of the torch modules. Identity and dropout vanish.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        If a layer or operation has no counterpart on the chip, control flow depends on data, or
+        the record gives other numbers than the model.
+    ValueError
+        If no layer has weights for a crossbar, a weight is NaN or infinite, or a pattern of
+        `where` matches nothing.
+    TypeError
+        If `model` is not a torch module.
+    """
+    source = Source(model, where)
+    network = source.network(example)
+    demand_layers(source, network)
+    return network
+
+
+def demand_layers(source: Source, network: Network) -> None:
+    """Raise ValueError if nothing of a network would run on crossbars, or a pattern is wrong."""
+    if not any(node.op in ANALOG for node in network.nodes):
+        off = " on the analog side" if source.where is not None else ""
+        raise ValueError(
+            f"the model {type(source.model).__name__} has no Conv2d, Linear or recurrent "
+            f"layer{off}, so nothing would run on the chip; expected at least one"
+        )
+    source.walk.chosen.check()
+
+
+ModelSource = nn.Module | Callable[[], nn.Module]
+"""What users give: a module, or a function that makes one."""

@@ -1,0 +1,39 @@
+"""Functions of one number, or of several at the same place. A new one is a name in a list."""
+
+from aimc_sim.ops.geometry import same
+from aimc_sim.ops.record import Operation, records
+
+RECORDS = (
+    # What a core's own digital unit does.
+    Operation("relu", "codes", 1.0, True, run=lambda torch, x: torch.relu(x), shape=same),
+    Operation("add", "integer", 1.0, True, run=lambda torch, x, y, **_: x + y, shape=same),
+    Operation("plus", "float", 1.0, True, aten="add"),
+    Operation(
+        "affine", "integer", 2.0, shape=same,
+        run=lambda torch, x, scale, offset: x * _channels(torch, scale, x)
+        + _channels(torch, offset, x),
+    ),
+    # Arithmetic.
+    *records("float", 1.0, "pow float_power", by_step=True, approximated=True),
+    *records("float", 1.0, "mul sub rsub div true_divide floor_divide remainder "
+             "fmod maximum minimum fmax fmin where masked_fill lerp atan2 hypot xlogy copysign "
+             "logaddexp logaddexp2 nan_to_num", by_step=True),
+    *records("float", 2.0, "addcmul addcdiv", by_step=True),
+    *records("float", 1.0, "neg abs square clamp clip clamp_min clamp_max ceil floor round trunc "
+             "frac sign sgn positive deg2rad rad2deg", by_step=True, shape=same),
+    *records("float", 1.0, "sqrt rsqrt exp exp2 expm1 log log2 log10 log1p reciprocal sin cos tan "
+             "asin acos atan sinh cosh asinh acosh atanh erf erfc erfinv sinc special_expit lgamma "
+             "digamma", by_step=True, shape=same, approximated=True),
+    # Activations: per number, as in the formulas.
+    *records("float", 1.0, "prelu _prelu_kernel heaviside", by_step=True, shape=same),
+    *records("float", 1.0, "sigmoid tanh leaky_relu relu6 hardtanh threshold hardshrink softshrink "
+             "logit", by_step=True, shape=same, approximated=True),
+    *records("float", 3.0, "elu selu celu softplus log_sigmoid hardsigmoid silu hardswish",
+             by_step=True, shape=same, approximated=True),
+    *records("float", 4.0, "gelu mish", by_step=True, shape=same, approximated=True),
+    *records("float", 2.0, "glu", by_step=True),
+)  # fmt: skip
+
+
+def _channels(torch, values, x):
+    return torch.tensor(values, device=x.device).view(-1, *(1,) * (x.ndim - 2))

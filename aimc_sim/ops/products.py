@@ -1,0 +1,37 @@
+"""Products of values with values, and layers that stay off the cores."""
+
+from math import prod
+
+from aimc_sim.ops.record import Operation, per_product, records
+
+
+def _attention(sources, result, attrs):
+    """Scores and weighted values are products; scaling and softmax are five per score."""
+    query, key = sources[0], sources[1]
+    scores = prod(query[:-1]) * key[-2]
+    return scores * (2.0 * query[-1] + 5.0 + 2.0 * result[-1])
+
+
+def _einsum(sources, result, attrs):
+    letters = attrs["args"][0].replace(" ", "").partition("->")[0].split(",")
+    size = {c: n for names, sizes in zip(letters, sources, strict=False)
+            for c, n in zip(names.replace("...", ""), sizes[-len(names):], strict=False)}  # fmt: skip
+    return 2.0 * prod(size.values())
+
+
+def _layer(sources, result, attrs):
+    counted = sources[0] if attrs.get("transposed") else result
+    return 2.0 * attrs["macs_per_output"] * prod(counted)
+
+
+RECORDS = (
+    *records("float", per_product, "matmul mm bmm mv dot vdot inner outer ger kron chain_matmul "
+             "linear addmm addbmm baddbmm addmv addr linalg_multi_dot tensordot cdist bilinear "
+             "_trilinear linalg_cross cross conv1d conv2d conv3d conv_transpose1d conv_transpose2d "
+             "conv_transpose3d convolution conv_tbc"),
+    Operation("einsum", "float", _einsum),
+    Operation("scaled_dot_product_attention", "float", _attention),
+    # Layers with weights that stay off the cores.
+    Operation("convolution_digital", "float", _layer),
+    Operation("linear_digital", "float", _layer, by_step=True),
+)  # fmt: skip

@@ -1,0 +1,23 @@
+"""Recurrent layers: loops over time steps on the cores and the global digital units."""
+
+from aimc_sim.ops.record import Operation
+
+# Per hidden unit: four gates of one FMA and one function value each, the state, its tanh.
+RECORDS = (
+    Operation("lstm", "float", 19.0, by_step=True),
+    Operation("gru", "float", 17.0, by_step=True),
+    Operation("rnn", "float", 3.0, by_step=True),
+)
+
+RECURRENT = frozenset(record.name for record in RECORDS)
+"""Operations with a state that goes from one time step to the next."""
+
+
+def _recurrence(sources, result, attrs):
+    from math import prod
+
+    return 2.0 * attrs["macs_per_output"] * prod(result)
+
+
+OFF_CORES = (Operation("recurrence", "float", _recurrence),)
+"""A recurrent layer that stays off the cores as a whole."""

@@ -1,0 +1,411 @@
+"""Calibration: run images through the network in float and note how large numbers become."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..chip.image import AnalogLayer, Block, ChipImage
+from ..chip.state import Ranges, link_name
+from ..core import gmax, inputs, tile, weights
+from ..digital.apply import apply
+from ..ops import OPERATIONS, RECURRENT
+from ..spec import CalibrationSpec, ChipSpec, CoreSpec
+from .blocks import as_maps, block_kernel, convolve_on_all_threads, from_maps, repeated
+from .quantisers import value_quantisers
+from .recurrent import float_loop
+
+
+def float_walk(
+    image: ChipImage, x: Tensor | Sequence[Tensor], see=lambda name, value: None,
+    enter=lambda layer, x: None, lengths: Tensor | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Run the image's network in float32 with exact weights.
+
+    Parameters
+    ----------
+    image : ChipImage
+    x : (B, ...) float32 tensor, or one for every input
+    see : callable(name, tensor), optional
+        Called with every value and every partial sum that would be turned into integers.
+    enter : callable(AnalogLayer, tensor), optional
+        Called with every analog layer and its input maps (B, channels, H, W); for layers inside a
+        loop once per time step.
+    lengths : (B,) tensor, optional
+        Time steps of every sequence.
+
+    Returns
+    -------
+    dict from value name to tensor
+        Every value that was computed.
+    """
+    values = dict(zip(image.inputs, (x,) if isinstance(x, Tensor) else x, strict=True))
+    for name, given in values.items():
+        see(name, given)
+    layers = {layer.name: layer for layer in image.layers}
+
+    def product(layer: AnalogLayer, inputs: Mapping[str, Tensor]) -> Tensor:
+        enter(layer, as_maps(layer, inputs[layer.source]))
+        y = _float_layer(layer, inputs, see)
+        see(layer.owner, y)
+        return y
+
+    sizes = {name: tuple(given.shape) for name, given in values.items()}
+    for step in image.steps:
+        if isinstance(step, AnalogLayer):
+            if step.loop is None:
+                values[step.name] = product(step, values)
+        elif step.op in RECURRENT:
+            values |= float_loop(step, layers, values, product, lengths)
+            see(step.name, values[step.name])
+        else:
+            sources = [values[name] for name in step.sources]
+            y = apply(step.op, sources, step.attrs, step.arrays, sizes)
+            values[step.name] = y
+            if OPERATIONS[step.op].kind != "codes" or not sources:
+                see(step.name, y)
+    return values
+
+
+def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tensor:
+    source = values[layer.source]
+    x = as_maps(layer, source)
+    scale = torch.from_numpy(layer.scale)[:, None, None]
+    offset = torch.from_numpy(layer.offset)[:, None, None]
+    weight = torch.from_numpy(layer.weight)
+
+    def product(block: Block) -> Tensor:
+        cols = slice(block.col_start, block.col_stop)
+        matrix = weight[block.row_start : block.row_stop, cols]
+        kernel, channels = block_kernel(layer, block, matrix)
+        return convolve_on_all_threads(layer, x[:, channels], kernel) * scale[cols]
+
+    firsts = [product(chain[0]) for chain in layer.chains]
+    added = None
+    if layer.residual is not None:
+        wanted = from_maps(layer, torch.cat(firsts, dim=1), source.shape).shape
+        added = as_maps(layer, repeated(layer, values[layer.residual], wanted))
+    outputs = []
+    for chain, total in zip(layer.chains, firsts, strict=True):
+        cols = slice(chain[0].col_start, chain[0].col_stop)
+        if added is not None:
+            total = total + added[:, cols]
+        for block in chain:
+            if block is not chain[0]:
+                total = product(block) + total
+            if block is not chain[-1]:
+                see(link_name(block), total)
+        outputs.append(total + offset[cols])
+    y = from_maps(layer, torch.cat(outputs, dim=1), source.shape)
+    return F.relu(y) if layer.relu else y
+
+
+G_MAX_IMAGES, G_MAX_INPUTS = 16, 4096
+"""Calibration images and input vectors per layer behind the g_max of every core."""
+
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+
+MSE_SAMPLES = 2**16
+"""Values of a batch that are kept for the search of a range."""
+
+
+Batch = tuple[Tensor, ...]
+"""One tensor for every input of the network."""
+
+
+def _some(image: ChipImage, batch: Batch, n: int) -> Batch:
+    """Return the first inputs of a batch."""
+    if image.axis is None:
+        return batch
+    n = min(n, batch[0].shape[image.axis])
+    return tuple(
+        x if axis is None else x.narrow(axis, 0, n)
+        for x, axis in zip(batch, image.axes, strict=True)
+    )
+
+
+def measure_all(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
+    """Return what :func:`measure` finds, with the full scale of every block's ADCs.
+
+    That is :func:`adc_ranges_of_cores` on the last batch, if ``core.adc.range`` asks for it.
+    """
+    some: list[Batch] = []
+
+    def noted() -> Iterator[Batch]:
+        for batch in batches:
+            some[:] = [_some(image, batch, G_MAX_IMAGES)]
+            yield batch
+
+    ranges = measure(image, noted(), spec)
+    cores = [spec.for_layer(layer.owner).core for layer in image.layers]
+    if not some or not any(_has_calibrated_adc(core) for core in cores):
+        return ranges
+    amperes = adc_ranges_of_cores(image, some[0], spec, ranges)
+    return dataclasses.replace(ranges, adc_amperes=amperes)
+
+
+def joined(one: Ranges, other: Ranges) -> Ranges:
+    """Return the ranges that hold for the images behind both."""
+
+    def larger(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+        return {name: max(a.get(name, 0.0), b.get(name, 0.0)) for name in {**a, **b}}
+
+    g_max = {
+        name: min(one.g_max_siemens.get(name, math.inf), other.g_max_siemens.get(name, math.inf))
+        for name in {**one.g_max_siemens, **other.g_max_siemens}
+    }
+    return dataclasses.replace(
+        one, values=larger(one.values, other.values), links=larger(one.links, other.links),
+        images=one.images + other.images, g_max_siemens=g_max,
+        adc_amperes=larger(one.adc_amperes, other.adc_amperes),
+    )  # fmt: skip
+
+
+def needs_ranges(image: ChipImage, spec: ChipSpec) -> bool:
+    """Return whether anything on the chip is an integer, so that ranges matter."""
+    cores = [spec.core, *(spec.for_layer(layer.owner).core for layer in image.layers)]
+    bits = (
+        bits
+        for core in cores
+        for bits in (core.dac.bits, core.ldpu.output_bits, core.ldpu.link_bits, core.adc.bits)
+    )
+    return any(b is not None for b in bits)
+
+
+def check_g_max(image: ChipImage, spec: ChipSpec, ranges: Ranges | None) -> None:
+    """Raise ValueError if g_max depends on a calibration that was not made yet."""
+    rules = {spec.for_layer(layer.owner).core.g_max_rule for layer in image.layers}
+    if "bit-line" in rules and ranges is None:
+        raise ValueError(
+            "core.g_max_rule = 'bit-line' chooses g_max from calibration images; call "
+            "chip.calibrate(batches) before chip.program()"
+        )
+
+
+def _has_calibrated_adc(core: CoreSpec) -> bool:
+    return core.adc.kind == "symmetric" and core.adc.range != "fixed"
+
+
+def with_adc_ranges(
+    tiles: Mapping[int, tile.TileNow], image: ChipImage, amperes: Mapping[str, float]
+) -> dict[int, tile.TileNow]:
+    """Return crossbars, by tile, whose ADCs have these full scales, by name of the block."""
+    found = dict(tiles)
+    for block in image.blocks:
+        if link_name(block) in amperes:
+            own = amperes[link_name(block)]
+            found[block.tile] = dataclasses.replace(found[block.tile], full_scale_amperes=own)
+    return found
+
+
+def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
+    """Return the ranges of all integers, from images.
+
+    Parameters
+    ----------
+    image : ChipImage
+    batches : iterable of tuples of (B, ...) tensors
+    spec : ChipSpec
+        ``calibration.range_method`` "percentile": a range holds that share of the magnitudes of
+        a batch, in %, the largest over the batches is kept, 100 is the maximum. "mse": the range
+        whose rounding and clipping at the width of its integers make the smallest squared error.
+
+    Returns
+    -------
+    Ranges
+    """
+    method = spec.calibration.range_method
+    links = {link_name(block) for block in image.blocks}
+    seen: dict[str, float] = {}
+    kept: dict[str, list[Tensor]] = {}
+    images = 0
+
+    def see(name: str, value: Tensor) -> None:
+        size = value.float().abs().flatten()
+        if name not in links and not (size.numel() and size.max() < math.inf):
+            # Masks add minus infinity; nothing at all has no range either.
+            size = torch.cat([size[size.isfinite()], size.new_zeros(1)])
+        if method == "mse":
+            kept.setdefault(name, []).append(size[_spread(size.numel(), MSE_SAMPLES)])
+        seen[name] = max(seen.get(name, 0.0), _magnitude(size, spec.calibration))
+
+    some = None
+    with torch.inference_mode():
+        for batch in batches:
+            images += 1 if image.axis is None else batch[0].shape[image.axis]
+            some = _some(image, batch, G_MAX_IMAGES)
+            float_walk(image, [_channels_last(x) for x in batch], see)
+        for name, parts in kept.items():
+            ldpu = spec.for_layer(name.partition("[")[0]).core.ldpu
+            bits = ldpu.link_bits if name in links else ldpu.output_bits
+            seen[name] = best_range(torch.cat(parts), seen[name], bits)
+    ranges = Ranges(
+        values={name: size for name, size in seen.items() if name not in links},
+        links={name: size for name, size in seen.items() if name in links},
+        images=images,
+    )
+    rules = {spec.for_layer(layer.owner).core.g_max_rule for layer in image.layers}
+    if "bit-line" in rules and some is not None:
+        return dataclasses.replace(ranges, g_max_siemens=g_max_of_cores(image, some, spec, ranges))
+    return ranges
+
+
+def _spread(total: int, wanted: int) -> Tensor:
+    """Return up to `wanted` of `total` places, in order: one in each of even steps.
+
+    Steps alone would fall on one column of the maps, often the one at their border; so places move
+    inside their steps by multiples of the golden ratio, which meets no period.
+    """
+    if total <= wanted:
+        return torch.arange(total)
+    step = total / wanted
+    start = np.arange(wanted) * step
+    inside = np.arange(wanted) * GOLDEN_RATIO % 1 * step
+    return torch.from_numpy(np.minimum(start + inside, total - 1).astype(np.int64))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+def _magnitude(size: Tensor, calibration: CalibrationSpec) -> float:
+    """Return the magnitude that holds the wanted share of (n,) magnitudes; all of them for MSE."""
+    if calibration.range_method == "mse" or calibration.percentile == 100:
+        return size.max().item()
+    rank = max(1, round(calibration.percentile / 100 * size.numel()))
+    return size.kthvalue(rank).values.item()
+
+
+def g_max_of_cores(
+    image: ChipImage, images: Batch, spec: ChipSpec, ranges: Ranges
+) -> dict[str, float]:
+    """Return the g_max of every block, by name, that keeps its bit-line currents in range.
+
+    Parameters
+    ----------
+    image : ChipImage
+    images : tuple of (B, ...) tensors
+        A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them.
+    spec : ChipSpec
+    ranges : Ranges
+    """
+    found: dict[str, float] = {}
+
+    def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
+        core, name = spec.for_layer(layer.owner).core, link_name(block)
+        if core.g_max_rule != "bit-line":
+            return
+        weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
+        own = gmax.largest_siemens(weight, core, codes, current="peak")
+        found[name] = min(own, found.get(name, own))
+
+    _drive(image, images, spec, ranges, use)
+    return found
+
+
+def adc_ranges_of_cores(
+    image: ChipImage, images: Batch, spec: ChipSpec, ranges: Ranges
+) -> dict[str, float]:
+    """Return the full-scale current of every block's ADCs, by name, in amperes.
+
+    Parameters
+    ----------
+    image : ChipImage
+    images : tuple of (B, ...) tensors
+        A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them.
+    spec : ChipSpec
+        ``calibration.range_method`` chooses among the currents as for activations, see
+        :func:`measure`; ``core.adc.full_scale_amperes`` is the largest full scale there is.
+    ranges : Ranges
+
+    Notes
+    -----
+    Currents are those of the target conductances, before any device is written: the same
+    register serves every programming. What devices and wires add is not foreseen and may clip.
+    """
+    found: dict[str, float] = {}
+    calibration = spec.calibration
+
+    def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
+        core, name = spec.for_layer(layer.owner).core, link_name(block)
+        if not _has_calibrated_adc(core):
+            return
+        limit = core.adc.full_scale_amperes
+        weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
+        targets = weights.to_targets(weight, core, ranges.g_max_siemens.get(name))
+        amperes = np.abs(codes @ (weight * targets.siemens_per_weight))
+        amperes *= core.read.v_read_volts / inputs.largest_drive(core.dac)
+        size = torch.from_numpy(amperes.astype(np.float32)).flatten()
+        largest = _magnitude(size, calibration)
+        if calibration.range_method == "mse":
+            codes_left = core.adc.max_code
+            if codes_left is not None and inputs.reads_planes(core.dac):
+                codes_left = max(1, round(codes_left * inputs.plane_share(core.dac)))
+            largest = smallest_error_range(size, largest, codes_left)
+        if largest == 0:  # nothing flows
+            largest = limit or core.pcm.g_max_siemens * core.read.v_read_volts
+        largest = max(largest, found.get(name, 0.0))  # of all time steps
+        found[name] = largest if limit is None else min(largest, limit)
+
+    _drive(image, images, spec, ranges, use)
+    return found
+
+
+def _drive(
+    image: ChipImage, images: Batch, spec: ChipSpec, ranges: Ranges,
+    use: Callable[[AnalogLayer, Block, np.ndarray], None],
+) -> None:  # fmt: skip
+    """Call ``use(layer, block, codes)`` with the (N, R) input codes of every block.
+
+    With bit-serial inputs they are those of the planes, one after the other.
+    """
+    quantisers = value_quantisers(image, spec, ranges)
+
+    def enter(layer: AnalogLayer, x: Tensor) -> None:
+        rows = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+        rows = rows.transpose(1, 2).reshape(-1, rows.shape[1])
+        rows = rows[_spread(len(rows), G_MAX_INPUTS)]
+        held, dac = quantisers[layer.source], spec.for_layer(layer.owner).core.dac
+        top = dac.max_code
+        full = held.step * held.limit if held.rounds else float(x.abs().max()) or 1.0
+        codes = (rows / full * top).clamp(-top, top)
+        codes = (codes if dac.bits is None else codes.round()).numpy()
+        if inputs.reads_planes(dac):
+            codes = np.concatenate(inputs.bit_planes(codes, dac))
+        for block in layer.blocks:
+            use(layer, block, codes[:, block.row_start : block.row_stop])
+
+    with torch.inference_mode():
+        float_walk(image, images, enter=enter)
+
+
+def best_range(magnitudes: Tensor, largest: float, bits: int | None) -> float:
+    """Return the range with the smallest mean squared error of rounding and clipping.
+
+    Parameters
+    ----------
+    magnitudes : (n,) float tensor
+    largest : float
+        Largest magnitude there is; the range lies between a fifth of it and all of it.
+    bits : int or None
+        Sign and magnitude; None rounds nothing, so nothing is gained by clipping.
+    """
+    return smallest_error_range(magnitudes, largest, None if bits is None else 2 ** (bits - 1) - 1)
+
+
+def smallest_error_range(magnitudes: Tensor, largest: float, limit: int | None) -> float:
+    """Return :func:`best_range` for codes up to ``limit``."""
+    if limit is None or largest == 0:
+        return largest
+    candidates = largest * torch.linspace(0.2, 1.0, 81, dtype=torch.float64)
+    errors = [
+        float((magnitudes - (magnitudes / step).round().clamp(max=limit) * step).square().mean())
+        for step in (candidates / limit).tolist()
+    ]
+    return float(candidates[min(range(len(errors)), key=errors.__getitem__)])

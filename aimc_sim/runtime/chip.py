@@ -1,0 +1,425 @@
+"""The chip as a user holds it: a thin, friendly owner of (spec, image, ranges, state, clock)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from .. import mapping, presets, store, units
+from ..chip import state as chip_state
+from ..chip.image import ChipImage
+from ..chip.state import ChipState, Ranges
+from ..core import compensation
+from ..errors import NotProgrammedError
+from ..frontend import Source, demand_layers
+from ..mapping.where import Where
+from ..machine import settings
+from ..spec import ChipSpec
+from . import adapt, calibrate, clipping, executor, looking
+from .counts import new_counts
+from .explain import Explanation, check_layers, explain
+from .images import as_inputs, images_in, split_batch
+from .moment import Looks, Moment
+from .recurrent import Span
+from .report import Report
+from .stream import Stream, packed
+from .variants import Variants
+
+
+@settings.own_methods
+class Chip:
+    """A trained network on a simulated 64-core PCM chip.
+
+    Make one with :meth:`from_model` or :meth:`load`. Methods that prepare the chip return it,
+    so that they can be chained: ``chip.at("1 day").compensate("gdc")(images)``.
+    """
+
+    def __init__(self, image: ChipImage, spec: ChipSpec) -> None:
+        self.image = image
+        self.spec = spec
+        self.ranges: Ranges | None = None
+        self.state: ChipState | None = None
+        self.time_seconds = 0.0
+        self.compensation: compensation.Method = "none"
+        self.corrections: dict[str, adapt.Correction] = {}
+        self.adapted_images = 0
+        self.images_seen = 0
+        self.device = torch.device("cpu")
+        self.counts = new_counts()
+        self.variants = Variants(image, spec)
+        # What follows from the above, kept while it stays true.
+        self._looks: Looks | None = None
+        self._moment: Moment | None = None
+        self._warned: set[str] = set()
+
+    # ---------------------------------------------------------------- preparing
+
+    @classmethod
+    def from_model(
+        cls, model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None, *,
+        where: Where = None, example: Any = None,
+    ) -> Chip:  # fmt: skip
+        """Trace a network, fold its batch norms, split it and place it on cores.
+
+        Parameters
+        ----------
+        model : nn.Module, or a callable without arguments that returns one
+            Left untouched; evaluated as in ``model.eval()``.
+        spec : ChipSpec, optional
+            Default ``presets.hermes()``.
+        where : mapping or sequence, optional
+            Layers on crossbars: {pattern of names: "analog" or "digital"}, of which the last that
+            matches counts, or the patterns of those that are. Default: all layers with weights.
+        example : tensor, tuple, mapping, or a batch of a DataLoader, optional
+            Inputs as the forward method takes them; a mapping from its arguments' names gives
+            them by name. Default: such as the first layer with weights reads. Sizes that the
+            forward method decides by are fixed; inputs of others are recorded when they come.
+
+        Returns
+        -------
+        Chip
+
+        Raises
+        ------
+        UnsupportedLayerError
+            If a layer has no counterpart on the chip, or the record of the network gives other
+            numbers than the network; names it, its line and what would help.
+        CapacityError
+            If the network needs more cores than there are.
+        ValueError
+            If the cores' converters cannot work with their input encoding.
+        """
+        spec = presets.hermes() if spec is None else spec
+        if not isinstance(spec, ChipSpec):
+            raise TypeError(
+                f"spec is a {type(spec).__name__}; give a ChipSpec, for example "
+                "aimc_sim.presets.hermes()"
+            )
+        if not isinstance(model, nn.Module) and callable(model):
+            model = model()
+        if not isinstance(model, nn.Module):
+            raise TypeError(
+                f"model is a {type(model).__name__}; give a torch.nn.Module, or a function "
+                "without arguments that returns one"
+            )
+        source = Source(model, where)
+        network = source.network(example)
+        demand_layers(source, network)
+        image = mapping.compile_network(network, spec)
+        check_layers(spec, image)
+        chip = cls(image, spec)
+        chip.variants = Variants(image, spec, source, source.walk.recording.example)
+        return chip
+
+    @staticmethod
+    def explain(
+        model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None, *,
+        where: Where = None, example: Any = None,
+    ) -> Explanation:  # fmt: skip
+        """Say what becomes of every layer and operation: on which cores, digital, merged, refused.
+
+        Parameters
+        ----------
+        model, spec, where, example
+            As of :meth:`from_model`, which would raise where this lists a refusal.
+
+        Returns
+        -------
+        Explanation
+            Prints as a table; ``.rows`` are its rows.
+        """
+        return explain(model, presets.hermes() if spec is None else spec, where, example)
+
+    def calibrate(self, batches: Tensor | np.ndarray | Iterable) -> Chip:
+        """Measure the ranges of all integers on a few images; returns the chip.
+
+        Parameters
+        ----------
+        batches : (B, ...) images, or an iterable of them, or of (images, labels) pairs
+            Float numbers as the torch model takes them.
+        """
+        if isinstance(batches, (Tensor, np.ndarray, PackedSequence, Mapping)):
+            batches = [batches]
+        others: list[tuple[ChipImage, tuple[Tensor, ...]]] = []
+
+        def here() -> Iterator[tuple[Tensor, ...]]:
+            for batch in batches:
+                x, _ = self._inputs(split_batch(self.image, batch))
+                image = self.variants.of(x)
+                if image is self.image:
+                    yield x
+                else:
+                    others.append((image, x))
+
+        ranges = calibrate.measure_all(self.image, here(), self.spec)
+        for image, x in others:  # of other sizes: what is larger counts
+            more = calibrate.measure_all(image, [x], self.spec)
+            ranges = more if ranges.images == 0 else calibrate.joined(ranges, more)
+        if ranges.images == 0:
+            raise ValueError("calibrate got no images; give at least one batch")
+        self.ranges = ranges
+        return self
+
+    def program(self, seed: int = 0) -> Chip:
+        """Write all devices, start the clock at 0; returns the chip.
+
+        Parameters
+        ----------
+        seed : int
+            The same seed gives the same devices, whatever else was simulated.
+        """
+        calibrate.check_g_max(self.image, self.spec, self.ranges)
+        self.state = chip_state.program(self.image, self.spec, int(seed), ranges=self.ranges)
+        self.time_seconds, self.images_seen = 0.0, 0
+        self.corrections, self.adapted_images = {}, 0
+        return self
+
+    def at(self, time: float | str) -> Chip:
+        """Set the clock; returns the chip.
+
+        Parameters
+        ----------
+        time : float (seconds) or str ("1 h", "1 day", "1 year")
+            Since the end of the first programming. Any order: the same time gives the same
+            conductances. Image numbers, which address the noise of single MVMs, start at 0
+            again. After a :meth:`refresh` the clock cannot go back behind it.
+        """
+        t_seconds = units.seconds(time)
+        if self.state is not None:
+            self.state.age(t_seconds)  # raises if it lies before the last programming
+        self.time_seconds = t_seconds
+        self.images_seen = 0
+        return self
+
+    def refresh(self) -> Chip:
+        """Write the same weights again at the chip's time; drift starts anew; returns the chip.
+
+        Devices keep what is theirs (faults, the spread of their pulses); errors that belong to a
+        programming are drawn again. Drift compensation is measured afresh against now.
+        """
+        if self.state is None:
+            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        self.state = chip_state.program(
+            self.image, self.spec, self.state.seed, self.time_seconds, self.state.cycle + 1,
+            self.ranges,
+        )  # fmt: skip
+        self.images_seen = 0
+        self.corrections, self.adapted_images = {}, 0
+        return self
+
+    def compensate(self, method: compensation.Method) -> Chip:
+        """Choose the drift compensation, measured by reads at the chip's time.
+
+        Parameters
+        ----------
+        method : "none", "gdc" (one factor per core) or "column" (one per column)
+        """
+        if method not in compensation.METHODS:
+            raise ValueError(
+                f"compensation {method!r} is unknown; choose one of "
+                + ", ".join(f"'{name}'" for name in compensation.METHODS)
+            )
+        self.compensation, self.images_seen = method, 0
+        return self
+
+    def adapt_batch_norm(self, images: Tensor | np.ndarray | None) -> Chip:
+        """Measure batch-norm statistics anew at the chip's time (AdaBS); returns the chip.
+
+        Parameters
+        ----------
+        images : (B, ...) float, or None
+            Calibration images, some hundreds; they run through the chip once, so it costs what
+            B images cost. Not those of a test. None: back to the statistics of the training.
+
+        Notes
+        -----
+        Source: V. Joshi et al., Nature Communications 11, 2473 (2020),
+        doi:10.1038/s41467-020-16108-9; see :mod:`aimc_sim.runtime.adapt`. The new statistics stay
+        until this is called again or the chip is programmed; :meth:`compensate` acts below them.
+        """
+        self.corrections, self.adapted_images = {}, 0
+        if images is None:
+            return self
+        x, _ = self._inputs(split_batch(self.image, images))
+        image = self._prepare(x)
+        # Far above the numbers of images that are run: no draw is used twice.
+        bare = self.moment.bare_plan(image)
+        self.corrections = adapt.batch_norm_corrections(bare, x, 2**62)
+        self.adapted_images = images_in(image, x)
+        return self
+
+    def to(self, device: torch.device | str) -> Chip:
+        """Choose where images are run ("cpu", "cuda", ...); returns the chip.
+
+        Devices, drift and calibration stay on the CPU. The noise is the same everywhere;
+        outputs agree to the rounding of float32, which may move single ADC codes.
+        """
+        self.device = torch.device(device)
+        return self
+
+    # ------------------------------------------------------------------ running
+
+    def __call__(
+        self, *images: Any, first_image: int | None = None, chunk: int | None = None,
+        **named: Any,
+    ) -> Any:  # fmt: skip
+        """Run images, or sequences, through the chip at its present time.
+
+        Parameters
+        ----------
+        *images : (B, ...) numbers
+            As the torch model takes them: tensors, also in tuples, lists and dictionaries; a
+            network of recurrent layers takes a packed sequence as well.
+        first_image : int, optional
+            Number of the first image. The fresh read noise of an image belongs to its number;
+            by default numbers go on from the last call (one batch of 128 equals two of 64).
+        chunk : int, optional
+            Images simulated at a time; changes memory and speed, not results.
+        **named
+            Inputs by the names that the forward method has for them.
+
+        Returns
+        -------
+        (B, outputs) float32 tensor, or what else the torch model returns
+            Tuples, lists and dictionaries of tensors keep their structure.
+        """
+        x, lengths = self._inputs(images, named)
+        span = None if lengths is None else Span(lengths=lengths)
+        outputs = self._run(x, span, first_image, chunk)
+        return outputs if lengths is None else packed(self.image, outputs, lengths)
+
+    def stream(self, first_image: int | None = None) -> Stream:
+        """Return a runner that takes sequences piece by piece and keeps the state between pieces.
+
+        Parameters
+        ----------
+        first_image : int, optional
+            As of :meth:`__call__`.
+
+        Returns
+        -------
+        Stream
+            Call it with the next time steps; the results are those of the whole sequence.
+
+        Raises
+        ------
+        ValueError
+            If the network has no recurrent layer, or a layer looks at several time steps at once.
+        """
+        return Stream(self, self.images_seen if first_image is None else first_image)
+
+    def _inputs(
+        self, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({})
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        return as_inputs(self.image, given, named, self.variants.example)
+
+    def _run(
+        self, x: tuple[Tensor, ...], span: Span | None, first_image: int | None, chunk: int | None
+    ) -> Any:
+        image = self._prepare(x)
+        first = self.images_seen if first_image is None else first_image
+        self.images_seen = first + images_in(image, x)
+        outputs = executor.run(self.moment.plan(image), x, first, self.counts, chunk, span)
+        clipping.warn(self.counts, self.spec.calibration.clip_warning_fraction, self._warned)
+        return outputs
+
+    def _prepare(self, x: tuple[Tensor, ...]) -> ChipImage:
+        """Return the program for these inputs; calibrate on them if nothing else was given."""
+        if self.state is None:
+            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        image = self.variants.of(x)
+        if self.ranges is None:
+            if calibrate.needs_ranges(self.image, self.spec):
+                warnings.warn(
+                    f"the chip was not calibrated: using these {images_in(image, x)} "
+                    "images to set the integer ranges; call chip.calibrate(batches) to choose "
+                    "others",
+                    stacklevel=5,
+                )
+            self.ranges = calibrate.measure_all(image, [x], self.spec)
+        return image
+
+    @property
+    def moment(self) -> Moment:
+        """The crossbars, compensation factors and plans of the chip's present time."""
+        if self.state is None:
+            raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+        amperes = {} if self.ranges is None else self.ranges.adc_amperes
+        looks = self._looks
+        if looks is None or looks.state is not self.state or looks.amperes != amperes:
+            self._looks = Looks(self.image, self.spec, self.state, amperes)
+        now = Moment(
+            self._looks, self.ranges, self.time_seconds, self.compensation, self.corrections,
+            self.device,
+        )  # fmt: skip
+        if not now.is_like(self._moment):
+            self._moment = now
+        return self._moment
+
+    # ------------------------------------------------------------------ looking
+
+    def conductances(self, core: int) -> np.ndarray:
+        """Return the devices of a core at the chip's time.
+
+        Parameters
+        ----------
+        core : int
+
+        Returns
+        -------
+        (4, R, C) float32, siemens
+            g1+, g2+, g1-, g2- of the rows and columns in use. Where the law describes the two
+            devices of a polarity as one, they are shown with half each.
+        """
+        return looking.conductances(self, core)
+
+    def effective_weights(self, layer: str) -> np.ndarray:
+        """Return the weights that a layer's conductances stand for at the chip's time.
+
+        Parameters
+        ----------
+        layer : str
+            Name of an analog layer: the path of the torch module.
+
+        Returns
+        -------
+        float32, in the shape of the torch module's weight
+            Drift compensation included; batch norm (which is digital) not. A transposed
+            convolution is shown as the ordinary one that runs.
+        """
+        return looking.effective_weights(self, layer)
+
+    def report(self) -> Report:
+        """Return what the chip looks like and what it did so far; print it or ``.to_dict()``."""
+        return Report.of(self)
+
+    # ------------------------------------------------------------------- storing
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to an HDF5 file; a chip loaded from it gives the same results."""
+        looking.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Chip:
+        """Read a chip from a file written by :meth:`save`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is not one of ours, damaged, or of a newer version.
+        """
+        spec, image, ranges, state, clock = store.load(path)
+        chip = cls(image, spec)
+        chip.ranges, chip.state = ranges, state
+        looking.restore(chip, clock)
+        return chip

@@ -1,0 +1,323 @@
+"""One chunk of images on its way through a plan.
+
+Three exact identities carry it. A layer split over row blocks is a sum of smaller convolutions.
+The independent read noise of the devices of a column is one Gaussian whose variance is a second
+convolution, of the squared inputs with the devices' variances (two digits are enough for it, see
+:mod:`aimc_sim.machine.formats`). What follows the crossbar is one fused pass over the outputs.
+
+Every random draw is addressed by the number of its image and its time step (:class:`Event`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..chip.image import AnalogLayer, DigitalStep, leaves
+from ..core.converters import Quantiser
+from ..digital.apply import apply
+from ..ops import OPERATIONS, Sizes
+from .blocks import add_floating_lines, as_maps, convolve, from_maps, repeated
+from .calls import AS_IT_IS, CoreCall, DigitalCall, LayerCall, LoopCall
+from .convert import Link, Value, convert_compiled, convert_plain
+from .counts import Tally
+from .plan import Plan
+from .recurrent import Span, run_loop
+
+TIME_STEP = 2**40
+"""Event numbers between two time steps of a sequence; more images than anybody runs."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Rows of a batch of maps whose event numbers follow each other.
+
+    Attributes
+    ----------
+    start, rows : int
+        First row, and rows.
+    counted : int
+        Rows that are not padding.
+    first : int
+        Event number of the first row.
+    """
+
+    start: int
+    rows: int
+    counted: int
+    first: int
+
+
+Around = Callable[["Run", LayerCall, dict[str, Value], "int | None"], Value]
+"""What is put around the computation of a layer: the run, the layer, values by name, time step."""
+
+
+class Run:
+    """One chunk on its way through the network.
+
+    Parameters
+    ----------
+    plan : Plan
+    n : int
+        Images; the rest of the batch is padding.
+    first_event : int
+        Number of the first image.
+    counts : Tally
+        Added to.
+    span : Span, optional
+        Where in longer sequences the inputs lie.
+    around : callable, optional
+        Called in place of :meth:`compute` for every layer; may call it.
+    """
+
+    def __init__(
+        self, plan: Plan, n: int, first_event: int, counts: Tally,
+        span: Span | None = None, around: Around | None = None,
+    ) -> None:  # fmt: skip
+        self.around = around
+        self.plan, self.n, self.first_event, self.counts = plan, n, first_event, counts
+        self.span = Span() if span is None else span
+        self.sizes: dict[str, tuple[int, ...]] = {}
+        on_cpu = plan.device.type == "cpu"
+        self.convert = convert_compiled if on_cpu else convert_plain
+
+    def __call__(self, *images: Tensor) -> list[Tensor]:
+        """Return what leaves the network, in its own numbers, leaf by leaf."""
+        plan = self.plan
+        axis = plan.image.axis
+        self.batch = 1 if axis is None else images[0].shape[axis]
+        values = {}
+        for name, x in zip(plan.image.inputs, images, strict=True):
+            values[name] = Value(quantise(x, plan.quantisers[name]))
+            self.sizes[name] = tuple(x.shape)
+        for index, call in enumerate(plan.calls):
+            step = call.layer if isinstance(call, LayerCall) else call.step
+            if isinstance(call, LayerCall):
+                values[step.name] = self.layer(call, values)
+            elif isinstance(call, LoopCall):
+                values |= run_loop(self, call, values)
+            else:
+                values[step.name] = self.digital(call, values)
+            for name in step.sources:
+                if plan.last_use[name] == index:
+                    values.pop(name, None)  # bounded memory: a value dies with its last reader
+        return [self.real(values[name].codes, name) for name, _ in leaves(plan.image.results)]
+
+    def real(self, codes: Tensor, name: str) -> Tensor:
+        """Return codes of a value in the network's own numbers."""
+        step = self.plan.quantisers[name].step
+        return codes if step == 1.0 else codes * step
+
+    def digital(self, call: DigitalCall, values: dict[str, Value]) -> Value:
+        """Run a digital step."""
+        step = call.step
+        inputs = [values[name].codes for name in step.sources]
+        if call.output is not None:
+            inputs = [self.real(x, name) for x, name in zip(inputs, step.sources, strict=True)]
+        result = apply(step.op, inputs, step.attrs, step.arrays, self.sizes)
+        if result.device != self.plan.device:
+            result = result.to(self.plan.device)
+        self.count(step, [tuple(x.shape) for x in inputs], tuple(result.shape))
+        if call.output is None:
+            return Value(_channels_last(result))
+        return Value(quantise(result, call.output))
+
+    def count(self, step: DigitalStep, sources: list[Sizes], result: Sizes) -> None:
+        """Count the operations of a digital step."""
+        seen, share = self.counts[step.name], self.n / self.batch
+        seen.images += self.n if self.span.start == 0 else 0
+        seen.operations += share * OPERATIONS[step.op].operations(sources, result, step.attrs)
+
+    def layer(self, call: LayerCall, values: dict[str, Value], time: int | None = None) -> Value:
+        """Run a layer; inside a loop, ``time`` is the number of the time step."""
+        if self.around is not None:
+            return self.around(self, call, values, time)
+        return self.compute(call, values, time)
+
+    def compute(self, call: LayerCall, values: dict[str, Value], time: int | None = None) -> Value:
+        """Compute a layer on its cores, as :meth:`layer` does if nothing is put around it."""
+        layer = call.layer
+        source = values[layer.source]
+        codes, squares = source.codes, source.squares
+        if call.dac is not None:
+            codes = quantise(self.real(codes, layer.source), call.dac)
+            squares = None
+        timed = time is None and self.plan.image.recurrent and layer.kind == "linear"
+        timed = timed and codes.ndim > 2
+        x = self._maps(layer, codes, timed)
+        events = self._events(layer, codes, x, timed, time)
+        if call.needs_squares:
+            if squares is None:
+                squares = codes.square().to(self.plan.formats.variance)
+            squares = self._maps(layer, squares, timed)
+        out = Value(torch.empty(0))
+        for chain in call.chains:
+            link = None
+            for core in chain:
+                part = x[:, core.channels]
+                missed = None
+                if core.planes:
+                    charge, missed = self._bit_serial(layer, core, part, events)
+                    variance = None
+                else:
+                    square = None if core.variance is None else squares[:, core.channels]
+                    charge, variance = self._charge(layer, core, part, square, events)
+                is_tail = core is chain[-1]
+                if is_tail and out.codes.numel() == 0:
+                    out = self._allocate(layer, charge)
+                target = out if is_tail else Value(torch.empty_like(charge))
+                column = core.block.col_start if is_tail else 0
+                relu = layer.relu and is_tail
+                if layer.residual is not None and core is chain[0]:
+                    whole = charge[:1, :1].expand(-1, layer.weight.shape[1], -1, -1)
+                    wanted = self._from_maps(
+                        layer, whole.expand(len(charge), -1, -1, -1), codes, timed
+                    )
+                    added = repeated(layer, values[layer.residual].codes, wanted.shape)
+                    maps = _channels_last(self._maps(layer, added, timed))
+                    link = Link(maps, core.block.col_start)
+                self._convert(charge, variance, link, core, relu, target, column, events, missed)
+                link = Link(target.codes, 0)
+        if self.span.start == 0 and time in (None, 0):  # of a stream, the first piece
+            self.counts[layer.name].images += self.n
+        out.codes = self._from_maps(layer, out.codes, codes, timed)
+        if out.squares is not None:
+            out.squares = self._from_maps(layer, out.squares, codes, timed)
+        return out
+
+    def _maps(self, layer: AnalogLayer, x: Tensor, timed: bool) -> Tensor:
+        """Return the layer's input maps; every time step is a map of its own where timed."""
+        if timed:
+            x = x.movedim(layer.axis, 0) if layer.axis else x
+            x = x.reshape(len(x), -1, x.shape[-1]).transpose(0, 1).reshape(-1, x.shape[-1])
+            maps = x[:, :, None, None]
+        else:
+            maps = as_maps(layer, x)
+        return maps
+
+    def _from_maps(self, layer: AnalogLayer, maps: Tensor, like: Tensor, timed: bool) -> Tensor:
+        if not timed:
+            return from_maps(layer, maps, like.shape)
+        steps = maps[:, :, 0, 0].view(-1, like.shape[layer.axis], maps.shape[1]).transpose(0, 1)
+        first = list(like.shape)
+        first.insert(0, first.pop(layer.axis))
+        y = steps.reshape(*first[:-1], maps.shape[1])
+        return y.movedim(0, layer.axis) if layer.axis else y
+
+    def _events(
+        self, layer: AnalogLayer, codes: Tensor, x: Tensor, timed: bool, time: int | None
+    ) -> list[Event]:
+        """Return which maps belong to which event numbers; the noise of an MVM follows these.
+
+        Where a network has merged other dimensions with the batch, an image has several numbers.
+        """
+        if timed:
+            start, batch = self.span.start, self.batch
+            count = codes.numel() // codes.shape[-1] // batch
+            return [
+                Event(t * batch, batch, self.n, self.first_event + (start + t) * TIME_STEP)
+                for t in range(count)
+            ]
+        total = codes.shape[layer.axis]
+        if total % self.batch:
+            raise ValueError(
+                f"layer '{layer.name}' reads {total} rows for a batch of {self.batch}; a reshape "
+                "before it mixes the batch with other dimensions: keep the batch first"
+            )
+        several = total // self.batch
+        first = self.first_event * several + (time or 0) * TIME_STEP
+        return [Event(0, total, self.n * several, first)]
+
+    def _convert(
+        self, charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
+        relu: bool, target: Value, column: int, events: list[Event], missed: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        """Convert the charge of all events and count."""
+        total, pixels = self.counts[core.block.layer], charge.shape[2] * charge.shape[3]
+        for event in events:
+            rows = slice(event.start, event.start + event.rows)
+            counts = self.convert(
+                charge[rows], None if variance is None else variance[rows],
+                None if link is None else Link(link.codes[rows], link.column), core,
+                event.first, relu, target.rows(rows), column,
+            )  # fmt: skip
+            total.misses.append(counts[: event.counted])
+            if missed is not None:
+                total.misses.append(missed[rows][: event.counted])
+        mvms = pixels * sum(event.counted for event in events)
+        total.mvms += mvms
+        total.outputs += mvms * charge.shape[1]
+        total.conversions += mvms * charge.shape[1] * max(1, len(core.planes))
+
+    def _allocate(self, layer: AnalogLayer, charge: Tensor) -> Value:
+        shape = (len(charge), layer.weight.shape[1], *charge.shape[2:])
+        squares = None
+        if layer.name in self.plan.squared:
+            dtype, like = self.plan.formats.variance, charge.device
+            squares = torch.empty(
+                shape, dtype=dtype, memory_format=torch.channels_last, device=like
+            )
+        codes = torch.empty(shape, memory_format=torch.channels_last, device=charge.device)
+        return Value(codes, squares)
+
+    def _bit_serial(
+        self, layer: AnalogLayer, core: CoreCall, codes: Tensor, events: list[Event]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the shifted sum of every plane's ADC codes, and what the ADCs missed."""
+        magnitude, sign = codes.abs().to(torch.int32), codes.sign()
+        total = missed = None
+        for b, analog in enumerate(core.planes):
+            plane = _channels_last((magnitude >> b & 1) * sign)
+            square = None if analog.variance is None else plane.square().to(analog.variance.dtype)
+            charge, variance = self._charge(layer, analog, plane, square, events)
+            one = Value(torch.empty_like(charge))
+            counts = torch.cat([
+                self.convert(
+                    charge[rows], None if variance is None else variance[rows], None, analog,
+                    event.first, False, one.rows(rows), 0,
+                )
+                for event in events
+                for rows in [slice(event.start, event.start + event.rows)]
+            ])  # fmt: skip
+            total = one.codes if total is None else total.add_(one.codes, alpha=2**b)
+            missed = counts if missed is None else missed + counts
+        return total, missed
+
+    def _charge(
+        self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
+        events: list[Event],
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+        """Return the charge and the variance of its noise that one conversion of inputs makes."""
+        rows = sum(event.rows for event in events)
+        charge = convolve(layer, part, core.kernel)
+        if core.negative is not None and part.amin() < 0:
+            charge = charge + convolve(layer, part.clamp(max=0), core.negative)
+        if core.floating is not None:
+            add_floating_lines(layer, core.floating, part, charge)
+        charge = _channels_last(charge[:rows])
+        variance = None
+        if core.variance is not None:
+            variance = _channels_last(convolve(layer, squares, core.variance)[:rows])
+        if core.oscillators is not None and core.oscillators.noisy:
+            signed = int(part.amin() < 0)
+            more = core.oscillators.rounding[signed][:, None, None].to(self.plan.formats.variance)
+            variance = more.expand_as(charge) if variance is None else variance + more
+            variance = _channels_last(variance)
+        return charge, variance
+
+
+def quantise(values: Tensor, quantiser: Quantiser) -> Tensor:
+    """Return the codes of real values; float tensors stay as they are where nothing rounds."""
+    if quantiser is AS_IT_IS:
+        return values
+    codes = values / quantiser.step
+    if quantiser.rounds:
+        codes = codes.round().clamp(-quantiser.limit, quantiser.limit)
+    return _channels_last(codes)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x.contiguous()

@@ -1,0 +1,199 @@
+"""From charge to the integers that leave a core, on tensors: two twins with one signature.
+
+``convert_compiled`` hands the memory of CPU tensors to the fused kernel
+(:mod:`aimc_sim.kernels.epilogue`); ``convert_plain`` does the same with torch operations, on any
+device. Both draw the same addressed noise, so they agree to the rounding of float32.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.converters import Quantiser
+from ..kernels.epilogue import epilogue
+from ..kernels.normal import LANES
+from ..machine.formats import formats
+from .calls import CoreCall, Oscillators
+
+_NO_LINK = np.zeros((1, 1, 1), np.float32)
+_NO_VARIANCE = {
+    torch.bfloat16: np.zeros((1, 1, 1), np.uint16), torch.float32: np.zeros((1, 1, 1), np.float32)
+}  # fmt: skip
+"""By the format of variances: the kernel is then compiled once."""
+_ZERO = np.float32(0.0)
+
+
+@dataclass
+class Value:
+    """Codes of a value, (B, C, H, W) or (B, C) float32, and their squares where needed."""
+
+    codes: Tensor
+    squares: Tensor | None = None
+
+    def rows(self, rows: slice) -> Value:
+        """Return part of the batch; writing to it writes to this value."""
+        return Value(self.codes[rows], None if self.squares is None else self.squares[rows])
+
+
+@dataclass(frozen=True)
+class Link:
+    """Codes that arrive at a core: (B, L, H, W) float32, and the first channel it reads."""
+
+    codes: Tensor
+    column: int
+
+
+def convert_compiled(
+    charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
+    first_event: int, relu: bool, target: Value, column: int,
+) -> Tensor:  # fmt: skip
+    """Write a core's output codes into a value; the fused kernel.
+
+    Parameters
+    ----------
+    charge : (B, C, H, W) float32, channels last
+    variance : the same shape, in the format of variances, or None
+    link : Link or None
+    core : CoreCall
+    first_event : int
+        Event number of image 0.
+    relu : bool
+    target : Value
+        Written from channel ``column`` on.
+    column : int
+
+    Returns
+    -------
+    (B, 2) int64 tensor
+        ADC saturations and output clippings per image.
+    """
+    counts = np.zeros((len(charge), 2), np.int64)
+    nothing = _NO_VARIANCE[formats().variance]
+    gain, offset, adc, oscillators, bounds, link_gain, requantise = core.arrays
+    epilogue(
+        _pixels(charge),
+        nothing if variance is None else _variance(variance),
+        _NO_LINK if link is None else _pixels(link.codes),
+        gain, offset, adc, oscillators, bounds,
+        _ZERO if link is None else link_gain,
+        relu, requantise, core.noise_key,
+        first_event, 0 if link is None else link.column, column, core.bit_true,
+        _pixels(target.codes),
+        nothing if target.squares is None else _variance(target.squares),
+        counts,
+    )  # fmt: skip
+    return torch.from_numpy(counts)
+
+
+def convert_plain(
+    charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
+    first_event: int, relu: bool, target: Value, column: int,
+) -> Tensor:  # fmt: skip
+    """Write a core's output codes into a value; torch operations on any device.
+
+    Parameters and return value as in :func:`convert_compiled`.
+    """
+    batch, channels, height, width = charge.shape
+    z = charge
+    if variance is not None:
+        xi = normals(batch, channels * height * width, first_event, core.noise_key, charge.device)
+        xi = xi.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        z = z + variance.float().sqrt() * xi
+    if core.oscillators is None:
+        z, saturated = _quantise(z, core.adc)
+    else:
+        z, saturated = _oscillate(z, core.oscillators)
+    registers, bit_true = core.registers, core.bit_true
+    gain, offset = registers.gain[:, None, None], registers.offset[:, None, None]
+    # In half precision every step is exact in double precision before its one rounding.
+    step = _half if bit_true else (lambda value: value)
+    exact = torch.Tensor.double if bit_true else (lambda value: value)
+    y = step(exact(step(exact(z))) * exact(gain) + exact(offset))
+    if link is not None:
+        part = link.codes[:, link.column : link.column + channels]
+        y = step(exact(y) + registers.link_gain * exact(part))
+    if relu:
+        y = y.clamp(min=0)
+    y, clipped = _quantise(y.float(), registers.output)
+    target.codes[:, column : column + channels] = y
+    if target.squares is not None:
+        target.squares[:, column : column + channels] = y.square()
+    return torch.stack([saturated, clipped], dim=1)
+
+
+def _half(values: Tensor) -> Tensor:
+    """Round float64 values to halves, once (a conversion may round to float32 on its way)."""
+    _, exponent = torch.frexp(values)
+    unit = torch.ldexp(torch.ones_like(values), (exponent - 11).clamp(min=-24))
+    return (values / unit).round() * unit
+
+
+def normals(images: int, n: int, first_event: int, key: np.ndarray, device: torch.device) -> Tensor:
+    """Return (images, n) float32 normals: the draws of :func:`aimc_sim.kernels.normal.fill`.
+
+    Notes
+    -----
+    Philox on int64 tensors: products wrap modulo 2^64, so the arithmetic shift followed by a
+    mask gives the high word.
+    """
+    mask = 0xFFFFFFFF
+    tiles = -(-n // (8 * LANES))
+    events = torch.arange(first_event, first_event + images, device=device)[:, None]
+    c0 = torch.arange(tiles * LANES, device=device)[None, :].expand(images, -1)
+    c1, c2, c3 = events & mask, events >> 32, torch.zeros_like(events)
+    k0, k1 = int(key[0]), int(key[1])
+    for _ in range(7):
+        p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
+        c0, c1, c2, c3 = (
+            ((p1 >> 32) & mask) ^ c1 ^ k0, p1 & mask, ((p0 >> 32) & mask) ^ c3 ^ k1, p0 & mask,
+        )  # fmt: skip
+        k0, k1 = (k0 + 0x9E3779B9) & mask, (k1 + 0xBB67AE85) & mask
+    words = torch.stack([c0, c1, c2, c3], dim=1).view(images, 4, tiles, LANES)
+    u = ((words >> 12).float() + 0.5) * 2.0**-20
+    radius = (-2.0 * u.log()).sqrt()
+    angle = ((words & 4095).float() - 2047.5) * (2 * math.pi / 4096)
+    pairs = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=2)
+    # (images, word, pair, tile, lane) -> tile, normal of the tile's row, lane
+    ordered = pairs.permute(0, 3, 1, 2, 4).reshape(images, tiles * 8 * LANES)
+    return ordered[:, :n].contiguous()
+
+
+def _oscillate(charge: Tensor, adc: Oscillators) -> tuple[Tensor, Tensor]:
+    slope, bend, lift, gain, offset = adc.table[:, :, :, None, None]
+    limit, dead = adc.bounds
+    negative = charge < -dead
+    size = charge.abs()
+    outside = (size > limit).flatten(1).sum(1)
+    size = torch.minimum(size, limit)
+
+    def of(pair: Tensor) -> Tensor:
+        return torch.where(negative, pair[1], pair[0])
+
+    count = (of(slope) * size / (1 + of(bend) * size) + of(lift)).round()
+    value = torch.where(count > 0, of(gain) * count + of(offset), torch.zeros_like(count))
+    return torch.where(negative, -value, value), outside
+
+
+def _quantise(values: Tensor, quantiser: Quantiser) -> tuple[Tensor, Tensor]:
+    codes = values * (1.0 / quantiser.step)
+    codes = codes.round() if quantiser.rounds else codes
+    outside = (codes.abs() > quantiser.limit).flatten(1).sum(1)
+    return codes.clamp(-quantiser.limit, quantiser.limit), outside
+
+
+def _pixels(maps: Tensor) -> np.ndarray:
+    """Return channels-last maps as a (B, H W, C) array that shares their memory."""
+    batch, channels, height, width = maps.shape
+    return maps.permute(0, 2, 3, 1).view(batch, height * width, channels).numpy()
+
+
+def _variance(maps: Tensor) -> np.ndarray:
+    """Return channels-last maps as (B, H W, C) float32, or uint16 for the bits of bfloat16."""
+    if maps.dtype == torch.float32:
+        return _pixels(maps)
+    return _pixels(maps.view(torch.int16)).view(np.uint16)

@@ -1,0 +1,205 @@
+"""Inputs as a user gives them: checked and made tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from ..chip.image import AnalogLayer, ChipImage, DigitalStep
+from ..frontend.recording import Example
+from ..ops import RECURRENT
+from .quantisers import as_integers
+
+
+def as_inputs(
+    image: ChipImage, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({}),
+    example: Example | None = None,
+) -> tuple[tuple[Tensor, ...], Tensor | None]:  # fmt: skip
+    """Return inputs as the tensors that a network reads, and the lengths of packed sequences.
+
+    Parameters
+    ----------
+    image : ChipImage
+    given : sequence
+        Tensors or arrays, in the structure of the network's own arguments; or one packed sequence.
+    named : mapping, optional
+        Arguments by name.
+    example : Example, optional
+        Arguments that were recorded: dictionaries are read in its order.
+
+    Returns
+    -------
+    inputs : tuple of tensors
+        float32; whole numbers and truth values stay what they are where no core reads them.
+    lengths : (B,) int64 tensor or None
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, there is no image, one holds NaN or infinity, a token is not in
+        the vocabulary, or a length is not one of 1 to the number of time steps.
+    """
+    if len(given) == 1 and isinstance(given[0], PackedSequence) and not named:
+        x, lengths = pad_packed_sequence(given[0], batch_first=image.axis == 0)
+        return (_checked(image, image.input, x, None),), lengths
+    found = _flat(image, given, named, example)
+    if len(found) != len(image.inputs):
+        raise ValueError(
+            f"the network has {len(image.inputs)} inputs ({', '.join(image.inputs)}), "
+            f"got {len(found)}; give one tensor for each"
+        )
+    tensors: list[Tensor] = []
+    batch = None
+    for name, axis, x in zip(image.inputs, image.axes, found, strict=True):
+        x = _checked(image, name, torch.as_tensor(x), batch)
+        if batch is None and axis is not None:
+            batch = x.shape[axis]
+        tensors.append(x)
+    _check_lengths(image, tensors)
+    return tuple(tensors), None
+
+
+def _flat(
+    image: ChipImage, given: Sequence[Any], named: Mapping[str, Any], example: Example | None
+) -> list[Any]:
+    """Return the tensors in the arguments, in the order of the network's inputs."""
+    found: list[Any] = []
+    for place, part in enumerate(given):
+        recorded = None
+        if example is not None and place < len(example.args):
+            recorded = example.args[place]
+        found += _parts(part, recorded)
+    order = list(named)
+    if example is not None and example.kwargs:
+        order.sort(key=list(example.kwargs).index if set(named) <= set(example.kwargs) else str)
+    elif named:
+        known = {name: place for place, name in enumerate(image.inputs)}
+        order.sort(key=lambda name: known.get(name, 0))
+    for name in order:
+        recorded = None if example is None else example.kwargs.get(name)
+        found += _parts(named[name], recorded)
+    return found
+
+
+def _parts(part: Any, recorded: Any) -> list[Any]:
+    if isinstance(part, Mapping):
+        keys = list(recorded) if isinstance(recorded, Mapping) else list(part)
+        if set(keys) != set(part):
+            raise ValueError(
+                f"the input holds {sorted(map(str, part))}, the network was recorded with "
+                f"{sorted(map(str, keys))}; give the same"
+            )
+        return [x for key in keys for x in _parts(
+            part[key], recorded[key] if isinstance(recorded, Mapping) else None)]  # fmt: skip
+    if isinstance(part, list | tuple) and not isinstance(part, PackedSequence):
+        inner = recorded if isinstance(recorded, list | tuple) else [None] * len(part)
+        if any(isinstance(x, Tensor | np.ndarray | Mapping | list | tuple) for x in part):
+            pairs = zip(part, [*inner, *[None] * len(part)], strict=False)
+            return [x for one, like in pairs for x in _parts(one, like)]
+    return [] if part is None or isinstance(part, bool | str) else [part]
+
+
+def _check_lengths(image: ChipImage, tensors: Sequence[Tensor]) -> None:
+    """Raise ValueError unless lengths of sequences are whole numbers from 1 to the time steps."""
+    by_name = dict(zip(image.inputs, tensors, strict=True))
+    for step in image.steps:
+        if not isinstance(step, DigitalStep) or not (
+            step.op == "trim" or (step.op in RECURRENT and step.attrs.get("lengths"))
+        ):
+            continue
+        name = step.sources[-1]
+        if name not in by_name:
+            continue
+        lengths = by_name[name]
+        whole = bool((lengths == lengths.round()).all()) if lengths.numel() else False
+        longest = tensors[0].shape[1 - (image.axis or 0)] if tensors[0].ndim > 1 else None
+        if not whole or int(lengths.min()) < 1 or (longest and int(lengths.max()) > longest):
+            raise ValueError(
+                f"input '{name}' holds the lengths {lengths.flatten()[:6].tolist()}; give whole "
+                f"numbers from 1 to the number of time steps ({longest})"
+            )
+
+
+def as_input(image: ChipImage, images: Tensor | np.ndarray) -> Tensor:
+    """Return :func:`as_inputs` of a network with one input."""
+    return as_inputs(image, (images,))[0][0]
+
+
+def split_batch(image: ChipImage, batch: Any) -> tuple[Any, ...]:
+    """Return the inputs in a batch as a data loader gives it: labels, if any, come after them."""
+    if isinstance(batch, (tuple, list)) and not isinstance(batch, PackedSequence):
+        whole = len(batch) <= len(image.inputs) or any(
+            isinstance(part, Mapping | list | tuple) for part in batch
+        )
+        return tuple(batch) if whole else tuple(batch[: len(image.inputs)])
+    return (batch,)
+
+
+def _checked(image: ChipImage, name: str, x: Tensor, batch: int | None) -> Tensor:
+    readers = [s for s in image.steps if name in s.sources]
+    first = next((s for s in readers if isinstance(s, AnalogLayer)), None)
+    fits, wanted = _shape(image, first, x)
+    axis = image.axes[image.inputs.index(name)]
+    if not fits or 0 in x.shape or (axis is not None and axis >= x.ndim):
+        subject = "images have" if name == image.input else f"input '{name}' has"
+        raise ValueError(
+            f"{subject} the shape {tuple(x.shape)}; the network's first layer wants {wanted} "
+            "with at least one image"
+        )
+    if batch is not None and axis is not None and x.shape[axis] != batch:
+        raise ValueError(
+            f"input '{name}' has the shape {tuple(x.shape)}: {x.shape[axis]} in the batch, where "
+            f"'{image.input}' has {batch}; give as many of both"
+        )
+    for step in readers:
+        if isinstance(step, DigitalStep) and step.op == "embedding":
+            _check_tokens(step, x)
+    if as_integers(image, name) or x.is_floating_point():
+        x = x.to(torch.float32)
+    if x.is_floating_point() and not torch.isfinite(x).all():
+        bad = ~torch.isfinite(x)
+        rows = bad.flatten() if x.ndim < 2 else bad.movedim(axis or 0, 0).flatten(1).any(1)
+        raise ValueError(
+            f"image {int(rows.nonzero()[0])} holds NaN or infinity; clean the images first"
+        )
+    return x
+
+
+def _shape(image: ChipImage, first: AnalogLayer | None, x: Tensor) -> tuple[bool, str]:
+    """Return whether a shape fits the first layer that reads it, and which ones would."""
+    if first is None:
+        return x.ndim > (image.axis or 0), "(batch, ...)"
+    if image.axis is None:
+        return True, "(...)"
+    wanted = first.weight.shape[0] // math.prod(first.kernel_size)
+    if first.kind == "linear":
+        fits = x.ndim >= 2 and x.shape[-1] == wanted
+        return fits, f"(batch, {wanted}) or (batch, ..., {wanted})"
+    ndim, sizes = (4, "height, width") if first.kind == "conv2d" else (3, "length")
+    return x.ndim == ndim and x.shape[1] == wanted, f"(batch, {wanted}, {sizes})"
+
+
+def _check_tokens(step: DigitalStep, tokens: Tensor) -> None:
+    known = len(step.arrays["weight"])
+    if tokens.is_floating_point() or tokens.dtype == torch.bool:
+        raise ValueError(
+            f"the embedding '{step.name}' reads numbers of the type {tokens.dtype}; give whole "
+            "numbers (tokens.long())"
+        )
+    if int(tokens.min()) < 0 or int(tokens.max()) >= known:
+        raise ValueError(
+            f"the embedding '{step.name}' knows the tokens 0 to {known - 1}, got "
+            f"{int(tokens.min())} to {int(tokens.max())}; use the vocabulary it was trained with"
+        )
+
+
+def images_in(image: ChipImage, inputs: Sequence[Tensor]) -> int:
+    """Return how many images a call holds; one, if its inputs belong together."""
+    return 1 if image.axis is None else inputs[0].shape[image.axis]

@@ -1,0 +1,78 @@
+"""Looking at a chip: devices, weights, the factors of its compensation, its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .. import store
+from ..core import tile, weights
+from ..errors import NotProgrammedError
+from ..mapping.matrices import grouped_weight
+
+if TYPE_CHECKING:
+    from .chip import Chip
+
+
+def conductances(chip: Chip, core: int) -> np.ndarray:
+    """Return the devices of a core, see :meth:`aimc_sim.Chip.conductances`."""
+    if chip.state is None:
+        raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+    if core not in chip.state.tiles:
+        used = sorted(chip.state.tiles)
+        raise KeyError(f"core {core} holds no weights; cores in use: {used}")
+    key = chip.state.key(core)
+    age = chip.state.age(chip.time_seconds)
+    own = chip.state.spec_of(core, chip.spec).core
+    now = tile.elements_at(chip.state.tiles[core], own, age, key)
+    return weights.devices(now.g, own.pcm)
+
+
+def effective_weights(chip: Chip, layer: str) -> np.ndarray:
+    """Return a layer's weights, see :meth:`aimc_sim.Chip.effective_weights`."""
+    step, moment = chip.image.layer(layer), chip.moment
+    tiles, gains = moment.tiles, moment.factors
+    matrix = np.zeros_like(step.weight)
+    for block in step.blocks:
+        pcm = chip.spec.for_layer(layer).core.pcm
+        net = tiles[block.tile].net * pcm.g_max_siemens
+        net = net / chip.state.tiles[block.tile].siemens_per_weight
+        net = net * gains.get(block.tile, 1.0)
+        matrix[block.row_start : block.row_stop, block.col_start : block.col_stop] = net
+    if step.kind == "linear":
+        return matrix.T
+    kernel = step.kernel_size if step.kind == "conv2d" else step.kernel_size[1:]
+    return grouped_weight(matrix, kernel, step.groups)
+
+
+def save(chip: Chip, path: str | Path) -> None:
+    """Write a chip to a file, see :meth:`aimc_sim.Chip.save`."""
+    store.save(
+        path, chip.spec, chip.image, chip.ranges, chip.state,
+        {
+            "time_seconds": chip.time_seconds,
+            "compensation": chip.compensation,
+            "images_seen": chip.images_seen,
+            "adapted_images": chip.adapted_images,
+            "corrections": {
+                name: [part.tolist() for part in parts]
+                for name, parts in chip.corrections.items()
+            },
+        },
+    )  # fmt: skip
+
+
+def restore(chip: Chip, clock: Mapping[str, Any]) -> None:
+    """Set what the clock of a file holds: time, compensation, corrections."""
+    chip.time_seconds = float(clock["time_seconds"])
+    chip.compensation = str(clock["compensation"])
+    chip.images_seen = int(clock["images_seen"])
+    chip.adapted_images = int(clock.get("adapted_images", 0))
+    chip.corrections = {
+        name: tuple(torch.tensor(part) for part in parts)
+        for name, parts in clock["corrections"].items()
+    }

@@ -1,0 +1,260 @@
+"""From (image, spec, ranges, state, time) to tensors that the executor only has to run.
+
+Everything that does not depend on the images is done here, once per moment: conductances become
+convolution kernels, calibration becomes scales, drift compensation becomes gains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..chip.image import AnalogLayer, Block, ChipImage, leaves
+from ..chip.state import ChipState, Ranges, link_name
+from ..core import converters, inputs, oscillators, tile
+from ..core.converters import Quantiser
+from ..machine.formats import Formats, formats
+from ..ops import RECURRENT
+from ..rng import Purpose
+from ..spec import ChipSpec, CoreSpec, GdpuSpec
+from .blocks import block_kernel
+from .calls import (
+    AS_IT_IS,
+    Call,
+    CoreCall,
+    DigitalCall,
+    FloatingLines,
+    LayerCall,
+    LoopCall,
+    Oscillators,
+    bit_serial,
+    layer_calls,
+)
+from .quantisers import has_range, keeps_codes, range_of, value_quantisers
+
+
+class Moment(Protocol):
+    """A programmed chip at a time, see :class:`aimc_sim.runtime.moment.Moment`."""
+
+    t_seconds: float
+    tiles: Mapping[int, tile.TileNow]
+    factors: Mapping[int, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network at one moment.
+
+    Attributes
+    ----------
+    calls : what to run, in order.
+    quantisers : by value name, the codes a value is held in.
+    last_use : by value name, index of the last call that reads it.
+    squared : names of values whose squares are needed for the read noise.
+    device : where the tensors are.
+    gdpu : the global digital units.
+    formats : how the device computes products.
+    """
+
+    image: ChipImage
+    calls: tuple[Call, ...]
+    quantisers: Mapping[str, Quantiser]
+    last_use: Mapping[str, int]
+    squared: frozenset[str]
+    device: torch.device
+    gdpu: GdpuSpec
+    formats: Formats
+
+
+def build(
+    image: ChipImage,
+    spec: ChipSpec,
+    ranges: Ranges,
+    state: ChipState,
+    moment: Moment,
+    device: torch.device | str = "cpu",
+) -> Plan:
+    """Return the plan of a programmed chip at a moment.
+
+    Parameters
+    ----------
+    image, spec, ranges, state
+    moment : Moment
+        The crossbars and the drift compensation at a time.
+    device : torch.device
+        Where images will be run.
+    """
+    quantisers = value_quantisers(image, spec, ranges)
+    device = torch.device(device)
+    found = formats(device)
+    builder = _Builder(image, spec, ranges, state, moment, quantisers, device, found.variance)
+    calls: list[Call] = []
+    last_use = {name: len(image.steps) for name, _ in leaves(image.results)}
+    inside: dict[str, LayerCall] = {}
+    for step in image.steps:
+        if isinstance(step, AnalogLayer) and step.loop is not None:
+            inside[step.name] = builder.layer(step)
+            continue
+        for name in step.sources:
+            last_use[name] = max(last_use.get(name, 0), len(calls))
+        if isinstance(step, AnalogLayer):
+            calls.append(builder.layer(step))
+        elif step.op in RECURRENT:
+            layers = step.attrs["layers"]
+            calls.append(LoopCall(step, inside[layers["hh"]], inside.get(layers.get("hr"))))
+        else:
+            passes = quantisers[step.name] is not AS_IT_IS and keeps_codes(step, quantisers)
+            calls.append(DigitalCall(step, None if passes else quantisers[step.name]))
+    squared = {
+        call.layer.source for call in layer_calls(calls) if call.dac is None and call.needs_squares
+    }
+    return Plan(
+        image, tuple(calls), quantisers, last_use, frozenset(squared), device, spec.gdpu, found
+    )
+
+
+@dataclass(frozen=True)
+class _Builder:
+    image: ChipImage
+    spec: ChipSpec
+    ranges: Ranges
+    state: ChipState
+    moment: Moment
+    quantisers: Mapping[str, Quantiser]
+    device: torch.device
+    dtype: torch.dtype  # of variances
+
+    def layer(self, layer: AnalogLayer) -> LayerCall:
+        core = self.spec.for_layer(layer.owner).core
+        held = self.quantisers[layer.source]
+        largest = held.step * held.limit if held.rounds else self._range(layer.source)
+        dac = None
+        if core.dac.bits is None:
+            # An ideal modulator rounds nothing; full amplitude is still the calibrated range,
+            # which matters as soon as the ADC saturates somewhere.
+            full = held.rounds and held.limit == core.dac.max_code
+            calibrated = core.adc.kind == "symmetric" and core.adc.range == "calibrated"
+            if (calibrated or core.adc.full_scale_amperes is not None) and not full:
+                dac = Quantiser(largest / core.dac.max_code, math.inf, False)
+        elif not held.rounds or held.limit != core.dac.max_code:
+            dac = converters.integer_range(core.dac.bits, largest)
+        step = (dac or held).step
+        chains = tuple(self._chain(layer, chain, step) for chain in layer.chains)
+        return LayerCall(layer, dac, chains)
+
+    def _call_number(self, layer: AnalogLayer) -> int:
+        """Return which call of its devices a layer is, the first being 0."""
+        calls = [one.name for one in self.image.layers if one.owner == layer.owner]
+        return calls.index(layer.name)
+
+    def _range(self, name: str) -> float:
+        """Return the calibrated range of a value, looking through code-preserving steps."""
+        while not has_range(self.ranges, name):
+            if name.endswith((".raw", ".h")):  # of a recurrent step
+                return 1.0
+            name = next(s for s in self.image.steps if s.name == name).sources[0]
+        return range_of(self.ranges, name) or 1.0
+
+    def _chain(
+        self, layer: AnalogLayer, chain: tuple[Block, ...], input_step: float
+    ) -> tuple[CoreCall, ...]:
+        calls = []
+        link_gain = self.quantisers[layer.residual].step if layer.residual is not None else 0.0
+        for block in chain:
+            if block is chain[-1]:
+                output = self.quantisers[layer.name]
+            else:
+                largest = self.ranges.links[link_name(block)]
+                bits = self.spec.for_layer(layer.owner).core.ldpu.link_bits
+                output = converters.integer_range(bits, largest)
+            is_tail = block is chain[-1]
+            calls.append(self._core(layer, block, input_step, link_gain, output, is_tail))
+            link_gain = output.step
+        return tuple(calls)
+
+    def _core(
+        self,
+        layer: AnalogLayer,
+        block: Block,
+        input_step: float,
+        link_gain: float,
+        output: Quantiser,
+        is_tail: bool,
+    ) -> CoreCall:
+        core, key = self.spec.for_layer(layer.owner).core, self.state.key(block.tile)
+        programmed = self.state.tiles[block.tile]
+        now = self.moment.tiles[block.tile]
+        cols = slice(block.col_start, block.col_stop)
+        # One ADC code -> charge -> weight x input -> the layer's own numbers.
+        adc = converters.adc(core, now.full_scale_amperes)
+        gain = adc.step * core.pcm.g_max_siemens * input_step
+        gain = gain / programmed.siemens_per_weight * layer.scale[cols]
+        gain = gain * self.moment.factors.get(block.tile, 1.0)
+        offset = layer.offset[cols] if is_tail else np.zeros_like(layer.offset[cols])
+
+        def kernel(matrix: np.ndarray) -> Tensor:
+            tensor = torch.from_numpy(np.ascontiguousarray(matrix))
+            return block_kernel(layer, block, tensor)[0].to(self.device)
+
+        noise_key = key.child(Purpose.MVM_NOISE)
+        if layer.devices is not None:  # fresh noise for every call of the layer
+            noise_key = noise_key.child(self._call_number(layer))
+        noise_key = noise_key.at_time(self.moment.t_seconds)
+        call = CoreCall(
+            block=block,
+            channels=block_kernel(layer, block, torch.from_numpy(now.net))[1],
+            kernel=kernel(now.net),
+            negative=None if now.net_negative is None else kernel(now.net_negative - now.net),
+            variance=None if now.variance is None else kernel(now.variance).to(self.dtype),
+            gain=torch.from_numpy(gain.astype(np.float32)).to(self.device),
+            offset=torch.from_numpy(offset.astype(np.float32)).to(self.device),
+            link_gain=link_gain,
+            output=output,
+            noise_key=np.array(noise_key.words(), np.uint32),
+            adc=adc,
+            bit_true=core.ldpu.bit_true,
+            oscillators=self._oscillators(now, core),
+            floating=self._floating(now, kernel),
+        )
+        if inputs.reads_planes(core.dac):
+            keys = [noise_key.child(b) for b in range(inputs.magnitude_bits(core.dac))]
+            return bit_serial(call, [np.array(k.words(), np.uint32) for k in keys])
+        return call
+
+    def _floating(self, now: tile.TileNow, kernel) -> FloatingLines | None:
+        if now.idle is None:
+            return None
+        lines = now.idle.lines
+        one, weight, share = np.ones_like(lines.weight), lines.weight, lines.share
+
+        def columns(*parts: np.ndarray) -> Tensor:
+            return kernel(np.column_stack(parts).astype(np.float32)).to(self.dtype)
+
+        return FloatingLines(
+            reach=columns(lines.reach),
+            lengths=columns(one, share, weight),
+            signs=columns(weight, one),
+            one=columns(one),
+            reach_sum=torch.from_numpy(lines.reach.sum(axis=0).astype(np.float32)).to(self.device),
+            share_sum=float(share.sum()),
+            max_code=now.idle.max_code,
+            both_signs=now.idle.mode == "1-phase",
+        )
+
+    def _oscillators(self, now: tile.TileNow, core: CoreSpec) -> Oscillators | None:
+        found = now.oscillators
+        if found is None:
+            return None
+        table = np.stack([found.slope, found.bend, found.lift, found.gain, found.offset])
+        rounding = [oscillators.rounding_variance(found, core, signed) for signed in (False, True)]
+        return Oscillators(
+            torch.from_numpy(table).to(self.device),
+            torch.tensor([found.limit, found.dead], dtype=torch.float32, device=self.device),
+            torch.from_numpy(np.stack(rounding).astype(np.float32)).to(self.device),
+        )

@@ -1,0 +1,145 @@
+"""What every layer of a chip gives, and chips of which only some layers are physical."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..chip.image import ChipImage
+from ..machine import settings
+from ..machine.products import SMALLEST_BATCH
+from . import executor
+from .calls import Call, LayerCall, LoopCall
+from .chip import Chip
+from .chunk import Run
+from .convert import Value
+from .counts import new_counts
+from .images import as_inputs, split_batch
+from .plan import Plan
+from .recurrent import padded
+
+
+@settings.own
+def layer_outputs(chip: Chip, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
+    """Return what every analog layer of a programmed chip gives at its present time.
+
+    The errors of all layers before are in it. The chip's image numbers do not move.
+
+    Parameters
+    ----------
+    chip : Chip
+        Calibrated and programmed.
+    images : (B, ...) float
+        A few; they go through in one piece, as images 0, 1, ...
+
+    Returns
+    -------
+    dict from layer name to (B, channels, ...) float32, in the network's own numbers
+
+    Raises
+    ------
+    ValueError
+        If images do not fit or hold NaN.
+    NotProgrammedError
+        If nothing is programmed.
+    """
+    image, x = _inputs(chip, images)
+    return _seen(chip.moment.plan(image), x)
+
+
+@settings.own_methods
+class Mixed:
+    """A chip on which some layers have the devices of one chip and the others those of another.
+
+    Both chips carry the same network at the same place with the same integer ranges, so that
+    layers can be exchanged one by one.
+
+    Parameters
+    ----------
+    chip, ideal : Chip
+        Calibrated alike and programmed; looked at as they are now.
+    layers : collection of str
+        Names of the layers that ``chip`` gives; ``ideal`` gives the others.
+
+    Raises
+    ------
+    KeyError
+        If the network has no analog layer of such a name; lists those it has.
+    ValueError
+        If the two chips are not calibrated alike.
+    """
+
+    def __init__(self, chip: Chip, ideal: Chip, layers: Collection[str]) -> None:
+        for name in layers:
+            chip.image.layer(name)
+        physical = chip.moment.plan(chip.image)
+        perfect = ideal.moment.plan(ideal.image)
+        if chip.image is not ideal.image or physical.quantisers != perfect.quantisers:
+            raise ValueError(
+                "the two chips hold different networks or integer ranges, so their layers cannot "
+                "be exchanged; make the second one from the image and ranges of the first"
+            )
+        chosen = set(layers)
+        calls = tuple(
+            _chosen(one, other, chosen)
+            for one, other in zip(physical.calls, perfect.calls, strict=True)
+        )
+        squared = physical.squared | perfect.squared
+        self._plan = dataclasses.replace(physical, calls=calls, squared=squared)
+        self.counts = new_counts()
+
+    def __call__(self, images: Tensor | np.ndarray) -> Tensor:
+        """Return the (B, outputs) float32 outputs of images 0, 1, ..."""
+        x, _ = as_inputs(self._plan.image, split_batch(self._plan.image, images))
+        return executor.run(self._plan, x, 0, self.counts, None)
+
+    def layer_outputs(self, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
+        """Return the same as :func:`layer_outputs`."""
+        image = self._plan.image
+        return _seen(self._plan, as_inputs(image, split_batch(image, images))[0])
+
+
+def _chosen(one: Call, other: Call, names: Collection[str]) -> Call:
+    """Return the call with the layers of `one` that are named and the other layers of `other`."""
+    if isinstance(one, LoopCall):
+        pairs = zip(one.layers, other.layers, strict=True)
+        layers = [_chosen(mine, yours, names) for mine, yours in pairs]
+        return LoopCall(one.step, layers[0], layers[1] if len(layers) > 1 else None)
+    return one if isinstance(one, LayerCall) and one.layer.name in names else other
+
+
+def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
+    axis, seen = plan.image.axis, {}
+    n = 1 if axis is None else inputs[0].shape[axis]
+    if axis is not None and n < SMALLEST_BATCH:  # as the executor pads small chunks
+        inputs = tuple(
+            x if own is None else padded(x, own, SMALLEST_BATCH - n)
+            for x, own in zip(inputs, plan.image.axes, strict=True)
+        )
+    batch = 1 if axis is None else inputs[0].shape[axis]
+
+    def kept(run: Run, call: LayerCall, values: dict[str, Value], time: int | None) -> Value:
+        """Keep what a layer gives."""
+        value = run.compute(call, values, time)
+        along = 0 if time is not None else call.layer.axis
+        rows = value.codes.shape[along] // batch * n
+        real = run.real(value.codes.narrow(along, 0, rows), call.layer.name).cpu().numpy()
+        if time is not None:  # of all time steps, in the order in which they were run
+            before = seen.get(call.layer.name, real[:, None][:, :0])
+            real = np.concatenate([before, real[:, None]], axis=1)
+        seen[call.layer.name] = real
+        return value
+
+    run = Run(plan, n, 0, new_counts(), around=kept)
+    with torch.inference_mode():
+        run(*(x.to(plan.device) for x in inputs))
+    return seen
+
+
+def _inputs(chip: Chip, images: Tensor | np.ndarray) -> tuple[ChipImage, tuple[Tensor, ...]]:
+    x, _ = as_inputs(chip.image, split_batch(chip.image, images))
+    return chip.variants.of(x), x

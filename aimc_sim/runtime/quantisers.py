@@ -1,0 +1,131 @@
+"""Which integers hold which value of a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ..chip.image import AnalogLayer, ChipImage, DigitalStep
+from ..chip.state import Ranges
+from ..core import converters
+from ..core.converters import Quantiser
+from ..ops import OPERATIONS, RECURRENT
+from ..spec import ChipSpec
+from .calls import AS_IT_IS
+
+
+def value_quantisers(image: ChipImage, spec: ChipSpec, ranges: Ranges) -> dict[str, Quantiser]:
+    """Return the quantiser of every value of the network.
+
+    What digital units keep in floating point, and whole numbers such as tokens, pass as they
+    are; they become integers where a core reads them.
+    """
+    bits, unit = spec.core.ldpu.output_bits, spec.gdpu
+    found = {
+        name: converters.integer_range(bits, range_of(ranges, name))
+        if as_integers(image, name)
+        else AS_IT_IS
+        for name in image.inputs
+    }
+    gates = {step.attrs["layers"]["hh"] for step in image.steps if _is_recurrent(step)}
+    gates |= {step.sources[0] for step in image.steps if _is_recurrent(step)}
+    for step in image.steps:
+        if isinstance(step, AnalogLayer):
+            own = spec.for_layer(step.owner).core.ldpu.output_bits
+            width = _fewest(own, unit.input_bits) if step.name in gates else own
+            found[step.name] = converters.integer_range(width, range_of(ranges, step.owner))
+        elif _is_recurrent(step):
+            found |= _state_quantisers(step, spec, ranges)
+        else:
+            found[step.name] = _digital_quantiser(step, found, bits, ranges)
+    return found
+
+
+def stem(name: str) -> str:
+    """Return a name without the number that tells calls of the same thing apart."""
+    return re.sub(r"(#\d+|_\d+)$", "", name)
+
+
+def has_range(ranges: Ranges, name: str) -> bool:
+    """Whether a value, or another call of the same layer or operation, was calibrated."""
+    return name in ranges.values or any(stem(other) == stem(name) for other in ranges.values)
+
+
+def range_of(ranges: Ranges, name: str) -> float:
+    """Return the calibrated range of a value.
+
+    A program for longer sequences makes more calls than the one that was calibrated: these have
+    the largest range of the calls that were.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if name in ranges.values:
+        return ranges.values[name]
+    alike = [size for other, size in ranges.values.items() if stem(other) == stem(name)]
+    if not alike:
+        raise ValueError(
+            f"the value '{name}' has no integer range: inputs of this size were not calibrated; "
+            "call chip.calibrate(batches) with some of them"
+        )
+    return max(alike)
+
+
+def _digital_quantiser(
+    step: DigitalStep, found: Mapping[str, Quantiser], bits: int | None, ranges: Ranges
+) -> Quantiser:
+    kind, sources = OPERATIONS[step.op].kind, [found[name] for name in step.sources]
+    if kind in ("float", "exact") or not sources or any(source is AS_IT_IS for source in sources):
+        return AS_IT_IS
+    if keeps_codes(step, found):
+        return sources[0]
+    return converters.integer_range(bits, range_of(ranges, step.name))
+
+
+def _state_quantisers(
+    step: DigitalStep, spec: ChipSpec, ranges: Ranges
+) -> dict[str, Quantiser]:  # fmt: skip
+    """Return the quantisers of the hidden state, of what is projected to it and of the cell."""
+    name, bits = step.name, spec.gdpu.output_bits
+    bounded = step.op != "rnn" or step.attrs.get("function", "tanh") == "tanh"
+    projected = "hr" in step.attrs["layers"]
+    unit = converters.integer_range(bits, 1.0)
+    hidden = unit if bounded else converters.integer_range(bits, range_of(ranges, name))
+    raw = {}
+    if projected:
+        raw = {f"{name}.raw": unit}
+        layer = step.attrs["layers"]["hr"]
+        own = spec.for_layer(layer).core.ldpu.output_bits
+        hidden = converters.integer_range(_fewest(own, bits), range_of(ranges, layer))
+    return {name: hidden, f"{name}.h": hidden, f"{name}.c": AS_IT_IS, **raw}
+
+
+def _fewest(*bits: int | None) -> int | None:
+    """Return the narrowest of some widths; None is unlimited."""
+    return min((b for b in bits if b is not None), default=None)
+
+
+def _is_recurrent(step: AnalogLayer | DigitalStep) -> bool:
+    return isinstance(step, DigitalStep) and step.op in RECURRENT
+
+
+def keeps_codes(step: DigitalStep, found: Mapping[str, Quantiser]) -> bool:
+    """Return whether codes pass a digital step unchanged; joined ones do if they are alike."""
+    if step.op in ("concat", "stack"):
+        return len({found[name] for name in step.sources}) == 1
+    return OPERATIONS[step.op].kind == "codes"
+
+
+def as_integers(image: ChipImage, name: str) -> bool:
+    """Return whether an input is turned into integers: whether cores or local units read it."""
+    for step in image.steps:
+        if name not in step.sources:
+            continue
+        if isinstance(step, AnalogLayer):
+            return True
+        kind = OPERATIONS[step.op].kind
+        if kind == "integer" or (kind == "codes" and as_integers(image, step.name)):
+            return True
+    return False

@@ -1,0 +1,226 @@
+"""Recurrent layers: cores run once per time step, state stays in the global digital units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..chip import gdpu, gdpu_cells
+from ..chip.image import AnalogLayer, DigitalStep
+from ..digital.cells import CELLS, State, unroll
+from .calls import LoopCall
+from .convert import Value
+
+if TYPE_CHECKING:
+    from .chunk import Run
+
+
+@dataclass
+class Span:
+    """Where inputs lie in longer sequences.
+
+    Attributes
+    ----------
+    start : int
+        Number of the first time step: the noise of an MVM belongs to its step.
+    states : mapping
+        By name of the recurrent step, what the time steps before left behind; zero if absent.
+    lengths : (B,) tensor or None
+        Time steps of every sequence, where they differ; what follows is padding.
+    final : dict
+        Written: the states after the last time step.
+    """
+
+    start: int = 0
+    states: Mapping[str, State] = field(default_factory=dict)
+    lengths: Tensor | None = None
+    final: dict[str, State] = field(default_factory=dict)
+
+    def part(self, start: int, n: int) -> Span:
+        """Return the same for a part of the batch."""
+        states = {
+            k: (h[start : start + n], c[start : start + n]) for k, (h, c) in self.states.items()
+        }
+        lengths = None if self.lengths is None else self.lengths[start : start + n]
+        return Span(self.start, states, lengths)
+
+    def pad(self, rows: int) -> None:
+        """Append sequences of zeros."""
+        self.states = {k: tuple(padded(x, 0, rows) for x in s) for k, s in self.states.items()}
+        self.lengths = None if self.lengths is None else padded(self.lengths, 0, rows)
+
+    def cut(self, n: int) -> None:
+        """Keep the final states of the first n sequences."""
+        self.final = {k: (h[:n], c[:n]) for k, (h, c) in self.final.items()}
+
+    def join(self, parts: Sequence[Span]) -> None:
+        """Take over the final states of the parts."""
+        for name in parts[0].final:
+            pairs = (part.final[name] for part in parts)
+            self.final[name] = tuple(torch.cat(columns) for columns in zip(*pairs, strict=True))
+
+
+def padded(x: Tensor, axis: int, rows: int) -> Tensor:
+    """Return a tensor with zeros behind it along one dimension; vectors along their only one."""
+    shape = list(x.shape)
+    axis = axis if x.ndim > 1 else 0
+    shape[axis] = rows
+    return torch.cat([x, x.new_zeros(shape)], axis)
+
+
+def run_loop(run: Run, call: LoopCall, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return what a recurrent step writes: outputs, hidden and cell state, in codes.
+
+    Parameters
+    ----------
+    run : Run
+        The chunk under way, whose cores are used.
+    call : LoopCall
+    values : mapping
+        Codes by name.
+    """
+    step, plan = call.step, run.plan
+    name, first = step.name, step.sources[0]
+    hidden, gates = plan.quantisers[name], plan.quantisers[call.hidden.layer.name]
+    raw = plan.quantisers[name if call.projection is None else f"{name}.raw"]
+    inputs = _batch_first(step, values[first].codes)
+    real = {s: run.real(values[s].codes, s) for s in step.sources[1:]}
+    lengths = _lengths(step, real, run.span.lengths)
+
+    if name in run.span.states:
+        state = run.span.states[name]
+    else:
+        h, c = initial_state(step, call.hidden.layer, real, inputs)
+        codes = h / hidden.step
+        if hidden.rounds:
+            codes = codes.round().clamp(-hidden.limit, hidden.limit)
+        state = codes, c
+    digital = _DIGITAL[step.op](
+        step, plan.gdpu, plan.quantisers[first].step, gates.step, 1 / raw.step
+    )
+
+    def cell(t: int, x: Tensor, state: State) -> State:
+        time = run.span.start + t
+        inner = {name: Value(state[0]), first: Value(x)}
+        made = run.layer(call.hidden, inner, time).codes
+        h, c = digital(x, made, state)
+        if call.projection is not None:
+            h = run.layer(call.projection, {f"{name}.raw": Value(h)}, time).codes
+        return h, c
+
+    outputs, state = unroll(inputs, state, cell, step.attrs["reverse"], lengths)
+    run.span.final[name] = state
+    run.count(step, [tuple(inputs.shape)], (*outputs.shape[:2], step.attrs["hidden"]))
+    return {
+        name: Value(_as_given(step, outputs)),
+        f"{name}.h": Value(state[0]),
+        f"{name}.c": Value(state[1]),
+    }
+
+
+def float_loop(
+    step: DigitalStep, layers: Mapping[str, AnalogLayer], values: Mapping[str, Tensor],
+    product: Callable[[AnalogLayer, Mapping[str, Tensor]], Tensor], lengths: Tensor | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Return what a recurrent step writes, in float32 with exact functions.
+
+    Parameters
+    ----------
+    step : DigitalStep
+    layers : mapping
+        The analog layers by name.
+    values : mapping
+        Values by name.
+    product : callable
+        From a layer and its inputs by name to its output.
+    lengths : (B,) tensor, optional
+    """
+    hidden = layers[step.attrs["layers"]["hh"]]
+    projection = layers.get(step.attrs["layers"].get("hr", ""))
+    first, name = step.sources[0], step.name
+    inputs = _batch_first(step, values[first])
+    lengths = _lengths(step, values, lengths)
+    state = initial_state(step, hidden, values, inputs)
+
+    def cell(t: int, x: Tensor, state: State) -> State:
+        made = product(hidden, {name: state[0], first: x})
+        h, c = CELLS[step.op](x, made, state, step.attrs.get("function", "tanh"))
+        return (h if projection is None else product(projection, {f"{name}.raw": h})), c
+
+    outputs, (h, c) = unroll(inputs, state, cell, step.attrs["reverse"], lengths)
+    return {name: _as_given(step, outputs), f"{name}.h": h, f"{name}.c": c}
+
+
+def initial_state(
+    step: DigitalStep, hidden: AnalogLayer, values: Mapping[str, Tensor], inputs: Tensor
+) -> State:
+    """Return the state before the first time step: as given, or zero."""
+    batch, width = len(inputs), hidden.weight.shape[0]
+    given = [values[name] for name in step.sources[1 : 1 + int(step.attrs.get("initial", 0))]]
+    h = given[0] if given else inputs.new_zeros(batch, width)
+    c = given[1] if len(given) > 1 else inputs.new_zeros(batch, step.attrs["hidden"])
+    return h, (h if step.op == "gru" else c)
+
+
+def _lengths(
+    step: DigitalStep, values: Mapping[str, Tensor], given: Tensor | None
+) -> Tensor | None:
+    if step.attrs.get("lengths"):
+        return values[step.sources[-1]].long()
+    return given
+
+
+def _batch_first(step: DigitalStep, x: Tensor) -> Tensor:
+    return x.movedim(1, 0) if step.attrs.get("axis", 0) else x
+
+
+def _as_given(step: DigitalStep, y: Tensor) -> Tensor:
+    return y.movedim(0, 1) if step.attrs.get("axis", 0) else y
+
+
+# ------------------------------------------------------------- the cells, in the digital units
+
+
+def _numpy(*tensors: Tensor) -> list[np.ndarray]:
+    return [np.ascontiguousarray(tensor.cpu().numpy(), dtype=np.float32) for tensor in tensors]
+
+
+def _lstm(step: DigitalStep, unit, input_step: float, gate_step: float, per_code: float):
+    """Return the cell; the input gates came over the link and are in the hidden ones already."""
+    size = step.attrs["hidden"]
+    order = gdpu.gate_columns(size)
+    registers = gdpu.Registers(np.full(4, gate_step), np.zeros(4), per_code)
+
+    def cell(x: Tensor, made: Tensor, state: State) -> State:
+        codes, before = _numpy(made, state[1])
+        after = gdpu.lstm_passes(codes[:, order], before, registers, unit)
+        return (torch.from_numpy(part).to(made.device) for part in (after.codes, after.cell))
+
+    return cell
+
+
+def _gru(step: DigitalStep, unit, input_step: float, gate_step: float, per_code: float):
+    def cell(x: Tensor, made: Tensor, state: State) -> State:
+        inputs, codes, before = _numpy(x, made, state[1])
+        after = gdpu_cells.gru_step(inputs, codes, before, input_step, gate_step, per_code, unit)
+        return (torch.from_numpy(part).to(made.device) for part in (after.codes, after.cell))
+
+    return cell
+
+
+def _rnn(step: DigitalStep, unit, input_step: float, gate_step: float, per_code: float):
+    function = step.attrs.get("function", "tanh")
+
+    def cell(x: Tensor, made: Tensor, state: State) -> State:
+        after = gdpu_cells.rnn_step(*_numpy(made), gate_step, per_code, unit, function)
+        return torch.from_numpy(after.codes).to(made.device), state[1]
+
+    return cell
+
+
+_DIGITAL = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}

@@ -1,0 +1,69 @@
+"""How many matrix-vector products a network makes, whatever its layers: by a dry run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..chip.image import AnalogLayer, ChipImage
+from ..mapping import shapes
+from .blocks import convolve
+from .calibrate import float_walk
+from .quantisers import as_integers
+
+
+def output_pixels(image: ChipImage, input_shape: Sequence[int]) -> dict[str, int]:
+    """Return the matrix-vector products that every analog layer makes for one input.
+
+    Parameters
+    ----------
+    image : ChipImage
+    input_shape : sequence of int
+        Of one input without the batch, for example (3, 32, 32), (time steps, features), or
+        (time steps,) for tokens. Networks with several inputs are refused.
+
+    Returns
+    -------
+    dict of str to int
+        By name of the layer. For networks on maps and vectors as
+        :func:`aimc_sim.mapping.shapes.output_pixels`.
+
+    Raises
+    ------
+    ValueError
+        If the network cannot read such an input.
+    """
+    try:
+        return shapes.output_pixels(image, input_shape)
+    except ValueError as error:
+        if len(image.inputs) > 1:
+            raise ValueError(
+                f"the network has {len(image.inputs)} inputs; run them and use chip.report()"
+            ) from error
+        reason = error
+    counted: Counter[str] = Counter()
+
+    def enter(layer: AnalogLayer, x: Tensor) -> None:
+        first = x[:1] if layer.loop is None else x
+        weight = x.new_zeros(1, x.shape[1], *layer.kernel_size)
+        maps = convolve(layer, first, weight)
+        counted[layer.name] += len(x) * maps.shape[2] * maps.shape[3]
+
+    shape = list(input_shape)
+    if image.axis is not None:
+        shape.insert(image.axis, 1)
+    kind = torch.float32 if as_integers(image, image.input) else torch.int64
+    for dtype in dict.fromkeys((kind, torch.float32)):
+        counted.clear()
+        try:
+            with torch.inference_mode():
+                float_walk(image, torch.zeros(shape, dtype=dtype), enter=enter)
+            return dict(counted)
+        except (RuntimeError, IndexError, ValueError) as error:
+            reason = error
+    raise ValueError(
+        f"the network cannot read inputs of the shape {tuple(input_shape)}: {reason}"
+    ) from reason

@@ -1,0 +1,108 @@
+"""Sequences piece by piece: the state stays with the runner, draws belong to time steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from ..chip.image import AnalogLayer, ChipImage
+from ..machine import settings
+from ..ops import OPERATIONS, RECURRENT
+from .images import as_inputs
+from .recurrent import Span
+
+if TYPE_CHECKING:
+    from .chip import Chip
+
+
+@settings.own_methods
+class Stream:
+    """Runs a recurrent network on the time steps that come next.
+
+    Made by :meth:`aimc_sim.Chip.stream`. Images keep their numbers for all pieces, and the noise of
+    an MVM belongs to its image and time step: pieces give, together, bit by bit what the whole
+    sequence gives.
+    """
+
+    def __init__(self, chip: Chip, first_image: int) -> None:
+        check(chip.image)
+        self.chip, self.first_image = chip, first_image
+        self.steps_seen = 0
+        self._span = Span()
+        self._batch: int | None = None
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Return what the network makes of the next time steps.
+
+        Parameters
+        ----------
+        *inputs : (B, T, ...) or (T, B, ...) numbers
+            As the network takes whole sequences; T may be 1, and differ from call to call.
+
+        Raises
+        ------
+        ValueError
+            If the number of sequences is not that of the call before.
+        """
+        image = self.chip.image
+        x, lengths = as_inputs(image, inputs)
+        batch = x[0].shape[image.axis]
+        if lengths is not None:
+            raise ValueError(
+                "a stream takes sequences of equal length; give tensors, not packed ones"
+            )
+        if self._batch not in (None, batch):
+            raise ValueError(
+                f"the stream began with {self._batch} sequences and now gets {batch}; open another "
+                "stream for others"
+            )
+        self._batch = batch
+        span = Span(self.steps_seen, self._span.final)
+        outputs = self.chip._run(x, span, self.first_image, None)
+        self.steps_seen += x[0].shape[1 - image.axis]
+        self._span = span
+        return outputs
+
+    def state(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return hidden state (codes of the digital unit) and cell state by recurrent step."""
+        return dict(self._span.final)
+
+
+def check(image: ChipImage) -> None:
+    """Raise ValueError unless every step of a network looks at one time step at a time."""
+    if not image.recurrent:
+        raise ValueError(
+            "the network has no recurrent layer, so there is no state to keep; call the chip itself"
+        )
+    for step in image.steps:
+        if isinstance(step, AnalogLayer):
+            if step.kind != "linear":
+                raise ValueError(
+                    f"layer '{step.name}' ({step.kind}) looks at several time steps; run whole "
+                    "sequences instead"
+                )
+        elif step.op in RECURRENT:
+            if step.attrs["reverse"] or step.attrs.get("initial") or step.attrs.get("lengths"):
+                raise ValueError(
+                    f"'{step.name}' runs backwards, or is given its state or lengths; run whole "
+                    "sequences instead"
+                )
+        elif not OPERATIONS[step.op].by_step:
+            raise ValueError(
+                f"operation '{step.name}' ({step.op}) may look at several time steps; run whole "
+                "sequences instead"
+            )
+
+
+def packed(image: ChipImage, outputs: Any, lengths: Tensor) -> Any:
+    """Return outputs with the first one packed again, as torch's recurrent layers return it."""
+    first, *others = outputs if isinstance(outputs, tuple) else (outputs,)
+    if not (isinstance(first, torch.Tensor) and first.ndim == 3):
+        return outputs
+    first = pack_padded_sequence(
+        first, lengths, batch_first=image.axis == 0, enforce_sorted=False
+    )  # fmt: skip
+    return (first, *others) if others else first

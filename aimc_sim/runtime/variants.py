@@ -1,0 +1,151 @@
+"""Programs of one network for other sizes of its inputs, on the same programmed devices.
+
+A record is true for the sizes that its conditions allow. Inputs of other sizes are recorded anew
+when they come, and use the devices that are there: the weights must be the same, layer by layer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..chip.image import AnalogLayer, ChipImage, leaves
+from ..digital.apply import evaluate
+from ..errors import UnsupportedLayerError
+from ..frontend import Source
+from ..frontend.recording import Example
+from ..mapping.graph import Network
+from ..mapping.lower import lower
+from ..mapping.replicate import replicate
+from ..spec import ChipSpec
+
+
+class Variants:
+    """The programs of a chip: the placed one, and those for other sizes.
+
+    Parameters
+    ----------
+    image : ChipImage
+        The placed one.
+    spec : ChipSpec
+    source : Source or None
+        The model, which can be recorded again; None for a chip from a file.
+    example : Example or None
+        Arguments it was recorded with.
+    """
+
+    def __init__(
+        self, image: ChipImage, spec: ChipSpec, source: Source | None = None,
+        example: Example | None = None,
+    ) -> None:  # fmt: skip
+        self.image, self.spec, self.source, self.example = image, spec, source, example
+        self.others: list[ChipImage] = []
+
+    def of(self, inputs: Sequence[Tensor]) -> ChipImage:
+        """Return the program for inputs of these sizes.
+
+        Raises
+        ------
+        ValueError
+            If the network is fixed to other sizes and cannot be recorded again, or its layers
+            would be others.
+        """
+        sizes = {name: tuple(x.shape) for name, x in zip(self.image.inputs, inputs, strict=True)}
+        broken = None
+        for image in (self.image, *self.others):
+            found = broken_condition(image, sizes)
+            if found is None:
+                return image
+            broken = broken or found
+        if self.source is None or self.example is None:
+            raise ValueError(
+                f"the inputs have the sizes {_shown(sizes)}, but the program is for inputs with "
+                f"{broken}; make the chip from its model again (from_model with such an example)"
+            )
+        try:
+            network = self.source.network(self.example.with_tensors(list(inputs)))
+        except UnsupportedLayerError as error:
+            raise ValueError(
+                f"the inputs have the sizes {_shown(sizes)}, for which the network cannot be "
+                f"recorded: {error}"
+            ) from error
+        image = on_same_devices(network, self.image, self.spec)
+        self.others.append(image)
+        return image
+
+
+def _shown(sizes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {tuple(shape)}" for name, shape in sizes.items())
+
+
+def broken_condition(image: ChipImage, sizes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return the first condition of a program that sizes break, in words; None if they fit."""
+    for condition in image.conditions:
+        try:
+            fits = evaluate(condition, sizes)
+        except (IndexError, ZeroDivisionError):
+            fits = False
+        if not fits:
+            return words(condition)
+    return None
+
+
+def words(tree: Any) -> str:
+    """Return a condition on sizes in words."""
+    if not isinstance(tree, dict):
+        return str(tree)
+    ((key, content),) = tree.items()
+    if key == "size":
+        return f"size {content[1]} of '{content[0]}'"
+    if key == "rank":
+        return f"dimensions of '{content}'"
+    if key == "not":
+        return f"not ({words(content[0])})"
+    parts = [words(part) for part in content]
+    if len(parts) == 2 and not key.isalpha():
+        return f"{parts[0]} {key} {parts[1]}"
+    return (
+        f" {key} ".join(parts) if key in ("and", "or", "+", "*") else f"{key}({', '.join(parts)})"
+    )
+
+
+def on_same_devices(network: Network, image: ChipImage, spec: ChipSpec) -> ChipImage:
+    """Return a network's program on the devices of another one.
+
+    Parameters
+    ----------
+    network : Network
+    image : ChipImage
+        Placed; holds all the layers, with the same weights.
+    spec : ChipSpec
+
+    Raises
+    ------
+    ValueError
+        If a layer is missing, or has other weights.
+    """
+    steps, results = lower(network)
+    if spec.mapping.replicate:
+        steps, results = replicate(steps, results, spec.mapping.replicate)
+    there = {layer.name: layer for layer in image.layers}
+    done = []
+    for step in steps:
+        if isinstance(step, AnalogLayer):
+            owner = there.get(step.owner)
+            if owner is None or not np.array_equal(owner.weight, step.weight):
+                what = "is not on the chip" if owner is None else "has other weights on the chip"
+                raise ValueError(
+                    f"layer '{step.owner}' {what}: with inputs of these sizes the network is "
+                    "another one (or the model was changed); make a chip of its own for them"
+                )
+            step = dataclasses.replace(step, blocks=owner.blocks, weight=owner.weight)
+        done.append(step)
+    return dataclasses.replace(
+        image, input=network.input, output=leaves(results)[0][0], steps=tuple(done),
+        inputs=network.inputs, axis=network.axis, results=results, axes=network.axes,
+        conditions=network.conditions,
+    )  # fmt: skip
