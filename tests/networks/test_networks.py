@@ -107,7 +107,8 @@ def test_ideal_chip_equals_torch(case):
     with torch.no_grad():
         args, kwargs = calls[0]
         again = leaves(model(*args, **kwargs))
-    assert not differs(again, expected[0], 0.0), "from_model changed the network it was given"
+    # Not bit for bit: a kernel's sums may depend on where its input lies in memory.
+    assert not differs(again, expected[0], 1e-5), "from_model changed the network it was given"
 
 
 @pytest.mark.parametrize("case", parameters([case for case in CASES if not case.run]))
