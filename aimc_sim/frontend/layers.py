@@ -1,4 +1,4 @@
-"""What holds trained weights: convolutions, matrices, recurrent layers, batch norm, tables.
+"""What holds trained weights: convolutions, matrices, batch norm, tables.
 
 A rule has the arguments of the ATen operation with the walk and the recorded call in front; it
 returns the value of the call, or NotImplemented where the operation holds no constant weights.
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from aimc_sim.frontend.cells import CELLS
+from aimc_sim.frontend.sizes import expressions
 from aimc_sim.frontend.values import BatchAxisError, Constant, Value, location, unsupported
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _convolve(
         # Per output, or per input of a transposed one: what the other channels and pixels take.
         attrs |= {"macs_per_output": prod(arrays["weight"].shape[1:])}
         attrs |= {"transposed": True} if transposed else {}
-        y = walk.emit(name, "convolution_digital", (x,), _plain(sizes), attrs=attrs,
+        y = walk.emit(name, "convolution_digital", (x,), expressions(sizes), attrs=attrs,
                       arrays=arrays, **about)  # fmt: skip
     elif dims > 2:
         raise unsupported(where, f"conv{'_transpose' * transposed}3d")
@@ -99,18 +99,12 @@ def _convolve(
         if devices:
             attrs["devices"] = devices
         op = f"conv{'_transpose' if transposed else ''}{dims}d"
-        y = walk.emit(name, op, (x,), _plain(sizes), attrs=attrs, arrays=arrays, **about)
+        y = walk.emit(name, op, (x,), expressions(sizes), attrs=attrs, arrays=arrays, **about)
         _own(walk, y, weight, name)
     if unbatched:
         y = walk.emit(f"{name}.squeeze", "squeeze", (y,), result, node=node,
                       attrs={"args": [{"value": 0}, 0]})  # fmt: skip
     return y
-
-
-def _plain(sizes: Sequence[Any]) -> tuple:
-    from aimc_sim.frontend.sizes import expression
-
-    return tuple(expression(size) for size in sizes)
 
 
 def _flat(key: str, part: Any) -> Any:
@@ -151,7 +145,7 @@ def linear(
         return NotImplemented
     apart = _unmerged(walk, node, x)
     if apart is not None:
-        result = _plain(node.meta["val"].shape if like is None else like)
+        result = expressions(node.meta["val"].shape if like is None else like)
         y = linear(walk, node, apart, weight, bias, (*apart.sizes[:-1], weight.tensor.shape[0]))
         if y is NotImplemented:
             return y
@@ -164,7 +158,7 @@ def linear(
     arrays = weights(where, weight=weight, bias=bias)
     if arrays.get("bias") is not None and arrays["bias"].ndim != 1:
         return NotImplemented
-    result = _plain(node.meta["val"].shape if like is None else like)
+    result = expressions(node.meta["val"].shape if like is None else like)
     about: dict[str, Any] = {"node": node, "modules": modules}
     if not walk.chosen.analog(name) or (x.axis is None and walk.axis is not None):
         attrs = {"macs_per_output": arrays["weight"].shape[1]}
@@ -358,214 +352,6 @@ def weights(where: str, **parameters: Any) -> dict[str, np.ndarray]:
     return arrays
 
 
-# -------------------------------------------------------------------- recurrent layers
-
-
-def recurrent(
-    walk: Walk, node: fx.Node, x: Any, states: Sequence[Any], stored: Sequence[Any], lengths: Any,
-    kind: str, biases: bool, layers: int, bidirectional: bool, batch_first: bool,
-) -> Any:  # fmt: skip
-    """One recurrent node per layer and direction.
-
-    Input weights of all time steps are one product, hidden ones are computed step by step. Names
-    of the matrices are those of the parameters (``lstm.weight_ih_l0``).
-    """
-    path = stored[0].path.rpartition(".")[0] if isinstance(stored[0], Constant) else ""
-    path = path or type(walk.recording.model).__name__
-    where = f"layer '{path}'{location(node)}"
-    if not all(isinstance(part, Constant) for part in stored):
-        raise unsupported(where, kind, "its weights depend on the input; use constant ones")
-    axis = 0 if batch_first else 1
-    if walk.axis is not None and x.axis != axis:
-        raise BatchAxisError(
-            f"{where} ({kind}) reads the batch along dimension {axis}, but it is dimension "
-            f"{x.axis} of its input; transpose it, or use batch_first={not batch_first}"
-        )
-    if isinstance(lengths, Constant):
-        lengths = walk.constant(node, lengths, f"{path}.lengths")
-    directions = 2 if bidirectional else 1
-    each = len(stored) // (layers * directions)
-    keys = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if biases else [])]
-    keys += ["weight_hr"] * (each - len(keys))
-    first = [
-        _given(walk, node, path, letter, state) for letter, state in zip("hc", states, strict=False)
-    ]
-    if all(state is None for state in first):
-        first = []
-    y, h, c = node.meta["val"]
-    if not walk.chosen.analog(path):
-        return _off_cores(walk, node, path, x, first, stored, keys, kind, layers, bidirectional,
-                          batch_first, biases, lengths)  # fmt: skip
-    hidden: list[Value] = []
-    cells: list[Value] = []
-    for layer in range(layers):
-        made = []
-        for direction in range(directions):
-            number = layer * directions + direction
-            suffix = f"l{layer}" + "_reverse" * direction
-            parts = dict(zip(keys, stored[number * each : (number + 1) * each], strict=True))
-            given = [
-                _state(walk, node, f"{path}.{letter}0_{number}", state, number)
-                for letter, state in zip("hc", first, strict=False)
-            ]
-            one = _one(walk, node, path, suffix, kind, x, given, parts, axis, lengths,
-                       (*y.shape[:2], h.shape[2]))  # fmt: skip
-            made.append(one)
-            for ends, part, like in ((hidden, "h", h), (cells, "c", c)):
-                batch = None if walk.axis is None else 0
-                sizes = _plain(like.shape[1:])
-                ends.append(Value(f"{one.name}.{part}", sizes, torch.float32, batch, one.moves))
-        x = made[0]
-        if directions == 2:
-            x = walk.emit(
-                f"{path}.l{layer}.both", "concat", made,
-                _plain((*y.shape[:2], 2 * h.shape[2])), node=node, attrs={"dim": 2},
-                modules=(path,),
-            )  # fmt: skip
-
-    def stacked(letter: str, ends: list[Value], like: torch.Tensor) -> Value:
-        return walk.emit(f"{path}.{letter}", "stack", ends, like, node=node, attrs={"dim": 0},
-                         modules=(path,))  # fmt: skip
-
-    return x, stacked("h", hidden, h), stacked("c", cells, c)
-
-
-def _one(
-    walk: Walk, node: fx.Node, path: str, suffix: str, kind: str, x: Value, given: list[Value],
-    parts: dict[str, Constant], axis: int, lengths: Value | None, sizes: Any,
-) -> Value:  # fmt: skip
-    """One layer in one direction."""
-    names = {
-        key.removeprefix("weight_"): f"{path}.{key}_{suffix}"
-        for key in parts if key.startswith("weight")
-    }  # fmt: skip
-    attrs: dict[str, Any] = {
-        "reverse": suffix.endswith("_reverse"), "axis": axis, "initial": len(given),
-        "lengths": lengths is not None, "layers": names,
-    }  # fmt: skip
-    name, again = f"{path}.{suffix}", 1
-    owner = walk.owners.get(name)
-    while name in walk.taken:
-        again += 1
-        name = f"{path}.{suffix}#{again}"
-    if owner is not None:
-        if not torch.equal(owner[1], parts["weight_hh"].tensor.detach()):
-            raise unsupported(
-                f"layer '{path}'", kind, "it is called with other weights under the same name"
-            )
-        attrs["layers"] = {key: f"{one}#{again}" for key, one in names.items()}
-        attrs["devices"] = names
-    else:
-        walk.owners[name] = name, parts["weight_hh"].tensor.detach()
-    if kind.startswith("rnn"):
-        attrs["function"] = kind.partition("_")[2]
-    sources = [x, *given, *([] if lengths is None else [lengths])]
-    return walk.emit(
-        name, kind.partition("_")[0], sources, _plain(sizes), node=node, attrs=attrs,
-        arrays=weights(f"layer '{path}'", **parts), modules=(path,),
-    )  # fmt: skip
-
-
-def _given(walk: Walk, node: fx.Node, path: str, letter: str, state: Any) -> Any:
-    """Return an initial state, or None where it is zero."""
-    if isinstance(state, Constant):
-        if not bool(state.tensor.any()):
-            return None
-        return walk.constant(node, state, f"{path}.{letter}0")
-    made = walk.node_of(state)
-    if made is not None and made.op in ("zeros", "new_zeros", "zeros_like"):
-        return None
-    return state
-
-
-def _state(walk: Walk, node: fx.Node, name: str, state: Any, number: int) -> Value:
-    """Return the initial state of one layer and direction, (B, H)."""
-    if state is None:
-        raise unsupported(
-            f"layer '{name.rpartition('.')[0]}'", "LSTM",
-            "only one of its states is given; give both",
-        )  # fmt: skip
-    return walk.emit(
-        name, "select", (state,), tuple(state.sizes[1:]), node=node,
-        attrs={"args": [{"value": 0}, 0, number]},
-    )  # fmt: skip
-
-
-def _off_cores(
-    walk: Walk, node: fx.Node, path: str, x: Value, first: list, stored: Sequence[Constant],
-    keys: list[str], kind: str, layers: int, bidirectional: bool, batch_first: bool, biases: bool,
-    lengths: Any,
-) -> Any:  # fmt: skip
-    """The whole layer off the cores, in floating point."""
-    if lengths is not None or first:
-        raise unsupported(
-            f"layer '{path}'", kind.partition("_")[0].upper(), "off the cores it takes neither "
-            "packed sequences nor initial states; choose 'analog' for it",
-        )  # fmt: skip
-    suffixes = [
-        f"l{layer}{'_reverse' * direction}"
-        for layer in range(layers) for direction in range(2 if bidirectional else 1)
-    ]  # fmt: skip
-    named = {
-        f"{key}_{suffix}": stored[place * len(keys) + i]
-        for place, suffix in enumerate(suffixes) for i, key in enumerate(keys)
-    }  # fmt: skip
-    arrays = weights(f"layer '{path}'", **named)
-    hidden = arrays["weight_hh_l0"].shape[0] // {"lstm": 4, "gru": 3}.get(kind, 1)
-    options: dict[str, Any] = {
-        "input_size": arrays["weight_ih_l0"].shape[1], "hidden_size": hidden,
-        "num_layers": layers, "bias": biases, "batch_first": batch_first,
-        "bidirectional": bidirectional,
-    }  # fmt: skip
-    shown = hidden
-    if kind == "lstm":
-        options["proj_size"] = len(arrays["weight_hr_l0"]) if "weight_hr" in keys else 0
-        shown = options["proj_size"] or hidden
-    if kind.startswith("rnn"):
-        options["nonlinearity"] = kind.partition("_")[2]
-    macs = sum(a.size for a in arrays.values() if a.ndim == 2)
-    attrs = {"kind": {"lstm": "LSTM", "gru": "GRU"}.get(kind, "RNN"), "options": options}
-    attrs["macs_per_output"] = macs // ((2 if bidirectional else 1) * shown)
-    y, h, c = node.meta["val"]
-    names = ((path, "outputs", y), (f"{path}.h", "h", h), (f"{path}.c", "c", c))
-    return tuple(
-        walk.emit(name, "recurrence", (x,), like, node=node, attrs={**attrs, "part": part},
-                  arrays=arrays, modules=(path,))
-        if part != "c" or kind == "lstm" else None
-        for name, part, like in names
-    )  # fmt: skip
-
-
-def trim(walk: Walk, node: fx.Node, x: Any, lengths: Any, dim: int) -> Any:
-    """Padded sequences, as long as the longest."""
-    if isinstance(lengths, Constant):
-        lengths = walk.constant(node, lengths, "lengths")
-    return walk.emit("trim", "trim", (x, lengths), node.meta["val"], node=node, attrs={"dim": dim})
-
-
-def cell(kind: str) -> Rule:
-    """Return the rule of one step of a recurrent layer."""
-
-    def rule(
-        walk: Walk, node: fx.Node, x: Any, state: Any, weight_ih: Any, weight_hh: Any,
-        bias_ih: Any = None, bias_hh: Any = None,
-    ) -> Any:  # fmt: skip
-        states = list(state) if isinstance(state, tuple | list) else [state]
-        name = walk.owner(node)
-        states = [
-            walk.constant(node, part, f"{name}.state") if isinstance(part, Constant) else part
-            for part in states
-        ]
-        value = node.meta["val"]
-        like = value[0] if isinstance(value, tuple | list) else value
-        gates = (*like.shape[:-1], weight_ih.tensor.shape[0])
-        made = linear(walk, node, x, weight_ih, bias_ih, gates)
-        kept = linear(walk, node, states[0], weight_hh, bias_hh, gates)
-        return CELLS[kind](walk, node, name, made, kept, states, _plain(like.shape))
-
-    return rule
-
-
 RULES: dict[str, Rule] = {
     "conv1d": convolution(1),
     "conv2d": convolution(2),
@@ -581,11 +367,5 @@ RULES: dict[str, Rule] = {
     "batch_norm": batch_norm,
     "_native_batch_norm_legit_no_training": fixed_batch_norm,
     "embedding": embedding,
-    "recurrent": recurrent,
-    "trim": trim,
-    "lstm_cell": cell("lstm"),
-    "gru_cell": cell("gru"),
-    "rnn_tanh_cell": cell("tanh"),
-    "rnn_relu_cell": cell("relu"),
 }
 """Rules by the name of the ATen operation."""

@@ -9,10 +9,12 @@ constants, sizes, conditions on sizes.
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -178,7 +180,7 @@ def record(model: nn.Module, example: Example) -> Recording:
         # Torch's own check would fix the batch of packed sequences; sizes are checked as recorded.
         vars(module)["check_forward_args"] = _unchecked
     try:
-        with LOCK, warnings.catch_warnings(), alone():
+        with LOCK, warnings.catch_warnings(), alone(), _quiet():
             warnings.simplefilter("ignore")
             exported = _export(caller, example, called)
             names = _input_names(model, example)
@@ -188,6 +190,20 @@ def record(model: nn.Module, example: Example) -> Recording:
             handle.remove()
         for module in recurrent:
             vars(module).pop("check_forward_args", None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what torch.export logs of sizes that stay fixed from the user's screen."""
+    loggers = [logging.getLogger(name) for name in ("torch._export", "torch.export", "torch.fx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _unchecked(*_: Any) -> None:

@@ -8,7 +8,7 @@ computes its sizes from those of its inputs.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import sympy
@@ -30,6 +30,11 @@ def expression(size: Any) -> Any:
             return int(found)
         return found
     return size
+
+
+def expressions(sizes: Iterable[Any]) -> tuple:
+    """Return the sizes of a tensor as numbers and expressions."""
+    return tuple(expression(size) for size in sizes)
 
 
 def tree(size: Any, symbols: Symbols) -> Tree:

