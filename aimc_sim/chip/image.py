@@ -132,7 +132,7 @@ class DigitalStep:
     """An operation of the digital units: pooling, addition, normalisation, softmax, ...
 
     ``attrs`` holds plain JSON values, ``arrays`` what the operation has learned; the operations
-    are listed in :mod:`aimc_sim.chip.operations`. ``modules`` are the torch modules behind it.
+    are listed in :mod:`aimc_sim.ops`. ``modules`` are the torch modules behind it.
     A recurrent step ("lstm", "gru", "rnn") writes ``NAME.h`` and ``NAME.c`` beside its outputs:
     hidden and cell state after the last time step.
     """

@@ -15,15 +15,17 @@ RECORDS = (
     ),
     # Arithmetic.
     *records("float", 1.0, "pow float_power", by_step=True, approximated=True),
-    *records("float", 1.0, "mul sub rsub div true_divide floor_divide remainder "
-             "fmod maximum minimum fmax fmin where masked_fill lerp atan2 hypot xlogy copysign "
-             "logaddexp logaddexp2 nan_to_num", by_step=True),
+    *records("float", 1.0, "mul multiply sub subtract rsub div divide true_divide floor_divide "
+             "remainder fmod maximum minimum fmax fmin where masked_fill lerp atan2 arctan2 hypot "
+             "xlogy copysign logaddexp logaddexp2 nan_to_num", by_step=True),
     *records("float", 2.0, "addcmul addcdiv", by_step=True),
-    *records("float", 1.0, "neg abs square clamp clip clamp_min clamp_max ceil floor round trunc "
-             "frac sign sgn positive deg2rad rad2deg", by_step=True, shape=same),
+    *records("float", 1.0, "neg negative abs absolute square clamp clip clamp_min clamp_max ceil "
+             "floor round trunc frac sign sgn positive deg2rad rad2deg", by_step=True, shape=same),
     *records("float", 1.0, "sqrt rsqrt exp exp2 expm1 log log2 log10 log1p reciprocal sin cos tan "
-             "asin acos atan sinh cosh asinh acosh atanh erf erfc erfinv sinc special_expit lgamma "
-             "digamma", by_step=True, shape=same, approximated=True),
+             "asin acos atan sinh cosh asinh acosh atanh arcsin arccos arctan arcsinh arccosh "
+             "arctanh erf erfc erfinv sinc lgamma digamma special_expit special_erf special_erfc "
+             "special_exp2 special_expm1 special_log1p special_sinc", by_step=True, shape=same,
+             approximated=True),
     # Activations: per number, as in the formulas.
     *records("float", 1.0, "prelu _prelu_kernel heaviside", by_step=True, shape=same),
     *records("float", 1.0, "sigmoid tanh leaky_relu relu6 hardtanh threshold hardshrink softshrink "

@@ -7,7 +7,9 @@ from aimc_sim.ops.record import Operation, per_product, records
 
 def _attention(sources, result, attrs):
     """Scores and weighted values are products; scaling and softmax are five per score."""
-    query, key = sources[0], sources[1]
+    # One value may be several arguments, as in attention to oneself.
+    query, key = (sources[part["value"]] if "value" in part else sources[0]
+                  for part in attrs["args"][:2])  # fmt: skip
     scores = prod(query[:-1]) * key[-2]
     return scores * (2.0 * query[-1] + 5.0 + 2.0 * result[-1])
 
@@ -15,8 +17,10 @@ def _attention(sources, result, attrs):
 def _einsum(sources, result, attrs):
     letters = attrs["args"][0].replace(" ", "").partition("->")[0].split(",")
     size = {
-        c: n for names, sizes in zip(letters, sources, strict=False)
-        for c, n in zip(names.replace("...", ""), sizes[-len(names):], strict=False)
+        c: n for names, part in zip(letters, attrs["args"][1], strict=False) if "value" in part
+        for c, n in zip(
+            names.replace("...", ""), sources[part["value"]][-len(names):], strict=False
+        )
     }  # fmt: skip
     return 2.0 * prod(size.values())
 
