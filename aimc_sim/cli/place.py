@@ -116,7 +116,9 @@ def perf(
     with results_folder(out, PERF_FILES, force) as scratch:
         chip = _chip(model, spec)
         shape = _shape(model, input_)
-        written = chip.program(seed=0).state.report()
+        state = chip.program(seed=0).state
+        # None where calibration chooses g_max first, which takes images: no cost of writing then
+        written = None if state is None else state.report()
         with refusing(ValueError):
             place = _layout(chip.image, spec, shape)
             found = performance.performance(
@@ -134,7 +136,10 @@ def perf(
             pipeline_plots.gantt(found.pipeline, path=scratch / "pipeline.png")
             pipeline_plots.energy(found, path=scratch / "energy.png")
             pipeline_plots.roofline(found, path=scratch / "roofline.png")
-    say(f"{model} on {preset}, {mode}\n{found}\nWritten to {out}: {', '.join(PERF_FILES)}")
+    unknown = "" if written else (
+        "\nprogramming     not told: calibration on images chooses g_max first (core.g_max_rule)"
+    )  # fmt: skip
+    say(f"{model} on {preset}, {mode}\n{found}{unknown}\nWritten to {out}: {', '.join(PERF_FILES)}")
 
 
 MOST_IMAGES = 10_000

@@ -84,7 +84,8 @@ def _refuse(path: Path, mark: str, force: bool) -> None:
         files.refuse_target(path, "the report")
     if path.exists() and not force:
         with refusing(OSError, prefix=f"'{path}' cannot be read: "):
-            begin = path.open("rb").read(200)
+            with path.open("rb") as file:
+                begin = file.read(200)
         if mark.encode() not in begin:
             raise BadInput(
                 f"'{path}' is there already and is no earlier report; give --force to replace "

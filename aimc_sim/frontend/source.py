@@ -178,7 +178,9 @@ def _check_stored(path: str, tensor: Any) -> None:
     import torch
 
     kind = type(tensor)
-    if tensor.device.type == "meta":
+    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        what = "has no shape yet; run one batch first"
+    elif tensor.device.type == "meta":
         what = "is on the meta device and has no data; load the weights first"
     elif tensor.is_floating_point() and tensor.dtype in (torch.float16, torch.bfloat16):
         what = (
@@ -190,8 +192,8 @@ def _check_stored(path: str, tensor: Any) -> None:
             f"is a {kind.__name__}, quantised or packed by another library; give the model as it "
             "was before"
         )
-    elif tensor.layout != torch.strided or tensor.is_complex():
-        what = "is sparse or complex; convert it to dense float32"
+    elif tensor.layout != torch.strided or tensor.is_complex() or tensor.is_nested:
+        what = "is sparse, nested or complex; convert it to dense float32"
     else:
         return
     raise UnsupportedLayerError(f"the parameter '{path}' {what}")

@@ -41,9 +41,9 @@ def built_model(model: Any) -> nn.Module:
     Raises
     ------
     TypeError
-        If it is none, or a parameter or buffer of it holds no dense real numbers.
+        If it is none, makes none, or cannot be called without arguments.
     """
-    if isinstance(model, type) or not (isinstance(model, nn.Module) or callable(model)):
+    if not (isinstance(model, nn.Module) or callable(model)):
         raise TypeError(
             f"model is a {type(model).__name__}; give a torch.nn.Module, or a function without "
             "arguments that returns one"
@@ -54,8 +54,9 @@ def built_model(model: Any) -> nn.Module:
         except ValueError:
             pass  # a builtin that does not tell
         except TypeError as error:
+            what = f"the class {model.__name__}" if isinstance(model, type) else "a function"
             raise TypeError(
-                f"model is a function that cannot be called without arguments ({error}); give a "
+                f"model is {what}, which cannot be called without arguments ({error}); give a "
                 "torch.nn.Module, or a function without arguments that returns one"
             ) from None
         model = model()
@@ -64,10 +65,6 @@ def built_model(model: Any) -> nn.Module:
             f"model returns a {type(model).__name__}; give a torch.nn.Module, or a function "
             "without arguments that returns one"
         )
-    for name, value in (*model.named_parameters(), *model.named_buffers()):
-        if isinstance(value, nn.parameter.UninitializedTensorMixin):
-            raise TypeError(f"'{name}' of the network has no size yet: run the model once first")
-        arguments.dense(value, f"'{name}' of the network")
     return model
 
 

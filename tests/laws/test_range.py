@@ -80,4 +80,4 @@ def test_nothing_is_asked_for_beyond_the_fit(name):
     with pytest.raises(ValueError, match=r"lies above the range of the fit, 0 to .* \(\["):
         spec.with_(g_max_siemens=1.01 * top)
     assert spec.with_(g_max_siemens=top).g_max_siemens == top
-    assert presets.pcm_ideal(1.0).with_(g_max_siemens=2.0)  # no law, no range
+    assert presets.pcm_ideal(0.25).with_(g_max_siemens=0.5)  # no law, no range

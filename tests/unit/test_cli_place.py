@@ -114,9 +114,9 @@ def test_patches_shorten_the_interval(call, tmp_path):
     ("arguments", "message"),
     [
         (("perf", "toy_place:build"), "give the shape of one image for toy_place:build: --input"),
-        (("perf", TOY[0], "--input", "3,x"), "--input 3,x: wanted sizes above zero"),
+        (("perf", TOY[0], "--input", "3,x"), "--input '3,x': wanted sizes above zero"),
         (("perf", TOY[0], "--input", "4,8,8"), "'stem'"),
-        (("perf", *TOY, "--images", "0"), "--images 0: wanted at least 1"),
+        (("perf", *TOY, "--images", "0"), "--images = 0: wanted a whole number from 1 to 10000"),
         (("perf", *TOY, "--mode", "fast"), "--mode fast: wanted 'pipelined' or 'host'"),
         (("perf", "paper:resnet9"), "is a layout without a network behind it"),
         (("map", "paper:vgg"), "there is no layout 'vgg'; choose one of resnet9"),

@@ -228,7 +228,7 @@ def test_nothing_for_the_cores():
 
 
 def test_text_and_dictionary():
-    explanation = aimc_sim.Chip.explain(Text, IDEAL)  # a callable that returns a model
+    explanation = aimc_sim.Chip.explain(Text, IDEAL)  # a class, called without arguments
     lines = str(explanation).splitlines()
     assert lines[0].split() == ["layer", "kind", "fate", "where"]
     assert len(lines) == len(explanation.rows) + 3

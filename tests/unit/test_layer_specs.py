@@ -37,7 +37,8 @@ def sequences():
 
 def chip_with(layers, ranges=None):
     torch.manual_seed(0)
-    chip = aimc_sim.Chip.from_model(settle(Three()).eval(), SPEC.with_(layers=layers))
+    model = settle(Three()).eval()
+    chip = aimc_sim.Chip.from_model(model, SPEC.with_(layers=layers), example=sequences())
     return chip.calibrate(sequences()).program(5)
 
 

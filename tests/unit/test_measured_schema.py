@@ -241,7 +241,7 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
     assert read(path).read_seconds == 1e-6
     with pytest.raises(FileNotFoundError, match=r"there is no folder"):
         write(tmp_path / "no" / "a.h5", data)
-    with pytest.raises(FileExistsError, match="it is a folder"):
+    with pytest.raises(FileExistsError, match="is a folder; give a file's name"):
         write(tmp_path, data, force=True)
 
 

@@ -297,7 +297,10 @@ BAD = {
     "choice": (
         lambda: nn.Linear(2, 2), {"where": {"*": "off"}}, ValueError, r"= 'off'; choose 'analog'",
     ),
-    "where": (lambda: nn.Linear(2, 2), {"where": "fc"}, TypeError, "where = 'fc'; give a list of"),
+    "where": (
+        lambda: nn.Linear(2, 2), {"where": "fc"}, TypeError,
+        "where = 'fc': wanted a list of patterns of names, or a dictionary from pattern to choice",
+    ),
     "subclass": (
         lambda: nn.Sequential(Scaled(2, 2)), {}, ValueError,
         r"layer '0' is a Scaled, a subclass of Linear .*where=\{'0': 'digital'\}",
@@ -310,7 +313,9 @@ BAD = {
         lambda: nn.Linear(2, 2), {"options": {"noise_scale": 2}}, TypeError, "options is a dict",
     ),
     "twice": (lambda: prepare(nn.Linear(2, 2), TDP), {}, ValueError, "prepared already"),
-    "seed": (lambda: nn.Linear(2, 2), {"seed": -1}, ValueError, "seed = -1 must be an integer"),
+    "seed": (
+        lambda: nn.Linear(2, 2), {"seed": -1}, ValueError, "seed = -1: wanted a whole number from 0",
+    ),
 }  # fmt: skip
 
 
