@@ -7,8 +7,9 @@ Data flow one way::
 - :mod:`.examples`: inputs for recording, given or derived from the layers
 - :mod:`.recording`: the export: a copy that shares tensors, free sizes, conditions on sizes
   (:mod:`.sequences`: recurrent layers stay whole; :mod:`.functional`: no effects in place)
-- :mod:`.walk`: constants are computed, operations recognised (:mod:`.layers`,
-  :mod:`.recurrent`, :mod:`.cells`: what holds weights; :mod:`.forms`: what pipelines know; :mod:`.sizes`: sizes as trees)
+- :mod:`.walk`: constants are computed, operations recognised (:mod:`.layers`, :mod:`.recurrent`,
+  :mod:`.cells`: what holds weights; :mod:`.forms`: what pipelines know; :mod:`.sizes`: sizes as
+  trees)
 - :mod:`.check`: the graph is tried against the model (:mod:`.evaluate` runs it)
 - :mod:`.source`: all of that, remembered; other sizes are recorded when they come
 """
