@@ -67,7 +67,9 @@ class Drawn:
 
     def chip(self) -> aimc_sim.Chip:
         """Return the chip, calibrated on all images and programmed."""
-        chip = aimc_sim.Chip.from_model(self.model, self.spec, where=self.where)
+        chip = aimc_sim.Chip.from_model(
+            self.model, self.spec, where=self.where, example=self.images
+        )
         return chip.calibrate(self.images).program(1).at("1 h").compensate("gdc")
 
 

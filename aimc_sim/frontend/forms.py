@@ -13,6 +13,7 @@ import sympy
 import torch
 from torch import fx
 
+from aimc_sim.digital.apply import evaluate
 from aimc_sim.frontend.values import Constant, Value, unsupported
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def avg_pool(dims: int) -> Rule:
     ) -> Any:  # fmt: skip
         kernel = _each(kernel_size, dims)
         if x.ndim == 4 and divisor_override is None and not any(_each(padding, dims)):
-            if tuple(kernel) == tuple(x.sizes[2:]):
+            if tuple(kernel) == tuple(x.sizes[2:]) or _is_whole(walk, node, x, kernel):
                 return _global(walk, node, x)
         attrs: dict[str, Any] = {
             "kernel_size": kernel, "stride": _each(stride, dims) if stride else kernel,
@@ -219,6 +220,22 @@ def avg_pool(dims: int) -> Rule:
 def _each(value: Any, dims: int) -> list[Any]:
     parts = list(value) if isinstance(value, Sequence) else [value]
     return parts * dims if len(parts) == 1 else parts
+
+
+def _is_whole(walk: Walk, node: fx.Node, x: Value, kernel: list[Any]) -> bool:
+    """Whether a window with the length of one side is the whole map: of square maps it is.
+
+    The record is then for square maps, and others are recorded again.
+    """
+    if kernel[0] != kernel[1] or kernel[1] not in x.sizes[2:]:
+        return False
+    sides = [walk.size(node, size) for size in x.sizes[2:]]
+    shapes = zip(walk.recording.inputs, walk.recording.example.shapes, strict=True)
+    known = {given.name: shape for given, shape in shapes}
+    if evaluate(sides[0], known) != evaluate(sides[1], known):
+        return False
+    walk.conditions.append({"==": sides})
+    return True
 
 
 def _sized(walk: Walk, node: fx.Node, part: Any) -> Any:

@@ -247,10 +247,12 @@ def batch_norm(
     leaf = walk.name(node)
     where, kind = f"layer '{leaf}'{location(node)}", "BatchNorm"
     if training or mean is None or var is None:
-        raise unsupported(
-            where, kind, "it has no running statistics, so its evaluation depends on the batch; "
-            "train with track_running_stats=True",
-        )  # fmt: skip
+        if walk._leaf(node):
+            raise unsupported(
+                where, kind, "it has no running statistics, so its evaluation depends on the "
+                "batch; train with track_running_stats=True",
+            )  # fmt: skip
+        return NotImplemented  # asked for by the forward method itself: the batch is one piece
     if not isinstance(x, Value) or any(isinstance(p, Value) for p in (weight, bias, mean, var)):
         return NotImplemented
     arrays = weights(where, weight=weight, bias=bias, mean=mean, var=var)

@@ -92,6 +92,7 @@ class Walk:
     batch: set[sympy.Symbol] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
     axes: tuple[int | None, ...] = ()
+    conditions: list[Any] = field(default_factory=list)
 
     # ------------------------------------------------------------------ the way through
 
@@ -112,7 +113,7 @@ class Walk:
         first = next(node for node in self.nodes if node.op == "input")
         return Network(
             tuple(self.nodes), first.name, leaves(self.results)[0][0], self.axis, self.results,
-            self.axes, self.recording.conditions,
+            self.axes, (*self.recording.conditions, *self.conditions),
         )  # fmt: skip
 
     def _input_axes(self) -> list[int | None]:

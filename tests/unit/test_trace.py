@@ -67,7 +67,7 @@ FUNCTIONS = {
     "method add": (lambda x: x.add(x), ["add"]),
     "max pool": (lambda x: F.max_pool2d(x, 3, 2, padding=1), ["max_pool2d"]),
     "max pool, odd": (lambda x: F.max_pool2d(x, (2, 3), ceil_mode=True), ["max_pool2d"]),
-    "average pool": (lambda x: F.avg_pool2d(x, 3, 2, 1, True, False), ["global_avg_pool"]),
+    "average pool": (lambda x: F.avg_pool2d(x, 3, 2, 1, True, False), ["avg_pool2d"]),
     "pool over size()[3]": (lambda x: F.avg_pool2d(x, x.size()[3]), ["global_avg_pool"]),
     "pool over size(-1)": (lambda x: F.avg_pool2d(x, x.size(-1)), ["global_avg_pool"]),
     "pool over shape[2:]": (lambda x: F.avg_pool2d(x, x.shape[2:]), ["global_avg_pool"]),
