@@ -314,7 +314,8 @@ BAD = {
     ),
     "twice": (lambda: prepare(nn.Linear(2, 2), TDP), {}, ValueError, "prepared already"),
     "seed": (
-        lambda: nn.Linear(2, 2), {"seed": -1}, ValueError, "seed = -1: wanted a whole number from 0",
+        lambda: nn.Linear(2, 2), {"seed": -1}, ValueError,
+        "seed = -1: wanted a whole number from 0",
     ),
 }  # fmt: skip
 
