@@ -213,6 +213,10 @@ def test_bad_calls():
         chip.at(-1)
     with pytest.raises(TypeError, match="model is a int"):
         aimc_sim.Chip.from_model(3)
+    with pytest.raises(TypeError, match="the class Linear, which cannot be called without arg"):
+        aimc_sim.Chip.from_model(torch.nn.Linear)
+    with pytest.raises(TypeError, match="model returns a int"):
+        aimc_sim.Chip.from_model(int)
     with pytest.raises(TypeError, match="give a ChipSpec"):
         aimc_sim.Chip.from_model(MODEL, spec="hermes")
     with pytest.raises(ValueError, match="calibrate got no images"):
