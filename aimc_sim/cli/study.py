@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .. import __version__, files
 from ..analysis import drift, floorplans, plots
+from ..errors import UnsupportedLayerError
 from ..runtime.chip import Chip
 from ..runtime.report import Report
 from ..spec import ChipSpec
@@ -81,9 +82,15 @@ def prepare(
     BadInput
         If the network or the images cannot be used.
     """
+    cannot_run = f"the network cannot run {images.name}: "
     with refusing(ValueError, TypeError):
-        chips = {name: Chip.from_model(model, spec) for name, spec in specs.items()}
-        with refusing(RuntimeError, prefix=f"the network cannot run {images.name}: "):
+        try:
+            chips = {name: Chip.from_model(model, spec) for name, spec in specs.items()}
+        except UnsupportedLayerError:
+            with refusing(RuntimeError, prefix=cannot_run):  # where torch itself says why
+                drift.float_accuracy(model, images.take(1))
+            raise
+        with refusing(RuntimeError, prefix=cannot_run):
             for chip in chips.values():
                 chip.calibrate(calibration)
             accuracy = drift.float_accuracy(model, images)

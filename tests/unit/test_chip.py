@@ -50,6 +50,7 @@ KNOBS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:layer")
 @pytest.mark.parametrize("knob", KNOBS)
 def test_every_knob_moves_the_output(knob):
     """Paired: same seed, same images, a day after programming; the outputs must differ."""
@@ -57,7 +58,7 @@ def test_every_knob_moves_the_output(knob):
     with torch.no_grad():
         model.weight.copy_(torch.randn((40, 300), generator=torch.Generator().manual_seed(3)))
         model.weight[:, ::3] = 0.0
-    base = presets.hermes("odp")
+    base = presets.hermes("odp").with_({"core.g_max_rule": "device"})
     assert base.with_({knob: KNOBS[knob]}).id() != base.id()
     one, two = (
         aimc_sim.Chip.from_model(model, spec).calibrate(IMAGES).program(0).at("1 day")(IMAGES)
@@ -104,7 +105,7 @@ def test_compensation_vectors_are_a_knob():
         .calibrate(IMAGES)
         .program(0)
         .at("1 d")
-        .compensate("gdc")
+        .compensate("gdc-signs")
         .effective_weights("0")
         for n in (1, 64)
     )
@@ -130,7 +131,7 @@ def test_effective_weights_have_torchs_shape():
 
 
 def test_conductances():
-    chip = aimc_sim.Chip.from_model(MODEL, presets.hermes("tdp")).program(0)
+    chip = aimc_sim.Chip.from_model(MODEL, presets.hermes("tdp")).calibrate(IMAGES).program(0)
     core = chip.image.blocks[0].core
     g = chip.conductances(core)
     assert g.shape == (4, 150, 40)
@@ -143,7 +144,9 @@ def test_conductances():
 
 @pytest.mark.filterwarnings("ignore:layer")
 def test_report_counts_saturations():
-    spec = presets.hermes().with_({"core.adc.full_scale_amperes": 1e-6})
+    spec = presets.hermes().with_(
+        {"core.adc.full_scale_amperes": 1e-6, "core.g_max_rule": "device"}
+    )
     chip = aimc_sim.Chip.from_model(MODEL, spec).calibrate(IMAGES).program(0)
     assert "run images first" in str(chip.report())
     chip(IMAGES)
@@ -204,12 +207,16 @@ def test_bad_calls():
     chip = aimc_sim.Chip.from_model(MODEL)
     with pytest.raises(aimc_sim.NotProgrammedError, match=r"call chip\.program"):
         chip(IMAGES)
-    with pytest.raises(ValueError, match="compensation 'gcd' is unknown; choose one of 'none'"):
+    with pytest.raises(ValueError, match="compensation = 'gcd' is unknown: wanted one of 'none'"):
         chip.compensate("gcd")
     with pytest.raises(ValueError, match="time = -1 must be a finite time >= 0"):
         chip.at(-1)
     with pytest.raises(TypeError, match="model is a int"):
         aimc_sim.Chip.from_model(3)
+    with pytest.raises(TypeError, match="the class Linear, which cannot be called without arg"):
+        aimc_sim.Chip.from_model(torch.nn.Linear)
+    with pytest.raises(TypeError, match="model returns a int"):
+        aimc_sim.Chip.from_model(int)
     with pytest.raises(TypeError, match="give a ChipSpec"):
         aimc_sim.Chip.from_model(MODEL, spec="hermes")
     with pytest.raises(ValueError, match="calibrate got no images"):

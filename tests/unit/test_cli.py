@@ -34,7 +34,7 @@ def build(channels=3):
         )
 
 def grey(): return build(1)
-def tanh(): return nn.Sequential(build(), nn.Threshold(0.1, 0.0))
+def rrelu(): return nn.Sequential(build(), nn.RReLU())
 def wide(): return nn.Sequential(nn.Flatten(), nn.Linear(3072, 2048), nn.Linear(2048, 10))
 def small(): return nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Flatten(), nn.Linear(63, 10))
 def few(): return nn.Sequential(build(), nn.Linear(10, 5))
@@ -158,7 +158,7 @@ def test_results_are_replaced_only_with_force(folder, call):
         (["--model", "toy_network:number"], ["no callable 'number'"]),
         (["--model", "toy_network:nothing"], ["NoneType", "torch.nn.Module"]),
         (["--model", "toy_network:broken"], ["out of luck"]),
-        (["--model", "toy_network:tanh"], ["Threshold"]),
+        (["--model", "toy_network:rrelu"], ["rrelu", "no counterpart"]),
         (["--model", "toy_network:wide"], ["cores", "64"]),
         (["--model", "toy_network:grey"], ["(256, 3, 32, 32)", "(batch, 1, height, width)"]),
         (["--model", "toy_network:small"], ["cannot run digits", "63"]),

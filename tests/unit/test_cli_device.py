@@ -156,8 +156,8 @@ def test_files_are_replaced_only_with_force(folder, call):
         (["import", "pulses.csv", "--map", "device=Device", "--out", "x.h5"], ["the map has no"]),
         (["import", "pulses.csv", "--map", "device=Device,resistance=R", "--out", "x.h5"],
          ["column 'R' (resistance) has no unit"]),
-        (["import", "pulses.csv", "--map", MAP, "--out", "no/x.h5"], [
-         "--out: the file cannot be written: there is no folder 'no'; make it first"]),
+        (["import", "pulses.csv", "--map", MAP, "--out", "no/x.h5"],
+         ["--out: the file cannot be written: there is no folder 'no'; make it first"]),
         (["import", "pulses.csv", "--map", MAP, "--out", "x.h5", "--leave-out", "odd"],
          ["--leave-out odd: unknown kind"]),
         (["import", "pulses.csv", "--out", "x.h5"],

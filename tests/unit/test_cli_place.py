@@ -90,6 +90,11 @@ def test_perf_simulates_the_pipeline(call, tmp_path):
     assert sum(found["joules_by_core"].values()) == pytest.approx(found["joules_per_image"])
     assert found["macs"] == 64 * (27 * 8 + 72 * 8) + 40
     assert "a model, not measured on a chip" in out
+    assert "programming     not told: calibration on images chooses g_max first" in out
+    assert found["programming"] is None
+    code, out, _ = call("perf", *TOY, "--set", "core.g_max_rule=device", "--out", "written")
+    found = json.loads((tmp_path / "written" / "perf.json").read_text())["performance"]
+    assert (code, found["programming"] is None, "not told" in out) == (0, False, False)
     assert "energy          " in out
 
 

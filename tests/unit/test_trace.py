@@ -317,6 +317,13 @@ def test_four_inputs():
     assert network.inputs == ("input", "x", "y", "z")
 
 
+def held(parameter):
+    """A layer beside a parameter that is not read: it is judged all the same."""
+    model = nn.Linear(3, 4)
+    model.held = parameter
+    return model
+
+
 REFUSED = {
     "three dimensions": (nn.Sequential(nn.Conv3d(3, 4, 3)), r"'0'.*\(conv3d\).*two dimensions"),
     "transposed map": (Call(lambda x: x.t()), r"t\(\) expects a tensor with <= 2 dim.*example="),
@@ -325,6 +332,8 @@ REFUSED = {
     "numpy": (Call(unreadable), r"Call: .*cannot be recorded at .*test_trace.py, line.*numpy"),
     "half": (nn.Linear(3, 4).half(), r"'weight'.*float16, supported now: float32.*model.float\(\)"),
     "meta": (nn.Linear(3, 4, device="meta"), r"'weight' is on the meta device.*load the weights"),
+    "no shape": (held(nn.UninitializedParameter()), r"'held' has no shape yet; run one batch"),
+    "sparse": (held(nn.Parameter(torch.eye(3).to_sparse())), r"'held' is sparse, nested or compl"),
     "lazy": (nn.Sequential(nn.LazyLinear(4)), r"'0' \(LazyLinear\).*run one batch first"),
     "batch statistics": (
         Call(nn.BatchNorm2d(6, track_running_stats=False)),
@@ -346,6 +355,13 @@ def test_refused_with_the_reason(case):
     model, message = REFUSED[case]
     with pytest.raises(UnsupportedLayerError, match=message):
         trace(model)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested")
+def test_a_nested_parameter_is_refused():
+    nested = torch.nested.as_nested_tensor([torch.ones(2), torch.ones(3)])
+    with pytest.raises(UnsupportedLayerError, match="'held' is sparse, nested or complex"):
+        trace(held(nn.Parameter(nested)))
 
 
 def test_not_a_number_is_refused_by_name():
