@@ -9,6 +9,7 @@ batch, where it must give the same as on the whole.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -108,7 +109,8 @@ def reference(model: nn.Module, example: Example) -> list[Tensor]:
         tensors = [x.detach().clone() for x in example.tensors()]
         own = example.with_tensors(tensors)
         try:
-            with torch.set_grad_enabled(enabled):
+            with torch.set_grad_enabled(enabled), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's own, of kernels that are not used here
                 made = model(*own.args, **own.kwargs)
         except Exception as error:  # the user's code runs here: any error is possible
             asked = "" if example.given else "; give some: from_model(model, example=...)"
@@ -134,7 +136,7 @@ def alike(x: Tensor, y: Tensor, tolerance: float) -> bool:
         return False
     if not x.is_floating_point() and not y.is_floating_point():
         return bool((x == y).all())
-    x, y = x.float(), y.float()
+    x, y = x.detach().float(), y.detach().float()  # a parameter may be returned as it is
     scale = max(largest(y), 1e-30)
     return bool(torch.allclose(x, y, rtol=0.0, atol=tolerance * scale, equal_nan=True))
 
@@ -208,7 +210,8 @@ def batch_of_one(model: nn.Module, network: Network, example: Example) -> bool:
     ]
     one = example.with_tensors(tensors)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             made = model(*one.args, **one.kwargs)
     except Exception:  # the model itself takes no single image
         return True

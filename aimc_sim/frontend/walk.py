@@ -48,8 +48,6 @@ _ASSERTIONS = frozenset(
 _DROPPED = frozenset("device pin_memory layout memory_format non_blocking copy".split())
 """Arguments that say where numbers lie, not which."""
 
-_RULES = {**forms.RULES, **recurrent.RULES, **layers.RULES}
-
 LARGEST_SIZE = 2**62
 """Ends of slices beyond this mean "to the end"."""
 
@@ -247,7 +245,8 @@ class Walk:
             return args[0]
         if self._is_constant(args, kwargs):
             return self._computed(node, args, kwargs)
-        rule = _RULES.get(name)
+        rules = (layers.RULES, recurrent.RULES, forms.RULES)
+        rule = next((found[name] for found in rules if name in found), None)
         if rule is not None:
             if name in forms.RULES and isinstance(args[0], Constant):
                 held = self.constant(node, args[0], f"{self.name(node)}.constant")
