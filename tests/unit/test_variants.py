@@ -72,7 +72,7 @@ def test_all_sizes_read_the_devices_that_were_programmed():
     """Programming errors and drift without read noise: the weights are what the devices hold."""
     spec = presets.hermes("odp").with_({
         "core.dac.bits": None, "core.adc.bits": None, "core.ldpu.output_bits": None,
-        "core.ldpu.link_bits": None, "core.pcm.read_noise": "frozen",
+        "core.ldpu.link_bits": None, "core.pcm.read_noise": None,
     })  # fmt: skip
     model, chip = made(Steps, 2, 5, 4, spec=spec)
     chip.calibrate([torch.randn(16, 5, 4), torch.randn(16, 8, 4)]).at("1 day")
