@@ -284,7 +284,8 @@ def test_validation_script_runs(tmp_path, run_script):
     script = Path(__file__).resolve().parents[2] / "validation" / "nandakumar_2018.py"
     code, text = run_script(script, "--quick", "--folder", tmp_path)
     assert code == 0, text
-    assert {p.name for p in tmp_path.iterdir()} == {"rows.csv", "table.md", "pulses.png"}
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"rows.csv", "stamp.json", "table.md", "pulses.png"}
 
 
 def test_slow_read_noise_goes_on_from_read_to_read(key):
