@@ -78,7 +78,7 @@ def main() -> None:
 
     print("\nA layer that the chip does not have:")
     try:
-        aimc_sim.Chip.from_model(nn.Sequential(nn.Conv2d(3, 8, 3), nn.LPPool2d(2, 2)))
+        aimc_sim.Chip.from_model(nn.Sequential(nn.Conv2d(3, 8, 3), nn.FractionalMaxPool2d(2, 4)))
     except aimc_sim.UnsupportedLayerError as error:
         print(error)
     print(f"\nwrote {path}")

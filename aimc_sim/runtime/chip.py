@@ -18,7 +18,6 @@ from ..chip import state as chip_state
 from ..chip.image import ChipImage
 from ..chip.state import ChipState, Ranges
 from ..core import compensation
-from ..frontend import Source, demand_layers
 from ..machine import settings
 from ..mapping.where import Where
 from ..spec import MOST_CORES, ChipSpec
@@ -101,6 +100,8 @@ class Chip:
         ValueError
             If the cores' converters cannot work with their input encoding.
         """
+        from ..frontend import Source, demand_layers  # torch.export loads with the first network
+
         spec, model = _machine(spec), built_model(model)
         source = Source(model, where)
         network = source.network(example)

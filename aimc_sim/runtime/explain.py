@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from ..chip.image import AnalogLayer, ChipImage, DigitalStep
 from ..core import inputs
 from ..errors import CapacityError, UnsupportedLayerError
-from ..frontend import Source
-from ..frontend.walk import Entry, Walk
 from ..mapping import compile_network
 from ..mapping.graph import Network
 from ..mapping.lower import lower
@@ -20,6 +18,9 @@ from ..mapping.split import split
 from ..mapping.where import Where, check_pattern
 from ..ops import OPERATIONS
 from ..spec import ChipSpec
+
+if TYPE_CHECKING:
+    from ..frontend.walk import Entry, Walk
 
 UNITS = {
     "codes": "selects or orders integers",
@@ -99,6 +100,8 @@ class Explanation:
 
 def explain(model: nn.Module, spec: ChipSpec, where: Where, example: Any) -> Explanation:
     """Return what becomes of a network, see :meth:`aimc_sim.Chip.explain`."""
+    from ..frontend import Source
+
     try:
         source = Source(model, where)
         walk = source.walked(example)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,10 +14,12 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from .. import arguments
 from ..chip.image import AnalogLayer, ChipImage, DigitalStep
-from ..frontend.recording import Example
 from ..ops import RECURRENT
 from .given import tensor
 from .quantisers import as_integers
+
+if TYPE_CHECKING:
+    from ..frontend.recording import Example
 
 
 def as_inputs(

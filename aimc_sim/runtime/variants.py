@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -16,12 +16,14 @@ from torch import Tensor
 from ..chip.image import AnalogLayer, ChipImage, leaves
 from ..digital.apply import evaluate
 from ..errors import UnsupportedLayerError
-from ..frontend import Source
-from ..frontend.recording import Example
 from ..mapping.graph import Network
 from ..mapping.lower import lower
 from ..mapping.replicate import replicate
 from ..spec import ChipSpec
+
+if TYPE_CHECKING:
+    from ..frontend import Source
+    from ..frontend.recording import Example
 
 
 class Variants:

@@ -122,11 +122,11 @@ def test_mnist_is_read(script):
 @pytest.mark.parametrize(
     ("name", "files"),
     [
-        ("joshi_2020", {"rows.csv", "table.md", "laws.png"}),
+        ("joshi_2020", {"rows.csv", "stamp.json", "table.md", "laws.png"}),
         (
             "petropoulos_2020",
-            {"rows.csv", "table.md", "accuracy.csv", "conductance_vs_time.png", "quantiles.png",
-             "accuracy.png"},
+            {"rows.csv", "stamp.json", "table.md", "accuracy.csv", "conductance_vs_time.png",
+             "quantiles.png", "accuracy.png"},
         ),
     ],
 )  # fmt: skip
