@@ -93,9 +93,13 @@ def prepared(example: Example, axis: int) -> Example:
     The sizes of one image tell nothing about a batch, and equal images do not show what mixes them.
     """
     tensors = example.tensors()
+    for place, x in enumerate(tensors):
+        # One tensor given twice would be recorded as one input.
+        if any(x is other for other in tensors[:place]):
+            tensors[place] = _other(x, place + 1).clone()
     first = tensors[0]
     if axis >= first.ndim:
-        return example
+        return example.with_tensors(tensors)
     batch = first.shape[axis]
     made = []
     for x in tensors:
