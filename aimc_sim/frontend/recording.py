@@ -34,6 +34,11 @@ from aimc_sim.frontend.threads import alone
 LOCK = threading.RLock()
 """torch.export changes the state of the process while it runs: one at a time."""
 
+FREE_SECONDS = 20.0
+"""Processor time for an export with all sizes free. Shifted windows make conditions on sizes that
+take minutes to reason about; then only the batch is free, and other sizes are recorded when they
+come. Most networks take one to five seconds."""
+
 PREFIX = "model."
 """Before the paths of the user's modules in an export."""
 
@@ -152,10 +157,11 @@ class _Caller(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.budget_seconds: float | None = None
 
     def forward(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Call the model; sequences stay whole."""
-        with Sequences():
+        with Sequences(self.budget_seconds):
             return self.model(*args, **kwargs)
 
 
@@ -231,6 +237,7 @@ def _export(caller: _Caller, example: Example, called: list) -> Any:
     first: Exception | None = None
     for free in (_all_free, _batch_free, None):
         called.clear()
+        caller.budget_seconds = FREE_SECONDS if free is _all_free else None
         dynamic = None if free is None else pytree.tree_map(free, arguments)
         try:
             with torch.enable_grad():
@@ -238,7 +245,8 @@ def _export(caller: _Caller, example: Example, called: list) -> Any:
                     caller, arguments, dynamic_shapes=dynamic, strict=False
                 )  # fmt: skip
         except Exception as error:  # the user's code runs here: any error is possible
-            first = first or error
+            if first is None or isinstance(first, TimeoutError):  # ours says nothing of the model
+                first = error
     raise _refusal(caller.model, first) from first
 
 

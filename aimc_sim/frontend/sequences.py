@@ -10,6 +10,7 @@ that exports, and nowhere else.
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import torch
@@ -64,10 +65,17 @@ _PACK, _PAD = torch._VF._pack_padded_sequence, torch._VF._pad_packed_sequence
 
 
 class Sequences(TorchFunctionMode):
-    """Records recurrent layers and packing as operations of their own."""
+    """Records recurrent layers and packing as operations of their own.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    budget_seconds : float, optional
+        Processor time after which TimeoutError is raised; None: no limit.
+    """
+
+    def __init__(self, budget_seconds: float | None = None) -> None:
         super().__init__()
+        self.deadline = None if budget_seconds is None else time.thread_time() + budget_seconds
         self.packed: dict[int, tuple[Tensor, bool, Any]] = {}
         """By the identity of the lengths: lengths, batch first, and the batch."""
         self.padded: dict[int, Tensor] = {}
@@ -78,6 +86,8 @@ class Sequences(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None):
         """Record what belongs to sequences, pass on the rest."""
         kwargs = kwargs or {}
+        if self.deadline is not None and time.thread_time() > self.deadline:
+            raise TimeoutError("the sizes of this network take too long to reason about")
         if func in _KINDS and not kwargs:
             return self._recurrent(_KINDS[func], *args)
         if func == _PACK:

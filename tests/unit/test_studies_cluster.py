@@ -20,7 +20,7 @@ from aimc_sim.studies import inputs, pools, schema
 from aimc_sim.studies import sweep as sweep_module
 
 TESTS = Path(__file__).resolve().parents[1]
-PATIENCE = 120
+PATIENCE = 300
 
 
 @pytest.fixture(scope="module")
