@@ -188,25 +188,26 @@ def _unmerged(walk: Walk, node: fx.Node, x: Value) -> Value | None:
     """
     if x.axis is None or x.sizes[x.axis] in walk.batch:
         return None
-    found: Value | None = x
-    while found is not None and found.sizes[found.axis] not in walk.batch:
+    found, own, name = x, x.ndim - 1, ""
+    while found.sizes[found.axis] not in walk.batch:
         made = walk.node_of(found)
         if made is None or made.op != "reshape":
             return None
-        found = walk.values[made.inputs[0]]
+        found, name = walk.values[made.inputs[0]], made.name
         # Dimensions at the end that together are the last one of x, such as the heads' parts.
-        own = next(
+        end = next(
             (k for k in range(found.ndim - 1, -1, -1) if _product(found.sizes[k:]) == x.sizes[-1]),
             None,
         )
-        if own is None or found.axis is None or found.axis >= own:
+        if end is None or found.axis is None or found.axis >= end:
             return None
-        if own != found.ndim - 1:
-            sizes = (*found.sizes[:own], x.sizes[-1])
-            found = walk.emit(
-                f"{made.name}.apart", "reshape", (found,), sizes, node=node,
-                attrs={"args": [{"value": 0}, [walk.size(node, size) for size in sizes]]},
-            )  # fmt: skip
+        own = end
+    if own != found.ndim - 1:  # joined once, at the end: a reshape made here is not looked through
+        sizes = (*found.sizes[:own], x.sizes[-1])
+        found = walk.emit(
+            f"{name}.apart", "reshape", (found,), sizes, node=node,
+            attrs={"args": [{"value": 0}, [walk.size(node, size) for size in sizes]]},
+        )  # fmt: skip
     return found
 
 
