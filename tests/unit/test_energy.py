@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -66,6 +66,14 @@ def test_the_load_counts():
 
 
 @settings(max_examples=60, deadline=None)
+@example(  # a plane lasts 850 times as long as a whole pulse would
+    bits=3, lsb=3.8e-10, volts=0.375, read="4-phase", adc=16, encoding="bit-serial", mode="odp",
+    bit_seconds=9.6e-7, rows=12, counters=False,
+)
+@example(
+    bits=3, lsb=3.8e-10, volts=0.25, read="4-phase", adc=11, encoding="bit-serial", mode="odp",
+    bit_seconds=9.6e-7, rows=37, counters=False,
+)
 @given(
     bits=st.integers(3, 12), lsb=st.floats(1e-10, 1e-8), volts=st.floats(0.05, 0.4),
     read=st.sampled_from(["4-phase", "1-phase"]), adc=st.sampled_from([4, 11, 16, None]),
@@ -90,12 +98,13 @@ def test_power_stays_within_the_physical_range(
     found = ledger.mvm_parts(spec)
     quiet = rows * spec.cost.modulator_watts + 256 * spec.cost.adc_watts
     pulse = rows * spec.cost.modulator_joules_per_pulse * phases * bits
-    count = 256 * spec.cost.adc_joules_per_count * 2.0 ** (adc or 12)
+    planes = inputs.magnitude_bits(spec.core.dac) if encoding == "bit-serial" else 1
+    count = 256 * spec.cost.adc_joules_per_count * 2.0 ** (adc or 12) * planes
     assert quiet * seconds <= found.joules
     assert found.joules <= quiet * seconds + pulse + count + seconds * 256 * 100e-6 * 0.85
     slower = spec.with_({"core.dac.lsb_seconds": 2 * lsb, "core.dac.bit_seconds": 2 * bit_seconds})
     later = ledger.mvm_parts(slower)
-    timed = found.joules - found.array * 0 - pulse - 2 * count
+    timed = found.joules - pulse - 2 * count
     assert later.joules >= 2 * timed - pulse
     assert later.joules > found.joules
 

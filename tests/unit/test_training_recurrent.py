@@ -12,7 +12,7 @@ from aimc_sim import presets
 from aimc_sim.training import OFF, TrainingSpec, analog_layers, finalize, prepare
 
 TDP, IDEAL = presets.hermes("tdp"), presets.ideal()
-STEPS = OFF.with_(hidden_limit=1e9)
+STEPS = OFF.with_(hidden_limit=1e6)
 """Nothing, but step by step: a bound on the hidden state that it never reaches."""
 
 

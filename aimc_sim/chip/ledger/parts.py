@@ -84,6 +84,10 @@ def counts(core: CoreSpec, charge: float) -> float:
         return 0.0
     full = adc.full_scale_amperes or FULL_SCALE_AMPERES
     dac = core.dac
+    if dac.encoding == "bit-serial":
+        # A plane longer than a whole pulse has all codes, and no more of them.
+        codes = adc.max_code * inputs.plane_share(dac)
+        return charge * codes / (full * dac.bit_seconds)
     return charge * adc.max_code / (full * dac.max_code * dac.lsb_seconds)
 
 
