@@ -56,6 +56,18 @@ def test_bit_serial_takes_its_time():
     assert watts[1] < 1.25 * watts[0]
 
 
+@pytest.mark.parametrize("bit_seconds", [5e-9, 127e-9, 1e-6])
+def test_a_bit_plane_makes_no_more_counts_than_its_converter_has_codes(bit_seconds):
+    """Full-scale current through every column for one plane: all codes, or the pulse's share."""
+    spec = SPEC.with_({"core.dac.encoding": "bit-serial", "core.dac.bit_seconds": bit_seconds})
+    adc = spec.core.adc
+    full = 256 * adc.full_scale_amperes * bit_seconds
+    made = ledger.mvm_parts(spec, charge=full).converters
+    made -= ledger.mvm_parts(spec, charge=0.0).converters
+    codes = 256 * adc.max_code * min(1.0, bit_seconds / 127e-9)
+    assert made / spec.cost.adc_joules_per_count == pytest.approx(codes, rel=1e-6)
+
+
 def test_the_load_counts():
     """No charge, no energy of the array; a quarter of the rows and columns, theirs."""
     nothing = parts(charge=0.0)
@@ -67,12 +79,28 @@ def test_the_load_counts():
 
 @settings(max_examples=60, deadline=None)
 @example(  # a plane lasts 850 times as long as a whole pulse would
-    bits=3, lsb=3.8e-10, volts=0.375, read="4-phase", adc=16, encoding="bit-serial", mode="odp",
-    bit_seconds=9.6e-7, rows=12, counters=False,
+    bits=3,
+    lsb=3.8e-10,
+    volts=0.375,
+    read="4-phase",
+    adc=16,
+    encoding="bit-serial",
+    mode="odp",
+    bit_seconds=9.6e-7,
+    rows=12,
+    counters=False,
 )
 @example(
-    bits=3, lsb=3.8e-10, volts=0.25, read="4-phase", adc=11, encoding="bit-serial", mode="odp",
-    bit_seconds=9.6e-7, rows=37, counters=False,
+    bits=3,
+    lsb=3.8e-10,
+    volts=0.25,
+    read="4-phase",
+    adc=11,
+    encoding="bit-serial",
+    mode="odp",
+    bit_seconds=9.6e-7,
+    rows=37,
+    counters=False,
 )
 @given(
     bits=st.integers(3, 12), lsb=st.floats(1e-10, 1e-8), volts=st.floats(0.05, 0.4),

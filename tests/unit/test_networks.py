@@ -66,6 +66,24 @@ class Block(nn.Module):
         return x + self.scale * self.mlp(self.norm2(x))
 
 
+class Windows(nn.Module):
+    """Attention within windows: batch and windows joined on the way in, heads joined before the
+    last layer, so that what stands before two joins is the batch with every window's tokens."""
+
+    def __init__(self, wide=8, heads=2, side=2):
+        super().__init__()
+        self.heads, self.side = heads, side
+        self.qkv, self.out = nn.Linear(wide, 3 * wide), nn.Linear(wide, wide)
+
+    def forward(self, x):
+        (b, h, w, c), s = x.shape, self.side
+        x = x.view(b, h // s, s, w // s, s, c).transpose(2, 3).reshape(-1, s * s, c)
+        q, k, v = self.qkv(x).reshape(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        y = torch.softmax(q @ k.mT, -1) @ v
+        y = self.out(y.transpose(1, 2).reshape(x.shape))
+        return y.view(b, h // s, w // s, s, s, c).transpose(2, 3).reshape(b, h, w, c)
+
+
 class ViT(nn.Module):
     def __init__(self):
         super().__init__()
@@ -181,6 +199,7 @@ NETWORKS = {
     "unet": (UNet, normal(4, 1, 16, 16)),
     "vit": (ViT, normal(5, 3, 16, 16)),
     "block": (Block, normal(5, 17, 24)),
+    "windows": (Windows, normal(5, 4, 4, 8)),
     "text": (TextClassifier, lambda: (tokens(),)),
     "transformer": (
         lambda: nn.Transformer(16, 4, 1, 1, 32, batch_first=True),
