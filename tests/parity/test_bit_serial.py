@@ -80,7 +80,7 @@ def test_a_network_equals_the_sum_over_planes(name, wires, read):
 
 def test_the_reference_read_does_the_same(rng):
     """Noise off: tile.read, element by element, with converters that clip."""
-    core = presets.hermes("odp").with_({**QUIET, "core.adc.full_scale_amperes": 1e-6}).core
+    core = presets.hermes("odp").with_({**QUIET, "core.adc.full_scale_amperes": 4e-6}).core
     g = rng.uniform(0, 5e-6, (2, 30, 6))
     now = tile.TileNow((g / core.pcm.g_max_siemens).astype(np.float32))
     codes = rng.integers(-127, 128, (50, 30)).astype(float)
@@ -93,7 +93,10 @@ def test_the_reference_read_does_the_same(rng):
         )
         for b, plane in enumerate(planes)
     )  # fmt: skip
-    assert max((np.abs(plane) @ g[0]).max() for plane in planes) > 2 * q.limit * q.step * 1e-5
+    # charges of the phase (+, +) in every plane, in units of q: some clip, some do not
+    charges = [np.clip(plane, 0, None) @ g[0] / core.pcm.g_max_siemens for plane in planes]
+    clipped = np.mean(np.array(charges) > (q.limit + 0.5) * q.step)
+    assert 0.1 < clipped < 0.9
     assert (found == wanted).mean() > 0.97
     assert np.abs(found - wanted).max() <= 64
 
