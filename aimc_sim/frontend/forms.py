@@ -6,6 +6,7 @@ operation of ATen.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -345,7 +346,19 @@ def convert(walk: Walk, node: fx.Node, x: Any, *_: Any, **__: Any) -> Any:
     return walk.emit(walk.name(node), "to", (x,), node.meta["val"], node=node, attrs=attrs)
 
 
-RULES: dict[str, Rule] = {
+def _of_values(rule: Rule) -> Rule:
+    """Return the rule for a first operand that is a value: a constant is made one."""
+
+    @functools.wraps(rule)
+    def held(walk: Walk, node: fx.Node, x: Any, *args: Any, **named: Any) -> Any:
+        if isinstance(x, Constant):
+            x = walk.constant(node, x, f"{walk.name(node)}.constant")
+        return rule(walk, node, x, *args, **named)
+
+    return held
+
+
+_RULES: dict[str, Rule] = {
     "relu": relu,
     "add": add,
     "cat": cat,
@@ -376,4 +389,6 @@ RULES: dict[str, Rule] = {
     "upsample_bicubic2d": resize("bicubic", "interpolate"),
     **dict.fromkeys(("to", "_to_copy", "type_as", "float", "double", "half", "bfloat16"), convert),
 }  # fmt: skip
+
+RULES = {name: _of_values(rule) for name, rule in _RULES.items()}
 """Rules by the name of the ATen operation."""

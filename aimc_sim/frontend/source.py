@@ -16,6 +16,7 @@ from aimc_sim.frontend import examples
 from aimc_sim.frontend.check import batch_of_one, check
 from aimc_sim.frontend.recording import LOCK, Example, Recording, evaluated_copy, record
 from aimc_sim.frontend.values import BatchAxisError
+from aimc_sim.frontend.rules import RULES
 from aimc_sim.frontend.walk import Walk
 from aimc_sim.mapping.graph import ANALOG, Network
 from aimc_sim.mapping.where import Chosen, Where
@@ -93,7 +94,7 @@ class Source:
         references: dict = {}
         for axis in (0, 1, None) if last else (0, 1):
             try:
-                walk = Walk(recording, Chosen.of(self.where), axis)
+                walk = Walk(recording, RULES, Chosen.of(self.where), axis)
                 network = walk.run()
                 check(model, network, recording.example, references)
             except BatchAxisError:
@@ -114,7 +115,7 @@ class Source:
                 base = examples.derived(model)
             recording = record(model, examples.prepared(base, 0))
         for axis in (0, 1, None):
-            walk = Walk(recording, Chosen.of(self.where), axis, refusals=True)
+            walk = Walk(recording, RULES, Chosen.of(self.where), axis, refusals=True)
             try:
                 network = walk.run()
                 if not any(entry.refused for entry in walk.log):

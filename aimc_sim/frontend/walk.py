@@ -1,13 +1,14 @@
 """From a record to the mapper's graph: constants are computed, operations recognised.
 
 The walk goes through the record once. What depends on constants only is computed at once; what
-holds trained weights becomes a layer (:mod:`.layers`); operations that pipelines know by their
-attributes get those (:mod:`.forms`); the rest are ATen operations with their recorded arguments.
+has a rule (:mod:`.rules`: layers, recurrent cells, operations that pipelines know by their
+attributes) becomes what the rule says; the rest are ATen operations with their recorded arguments.
 """
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,6 @@ from torch import Tensor, fx
 
 from aimc_sim.chip.image import leaves
 from aimc_sim.errors import UnsupportedLayerError
-from aimc_sim.frontend import forms, layers, recurrent
 from aimc_sim.frontend.recording import PREFIX, Recording
 from aimc_sim.frontend.sizes import UnknownSizeError, expression, tree
 from aimc_sim.frontend.values import (
@@ -69,6 +69,9 @@ class Walk:
     Attributes
     ----------
     recording : Recording
+    rules : mapping of names to functions
+        What the ATen operation of a name becomes: a function of (walk, recorded node, arguments),
+        which may return NotImplemented to leave the operation as it is.
     chosen : Chosen
         Layers on crossbars.
     axis : int or None
@@ -78,6 +81,7 @@ class Walk:
     """
 
     recording: Recording
+    rules: Mapping[str, Callable[..., Any]]
     chosen: Chosen
     axis: int | None = 0
     refusals: bool = False
@@ -245,12 +249,8 @@ class Walk:
             return args[0]
         if self._is_constant(args, kwargs):
             return self._computed(node, args, kwargs)
-        rules = (layers.RULES, recurrent.RULES, forms.RULES)
-        rule = next((found[name] for found in rules if name in found), None)
+        rule = self.rules.get(name)
         if rule is not None:
-            if name in forms.RULES and isinstance(args[0], Constant):
-                held = self.constant(node, args[0], f"{self.name(node)}.constant")
-                args = (held, *args[1:])
             made = rule(self, node, *args, **kwargs)
             if made is not NotImplemented:
                 return made
