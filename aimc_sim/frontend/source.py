@@ -15,8 +15,8 @@ from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import examples
 from aimc_sim.frontend.check import batch_of_one, check
 from aimc_sim.frontend.recording import LOCK, Example, Recording, evaluated_copy, record
-from aimc_sim.frontend.values import BatchAxisError
 from aimc_sim.frontend.rules import RULES
+from aimc_sim.frontend.values import BatchAxisError
 from aimc_sim.frontend.walk import Walk
 from aimc_sim.mapping.graph import ANALOG, Network
 from aimc_sim.mapping.where import Chosen, Where

@@ -21,7 +21,7 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
-from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
+from distributed import Client, Nanny, Scheduler, Security, SpecCluster, Worker
 
 SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
 """Protocols of a scheduler that Dask knows."""
@@ -50,6 +50,22 @@ class ClosedScheduler(_NoHttp, Scheduler):
 
 class ClosedWorker(_NoHttp, Worker):
     """Dask's worker, without HTTP."""
+
+
+class TidyClient(Client):
+    """A client that ends its thread at once when it reaches nobody.
+
+    Dask's would end it when it is collected. Where that happens while another client starts, it
+    waits for a lock that the other holds, and both wait for ever.
+    """
+
+    def start(self, **options: Any) -> None:
+        """Connect, or raise what Dask raises and be closed."""
+        try:
+            super().start(**options)
+        except BaseException:
+            self.close(timeout=0)
+            raise
 
 
 @contextlib.contextmanager
@@ -88,6 +104,11 @@ def cluster(workers: int, memory: str | int) -> Iterator[SpecCluster]:
             )  # fmt: skip
         with made:
             yield made
+
+
+def client(address: str | SpecCluster, security: Security, timeout: float) -> Client:
+    """Return a connected client, which is not Dask's default one."""
+    return TidyClient(address, timeout=timeout, set_as_default=False, security=security)
 
 
 @contextlib.contextmanager

@@ -205,7 +205,7 @@ def local(inputs: Inputs, workers: int | None, memory: str | None) -> Iterator[O
     threads = max(1, CPU_COUNT // workers)
     with (
         closed.cluster(workers, memory or MEMORY_LIMIT // workers) as cluster,
-        Client(cluster, security=cluster.security, set_as_default=False) as client,
+        closed.client(cluster, cluster.security, PATIENCE_SECONDS) as client,
     ):
         yield OnDask(client, inputs, threads)
 
@@ -238,9 +238,7 @@ def remote(inputs: Inputs, address: str) -> Iterator[OnDask]:
     logs = logging.getLogger("distributed")
     before, logs.level = logs.level, logging.CRITICAL  # what fails is said below, in one sentence
     try:
-        client = Client(
-            address, timeout=PATIENCE_SECONDS // 4, set_as_default=False, security=security
-        )
+        client = closed.client(address, security, PATIENCE_SECONDS // 4)
     except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise ClusterError(
             f"no Dask scheduler answers at '{address}' ({closed.reason_of(error)}); start one with "
