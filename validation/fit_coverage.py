@@ -23,7 +23,8 @@ from aimc_sim import presets
 from aimc_sim.analysis import fit_laws, fit_noise, fit_traces
 from aimc_sim.analysis.fit_design import truth
 from aimc_sim.analysis.fit_forms import Forms
-from aimc_sim.device.measured import MeasuredData, synthetic
+from aimc_sim.device import synthetic
+from aimc_sim.device.measured import MeasuredData
 from aimc_sim.device.measured.traces import traces
 from aimc_sim.rng import Key
 from aimc_sim.spec import PcmSpec

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..device.measured import synthetic
+from ..device import synthetic
 from ..rng import Key
 from ..spec import PcmSpec
 from .fit import fit

@@ -49,7 +49,8 @@ def simulate(
     force: Annotated[bool, typer.Option("--force", help="Replace that file.")] = False,
 ) -> None:
     """Draw a data set of a law, and say what measurements of that shape would identify."""
-    from ..device.measured import schema, synthetic
+    from ..device import synthetic
+    from ..device.measured import schema
     from ..rng import Key
 
     spec = _law(law)

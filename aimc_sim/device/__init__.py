@@ -9,5 +9,6 @@ file             what is in it
 ``synapse``      several pulsed devices per weight with a global selection counter
 ``programming``  schemes that turn targets into conductances, each with a report of its cost
 ``measured``     measured data: file format, import from tables, replay of whole traces
+``synthetic``    measured data made with a statistical law
 ===============  ============================================================================
 """

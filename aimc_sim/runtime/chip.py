@@ -16,17 +16,15 @@ from torch.nn.utils.rnn import PackedSequence
 from .. import arguments, mapping, presets, store, units
 from ..chip import state as chip_state
 from ..chip.image import ChipImage
-from ..chip.state import ChipState, Ranges
 from ..core import compensation
 from ..machine import settings
 from ..mapping.where import Where
 from ..spec import MOST_CORES, ChipSpec
 from . import adapt, calibrate, clipping, executor, looking
-from .counts import new_counts
 from .explain import Explanation, check_layers, explain
 from .given import built_model, usable_device
+from .held import Held
 from .images import as_inputs, images_in, split_batch
-from .moment import Looks, Moment
 from .recurrent import Span
 from .report import Report
 from .stream import Stream, packed
@@ -37,31 +35,12 @@ MOST_CHUNK = 2**20
 
 
 @settings.own_methods
-class Chip:
+class Chip(Held):
     """A trained network on a simulated 64-core PCM chip.
 
     Make one with :meth:`from_model` or :meth:`load`. Methods that prepare the chip return it,
     so that they can be chained: ``chip.at("1 day").compensate("gdc")(images)``.
     """
-
-    def __init__(self, image: ChipImage, spec: ChipSpec) -> None:
-        self.image = image
-        self.spec = spec
-        self.ranges: Ranges | None = None
-        self.state: ChipState | None = None
-        self.time_seconds = 0.0
-        self.compensation: compensation.Method = "none"
-        self.corrections: dict[str, adapt.Correction] = {}
-        self.adapted_images = 0
-        self.images_seen = 0
-        self._pending: int | None = None  # seed of devices that await ranges
-        self.device = torch.device("cpu")
-        self.counts = new_counts()
-        self.variants = Variants(image, spec)
-        # What follows from the above, kept while it stays true.
-        self._looks: Looks | None = None
-        self._moment: Moment | None = None
-        self._warned: set[str] = set()
 
     # ---------------------------------------------------------------- preparing
 
@@ -169,8 +148,8 @@ class Chip:
         if ranges.images == 0:
             raise ValueError("calibrate got no images; give at least one batch")
         self.ranges = ranges
-        if self._pending is not None:
-            self._write()
+        if self.pending is not None:
+            self.write()
         return self
 
     def program(self, seed: int = 0) -> Chip:
@@ -188,18 +167,11 @@ class Chip:
         TypeError, ValueError
             If the seed is none.
         """
-        self._pending, self.state = arguments.seed(seed), None
+        self.pending, self.state = arguments.seed(seed), None
         self.time_seconds = 0.0
         if self.ranges is not None or not calibrate.chooses_g_max(self.image, self.spec):
-            self._write()
+            self.write()
         return self
-
-    def _write(self) -> None:
-        """Write the devices that were asked for."""
-        seed, self._pending = self._pending, None
-        self.state = chip_state.program(self.image, self.spec, seed, ranges=self.ranges)
-        self.images_seen = 0
-        self.corrections, self.adapted_images = {}, 0
 
     def at(self, time: float | str) -> Chip:
         """Set the clock; returns the chip.
@@ -224,7 +196,7 @@ class Chip:
         Devices keep what is theirs (faults, spread of pulses); errors that belong to a programming
         are drawn again. Drift compensation is measured afresh against now.
         """
-        looking.check_written(self)
+        self.check_written()
         self.state = chip_state.program(
             self.image, self.spec, self.state.seed, self.time_seconds, self.state.cycle + 1,
             self.ranges,
@@ -341,9 +313,9 @@ class Chip:
         ValueError
             If the network has no recurrent layer, or a layer looks at several time steps at once.
         """
-        if first_image is not None:
-            first_image = arguments.whole(first_image, "first_image", 0, arguments.MOST_IMAGES - 1)
-        return Stream(self, self.images_seen if first_image is None else first_image)
+        first_image = self.images_seen if first_image is None else first_image
+        first_image = arguments.whole(first_image, "first_image", 0, arguments.MOST_IMAGES - 1)
+        return Stream(self.image, self._run, first_image)
 
     def _inputs(
         self, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({})
@@ -369,8 +341,8 @@ class Chip:
 
     def _prepare(self, x: tuple[Tensor, ...]) -> ChipImage:
         """Return the program for these inputs; calibrate on them if nothing else was given."""
-        if self.state is None and self._pending is None:
-            looking.check_written(self)
+        if self.state is None and self.pending is None:
+            self.check_written()
         image = self.variants.of(x)
         if self.ranges is None:
             if self.state is None or calibrate.needs_ranges(self.image, self.spec):
@@ -381,25 +353,9 @@ class Chip:
                     stacklevel=5,
                 )
             self.ranges = calibrate.measure_all(image, [x], self.spec)
-            if self._pending is not None:
-                self._write()
+            if self.pending is not None:
+                self.write()
         return image
-
-    @property
-    def moment(self) -> Moment:
-        """The crossbars, compensation factors and plans of the chip's present time."""
-        looking.check_written(self)
-        amperes = {} if self.ranges is None else self.ranges.adc_amperes
-        looks = self._looks
-        if looks is None or looks.state is not self.state or looks.amperes != amperes:
-            self._looks = Looks(self.image, self.spec, self.state, amperes)
-        now = Moment(
-            self._looks, self.ranges, self.time_seconds, self.compensation, self.corrections,
-            self.device,
-        )  # fmt: skip
-        if not now.is_like(self._moment):
-            self._moment = now
-        return self._moment
 
     # ------------------------------------------------------------------ looking
 

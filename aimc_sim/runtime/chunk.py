@@ -80,25 +80,29 @@ class Run:
             if isinstance(call, LayerCall):
                 values[step.name] = self.layer(call, values)
             elif isinstance(call, LoopCall):
-                values |= run_loop(self, call, values)
+                values |= self.loop(call, values)
             else:
                 values[step.name] = self.digital(call, values)
             for name in step.sources:
                 if plan.last_use[name] == index:
                     values.pop(name, None)  # bounded memory: a value dies with its last reader
-        return [self.real(values[name].codes, name) for name, _ in leaves(plan.image.results)]
+        return [plan.real(values[name].codes, name) for name, _ in leaves(plan.image.results)]
 
-    def real(self, codes: Tensor, name: str) -> Tensor:
-        """Return codes of a value in the network's own numbers."""
-        step = self.plan.quantisers[name].step
-        return codes if step == 1.0 else codes * step
+    def loop(self, call: LoopCall, values: dict[str, Value]) -> dict[str, Value]:
+        """Run a recurrent step, time step by time step."""
+        step = call.step
+        found = run_loop(self.plan, self.span, call, values, self.layer)
+        inputs = tuple(values[step.sources[0]].codes.shape)
+        self.count(step, [inputs], (*inputs[:2], step.attrs["hidden"]))
+        return found
 
     def digital(self, call: DigitalCall, values: dict[str, Value]) -> Value:
         """Run a digital step."""
         step = call.step
         inputs = [values[name].codes for name in step.sources]
         if call.output is not None:
-            inputs = [self.real(x, name) for x, name in zip(inputs, step.sources, strict=True)]
+            named = zip(inputs, step.sources, strict=True)
+            inputs = [self.plan.real(x, name) for x, name in named]
         result = apply(step.op, inputs, step.attrs, step.arrays, self.sizes)
         if result.device != self.plan.device:
             result = result.to(self.plan.device)
@@ -125,7 +129,7 @@ class Run:
         source = values[layer.source]
         codes, squares = source.codes, source.squares
         if call.dac is not None:
-            codes = quantise(self.real(codes, layer.source), call.dac)
+            codes = quantise(self.plan.real(codes, layer.source), call.dac)
             squares = None
         timed = time is None and self.plan.image.recurrent and layer.kind == "linear"
         timed = timed and codes.ndim > 2

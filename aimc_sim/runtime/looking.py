@@ -4,35 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from .. import store
 from ..core import tile, weights
-from ..errors import NotProgrammedError
 from ..mapping.matrices import grouped_weight
-
-if TYPE_CHECKING:
-    from .chip import Chip
+from .held import Held
 
 
-def check_written(chip: Chip) -> None:
-    """Raise NotProgrammedError if no devices are written, and say what they wait for."""
-    if chip.state is not None:
-        return
-    if chip._pending is not None:
-        raise NotProgrammedError(
-            "the devices await calibration, which chooses g_max of every core "
-            "(core.g_max_rule); call chip.calibrate(batches) first"
-        )
-    raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
-
-
-def conductances(chip: Chip, core: int) -> np.ndarray:
+def conductances(chip: Held, core: int) -> np.ndarray:
     """Return the devices of a core, see :meth:`aimc_sim.Chip.conductances`."""
-    check_written(chip)
+    chip.check_written()
     if core not in chip.state.tiles:
         used = sorted(chip.state.tiles)
         raise KeyError(f"core {core} holds no weights; cores in use: {used}")
@@ -43,7 +28,7 @@ def conductances(chip: Chip, core: int) -> np.ndarray:
     return weights.devices(now.g, own.pcm)
 
 
-def effective_weights(chip: Chip, layer: str) -> np.ndarray:
+def effective_weights(chip: Held, layer: str) -> np.ndarray:
     """Return a layer's weights, see :meth:`aimc_sim.Chip.effective_weights`."""
     step, moment = chip.image.layer(layer), chip.moment
     tiles, gains = moment.tiles, moment.factors
@@ -60,10 +45,10 @@ def effective_weights(chip: Chip, layer: str) -> np.ndarray:
     return grouped_weight(matrix, kernel, step.groups)
 
 
-def save(chip: Chip, path: str | Path) -> None:
+def save(chip: Held, path: str | Path) -> None:
     """Write a chip to a file, see :meth:`aimc_sim.Chip.save`."""
-    if chip._pending is not None:
-        check_written(chip)  # a file would not know that devices were asked for
+    if chip.pending is not None:
+        chip.check_written()  # a file would not know that devices were asked for
     store.save(
         path, chip.spec, chip.image, chip.ranges, chip.state,
         {
@@ -79,7 +64,7 @@ def save(chip: Chip, path: str | Path) -> None:
     )  # fmt: skip
 
 
-def restore(chip: Chip, clock: Mapping[str, Any]) -> None:
+def restore(chip: Held, clock: Mapping[str, Any]) -> None:
     """Set what the clock of a file holds: time, compensation, corrections."""
     chip.time_seconds = float(clock["time_seconds"])
     chip.compensation = str(clock["compensation"])

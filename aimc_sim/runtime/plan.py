@@ -78,6 +78,11 @@ class Plan:
     gdpu: GdpuSpec
     formats: Formats
 
+    def real(self, codes: Tensor, name: str) -> Tensor:
+        """Return codes of a value in the network's own numbers."""
+        step = self.quantisers[name].step
+        return codes if step == 1.0 else codes * step
+
 
 def build(
     image: ChipImage,

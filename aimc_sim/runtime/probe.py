@@ -127,7 +127,7 @@ def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
         value = run.compute(call, values, time)
         along = 0 if time is not None else call.layer.axis
         rows = value.codes.shape[along] // batch * n
-        real = run.real(value.codes.narrow(along, 0, rows), call.layer.name).cpu().numpy()
+        real = run.plan.real(value.codes.narrow(along, 0, rows), call.layer.name).cpu().numpy()
         if time is not None:  # of all time steps, in the order in which they were run
             before = seen.get(call.layer.name, real[:, None][:, :0])
             real = np.concatenate([before, real[:, None]], axis=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,11 +12,9 @@ from torch import Tensor
 from ..chip import gdpu, gdpu_cells
 from ..chip.image import AnalogLayer, DigitalStep
 from ..digital.cells import CELLS, State, unroll
-from .calls import LoopCall
+from .calls import LayerCall, LoopCall
 from .convert import Value
-
-if TYPE_CHECKING:
-    from .chunk import Run
+from .plan import Plan
 
 
 @dataclass
@@ -73,27 +70,33 @@ def padded(x: Tensor, axis: int, rows: int) -> Tensor:
     return torch.cat([x, x.new_zeros(shape)], axis)
 
 
-def run_loop(run: Run, call: LoopCall, values: Mapping[str, Value]) -> dict[str, Value]:
+def run_loop(
+    plan: Plan, span: Span, call: LoopCall, values: Mapping[str, Value],
+    layer: Callable[[LayerCall, dict[str, Value], int], Value],
+) -> dict[str, Value]:  # fmt: skip
     """Return what a recurrent step writes: outputs, hidden and cell state, in codes.
 
     Parameters
     ----------
-    run : Run
-        The chunk under way, whose cores are used.
+    plan : Plan
+    span : Span
+        Where the inputs lie; takes the final state.
     call : LoopCall
     values : mapping
         Codes by name.
+    layer : callable
+        Runs the cores of a layer on values by name, at the time step of a number.
     """
-    step, plan = call.step, run.plan
+    step = call.step
     name, first = step.name, step.sources[0]
     hidden, gates = plan.quantisers[name], plan.quantisers[call.hidden.layer.name]
     raw = plan.quantisers[name if call.projection is None else f"{name}.raw"]
     inputs = _batch_first(step, values[first].codes)
-    real = {s: run.real(values[s].codes, s) for s in step.sources[1:]}
-    lengths = _lengths(step, real, run.span.lengths)
+    real = {s: plan.real(values[s].codes, s) for s in step.sources[1:]}
+    lengths = _lengths(step, real, span.lengths)
 
-    if name in run.span.states:
-        state = run.span.states[name]
+    if name in span.states:
+        state = span.states[name]
     else:
         h, c = initial_state(step, call.hidden.layer, real, inputs)
         codes = h / hidden.step
@@ -105,17 +108,16 @@ def run_loop(run: Run, call: LoopCall, values: Mapping[str, Value]) -> dict[str,
     )
 
     def cell(t: int, x: Tensor, state: State) -> State:
-        time = run.span.start + t
+        time = span.start + t
         inner = {name: Value(state[0]), first: Value(x)}
-        made = run.layer(call.hidden, inner, time).codes
+        made = layer(call.hidden, inner, time).codes
         h, c = digital(x, made, state)
         if call.projection is not None:
-            h = run.layer(call.projection, {f"{name}.raw": Value(h)}, time).codes
+            h = layer(call.projection, {f"{name}.raw": Value(h)}, time).codes
         return h, c
 
     outputs, state = unroll(inputs, state, cell, step.attrs["reverse"], lengths)
-    run.span.final[name] = state
-    run.count(step, [tuple(inputs.shape)], (*outputs.shape[:2], step.attrs["hidden"]))
+    span.final[name] = state
     return {
         name: Value(_as_given(step, outputs)),
         f"{name}.h": Value(state[0]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +11,7 @@ from .. import units
 from ..chip import ledger
 from ..spec import ChipSpec
 from . import procedures
-
-if TYPE_CHECKING:
-    from .chip import Chip
+from .held import Held
 
 
 def not_modelled(spec: ChipSpec) -> tuple[str, ...]:
@@ -78,7 +76,7 @@ class Report:
     not_modelled: tuple[str, ...]
 
     @classmethod
-    def of(cls, chip: Chip) -> Report:
+    def of(cls, chip: Held) -> Report:
         """Collect the report of a chip."""
         spec, image = chip.spec, chip.image
         cells = spec.core.rows * spec.core.cols
@@ -265,7 +263,7 @@ class Report:
         return "\n".join(lines)
 
 
-def _charges(chip: Chip) -> dict[int, float]:
+def _charges(chip: Held) -> dict[int, float]:
     """Return the charge of one MVM of every tile, in coulombs, for the inputs that were run."""
     tiles, found = chip.moment.tiles, {}
     for layer in chip.image.layers:
@@ -277,7 +275,7 @@ def _charges(chip: Chip) -> dict[int, float]:
     return found
 
 
-def _digital_operations(chip: Chip) -> dict[str, float]:
+def _digital_operations(chip: Held) -> dict[str, float]:
     """Return the arithmetic operations per image of every digital step that was run."""
     return {
         name: seen.operations / seen.images

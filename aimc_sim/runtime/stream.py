@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +15,6 @@ from ..ops import OPERATIONS, RECURRENT
 from .images import as_inputs
 from .recurrent import Span
 
-if TYPE_CHECKING:
-    from .chip import Chip
-
 
 @settings.own_methods
 class Stream:
@@ -27,9 +25,9 @@ class Stream:
     sequence gives.
     """
 
-    def __init__(self, chip: Chip, first_image: int) -> None:
-        check(chip.image)
-        self.chip, self.first_image = chip, first_image
+    def __init__(self, image: ChipImage, run: Callable[..., Any], first_image: int) -> None:
+        check(image)
+        self.image, self.first_image, self._run = image, first_image, run
         self.steps_seen = 0
         self._span = Span()
         self._batch: int | None = None
@@ -47,7 +45,7 @@ class Stream:
         ValueError
             If the number of sequences is not that of the call before.
         """
-        image = self.chip.image
+        image = self.image
         x, lengths = as_inputs(image, inputs)
         batch = x[0].shape[image.axis]
         if lengths is not None:
@@ -61,7 +59,7 @@ class Stream:
             )
         self._batch = batch
         span = Span(self.steps_seen, self._span.final)
-        outputs = self.chip._run(x, span, self.first_image, None)
+        outputs = self._run(x, span, self.first_image, None)
         self.steps_seen += x[0].shape[1 - image.axis]
         self._span = span
         return outputs

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aimc_sim.device.measured import synthetic
+from aimc_sim.device import synthetic
 from aimc_sim.presets import pcm_25_microsiemens
 from aimc_sim.rng import Key
 

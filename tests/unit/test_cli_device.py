@@ -9,8 +9,7 @@ import pytest
 
 from aimc_sim.analysis import device_plots
 from aimc_sim.cli import main
-from aimc_sim.device import measured
-from aimc_sim.device.measured import synthetic
+from aimc_sim.device import measured, synthetic
 from aimc_sim.presets import pcm_25_microsiemens
 
 MAP = "device=Device,pulse_volts=V[V],resistance=R[ohm]"

@@ -25,8 +25,8 @@ from aimc_sim.analysis import (
     fit_traces,
 )
 from aimc_sim.analysis.fit import fit
-from aimc_sim.device import pcm
-from aimc_sim.device.measured import MeasuredData, synthetic
+from aimc_sim.device import pcm, synthetic
+from aimc_sim.device.measured import MeasuredData
 from aimc_sim.device.measured.traces import traces
 from aimc_sim.rng import Key
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from aimc_sim.device.measured import MeasuredData, reach, replay, sha256, synthetic, write
+from aimc_sim.device import synthetic
+from aimc_sim.device.measured import MeasuredData, reach, replay, sha256, write
 from aimc_sim.kernels import threads
 from aimc_sim.kernels.philox import philox10
 from aimc_sim.presets import pcm_25_microsiemens
@@ -208,6 +209,21 @@ def test_continuous_targets_are_drawn_around_the_target(key, rng):
     noisy = np.hypot(sigma, 10e-6 * 0.0088 * 0.4**-0.65 * 4.18)
     assert start.std() == pytest.approx(noisy, rel=5 / np.sqrt(2 * 64))
     assert abs(lib.trace_level_siemens[trace] - 10e-6).max() < lib.width_siemens
+
+
+def test_below_continuous_targets_the_error_follows_the_trend(key, rng):
+    """Targets from 12 to 25 uS, error a tenth of the target: at 3 uS it is 0.3 uS, not 1.2."""
+    spec = pcm_25_microsiemens().with_(
+        {"programming.polynomial_siemens": (0.0, 2.5e-6, 0.0, 0.0), "read_noise": None}
+    )
+    targets = rng.uniform(12e-6, 25e-6, 8000)
+    lib = replay.library(synthetic.scattered(spec, targets, (20.0, 1e3, 1e5), key))
+    assert lib.edge_siemens == pytest.approx(targets[np.argsort(targets)[:64]].mean())
+    target = full((1, 64, 64), 3e-6)
+    start = replay.conductance(lib, target, drawn(lib, target, key), 20.0)
+    # 64 traces: their spread is known to 9 %; the parabola through all groups to about as much
+    assert start.std() == pytest.approx(0.3e-6, rel=0.5)
+    assert reach.reach(lib).spread_at_zero < 0.3 * reach.reach(lib).spread_at_lowest
 
 
 def test_the_noise_of_the_reads_is_no_programming_error(key):

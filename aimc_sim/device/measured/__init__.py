@@ -8,7 +8,6 @@ file            what is in it
 ``traces``      reads grouped into traces: the life of one device after one programming
 ``replay``      :class:`Library`: a device that plays whole measured traces back; ``decompose``
                 takes them apart, ``reach`` says what was not measured
-``synthetic``   data in the format, made with a statistical law
 ``importer``    files of a lab to measured data, in these steps:
 ``tables``      text and workbooks to sheets; ``sheet``, ``cells``, ``headers``, ``arrays``
 ``column_map``  which column is what, in which unit; ``recognise`` guesses it

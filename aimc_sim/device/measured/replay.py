@@ -77,7 +77,8 @@ class Library:
         Whether the course of a trace is a ratio to its programmed conductance; else its reads are
         added to the mean course of its level.
     shrunk : float
-        Spread of the error at target zero, relative to that at the lowest level: along the trend.
+        Spread of the error at target zero, relative to that at the lowest level (or group of
+        neighbours): along the trend.
     device, cycle : (N,) int64
         Where each trace was measured.
     offsets : (N + 1,) int64
@@ -114,6 +115,11 @@ class Library:
     def lowest_siemens(self) -> float:
         """The lowest level; targets below it were never measured."""
         return float(self.level_siemens[0])
+
+    @property
+    def edge_siemens(self) -> float:
+        """Where the trend of the error begins: the lowest level, or that of its neighbours."""
+        return float(self.trace_level_siemens[self.groups == 0].mean())
 
     @property
     def groups(self) -> np.ndarray:
@@ -312,8 +318,8 @@ def conductance(
     target = np.ascontiguousarray(target, np.float32)
     now = np.empty_like(target)
     course, offset = parts(library, t_seconds)
-    lowest = 0.0 if library.neighbours else library.lowest_siemens
-    kernels.conductance(target, trace, course, offset, lowest, library.shrunk, now)
+    edge = library.edge_siemens
+    kernels.conductance(target, trace, course, offset, edge, library.shrunk, now)
     return now
 
 

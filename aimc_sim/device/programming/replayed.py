@@ -49,7 +49,7 @@ def _warn(library: replay.Library, targets: np.ndarray) -> None:
     """Say what was not measured. The same words for every core, so that they are shown once."""
     found = reach.reach(library)
     sentences = []
-    if not library.neighbours and (targets < found.lowest_siemens * (1 - 1e-6)).any():
+    if library.levels_by != "first read" and (targets < found.lowest_siemens * (1 - 1e-6)).any():
         sentences.append(found.below())
     if found.between():
         sentences.append(found.between())

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...rng import Key
-from ...spec import PcmSpec, StateCurve
-from .. import pcm
-from .schema import MeasuredData, Provenance
-from .traces import traces
+from ..rng import Key
+from ..spec import PcmSpec, StateCurve
+from . import pcm
+from .measured.schema import MeasuredData, Provenance
+from .measured.traces import traces
 
 
 def generate(

@@ -1,0 +1,98 @@
+"""What a chip holds: specification, program, ranges, devices, clock; what follows is made once."""
+
+from __future__ import annotations
+
+import torch
+
+from ..chip import state as chip_state
+from ..chip.image import ChipImage
+from ..chip.state import ChipState, Ranges
+from ..core import compensation
+from ..errors import NotProgrammedError
+from ..spec import ChipSpec
+from . import adapt
+from .counts import new_counts
+from .moment import Looks, Moment
+from .variants import Variants
+
+
+class Held:
+    """The state of a chip, for all that read it.
+
+    Attributes
+    ----------
+    image : ChipImage
+        The placed program.
+    spec : ChipSpec
+    ranges : Ranges or None
+        Of all integers, once measured.
+    state : ChipState or None
+        The devices, once written.
+    pending : int or None
+        Seed of devices that await ranges, by which every core's g_max is chosen.
+    time_seconds : float
+        Since the end of the first programming.
+    compensation : str
+    corrections : dict
+        By layer, what AdaBS found on ``adapted_images`` images.
+    images_seen : int
+        Number of the next image.
+    device : torch.device
+    counts : Tally
+        What every layer did so far.
+    variants : Variants
+        Programs for other sizes.
+    """
+
+    def __init__(self, image: ChipImage, spec: ChipSpec) -> None:
+        self.image = image
+        self.spec = spec
+        self.ranges: Ranges | None = None
+        self.state: ChipState | None = None
+        self.pending: int | None = None
+        self.time_seconds = 0.0
+        self.compensation: compensation.Method = "none"
+        self.corrections: dict[str, adapt.Correction] = {}
+        self.adapted_images = 0
+        self.images_seen = 0
+        self.device = torch.device("cpu")
+        self.counts = new_counts()
+        self.variants = Variants(image, spec)
+        # What follows from the above, kept while it stays true.
+        self._looks: Looks | None = None
+        self._moment: Moment | None = None
+        self._warned: set[str] = set()
+
+    def check_written(self) -> None:
+        """Raise NotProgrammedError if no devices are written, and say what they wait for."""
+        if self.state is not None:
+            return
+        if self.pending is not None:
+            raise NotProgrammedError(
+                "the devices await calibration, which chooses g_max of every core "
+                "(core.g_max_rule); call chip.calibrate(batches) first"
+            )
+        raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
+
+    def write(self) -> None:
+        """Write the devices that were asked for."""
+        seed, self.pending = self.pending, None
+        self.state = chip_state.program(self.image, self.spec, seed, ranges=self.ranges)
+        self.images_seen = 0
+        self.corrections, self.adapted_images = {}, 0
+
+    @property
+    def moment(self) -> Moment:
+        """The crossbars, compensation factors and plans of the chip's present time."""
+        self.check_written()
+        amperes = {} if self.ranges is None else self.ranges.adc_amperes
+        looks = self._looks
+        if looks is None or looks.state is not self.state or looks.amperes != amperes:
+            self._looks = Looks(self.image, self.spec, self.state, amperes)
+        now = Moment(
+            self._looks, self.ranges, self.time_seconds, self.compensation, self.corrections,
+            self.device,
+        )  # fmt: skip
+        if not now.is_like(self._moment):
+            self._moment = now
+        return self._moment
