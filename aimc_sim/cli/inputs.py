@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RESNET32 = "resnet32"
 CALIBRATION_IMAGES = 256
-DIGITS_IMAGES = 300
+DIGITS_IMAGES = 200
 """Of the digits, used unless told otherwise: the run without options stays below two minutes on
 two cores."""
 MOST_IMAGES = 10**9

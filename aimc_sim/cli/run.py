@@ -64,7 +64,7 @@ def run(
     ] = 3,
     images: Annotated[
         int | None,
-        typer.Option(help="First test images to use.  [default: 300 digits, or all of CIFAR-10]"),
+        typer.Option(help="First test images to use.  [default: 200 digits, or all of CIFAR-10]"),
     ] = None,
     compensation: Annotated[
         str, typer.Option(help="Drift compensations: none, gdc (per core), column.")

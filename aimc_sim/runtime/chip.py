@@ -149,7 +149,7 @@ class Chip(Held):
             raise ValueError("calibrate got no images; give at least one batch")
         self.ranges = ranges
         if self.pending is not None:
-            self.write()
+            self._write()
         return self
 
     def program(self, seed: int = 0) -> Chip:
@@ -170,7 +170,7 @@ class Chip(Held):
         self.pending, self.state = arguments.seed(seed), None
         self.time_seconds = 0.0
         if self.ranges is not None or not calibrate.chooses_g_max(self.image, self.spec):
-            self.write()
+            self._write()
         return self
 
     def at(self, time: float | str) -> Chip:
@@ -354,7 +354,7 @@ class Chip(Held):
                 )
             self.ranges = calibrate.measure_all(image, [x], self.spec)
             if self.pending is not None:
-                self.write()
+                self._write()
         return image
 
     # ------------------------------------------------------------------ looking

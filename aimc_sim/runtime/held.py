@@ -74,7 +74,7 @@ class Held:
             )
         raise NotProgrammedError("the chip holds no weights yet; call chip.program() first")
 
-    def write(self) -> None:
+    def _write(self) -> None:
         """Write the devices that were asked for."""
         seed, self.pending = self.pending, None
         self.state = chip_state.program(self.image, self.spec, seed, ranges=self.ranges)

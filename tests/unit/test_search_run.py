@@ -111,7 +111,7 @@ def test_a_search_that_is_killed_goes_on_to_the_same_table(finished, tmp_path, r
     def written():
         return sum(p.read_bytes().count(b"\n") for p in trials.glob("*.jsonl"))
 
-    for _ in range(4):
+    for _ in range(2):
         client = server.Process(target=toy_search.run, args=(out,))
         client.start()
         before = written()
