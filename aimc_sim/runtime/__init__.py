@@ -1,7 +1,7 @@
 """Torch: images through a placed network.
 
-- :mod:`.chip`: what the user holds; :mod:`.images`: what it is given; :mod:`.report`,
-  :mod:`.explain`, :mod:`.looking`: what it shows
+- :mod:`.chip`: what the user holds, over :mod:`.held`, its state; :mod:`.images`: what it is
+  given; :mod:`.report`, :mod:`.explain`, :mod:`.looking`: what it shows
 - :mod:`.variants`: programs of the same network for other sizes, on the same devices
 - :mod:`.calibrate`: a float run that measures the ranges of all integers; :mod:`.quantisers`
 - :mod:`.moment`: a chip at a time; :mod:`.plan`: everything that does not depend on the images
