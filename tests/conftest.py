@@ -134,6 +134,14 @@ def small_nets() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
 
 
 @pytest.fixture(scope="session")
+def plain_resnet32() -> nn.Module:
+    """An untrained ResNet-32 for CIFAR-10: where nothing is run, a worker traces it once."""
+    from aimc_sim.zoo import resnet32
+
+    return resnet32()
+
+
+@pytest.fixture(scope="session")
 def digits_model() -> nn.Module:
     """The shipped ResNet-32."""
     from aimc_sim.zoo import resnet32

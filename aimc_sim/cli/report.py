@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .. import files
+from .. import arguments, files
 from .errors import BadInput, refusing
 from .output import complain, say, status
 
@@ -48,7 +48,9 @@ def report(
     sources, what is not modelled, how to make it again. It works offline, on phones and in print.
     The study's network is loaded as the sweep did, placed and simulated anew.
     """
-    path = out or folder / DEFAULT
+    with refusing():
+        path = arguments.path(out or folder / DEFAULT, "--out")
+        figures = figures and arguments.path(figures, "--figures")
     with status("reading the results, placing the network"):
         with refusing():
             from ..pages import material

@@ -134,7 +134,7 @@ class Chip(Held):
 
         def here() -> Iterator[tuple[Tensor, ...]]:
             for batch in batches:
-                x, _ = self._inputs(split_batch(self.image, batch))
+                x = self._batch(batch)
                 image = self.variants.of(x)
                 if image is self.image:
                     yield x
@@ -235,7 +235,7 @@ class Chip(Held):
         self.corrections, self.adapted_images = {}, 0
         if images is None:
             return self
-        x, _ = self._inputs(split_batch(self.image, images))
+        x = self._batch(images)
         image = self._prepare(x)
         # Far above the numbers of images that are run: no draw is used twice.
         bare = self.moment.bare_plan(image)
@@ -320,9 +320,20 @@ class Chip(Held):
     def _inputs(
         self, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({})
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        its = self.variants
         return as_inputs(
-            self.image, given, named, self.variants.example, self.variants.source is not None
+            self.image, given, named, its.example, its.source is not None, its.signature
         )
+
+    def _batch(self, batch: Any) -> tuple[Tensor, ...]:
+        """Return the inputs in a batch of a data loader: labels are left, names are arguments."""
+        if isinstance(batch, Mapping):
+            signature = self.variants.signature
+            known = self.image.inputs if signature is None else signature.parameters
+            # The first input of a chip from a file has lost its name.
+            if len(set(batch) - set(known)) <= (signature is None):
+                return self._inputs((), batch)[0]
+        return self._inputs(split_batch(self.image, batch))[0]
 
     def _run(
         self, x: tuple[Tensor, ...], span: Span | None, first_image: int | None, chunk: int | None

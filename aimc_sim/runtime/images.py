@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 def as_inputs(
     image: ChipImage, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({}),
     example: Example | None = None, recordable: bool = False,
+    signature: inspect.Signature | None = None,
 ) -> tuple[tuple[Tensor, ...], Tensor | None]:  # fmt: skip
     """Return inputs as the tensors that a network reads, and the lengths of packed sequences.
 
@@ -39,6 +41,8 @@ def as_inputs(
         Arguments that were recorded: dictionaries are read in its order.
     recordable : bool
         Whether the network can be recorded for inputs with another number of dimensions.
+    signature : Signature, optional
+        Of the network's forward method.
 
     Returns
     -------
@@ -58,7 +62,7 @@ def as_inputs(
         arguments.dense(given[0].data, f"input '{image.input}'")
         x, lengths = pad_packed_sequence(given[0], batch_first=image.axis == 0)
         return (_checked(image, image.input, x, None),), lengths
-    found = _flat(image, given, named, example)
+    found = _flat(image, given, named, example, signature)
     if len(found) != len(image.inputs):
         raise ValueError(
             f"the network has {len(image.inputs)} inputs ({', '.join(image.inputs)}), "
@@ -76,42 +80,78 @@ def as_inputs(
 
 
 def _flat(
-    image: ChipImage, given: Sequence[Any], named: Mapping[str, Any], example: Example | None
-) -> list[Any]:
+    image: ChipImage, given: Sequence[Any], named: Mapping[str, Any], example: Example | None,
+    signature: inspect.Signature | None,
+) -> list[Any]:  # fmt: skip
     """Return the tensors in the arguments, in the order of the network's inputs."""
-    found: list[Any] = []
-    for place, part in enumerate(given):
-        recorded = None
-        if example is not None and place < len(example.args):
-            recorded = example.args[place]
-        found += _parts(part, recorded)
-    order = list(named)
-    if example is not None and example.kwargs:
-        order.sort(key=list(example.kwargs).index if set(named) <= set(example.kwargs) else str)
-    elif named:
-        known = {name: place for place, name in enumerate(image.inputs)}
-        order.sort(key=lambda name: known.get(name, 0))
-    for name in order:
-        recorded = None if example is None else example.kwargs.get(name)
-        found += _parts(named[name], recorded)
-    return found
+    if example is None or signature is None:
+        found = [x for part in given for x in _parts(image, part, None, example is None)]
+        return found + [
+            x for name in _ordered(image.inputs, named)
+            for x in _parts(image, named[name], None, example is None)
+        ]  # fmt: skip
+    recorded = signature.bind_partial(*example.args, **example.kwargs).arguments
+    try:
+        bound = signature.bind_partial(*given, **named).arguments
+    except TypeError as error:
+        if not named:  # the tensors of structures one by one, in their order
+            return [x for part in given for x in _parts(image, part, None, False)]
+        names = ", ".join(signature.parameters)
+        raise ValueError(f"{error}: the network takes {names}") from None
+    order = [*list(recorded)[: len(example.args)], *example.kwargs]
+    order += [name for name in bound if name not in order]
+    return [
+        x for name in order if name in bound
+        for x in _parts(image, bound[name], recorded.get(name), False)
+    ]  # fmt: skip
 
 
-def _parts(part: Any, recorded: Any) -> list[Any]:
+def _ordered(inputs: Sequence[str], names: Iterable[str], between: str = "") -> list[str]:
+    """Return the names of arguments, or keys of a dictionary, in the order of the inputs.
+
+    Inputs are called after them, all but the first; so one name may be without an input.
+    """
+    ends = tuple(f"{between}{name}" for name in names)
+    place = {
+        name: next(
+            (i for i, own in enumerate(inputs) if own == end or own.startswith(f"{end}_")
+             or (between and own.endswith(end))), None,
+        )
+        for name, end in zip(names, ends, strict=True)
+    }  # fmt: skip
+    strangers = [name for name, at in place.items() if at is None]
+    if len(strangers) > 1 or (strangers and 0 in place.values()):
+        raise ValueError(
+            f"there is no input for {' and '.join(map(str, strangers))}; the network takes "
+            f"{', '.join(inputs)}; give tensors in this order"
+        )
+    return sorted(names, key=lambda name: -1 if place[name] is None else place[name])
+
+
+def _parts(image: ChipImage, part: Any, recorded: Any, unknown: bool) -> list[Any]:
+    """Return the tensors in an argument; ``unknown``: how it was recorded is not known."""
     if isinstance(part, Mapping):
-        keys = list(recorded) if isinstance(recorded, Mapping) else list(part)
+        if isinstance(recorded, Mapping):
+            keys = list(recorded)
+        elif unknown:
+            keys = _ordered(image.inputs, part, "_")
+        else:
+            raise ValueError(
+                f"the input is a dictionary of {sorted(map(str, part))}, the network takes a "
+                "tensor there; give arguments by name as chip(**inputs)"
+            )
         if set(keys) != set(part):
             raise ValueError(
                 f"the input holds {sorted(map(str, part))}, the network was recorded with "
                 f"{sorted(map(str, keys))}; give the same"
             )
-        return [x for key in keys for x in _parts(
-            part[key], recorded[key] if isinstance(recorded, Mapping) else None)]  # fmt: skip
+        inner = recorded if isinstance(recorded, Mapping) else {}
+        return [x for key in keys for x in _parts(image, part[key], inner.get(key), unknown)]
     if isinstance(part, list | tuple) and not isinstance(part, PackedSequence):
         inner = recorded if isinstance(recorded, list | tuple) else [None] * len(part)
         if any(isinstance(x, Tensor | np.ndarray | Mapping | list | tuple) for x in part):
             pairs = zip(part, [*inner, *[None] * len(part)], strict=False)
-            return [x for one, like in pairs for x in _parts(one, like)]
+            return [x for one, like in pairs for x in _parts(image, one, like, unknown)]
     return [] if part is None or isinstance(part, bool | str) else [part]
 
 

@@ -7,6 +7,8 @@ when they come, and use the devices that are there: the weights must be the same
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,16 @@ class Variants:
     ) -> None:  # fmt: skip
         self.image, self.spec, self.source, self.example = image, spec, source, example
         self.others: list[ChipImage] = []
+
+    @functools.cached_property
+    def signature(self) -> inspect.Signature | None:
+        """The names of the network's arguments; None where they are not known or not fixed."""
+        if self.source is None:
+            return None
+        found = inspect.signature(self.source.model.forward)
+        kinds = {parameter.kind for parameter in found.parameters.values()}
+        several = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+        return None if kinds & several else found
 
     def of(self, inputs: Sequence[Tensor]) -> ChipImage:
         """Return the program for inputs of these sizes.

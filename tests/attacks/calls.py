@@ -204,7 +204,8 @@ CASES = (
         "calibrate",
         "fresh().calibrate(value)",
         IMAGES.filter(lambda v: v[0] != "images.tolist()")
-        | bad("[]", "iter(())", "5", "[images[0]]")
+        | bad("[]", "iter(())", "5")
+        | either("[images[0]]")
         | some("[images]", "[(images, 1)]"),
     ),
     chip("program", "fresh().program(value)", whole(0, MOST - 1)),

@@ -18,14 +18,13 @@ from aimc_sim.chip.pipeline import (
 from aimc_sim.frontend import trace
 from aimc_sim.mapping import compile_network
 from aimc_sim.mapping.schedule import schedule, tick_schedule
-from aimc_sim.zoo.resnet import resnet32
 
 SHAPE = (3, 32, 32)
 
 
 @pytest.fixture(scope="module")
-def image():
-    return compile_network(trace(resnet32()), presets.hermes())
+def image(plain_resnet32):
+    return compile_network(trace(plain_resnet32), presets.hermes())
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +93,12 @@ def test_core_level(image, read):
     assert report.first_image_ps == pytest.approx(guess.first_image_ps, rel=0.1)
 
 
-def test_patches_are_bound_by_their_outputs():
+def test_patches_are_bound_by_their_outputs(plain_resnet32):
     """2 x 2 patches in the first stage: 256 streams of 64 columns, 41 us on links of their own."""
     spec = presets.hermes(read="1-phase").with_(
         {"mapping.replicate": (("conv1", 2), ("layer1.*", 2))}
     )
-    plan = schedule(compile_network(trace(resnet32()), spec), spec, SHAPE)
+    plan = schedule(compile_network(trace(plain_resnet32), spec), spec, SHAPE)
     assert max(stage.busy_ps for stage in plan.stages) == 256 * 64 * 2500
     report, guess = simulate(plan, 3), estimate(plan)
     assert report.interval_ps == pytest.approx(guess.interval_ps, rel=0.1)

@@ -12,7 +12,7 @@ from aimc_sim.machine import products
 
 
 @settings(
-    max_examples=15, deadline=None, derandomize=True,
+    max_examples=8, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:layer")  # few images: some clip more than 5 %

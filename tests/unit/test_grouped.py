@@ -182,7 +182,7 @@ def transposed(draw, dims):
 
 
 @given(transposed(2))
-@settings(FEW, max_examples=20)
+@FEW
 def test_transposed_equals_torch_with_batch_norm_and_relu_merged(conv):
     model = nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU())
     chip = on_chip(model, images(2, conv.in_channels, 3, 3), IDEAL)

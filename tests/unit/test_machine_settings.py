@@ -87,7 +87,7 @@ def equal(one, other):
 
 
 @settings(
-    max_examples=8, deadline=None, derandomize=True,
+    max_examples=5, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:layer")  # few images: some clip more than 5 %

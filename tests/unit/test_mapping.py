@@ -87,8 +87,8 @@ def test_resnet32_takes_60_cores(build):
     assert sum(t.hops for t in image.transfers) <= 1.3 * len(image.transfers)
 
 
-def test_compiling_twice_gives_the_same_image():
-    network = trace(resnet32())
+def test_compiling_twice_gives_the_same_image(plain_resnet32):
+    network = trace(plain_resnet32)
     first, second = (compile_network(network, SPEC) for _ in range(2))
     assert first.blocks == second.blocks
     assert first.transfers == second.transfers

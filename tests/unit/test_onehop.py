@@ -115,12 +115,10 @@ def _row(chain, transfer):
     return next(block.row_index for block in chain if block.core == transfer.consumer)
 
 
-def test_resnet32_needs_one_relay_when_its_chains_carry_their_inputs():
+def test_resnet32_needs_one_relay_when_its_chains_carry_their_inputs(plain_resnet32):
     """The 64-core chip has no one-hop placement of its 60 blocks (tests/paper/test_dazzi_2021)."""
-    from aimc_sim.zoo import resnet32
-
     spec = presets.hermes().with_({"mapping.placement": "relays", "mapping.carry_inputs": True})
-    image = aimc_sim.Chip.from_model(resnet32(), spec).image
+    image = aimc_sim.Chip.from_model(plain_resnet32, spec).image
     links = fabric_graph(spec.fabric)
     passed = {core for t in image.transfers for core in t.route}
     assert image.cores_used == 60
@@ -131,4 +129,4 @@ def test_resnet32_needs_one_relay_when_its_chains_carry_their_inputs():
         for pair in zip(t.route, t.route[1:], strict=False)
     )
     with pytest.raises(MappingError, match="hang together by triangles"):
-        aimc_sim.Chip.from_model(resnet32(), spec.with_({"mapping.placement": "one-hop"}))
+        aimc_sim.Chip.from_model(plain_resnet32, spec.with_({"mapping.placement": "one-hop"}))

@@ -37,7 +37,7 @@ class Net(nn.Module):
     size=st.integers(4, 9), mode=st.sampled_from(["pipelined", "host"]),
     shared=st.integers(1, 3), chips=st.integers(1, 2),
 )  # fmt: skip
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_sums_and_signs(channels, depth, stride, size, mode, shared, chips):
     spec = SPEC.with_({"mapping.blocks_per_core": shared, "chips": chips})
     image = aimc_sim.Chip.from_model(Net(channels, depth, stride).eval(), spec).image
@@ -63,11 +63,9 @@ def test_sums_and_signs(channels, depth, stride, size, mode, shared, chips):
         assert roof.achieved_tops <= roof.attainable_tops * (1 + 1e-9) <= roof.peak_tops * 1.001
 
 
-def test_resnet32_in_steps_of_one_mvm():
+def test_resnet32_in_steps_of_one_mvm(plain_resnet32):
     """One image per 1,024 MVMs of the first stage; the patch makes it bound by 256 streams."""
-    from aimc_sim.zoo import resnet32
-
-    image = aimc_sim.Chip.from_model(resnet32(), SPEC).image
+    image = aimc_sim.Chip.from_model(plain_resnet32, SPEC).image
     found = performance(image, SPEC, (3, 32, 32), images=3)
     assert found.pipeline.interval_seconds == pytest.approx(1024 * 133e-9, rel=2e-3)
     assert found.macs == 68_862_592
@@ -75,7 +73,7 @@ def test_resnet32_in_steps_of_one_mvm():
         found.pipeline.interval_seconds, rel=0.02
     )
     spec = SPEC.with_({"mapping.replicate": (("conv1", 2), ("layer1.*", 2))})
-    patched = performance(aimc_sim.Chip.from_model(resnet32(), spec).image, spec, (3, 32, 32))
+    patched = performance(aimc_sim.Chip.from_model(plain_resnet32, spec).image, spec, (3, 32, 32))
     assert patched.macs == found.macs
     # 256 patches of 64 outputs take 160 ns each: 41 us, 24,400 images per second.
     assert patched.pipeline.interval_seconds == pytest.approx(256 * 160e-9, rel=2e-3)

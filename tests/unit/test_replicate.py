@@ -24,7 +24,7 @@ IDEAL = presets.ideal()
     n=st.integers(1, 3),
     pixels=st.integers(1, 3),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_patch_holds_the_pixels_of_the_convolution(kernel, stride, dilation, n, pixels):
     """Weights of the larger convolution against torch, for maps of n x pixels outputs."""
     conv = nn.Conv2d(2, 3, kernel, stride=stride, dilation=dilation).eval()
@@ -108,12 +108,10 @@ def test_a_patch_of_less_than_a_pixel_is_refused():
         IDEAL.with_({"mapping.replicate": (("a", 0),)})
 
 
-def test_the_first_stage_of_resnet32_needs_no_more_cores():
+def test_the_first_stage_of_resnet32_needs_no_more_cores(plain_resnet32):
     """A 2 x 2 patch of 3 x 3 x 16 inputs is 256 rows (facts/topology-5pp.md, 5)."""
-    from aimc_sim.zoo import resnet32
-
-    plain = aimc_sim.Chip.from_model(resnet32(), presets.hermes())
+    plain = aimc_sim.Chip.from_model(plain_resnet32, presets.hermes())
     spec = presets.hermes().with_({"mapping.replicate": (("layer1.*", 2),)})
-    patched = aimc_sim.Chip.from_model(resnet32(), spec)
+    patched = aimc_sim.Chip.from_model(plain_resnet32, spec)
     assert plain.image.cores_used == patched.image.cores_used == 60
     assert patched.image.layer("layer1.0.conv1").blocks[0].shape == (256, 64)

@@ -261,6 +261,8 @@ def test_the_command_writes_the_page_and_the_figures(folder, tmp_path, call):
         (("--out", "notes.txt"), "'notes.txt' is there already and is no earlier report"),
         (("--out", "."), "'.' is a folder"),
         (("--figures", "notes.txt"), "'notes.txt' is a file; give a folder"),
+        (("--figures", 300 * "x"), "is too long: wanted names of at most"),
+        (("--out", 300 * "x"), "is too long: wanted names of at most"),
     ],
 )
 def test_bad_options_are_one_line(folder, tmp_path, monkeypatch, call, options, words):
