@@ -37,7 +37,8 @@ def given(model: nn.Module, example: Any) -> Example:
     model : nn.Module
     example : tensor, array, tuple, list, mapping, or a batch of a DataLoader
         A mapping whose keys are arguments of the forward method is given by name; of a tuple or
-        list with more parts than the method takes, the last ones (labels) are left out.
+        list with more parts than the method takes, the last ones (labels) are left out; so is a
+        vector of whole numbers behind what it needs, where it could also take more.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def given(model: nn.Module, example: Any) -> Example:
         parts = [_tensors(part) for part in example]
         if most is not None and len(parts) > most:
             parts = parts[:most]
-        elif required < len(parts) == required + 1 and most != len(parts):
+        elif most is not None and required + 1 == len(parts) < most and _labels(parts[-1]):
             parts = parts[:required]
         found = Example(tuple(parts))
     else:
@@ -65,6 +66,11 @@ def given(model: nn.Module, example: Any) -> Example:
             f"{type(model).__name__}.forward takes, such as example=torch.randn(2, 3, 32, 32)"
         )
     return found
+
+
+def _labels(part: Any) -> bool:
+    """Whether this can be what a network is to say of every image."""
+    return isinstance(part, Tensor) and part.ndim == 1 and not part.is_floating_point()
 
 
 def _tensors(part: Any) -> Any:

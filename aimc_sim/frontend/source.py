@@ -44,13 +44,15 @@ class Source:
     def __post_init__(self) -> None:
         self.model = _plain(self.model)
 
-    def network(self, example: Any = None) -> Network:
+    def network(self, example: Any = None, exact: bool = False) -> Network:
         """Return the graph of the model for inputs like an example.
 
         Parameters
         ----------
         example : Example, or what a user gives, or None
             None: inputs are derived from the layers.
+        exact : bool
+            For as many images as the example has, also if that is one.
 
         Raises
         ------
@@ -63,7 +65,7 @@ class Source:
                 examples.given(model, example)
             )  # fmt: skip
             remembered = _KNOWN.setdefault(self.model, {})
-            key = None if given is None else (given.shapes, str(given.kwargs.keys()))
+            key = None if given is None else (given.shapes, str(given.kwargs.keys()), exact)
             if key in remembered:
                 try:
                     return self._network(remembered[key], model)
@@ -71,6 +73,10 @@ class Source:
                     del remembered[key]  # the model is another one by now
             for axis in (0, 1):
                 base = given or self._derived(model)
+                if exact:
+                    recording = record(model, base)
+                    network = self._network(recording, model)
+                    break
                 recording = record(model, examples.prepared(base, axis))
                 try:
                     network = self._network(recording, model, last=axis == 1)

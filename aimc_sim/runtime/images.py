@@ -86,13 +86,14 @@ def _flat(
     """Return the tensors in the arguments, in the order of the network's inputs."""
     if example is None or signature is None:
         found = [x for part in given for x in _parts(image, part, None, example is None)]
+        named = {name: x for name, x in named.items() if not _says_nothing(x)}
         return found + [
             x for name in _ordered(image.inputs, named)
             for x in _parts(image, named[name], None, example is None)
         ]  # fmt: skip
-    recorded = signature.bind_partial(*example.args, **example.kwargs).arguments
+    recorded = _bound(signature, example.args, example.kwargs)
     try:
-        bound = signature.bind_partial(*given, **named).arguments
+        bound = _bound(signature, given, named)
     except TypeError as error:
         if not named:  # the tensors of structures one by one, in their order
             return [x for part in given for x in _parts(image, part, None, False)]
@@ -104,6 +105,27 @@ def _flat(
         x for name in order if name in bound
         for x in _parts(image, bound[name], recorded.get(name), False)
     ]  # fmt: skip
+
+
+def _bound(
+    signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[Any, Any]:
+    """Return arguments by name, those given by place first; what is behind * by number."""
+    found: dict[Any, Any] = {}
+    for name, value in signature.bind_partial(*args, **kwargs).arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            found |= value
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            found |= {(name, place): part for place, part in enumerate(value)}
+        else:
+            found[name] = value
+    return found
+
+
+def _says_nothing(part: Any) -> bool:
+    """Whether this is an option, no tensor."""
+    return part is None or isinstance(part, bool | str)
 
 
 def _ordered(inputs: Sequence[str], names: Iterable[str], between: str = "") -> list[str]:
@@ -152,7 +174,7 @@ def _parts(image: ChipImage, part: Any, recorded: Any, unknown: bool) -> list[An
         if any(isinstance(x, Tensor | np.ndarray | Mapping | list | tuple) for x in part):
             pairs = zip(part, [*inner, *[None] * len(part)], strict=False)
             return [x for one, like in pairs for x in _parts(image, one, like, unknown)]
-    return [] if part is None or isinstance(part, bool | str) else [part]
+    return [] if _says_nothing(part) else [part]
 
 
 def _check_lengths(image: ChipImage, tensors: Sequence[Tensor]) -> None:
@@ -168,7 +190,8 @@ def _check_lengths(image: ChipImage, tensors: Sequence[Tensor]) -> None:
             continue
         lengths = by_name[name]
         whole = bool((lengths == lengths.round()).all()) if lengths.numel() else False
-        longest = tensors[0].shape[1 - (image.axis or 0)] if tensors[0].ndim > 1 else None
+        time = step.attrs["dim"] if step.op == "trim" else 1 - step.attrs.get("axis", 0)
+        longest = tensors[0].shape[time] if tensors[0].ndim > 1 else None
         if not whole or int(lengths.min()) < 1 or (longest and int(lengths.max()) > longest):
             raise ValueError(
                 f"input '{name}' holds the lengths {lengths.flatten()[:6].tolist()}; give whole "
@@ -196,8 +219,8 @@ def _checked(
 ) -> Tensor:
     readers = [s for s in image.steps if name in s.sources]
     first = next((s for s in readers if isinstance(s, AnalogLayer)), None)
-    fits, wanted = _shape(image, first, x)
     axis = image.axes[image.inputs.index(name)]
+    fits, wanted = _shape(image, first, x, axis)
     fits = fits or (recordable and {"==": [{"rank": name}, x.ndim]} not in image.conditions)
     if not fits or 0 in x.shape or (axis is not None and axis >= x.ndim):
         subject = "images have" if name == image.input else f"input '{name}' has"
@@ -224,10 +247,12 @@ def _checked(
     return x
 
 
-def _shape(image: ChipImage, first: AnalogLayer | None, x: Tensor) -> tuple[bool, str]:
+def _shape(
+    image: ChipImage, first: AnalogLayer | None, x: Tensor, axis: int | None
+) -> tuple[bool, str]:
     """Return whether a shape fits the first layer that reads it, and which ones would."""
     if first is None:
-        return x.ndim > (image.axis or 0), "(batch, ...)"
+        return x.ndim > (axis or 0), "(batch, ...)"
     if image.axis is None:
         return True, "(...)"
     wanted = first.weight.shape[0] // math.prod(first.kernel_size)

@@ -51,13 +51,8 @@ class Variants:
 
     @functools.cached_property
     def signature(self) -> inspect.Signature | None:
-        """The names of the network's arguments; None where they are not known or not fixed."""
-        if self.source is None:
-            return None
-        found = inspect.signature(self.source.model.forward)
-        kinds = {parameter.kind for parameter in found.parameters.values()}
-        several = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-        return None if kinds & several else found
+        """Of the network's forward method; None for a chip from a file."""
+        return None if self.source is None else inspect.signature(self.source.model.forward)
 
     def of(self, inputs: Sequence[Tensor]) -> ChipImage:
         """Return the program for inputs of these sizes.
@@ -80,16 +75,24 @@ class Variants:
                 f"the inputs have the sizes {_shown(sizes)}, but the program is for inputs with "
                 f"{broken}; make the chip from its model again (from_model with such an example)"
             )
-        try:
-            network = self.source.network(self.example.with_tensors(list(inputs)))
-        except UnsupportedLayerError as error:
-            raise ValueError(
-                f"the inputs have the sizes {_shown(sizes)}, for which the network cannot be "
-                f"recorded: {error}"
-            ) from error
-        image = on_same_devices(network, self.image, self.spec)
-        self.others.append(image)
-        return image
+        example = self.example.with_tensors(list(inputs))
+        for exact in (False, True):
+            try:
+                network = self.source.network(example, exact)
+            except UnsupportedLayerError as error:
+                raise ValueError(
+                    f"the inputs have the sizes {_shown(sizes)}, for which the network cannot be "
+                    f"recorded: {error}"
+                ) from error
+            image = on_same_devices(network, self.image, self.spec)
+            # A record is made with two images where one was given, which may be another branch.
+            if broken_condition(image, sizes) is None:
+                self.others.append(image)
+                return image
+        raise ValueError(
+            f"the inputs have the sizes {_shown(sizes)}, for which the network cannot be recorded: "
+            f"its record is for inputs with {broken_condition(image, sizes)}"
+        )
 
 
 def _shown(sizes: Mapping[str, tuple[int, ...]]) -> str:

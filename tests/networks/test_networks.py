@@ -32,9 +32,9 @@ def parameters(cases):
 
 
 @functools.cache
-def spec(chips: int = 1):
+def spec(chips: int = 1, side: int = 256):
     """Return ideal cores, as many as the network needs."""
-    return presets.ideal().with_({"chips": chips})
+    return presets.ideal().with_({"chips": chips, "core.rows": side, "core.cols": side})
 
 
 def chip_for(case: Case, model) -> aimc_sim.Chip:
@@ -42,8 +42,12 @@ def chip_for(case: Case, model) -> aimc_sim.Chip:
     args, kwargs = fed(case, BATCHES[0], case.sizes[0])
     example = kwargs or (args[0] if len(args) == 1 else args)
     count = sum(parameter.numel() for parameter in model.parameters())
-    chips = 2 + count // 60_000  # 64 cores each, of 65,536 weights if they were full
-    return aimc_sim.Chip.from_model(model, spec(chips), example=example)
+    # A chip has 64 cores, of 65,536 weights if they were full; no more than 64 chips are placed,
+    # so that large networks get larger cores.
+    chips, side = 2 + count // 60_000, 256
+    if chips > 60:
+        chips, side = min(60, 2 + count // 960_000), 1024
+    return aimc_sim.Chip.from_model(model, spec(chips, side), example=example)
 
 
 def differs(found, expected, tolerance):
