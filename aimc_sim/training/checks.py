@@ -159,6 +159,14 @@ def _check_surroundings(model: nn.Module, analog: set[str]) -> None:
                     "itself, past the noise of the layers: call the layers, or leave them digital "
                     f"with where={{'{pattern}': 'digital'}}"
                 )
+        passed_over = _passed_over(module) if around else None
+        if passed_over is not None:
+            raise ValueError(
+                f"'{name}' has a '{passed_over}' of its own, which torch's fused evaluation passes "
+                "over: without gradients it computes the plain encoder layer, with them another "
+                "one; write a forward method of its own instead, or leave its layers digital with "
+                f"where={{'{pattern}': 'digital'}}"
+            )
         hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
         for hook in hooks:
             if _reaches(hook, own):
@@ -167,6 +175,20 @@ def _check_surroundings(model: nn.Module, analog: set[str]) -> None:
                     "network, so a copy would go on running the original: remove it, and put one "
                     "on the prepared network"
                 )
+
+
+def _passed_over(module: nn.Module) -> str | None:
+    """Return a method of an encoder layer that torch runs with gradients only, if it was changed.
+
+    Known upstream: the fused kernels of ``nn.TransformerEncoderLayer`` read its weights directly.
+    """
+    plain = nn.TransformerEncoderLayer
+    if not isinstance(module, plain) or type(module).forward is not plain.forward:
+        return None
+    for key in ("_sa_block", "_ff_block"):
+        if key in vars(module) or getattr(type(module), key) is not getattr(plain, key):
+            return key
+    return None
 
 
 def _replaced(module: nn.Module) -> Iterator[str]:

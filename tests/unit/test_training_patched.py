@@ -126,6 +126,27 @@ def test_methods_replaced_on_torchs_classes_are_refused(kind, name, monkeypatch)
         prepare(nn.Sequential(kind(2, 2, 1)), TDP)
 
 
+class OwnFeedForward(nn.TransformerEncoderLayer):
+    def _ff_block(self, x):
+        return self.linear2(self.linear1(x)).tanh()
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_blocks_that_torch_runs_with_gradients_only_are_refused(norm_first):
+    """torch itself gives two answers for such a layer; a prepared one would give one of them."""
+    layer = OwnFeedForward(8, 2, 12, 0.0, batch_first=True, norm_first=norm_first).eval()
+    x = values(3, 5, 8)
+    with torch.no_grad():
+        without = layer(x)
+    assert not torch.allclose(layer(x), without)
+    other = method(nn.TransformerEncoderLayer(8, 2), "_sa_block", lambda self, x, *rest: x)
+    for changed in (layer, other):
+        model = nn.Sequential(changed, nn.Linear(8, 2))
+        with pytest.raises(ValueError, match=r"'0' has a '_(ff|sa)_block' of its own"):
+            prepare(model, TDP)
+        assert set(dict(analog_layers(prepare(model, TDP, where={"0.*": "digital"})))) == {"1"}
+
+
 class Net(nn.Module):
     """Two layers, and what a test puts around them."""
 
