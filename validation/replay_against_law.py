@@ -114,25 +114,28 @@ def compare(name: str, ours: dict, true: dict) -> list[Row]:
     """Return the rows of one file: accuracy, course, spread and memory, within twice the error."""
     rows = []
 
-    def row(what: str, a: np.ndarray, b: np.ndarray, scale: float, extra: float = 0.0) -> None:
+    def row(
+        what: str, a: np.ndarray, b: np.ndarray, scale: float, rejects: float, extra: float = 0.0
+    ) -> None:
         error = np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
         tolerance = float(2 * error * scale + extra)
         source = "the law; tolerance: twice the standard error of the difference"
         if extra:
             source += f" and {extra:.2g} for the finite number of traces"
         rows.append(Row(f"{name}: {what}", float(b.mean() * scale), float(a.mean() * scale),
-                        tolerance, source))  # fmt: skip
+                        tolerance, source, "self-consistency", rejects))  # fmt: skip
 
     for i, moment in enumerate(MOMENTS):
-        row(f"accuracy after {moment} (%)", ours["accuracy"][:, i], true["accuracy"][:, i], 100)
+        row(f"accuracy after {moment} (%)", ours["accuracy"][:, i], true["accuracy"][:, i], 100,
+            10.0)  # chance # fmt: skip
     # A file of N traces knows a mean to its spread over sqrt(N), whatever is drawn from it.
     traces = TRACES / 2
     row("share of the conductance left after a week (%)", ours["course"][:, 2],
-        true["course"][:, 2], 100, 2 * 12.0 / np.sqrt(traces))  # fmt: skip
+        true["course"][:, 2], 100, 100.0, 2 * 12.0 / np.sqrt(traces))  # no drift # fmt: skip
     row("spread of the conductance at the start (uS)", ours["error"], true["error"], 1e6,
-        2 * 1.4 / np.sqrt(2 * traces))  # fmt: skip
+        0.0, 2 * 1.4 / np.sqrt(2 * traces))  # no error # fmt: skip
     row("correlation of ln G(1 h) and ln G(1 week)", ours["memory"], true["memory"], 1,
-        2 / np.sqrt(traces))  # fmt: skip
+        0.0, 2 / np.sqrt(traces))  # another trace at every look # fmt: skip
     return rows
 
 

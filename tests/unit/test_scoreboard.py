@@ -9,6 +9,7 @@ import pytest
 from aimc_sim.spec import PHYSICS_VERSION
 
 FOLDER = Path(__file__).resolve().parents[2] / "validation"
+sys.path.insert(0, str(FOLDER))
 
 OLDER = {
     "dazzi_2021", "digital_units", "fit_coverage", "ir_drop", "joshi_2020",
@@ -33,9 +34,18 @@ def test_no_table_is_older_than_the_physics_without_being_listed():
 
 def test_a_row_must_reject_what_it_is_there_to_find():
     comparison = load("comparison")
-    comparison.Row("x", 10.0, 9.8, 1.0, "s", "predicted", rejects=12.0)
+    comparison.Row("x", 10.0, 9.8, 1.0, "s", "fitted", rejects=12.0)
     with pytest.raises(ValueError, match=r"accepts 9\.5, which it is there to reject"):
-        comparison.Row("x", 10.0, 9.8, 1.0, "s", "predicted", rejects=9.5)
+        comparison.Row("x", 10.0, 9.8, 1.0, "s", "fitted", rejects=9.5)
+
+
+def test_a_predicted_row_names_whose_number_it_is():
+    comparison = load("comparison")
+    comparison.Row("x", 10.0, 9.8, 1.0, "s", "predicted", reference="Le Gallo 2023")
+    with pytest.raises(ValueError, match="'x' is called predicted without a reference"):
+        comparison.Row("x", 10.0, 9.8, 1.0, "s", "predicted")
+    with pytest.raises(ValueError, match="no reference 'Nobody 1999'"):
+        comparison.Row("x", 10.0, 9.8, 1.0, "s", "predicted", reference="Nobody 1999")
 
 
 def test_tables_are_stamped(tmp_path, capsys):
