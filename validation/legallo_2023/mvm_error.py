@@ -183,6 +183,21 @@ def statements(results: dict) -> list[Row]:
     return rows
 
 
+def perspective(results: dict, seeds: int) -> list[Row]:
+    """Compare with what a perspective of the chip's makers says of tiles like the chip's."""
+    source = "text; age and weights not stated, no IR drop here; "
+    odp, tdp = (mean(results[mode, "statistical"][0.0], "total") for mode in ("odp", "tdp"))
+    return [
+        Row("8-bit weights, input and output: MVM error (%)", 2.0, ideal_devices(8, seeds), 0.5,
+            source + "rejects no error", "predicted", 0.0, "Singh 2025"),
+        Row("ODP from the law, 0 s: MVM error (%)", 15.0, odp, 1.5,
+            source + "one device per sign about 15 %; rejects TDP", "predicted", tdp,
+            "Singh 2025"),
+        Row("TDP from the law, 0 s: below 10 % (1 = yes)", 1, float(tdp < 10), 0,
+            source + f"two devices per sign; ours {tdp:.1f} %", "predicted", 0, "Singh 2025"),
+    ]  # fmt: skip
+
+
 def figure(folder: Path, results: dict) -> None:
     """Draw total, linear and residual error against time, with the N-bit lines."""
     fig, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
@@ -255,7 +270,7 @@ def main() -> int:
     }  # fmt: skip
     for mode in ("odp", "tdp"):
         rows += device_rows(mode, results)
-    rows += statements(results)
+    rows += statements(results) + perspective(results, seeds)
     options.out.mkdir(parents=True, exist_ok=True)
     figure(options.out, results)
     good = write(options.out, "MVM error of the chip, from the device up",
