@@ -18,6 +18,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
@@ -140,31 +141,33 @@ def in_a_chip(data: MeasuredData, seed: int) -> list[Row]:
     ]  # fmt: skip
 
 
-def halves(data: MeasuredData) -> tuple[MeasuredData, MeasuredData]:
-    """Return the first and the second half of the repeats of every device and pulse."""
-    most = {}
-    for device in np.unique(data.device):
-        own = data.device == device
-        for volts in np.unique(data.pulse_volts[own]):
-            here = own & (data.pulse_volts == volts)
-            most[device, volts] = np.median(data.cycle[here])
-    middle = [most[key] for key in zip(data.device, data.pulse_volts, strict=True)]
-    late = data.cycle > np.array(middle)
-    first, second = (
+SPLITS = ("every second repeat", "later half of the repeats")
+"""Which repeats of every device and pulse are held out. The data say nothing of times; repeats are
+taken in the order of the file."""
+
+
+def halves(data: MeasuredData, split: str) -> tuple[MeasuredData, MeasuredData]:
+    """Return the repeats that are known, and those that are held out."""
+    if split == SPLITS[0]:
+        asked = data.cycle % 2 == 1
+    else:
+        repeats = pd.Series(data.cycle).groupby([data.device, data.pulse_volts])
+        asked = data.cycle > repeats.transform("median").to_numpy()
+    known, held = (
         MeasuredData.of(
             device=data.device[part], cycle=data.cycle[part],
             time_seconds=data.time_seconds[part],
             conductance_siemens=data.conductance_siemens[part],
             pulse_volts=data.pulse_volts[part],
         )
-        for part in (~late, late)
+        for part in (~asked, asked)
     )  # fmt: skip
-    return first, second
+    return known, held
 
 
-def held_out(what: str, data: MeasuredData, seed: int) -> list[Row]:
-    """Return rows of the second half of the repeats, which a replay of the first one predicts."""
-    known, asked = halves(data)
+def held_out(what: str, data: MeasuredData, split: str, seed: int) -> list[Row]:
+    """Return rows of repeats that are held out, predicted by a replay of the others."""
+    known, asked = halves(data, split)
     ours, true = by_pulse(replayed(known, seed)), by_pulse(asked)
     volts = sorted(set(ours) & set(true))
     played, found = (
@@ -176,8 +179,8 @@ def held_out(what: str, data: MeasuredData, seed: int) -> list[Row]:
         np.searchsorted(np.sort(true[v]), np.quantile(ours[v], QUANTILES)) / len(true[v])
         for v in volts
     ]
-    text = f"held out, {what}: "
-    source = "second half of the repeats, by a replay of the first; "
+    text = f"{what}, {split}: "
+    source = "held out, by a replay of the others; "
     constant = float(np.abs(found[:, 0] - found[:, 0].mean()).mean())
     return [
         Row(text + "mean distance of a pulse's mean log10 R (decades)", 0.0,
@@ -198,20 +201,20 @@ def held_out(what: str, data: MeasuredData, seed: int) -> list[Row]:
     ]  # fmt: skip
 
 
-def held_out_split(data: MeasuredData) -> list[Row]:
-    """Return rows of the variance split of the second half, which the first one predicts."""
+def held_out_split(data: MeasuredData, split: str) -> list[Row]:
+    """Return rows of the variance split of repeats that are held out, by a fit to the others."""
     parts = [
         {e.quantity: e.value for e in fit(half).law("variance split").estimates}
-        for half in halves(data)
+        for half in halves(data, split)
     ]
-    source = "second half of the repeats, by a fit to the first; "
+    source = "held out, by a fit to the others; "
     rows = []
     for name, slack, wrong in (("sd between cycles", 0.05, 0.0), ("sd between devices", 0.05, 0.0),
                                ("share between devices", 0.03, 0.5)):  # fmt: skip
         ours, true = (part[name] for part in parts)
-        rows.append(Row(f"held out, 7 devices: {name}", true, ours, slack * true,
+        rows.append(Row(f"7 devices, {split}: {name}", true, ours, slack * true,
                         f"{source}tolerance: {100 * slack:g} %; rejects "
-                        + ("none" if wrong == 0 else "a half"), "predicted", wrong,
+                        + ("no spread" if wrong == 0 else "a half"), "predicted", wrong,
                         PAPER))  # fmt: skip
     return rows
 
@@ -302,9 +305,11 @@ def main() -> None:
              worst_quantile(levels, levels_ours), noise, replay_source + "; tolerance: 5 sigma",
              0.45),
     ]  # fmt: skip
-    rows += chip_rows + held_out_split(devices)
-    rows += held_out("7 devices", devices, args.seed + 2)
-    rows += held_out("one device", levels, args.seed + 3)
+    rows += chip_rows
+    for number, which in enumerate(SPLITS):
+        rows += held_out_split(devices, which)
+        rows += held_out("7 devices", devices, which, args.seed + 2 * number + 2)
+        rows += held_out("one device", levels, which, args.seed + 2 * number + 3)
     above = (spreads > 0.12).sum()
     notes = (
         "Data: R. V. Zarcone et al., Sci. Rep. 2020, doi:10.1038/s41598-020-63723-z, repository "
@@ -315,8 +320,10 @@ def main() -> None:
         f"the full range is {spreads.min():.3f} to {spreads.max():.3f}, and {above} of "
         f"{len(spreads)} levels lie above 0.12, all on the steep edge near 2.5 V. Devices "
         "that never age cannot be told from these: the data have no times (levy_rram has). Held "
-        "out: the library or the fit knows the first half of the repeats of every pulse "
-        "only.\n\n"
+        "out: the library or the fit knows half of the repeats of every pulse. Every second repeat "
+        "follows from the others; the later half does not follow from the earlier one, because the "
+        "devices change while they are cycled, and neither the replay nor the fit has an axis for "
+        "that.\n\n"
         "![Quantiles](quantiles.png)"
     )
     args.out.mkdir(parents=True, exist_ok=True)
