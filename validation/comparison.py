@@ -74,6 +74,12 @@ class Row:
         return abs(self.ours - self.paper) <= self.tolerance
 
 
+def show(value: float) -> str:
+    """Return a number with four digits, a whole one with all of them."""
+    whole = float(value).is_integer() and abs(value) < 1e7
+    return f"{value:.0f}" if whole else f"{value:.4g}"
+
+
 def named_source(row: Row) -> str:
     """Return reference and source as one text."""
     return f"{row.reference}: {row.source}" if row.reference else row.source
@@ -113,9 +119,9 @@ def write(folder: Path, title: str, command: str, rows: Sequence[Row], notes: st
         "| quantity | paper | ours | tolerance | | kind | rejects | source |",
         "|---|---|---|---|---|---|---|---|",
         *(
-            f"| {r.quantity} | {r.paper:.4g} | {r.ours:.4g} | {r.tolerance:.2g} | "
+            f"| {r.quantity} | {show(r.paper)} | {show(r.ours)} | {r.tolerance:.2g} | "
             f"{'ok' if r.passed else '**off**'} | {r.kind} | "
-            f"{'' if r.rejects is None else f'{r.rejects:.4g}'} | {named_source(r)} |"
+            f"{'' if r.rejects is None else show(r.rejects)} | {named_source(r)} |"
             for r in rows
         ),
     ]

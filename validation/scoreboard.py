@@ -14,6 +14,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from comparison import show
 from references import REFERENCES
 
 from aimc_sim.spec import PHYSICS_VERSION
@@ -66,9 +67,9 @@ def _section(name: str, rows: list[dict[str, str]], stamp: dict, old: bool) -> l
         reference, rejects = row.get("reference"), row.get("rejects")
         source = f"{reference}: {row['source']}" if reference else row["source"]
         lines.append(
-            f"| {row['quantity']} | {float(row['paper']):.4g} | {float(row['ours']):.4g} | "
+            f"| {row['quantity']} | {show(float(row['paper']))} | {show(float(row['ours']))} | "
             f"{float(row['tolerance']):.2g} | {row.get('kind') or 'not marked'} | "
-            f"{f'{float(rejects):.4g}' if rejects else ''} | "
+            f"{show(float(rejects)) if rejects else ''} | "
             f"{'ok' if row['passed'] == 'True' else '**off**'} | {source} |"
         )
     return lines
