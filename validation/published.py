@@ -94,7 +94,7 @@ class Captioning(nn.Module):
 
 
 def layouts() -> list[Row]:
-    """Cores that the ordinary mapper gives to the chip paper's networks, by its own splitting."""
+    """Cores that the ordinary mapper gives to the chip paper's networks."""
     networks = {
         "ResNet-9": (40, zoo.resnet9()),
         "character LSTM": (26, zoo.char_lstm()),
@@ -105,8 +105,8 @@ def layouts() -> list[Row]:
         image = aimc_sim.Chip.from_model(model, presets.hermes()).image
         full = -(-sum(layer.weight.size for layer in image.layers) // 65536)
         rows.append(Row(f"{name}: cores", paper, image.cores_used, 0,
-                        "layers and cores as printed; the mapper splits by its own rule; rejects "
-                        "weights over cells of a core", "predicted", full,
+                        "layers, cores and the rule of splitting as printed, the count is the "
+                        "mapper's; rejects weights over cells of a core", "predicted", full,
                         "Le Gallo 2023"))  # fmt: skip
     return rows
 
