@@ -67,3 +67,17 @@ def test_the_scoreboard_shows_every_row():
     for row in rows:
         assert f"| {row['quantity']} |" in page
     assert page == (FOLDER / "SCOREBOARD.md").read_text(), "run python validation/scoreboard.py"
+
+
+def test_every_row_is_marked_and_predictions_have_sources():
+    """At least 60 predicted rows from at least 10 sources; rejected values are outside."""
+    scoreboard, comparison = load("scoreboard"), load("comparison")
+    rows = [row for rows, _ in scoreboard.tables().values() for row in rows]
+    assert all(row["kind"] in scoreboard.KINDS[:-1] for row in rows)
+    assert sum(count for count, _ in scoreboard.sources().values()) >= 60
+    assert len(scoreboard.sources()) >= 10
+    assert set(scoreboard.sources()) <= set(comparison.REFERENCES)
+    for row in rows:
+        if row["rejects"]:
+            off = abs(float(row["rejects"]) - float(row["paper"]))
+            assert off > float(row["tolerance"]), row["quantity"]
