@@ -74,10 +74,10 @@ class Row:
         return abs(self.ours - self.paper) <= self.tolerance
 
 
-def show(value: float) -> str:
-    """Return a number with four digits, a whole one with all of them."""
+def show(value: float, digits: int = 4) -> str:
+    """Return a number with some digits, a whole one with all of them."""
     whole = float(value).is_integer() and abs(value) < 1e7
-    return f"{value:.0f}" if whole else f"{value:.4g}"
+    return f"{value:.0f}" if whole else f"{value:.{digits}g}"
 
 
 def named_source(row: Row) -> str:
@@ -119,7 +119,7 @@ def write(folder: Path, title: str, command: str, rows: Sequence[Row], notes: st
         "| quantity | paper | ours | tolerance | | kind | rejects | source |",
         "|---|---|---|---|---|---|---|---|",
         *(
-            f"| {r.quantity} | {show(r.paper)} | {show(r.ours)} | {r.tolerance:.2g} | "
+            f"| {r.quantity} | {show(r.paper)} | {show(r.ours)} | {show(r.tolerance, 2)} | "
             f"{'ok' if r.passed else '**off**'} | {r.kind} | "
             f"{'' if r.rejects is None else show(r.rejects)} | {named_source(r)} |"
             for r in rows

@@ -152,7 +152,7 @@ def draw(path: Path, found: dict[str, dict]) -> None:
     ax.set_xticks(range(len(MOMENTS)), ["right after", *MOMENTS[1:]])
     ax.set(ylabel="accuracy (%)", title="bars: twice the standard error over programmings")
     ax.grid(color="0.92")
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="lower left")
     figure.savefig(path, dpi=160)
 
 

@@ -68,7 +68,7 @@ def _section(name: str, rows: list[dict[str, str]], stamp: dict, old: bool) -> l
         source = f"{reference}: {row['source']}" if reference else row["source"]
         lines.append(
             f"| {row['quantity']} | {show(float(row['paper']))} | {show(float(row['ours']))} | "
-            f"{float(row['tolerance']):.2g} | {row.get('kind') or 'not marked'} | "
+            f"{show(float(row['tolerance']), 2)} | {row.get('kind') or 'not marked'} | "
             f"{show(float(rejects)) if rejects else ''} | "
             f"{'ok' if row['passed'] == 'True' else '**off**'} | {source} |"
         )
