@@ -265,7 +265,7 @@ resistance, so that a line loses as much as one of 256 cells does at 0.35 ohm pe
 at both ends; in them the correction has fewer rows to average over and is less exact. For inputs of
 both signs most of what floating lines do cancels between the phases, with and without correction.
 The correction must take away at least half of what floating lines change. With inputs of both signs
-it does so on 256 x 256, and takes away 40 to 49 % of that on the small crossbars.
+it does so on 256 x 256, and takes away 39 to 49 % of that on the small crossbars.
 
 Attenuation leaves out the voltage that other driven lines build up on the output line: the second
 row on noise is its error if all lines are on at once, the worst case.

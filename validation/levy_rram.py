@@ -182,6 +182,7 @@ def halves(data: measured.MeasuredData) -> tuple[measured.MeasuredData, ...]:
 def held_out(data: measured.MeasuredData, seed: int) -> list[Row]:
     """Return rows of cells that a replay of the other half of the cells predicts."""
     known, asked = halves(data)
+    last = 1e6 * float(changes(asked, TIMES[-1])[1].mean())
     lib, rows = replay.library(known), []
     source = "half of the cells, by a replay of the others; tolerance: five standard errors"
     for t in TIMES:
@@ -191,9 +192,10 @@ def held_out(data: measured.MeasuredData, seed: int) -> list[Row]:
         error = 5e6 * true[use].std() * np.sqrt(2 / use.sum())
         for name, a, b in (("mean", true[use].mean(), ours.mean()),
                            ("spread", true[use].std(ddof=1), ours.std(ddof=1))):  # fmt: skip
-            wrong = 0.0 if 1e6 * abs(a) > error else None
             text = f"held out: {name} of the change at {t:g} s (uS)"
-            why = source if wrong is None else f"{source}; rejects no change"
+            seen = 1e6 * abs(a) > error
+            wrong = 0.0 if seen else last
+            why = f"{source}; rejects " + ("no change" if seen else f"the mean at {TIMES[-1]:g} s")
             rows.append(Row(text, 1e6 * a, 1e6 * b, error, why, "predicted", wrong, "Levy"))
     worst = worst_quantile(first[use], true[use], ours)
     fewest = min(((first[use] / LEVEL_SIEMENS).astype(int) == i).sum() for i in range(LEVELS))

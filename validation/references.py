@@ -24,12 +24,10 @@ REFERENCES = {
     "Singh 2025": "The design of analogue in-memory computing tiles, "
     "Nature Electronics 8, 1156 (2025)",
     "Benmeziane 2023": "Benmeziane et al., AnalogNAS, IEEE EDGE 2023",
-    "Lammie 2025": "Lammie et al., Nature Communications 16, 1756 (2025)",
     "Zarcone 2020": "R. V. Zarcone et al., Scientific Reports (2020), "
     "doi:10.1038/s41598-020-63723-z; measured PCM of rzarcone/PCM_Paper",
     "Levy": "Levy et al.; measured RRAM of akashlevy/RRAM-Relaxation-Master-Model (MIT)",
     "Gong 2018": "Gong et al., Nature Communications (2018), "
     "doi:10.1038/s41467-018-04485-1; pulse responses of the "
     "examples of IBM/aihwkit",
-    "Bruschi 2023": "Bruschi et al., DATE 2023, arXiv:2211.12877",
 }
