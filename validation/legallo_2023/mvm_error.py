@@ -213,7 +213,9 @@ def figure(folder: Path, results: dict) -> None:
                             label=f"{mode.upper()}, {part}", markerfacecolor="none")  # fmt: skip
         for bits in (3, 4, 6):
             axis.axhline(BITS[bits], color="grey", lw=0.8)
-            axis.text(2e4, BITS[bits] * 0.97, f"{bits}-bit weights", ha="center", va="top",
+            # Below its line, where no curve is; the lowest one above, clear of the legend.
+            factor, side = (1.04, "bottom") if bits == 6 else (0.97, "top")
+            axis.text(2e4, BITS[bits] * factor, f"{bits}-bit weights", ha="center", va=side,
                       fontsize=8, color="grey")  # fmt: skip
         axis.set(title=f"programming: {how}", xlabel="age of the devices (s)", ylim=(1, 40),
                  xlim=(150, 5e6))  # fmt: skip
