@@ -115,36 +115,47 @@ def read_errors(settings, curve) -> dict[str, float]:
 
 def rows(spread, after, before, errors) -> list[Row]:
     mean_adc = SPEC.counts_per_coulomb * WINDOW * FULL
-    trimmed = spread["after trim"]
+    untrimmed, trimmed = spread["before trim"], spread["after trim"]
     digital = spread["after digital correction"]
-    jssc = "JSSC 57, 1027 (2022)"
+    core, ours = "Khaddam-Aljameh 2022", "self-consistency"
+    uncorrected = trimmed.std() * errors["signal"]  # LSB, if gains were not divided out
     return [
         Row("counts at 100 uA in 128 ns, mean ADC", 966, mean_adc, 1,
-            "DERIVED: 80 counts at 10.35 uS, 0.2 V, 512 ns (arXiv:2212.02872, AIHWKit)"),
+            "set to it: 80 counts at 10.35 uS, 0.2 V, 512 ns (chip paper with AIHWKit); rejects "
+            "one edge per period", "given", 0.5 * mean_adc, "Le Gallo 2023"),
         Row("frequency of the mean oscillator at 100 uA, no feed-forward (GHz)", 3.3,
             SPEC.gain_hertz_per_ampere * FULL / (1 + SPEC.nonlinearity_per_ampere * FULL) / 1e9,
-            0.01, f"{jssc}: 300 ps per period; B was chosen for it"),
+            0.01, "300 ps per period; B was chosen for it; rejects the linear oscillator",
+            "given", SPEC.gain_hertz_per_ampere * FULL / 1e9, core),
         Row("gain spread after trim, sigma (%)", 7.09, 100 * trimmed.std(), 0.15,
-            f"{jssc}: 2.48 of 35 MHz/uA; one parameter was chosen for it"),
+            "2.48 of 35 MHz/uA; one parameter was chosen for it; rejects the spread before trim",
+            "fitted", 100 * untrimmed.std(), core),
         Row("largest gain error after trim (%)", 21, 100 * np.abs(trimmed).max(), 0.5,
-            f"{jssc}: all within +-21 %; the trim's acceptance limit"),
+            "all within +-21 %: the trim's acceptance limit; rejects the largest before trim",
+            "given", 100 * np.abs(untrimmed).max(), core),
         Row("gain spread after digital correction, sigma (%)", 0, 100 * digital.std(), 0.1,
-            "asked for: far below 1 LSB at full scale, 0.1 %"),
+            "asked for: far below 1 LSB at full scale, 0.1 %; rejects no correction", ours,
+            100 * trimmed.std()),
         Row("largest INL magnitude after calibration (LSB)", 0.5, after[0].max(), 0.5,
-            f"{jssc}: within +-1 LSB"),
+            "within +-1 LSB; rejects the least without calibration", "predicted",
+            before[0].min(), core),
         Row("largest DNL magnitude after calibration (LSB)", 0.5, after[1].max(), 0.5,
-            f"{jssc}: within +-1 LSB"),
+            "within +-1 LSB; a counter is even by construction, so no prediction; rejects a "
+            "step of three codes", ours, 2.0, core),
         Row("ADCs within +-1 LSB INL before calibration (%)", 0,
-            100 * (before[0] <= 1).mean(), 0.1, "the comparison must be able to fail"),
+            100 * (before[0] <= 1).mean(), 0.1, "the comparison must be able to fail", ours, 100),
         Row("mean-current form against time slices, 1-phase, rounded, sigma (LSB)", 0,
             errors["1-phase rounded, one against the other"], 0.7,
-            "not published, bound set after measuring: one rounding against two, and offsets"),
+            "bound set after measuring: one rounding against two, and offsets; rejects gains that "
+            "are not corrected", ours, uncorrected),
         Row("the same, 1-phase, without rounding (LSB)", 0,
             errors["1-phase smooth, one against the other"], 0.5,
-            "not published, bound set after measuring: both counters' offsets where both run"),
+            "bound set after measuring: both counters' offsets where both run; rejects gains that "
+            "are not corrected", ours, uncorrected),
         Row("the same, 4-phase, without rounding (LSB)", 0,
             errors["4-phase smooth, one against the other"], 0.1,
-            "not published; asked for: far below 1 LSB"),
+            "asked for: far below 1 LSB; rejects what 1-phase reads show", ours,
+            errors["1-phase smooth, one against the other"]),
     ]  # fmt: skip
 
 

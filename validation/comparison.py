@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from references import REFERENCES
+
 from aimc_sim.spec import PHYSICS_VERSION
 
 Kind = Literal["given", "fitted", "predicted", "self-consistency", ""]
@@ -41,6 +43,9 @@ class Row:
     rejects : float or None
         A wrong value, in the same unit, that the tolerance must not accept: "no effect", the result
         of the fault that the row is there to find.
+    reference : str
+        Whose number it is, a key of ``references.REFERENCES``; "" where both sides are ours. A
+        predicted row has one.
     """
 
     quantity: str
@@ -50,8 +55,13 @@ class Row:
     source: str
     kind: Kind = ""
     rejects: float | None = None
+    reference: str = ""
 
     def __post_init__(self) -> None:
+        if self.reference and self.reference not in REFERENCES:
+            raise ValueError(f"'{self.quantity}': no reference '{self.reference}'; see REFERENCES")
+        if self.kind == "predicted" and not self.reference:
+            raise ValueError(f"'{self.quantity}' is called predicted without a reference")
         if self.rejects is not None and abs(self.rejects - self.paper) <= self.tolerance:
             raise ValueError(
                 f"'{self.quantity}' accepts {self.rejects:g}, which it is there to reject: paper "
@@ -62,6 +72,17 @@ class Row:
     def passed(self) -> bool:
         """Whether the difference is within the tolerance."""
         return abs(self.ours - self.paper) <= self.tolerance
+
+
+def show(value: float, digits: int = 4) -> str:
+    """Return a number with some digits, a whole one with all of them."""
+    whole = float(value).is_integer() and abs(value) < 1e7
+    return f"{value:.0f}" if whole else f"{value:.{digits}g}"
+
+
+def named_source(row: Row) -> str:
+    """Return reference and source as one text."""
+    return f"{row.reference}: {row.source}" if row.reference else row.source
 
 
 def write(folder: Path, title: str, command: str, rows: Sequence[Row], notes: str = "") -> bool:
@@ -82,7 +103,7 @@ def write(folder: Path, title: str, command: str, rows: Sequence[Row], notes: st
     Returns
     -------
     bool
-        Whether all rows passed.
+        Whether all rows passed that are not predicted. A prediction that fails is a result.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "rows.csv").open("w", newline="") as file:
@@ -98,9 +119,9 @@ def write(folder: Path, title: str, command: str, rows: Sequence[Row], notes: st
         "| quantity | paper | ours | tolerance | | kind | rejects | source |",
         "|---|---|---|---|---|---|---|---|",
         *(
-            f"| {r.quantity} | {r.paper:.4g} | {r.ours:.4g} | {r.tolerance:.2g} | "
+            f"| {r.quantity} | {show(r.paper)} | {show(r.ours)} | {show(r.tolerance, 2)} | "
             f"{'ok' if r.passed else '**off**'} | {r.kind} | "
-            f"{'' if r.rejects is None else f'{r.rejects:.4g}'} | {r.source} |"
+            f"{'' if r.rejects is None else show(r.rejects)} | {named_source(r)} |"
             for r in rows
         ),
     ]
@@ -109,18 +130,32 @@ def write(folder: Path, title: str, command: str, rows: Sequence[Row], notes: st
     text = "\n".join(lines) + "\n"
     (folder / "table.md").write_text(text)
     print(text)
-    return all(row.passed for row in rows)
+    return all(row.passed for row in rows if row.kind != "predicted")
+
+
+def _commit() -> str:
+    """Return the commit of the code in use, "-dirty" if a Python file differs from it."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=False
+        )
+
+    name = git("rev-parse", "--short", "HEAD").stdout.strip()
+    # Tables are written one after the other: that they differ says nothing of the code.
+    changed = git("status", "--porcelain", "--untracked-files=all", "--", "../*.py").stdout
+    return f"{name}{'-dirty' if changed else ''}" if name else "unknown"
+
+
+COMMIT = _commit()
+"""Of the code as it was loaded; a long run ends after other commits."""
 
 
 def stamp() -> dict[str, str | int]:
     """Return which code and machine make a table: physics version, commit, processor."""
-    here = Path(__file__).parent
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=here, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
     return {
         "physics": PHYSICS_VERSION,
-        "commit": done.stdout.strip() or "unknown",
+        "commit": COMMIT,
         "machine": f"{platform.system()} {platform.machine()}",
     }

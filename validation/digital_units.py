@@ -74,36 +74,53 @@ def affine(step: float) -> tuple[float, float]:
 
 
 def rows() -> list[Row]:
-    """Return all comparisons."""
-    found = []
+    """Return all comparisons; nothing of the chip's table is published, so all are our own."""
+    found, ours_both = [], "self-consistency"
     top = 1 - float(gdpu.tanh_table(18, False).offsets[-1])
     for name, (ours, true) in FUNCTIONS.items():
+        # The sigmoid halves the table's error; rounded edges move each bin a little.
+        bound = top if name == "tanh" else top / 2
         for number_format, spec in SPECS.items():
             largest, rms = table_errors(ours, true, spec)
             what = f"{name}, 18 bins, {number_format}"
             if number_format == "float32":
-                # The sigmoid halves the table's error; rounded edges move each bin a little.
-                bound = top if name == "tanh" else top / 2
-                note = "least largest error of 18 bins, derived; tolerance: edges are float16"
-                found.append(Row(f"{what}: largest error", bound, largest, 2**-13, note))
+                note = (
+                    "least largest error of 18 bins, derived; tolerance: edges are float16; "
+                    "rejects 17 bins"
+                )
+                fewer = bound * (18 / 17) ** 2  # the error of chords goes with width squared
+                found.append(Row(f"{what}: largest error", bound, largest, 2**-13, note,
+                                 ours_both, fewer))  # fmt: skip
             else:
-                note = "an error below half an INT8 step"
-                found.append(Row(f"{what}: largest error", 0.0, largest, HALF_STEP, note))
-            tolerance = HALF_STEP / 2
-            note = "an error below a quarter of an INT8 step"
-            found.append(Row(f"{what}: rms error, -4 ... 4", 0.0, rms, tolerance, note))
+                note = "an error below half an INT8 step; rejects bins without slopes"
+                found.append(Row(f"{what}: largest error", 0.0, largest, HALF_STEP, note,
+                                 ours_both, flat_bins(true)))  # fmt: skip
+            note = "an error below a quarter of an INT8 step; rejects bins without slopes"
+            found.append(Row(f"{what}: rms error, -4 ... 4", 0.0, rms, HALF_STEP / 2, note,
+                             ours_both, flat_bins(true) / np.sqrt(3)))  # fmt: skip
     rms, share = affine(1.0)
-    note = "two roundings of 2^-11 at most, of values below 256 and 128: rms below 0.05"
-    found.append(Row("local unit, float16 - float32: rms, output codes", 0.0, rms, 0.05, note))
+    note = "two roundings of 2^-11 at most, of values below 256 and 128; rejects two bits fewer"
+    found.append(Row("local unit, float16 - float32: rms, output codes", 0.0, rms, 0.05, note,
+                     ours_both, 4 * rms))  # fmt: skip
     note = "a value is on the other side of a tie with probability E abs(error): below 5 %"
-    found.append(Row("local unit: share of INT8 codes that differ, step 1", 0.0, share, 0.05, note))
-    _, share = affine(2.0**-6)
+    note += "; rejects two bits fewer"
+    found.append(Row("local unit: share of INT8 codes that differ, step 1", 0.0, share, 0.05, note,
+                     ours_both, 4 * share))  # fmt: skip
+    other = affine(2.0**-6)[1]
     note = "the same values in steps of 2^-6, as in a layer whose outputs reach 2: same bits left"
-    found.append(Row("local unit: the same, step 2^-6", 0.0, share, 0.05, note))
+    note += "; rejects subnormal registers (step 2^-15)"
+    found.append(Row("local unit: the same, step 2^-6", share, other, 0.1 * share, note,
+                     ours_both, affine(2.0**-15)[1]))  # fmt: skip
     spec = SPECS["float16"]
-    note = "64 outputs per slice, one every 4 clocks"
-    found.append(Row("LSTM tail of 512 units, clocks", 256, gdpu.cycles(512, spec), 0, note))
+    note = "64 outputs per slice, one every 4 clocks, as stated; rejects one unit for all 512"
+    found.append(Row("LSTM tail of 512 units, clocks", 256, gdpu.cycles(512, spec), 0, note,
+                     "given", 2048, "Le Gallo 2023"))  # fmt: skip
     return found
+
+
+def flat_bins(true: Callable) -> float:
+    """Return the largest error of 18 levels without slopes: half a step of the range."""
+    return 0.5 * float(np.ptp(true(np.array([-9.0, 9.0])))) / 17
 
 
 def draw(path: Path) -> None:

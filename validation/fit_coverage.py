@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import norm
 
 from aimc_sim import presets
 from aimc_sim.analysis import fit_laws, fit_noise, fit_traces
@@ -42,6 +43,8 @@ DEVICES = {12: 20, 30: 8, 200: 4, 3000: 2}  # and the cycles of each, where clus
 BETWEEN = 0.76
 QUANTITIES = ("nu mean", "nu spread", "sigma", "bias", "Q_s")
 CONFIDENCES = (0.68, 0.95)
+SELF = "self-consistency"
+"""The law that makes the data is the one that is fitted."""
 SIGMAS = 3.5  # of 240 rows less than one in eight fails by chance
 
 
@@ -86,7 +89,7 @@ def main() -> None:
         with (args.out / "rows.csv").open(newline="") as file:
             for r in csv.DictReader(file):
                 numbers = (float(r[name]) for name in ("paper", "ours", "tolerance"))
-                known[r["quantity"]] = Row(r["quantity"], *numbers, r["source"])
+                known[r["quantity"]] = Row(r["quantity"], *numbers, r["source"], SELF)
     rows = []
     for name, make in LAWS.items():
         for devices, cycles in DEVICES.items():
@@ -99,7 +102,12 @@ def main() -> None:
                     for (q, c), share in coverage(make(), devices, repeats, seeds).items():
                         tolerance = SIGMAS * np.sqrt(c * (1 - c) / seeds)
                         source = f"nominal; {seeds} repetitions, {SIGMAS:g} binomial errors"
-                        known[labels[q, c]] = Row(labels[q, c], c, share, tolerance, source)
+                        # what intervals of half the width would hold
+                        half = float(2 * norm.cdf(norm.ppf((1 + c) / 2) / 2) - 1)
+                        known[labels[q, c]] = Row(
+                            labels[q, c], c, share, tolerance, f"{source}; rejects half the width",
+                            SELF, half if c - half > tolerance else None,
+                        )  # fmt: skip
                 rows += [known[label] for label in labels.values()]
                 write(args.out, "Coverage of the fits", "python validation/fit_coverage.py", rows)
     notes = (

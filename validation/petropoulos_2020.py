@@ -50,6 +50,8 @@ from aimc_sim.rng import Key
 
 LAYERS = (784, 250, 10)
 QUICK_LAYERS = (120, 100, 10)
+SELF = "self-consistency"
+"""The law's coefficients are the same on both sides: such rows test the code."""
 LEVELS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0)
 """Edges of the bins of targets, x = G / 25 uS; the value 0 is a level of its own."""
 TIMES_SECONDS = tuple(float(f"{10 ** (k / 2):.3g}") for k in range(13))
@@ -93,18 +95,34 @@ def level_rows(checks: dict[tuple[str, float], Check]) -> list[Row]:
     (name, t), found = worst
     rows = [
         Row(f"largest deviation of {2 * len(checks)} means and spreads (standard errors)",
-            0, found.worst, SIGMAS, f"{name} at {seconds(t)} [a]")
+            0, found.worst, SIGMAS, f"{name} at {seconds(t)} [a]; rejects devices that stand still",
+            SELF, _still(checks))
     ]  # fmt: skip
     for (name, t), c in checks.items():
         if t in ROW_TIMES_SECONDS:
             about = f"{name}, {seconds(t)}, n = {c.devices:,}"
+            tolerance = 1e6 * SIGMAS * c.mean_error
+            first = t == TIMES_SECONDS[0]
+            other = 1e6 * checks[name, TIMES_SECONDS[-1 if first else 0]].law_mean
+            seen = abs(other - 1e6 * c.law_mean) > tolerance
+            wrong = "devices as at the end" if first else "devices that stand still"
             rows += [
-                Row(f"mean, {about} (uS)", 1e6 * c.law_mean, 1e6 * c.mean,
-                    1e6 * SIGMAS * c.mean_error, "closed form [a]"),
+                Row(f"mean, {about} (uS)", 1e6 * c.law_mean, 1e6 * c.mean, tolerance,
+                    "closed form [a]" + (f"; rejects {wrong}" if seen else ""),
+                    SELF, other if seen else None),
                 Row(f"spread, {about} (uS)", 1e6 * c.law_spread, 1e6 * c.spread,
-                    1e6 * SIGMAS * c.spread_error, "closed form [a]"),
+                    1e6 * SIGMAS * c.spread_error, "closed form [a]; rejects devices that are "
+                    "alike", SELF, 0.0),
             ]  # fmt: skip
     return rows
+
+
+def _still(checks: dict[tuple[str, float], Check]) -> float:
+    """Return the largest deviation, in standard errors, if the mean stayed as at the first time."""
+    return max(
+        abs(checks[name, TIMES_SECONDS[0]].law_mean - c.law_mean) / c.mean_error
+        for (name, _), c in checks.items()
+    )
 
 
 def drawn_quantiles(arrays: Sequence[Array], draws: int) -> dict[tuple[str, float], tuple]:
@@ -126,16 +144,21 @@ def distance_rows(samples: dict[tuple[str, float], tuple]) -> list[Row]:
     """Return the largest distances of the distribution functions (Kolmogorov-Smirnov)."""
     rows = []
     for (name, t), (ours, law) in samples.items():
-        at = np.concatenate([ours, law])
-        distance = np.abs(
-            np.searchsorted(ours, at, "right") / ours.size
-            - np.searchsorted(law, at, "right") / law.size
-        ).max()
+        other = next(v[1] for k, v in samples.items() if k[0] == name and k[1] != t)
         rows.append(
-            Row(f"distance of distributions, {name}, {seconds(t)} (-)", 0, float(distance),
-                KS_BOUND * math.sqrt(1 / ours.size + 1 / law.size), "draws from the law [b]")
+            Row(f"distance of distributions, {name}, {seconds(t)} (-)", 0, _distance(ours, law),
+                KS_BOUND * math.sqrt(1 / ours.size + 1 / law.size),
+                "draws from the law [b]; rejects the law at the other time", SELF,
+                _distance(other, law))
         )  # fmt: skip
     return rows
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the Kolmogorov-Smirnov distance of two ascending samples."""
+    at = np.concatenate([a, b])
+    below = (np.searchsorted(x, at, "right") / x.size for x in (a, b))
+    return float(np.abs(next(below) - next(below)).max())
 
 
 def mapping_rows(model: nn.Sequential, arrays: Sequence[Array], test: Images) -> list[Row]:
@@ -149,11 +172,16 @@ def mapping_rows(model: nn.Sequential, arrays: Sequence[Array], test: Images) ->
         right = int((model(test.images).argmax(1) == test.labels).sum())
     rows = [
         Row("correct images with the target conductances", right, ours, 1,
-            "torch model; tolerance: single precision may move one image"),
+            "torch model; tolerance: single precision may move one image; rejects chance", SELF,
+            0.1 * len(labels)),
     ]  # fmt: skip
     if devices == 2 * sum((a + 1) * b for a, b in itertools.pairwise(LAYERS)):
-        source = "abstract: approximately 400,000; tolerance: half a unit of its last digit"
-        rows.insert(0, Row("devices", 400_000, devices, 50_000, source))
+        source = (
+            "abstract: approximately 400,000; tolerance: half a unit of its last digit; the "
+            "network was chosen by this number; rejects one device per weight"
+        )
+        rows.insert(0, Row("devices", 400_000, devices, 50_000, source, "given", devices / 2,
+                           "Petropoulos 2020"))  # fmt: skip
     last = TIMES_SECONDS[-1]
     for number, array in enumerate(arrays, 1):
         x = states([array])
@@ -163,7 +191,7 @@ def mapping_rows(model: nn.Sequential, arrays: Sequence[Array], test: Images) ->
         error = s0 / s1 * (math.sqrt(v0) / s0 + math.sqrt(v1) / s1)
         rows.append(
             Row(f"drift compensation of layer {number} at {seconds(last)} (-)", s0 / s1, ours,
-                SIGMAS * error, "closed form [a]")
+                SIGMAS * error, "closed form [a]; rejects no drift", SELF, 1.0)
         )  # fmt: skip
     return rows
 

@@ -110,10 +110,12 @@ def rows(mode: str, targets: np.ndarray, error: np.ndarray) -> list[Row]:
                 (low + high) / 2,
                 spread(targets, error, level),
                 (high - low) / 2,
-                f"published curves: chip polynomial {polynomial:.2f}, AIHWKit's fit {other:.2f}; "
-                "'paper' is the middle of our band around both",
+                f"curves: chip polynomial {polynomial:.2f}, AIHWKit's fit {other:.2f}; 'paper' is "
+                "the middle of our band around both; settled_seconds was fitted to them; rejects "
+                "half of the smaller",
                 "fitted",
                 rejects=0.5 * low,
+                reference="Buechel 2025",
             )
         )
     return found

@@ -131,8 +131,9 @@ def test_mnist_is_read(script):
     ],
 )  # fmt: skip
 def test_script_runs(name, files, tmp_path, run_script):
-    """The quick run exits with an error if a row is off."""
+    """The quick run exits with an error if a row is off that is no prediction."""
     code, text = run_script(VALIDATION / f"{name}.py", "--quick", "--out", tmp_path)
     assert code == 0, text
     assert {path.name for path in tmp_path.iterdir()} == files
-    assert "**off**" not in text
+    # The course within the first minute is a prediction of the 25 uS model, and a wrong one.
+    assert text.count("**off**") == (name == "joshi_2020")

@@ -9,14 +9,10 @@ import pytest
 from aimc_sim.spec import PHYSICS_VERSION
 
 FOLDER = Path(__file__).resolve().parents[2] / "validation"
+sys.path.insert(0, str(FOLDER))
 
-OLDER = {
-    "dazzi_2021", "digital_units", "fit_coverage", "ir_drop", "joshi_2020",
-    "replay_against_law",
-    "legallo_2023/mvm_error", "levy_rram", "nandakumar_2018", "petropoulos_2020",
-    "pipeline_5pp", "programming_schemes", "weight_error", "zarcone_2020",
-}  # fmt: skip
-"""Made before physics version 2, to be run again: whoever runs one takes it off this list."""
+OLDER: set[str] = set()
+"""Made before this physics version, to be run again: whoever runs one takes it off this list."""
 
 
 def load(name):
@@ -33,9 +29,18 @@ def test_no_table_is_older_than_the_physics_without_being_listed():
 
 def test_a_row_must_reject_what_it_is_there_to_find():
     comparison = load("comparison")
-    comparison.Row("x", 10.0, 9.8, 1.0, "s", "predicted", rejects=12.0)
+    comparison.Row("x", 10.0, 9.8, 1.0, "s", "fitted", rejects=12.0)
     with pytest.raises(ValueError, match=r"accepts 9\.5, which it is there to reject"):
-        comparison.Row("x", 10.0, 9.8, 1.0, "s", "predicted", rejects=9.5)
+        comparison.Row("x", 10.0, 9.8, 1.0, "s", "fitted", rejects=9.5)
+
+
+def test_a_predicted_row_names_whose_number_it_is():
+    comparison = load("comparison")
+    comparison.Row("x", 10.0, 9.8, 1.0, "s", "predicted", reference="Le Gallo 2023")
+    with pytest.raises(ValueError, match="'x' is called predicted without a reference"):
+        comparison.Row("x", 10.0, 9.8, 1.0, "s", "predicted")
+    with pytest.raises(ValueError, match="no reference 'Nobody 1999'"):
+        comparison.Row("x", 10.0, 9.8, 1.0, "s", "predicted", reference="Nobody 1999")
 
 
 def test_tables_are_stamped(tmp_path, capsys):
@@ -57,3 +62,26 @@ def test_the_scoreboard_shows_every_row():
     for row in rows:
         assert f"| {row['quantity']} |" in page
     assert page == (FOLDER / "SCOREBOARD.md").read_text(), "run python validation/scoreboard.py"
+
+
+def test_every_row_is_marked_and_predictions_have_sources():
+    """At least 60 predicted rows from at least 10 sources; rejected values are outside."""
+    scoreboard, comparison = load("scoreboard"), load("comparison")
+    rows = [row for rows, _ in scoreboard.tables().values() for row in rows]
+    assert all(row["kind"] in scoreboard.KINDS[:-1] for row in rows)
+    assert sum(count for count, _ in scoreboard.sources().values()) >= 60
+    assert len(scoreboard.sources()) >= 10
+    assert set(scoreboard.sources()) <= set(comparison.REFERENCES)
+    for row in rows:
+        if row["rejects"]:
+            off = abs(float(row["rejects"]) - float(row["paper"]))
+            assert off > float(row["tolerance"]), row["quantity"]
+
+
+def test_the_readme_counts_what_the_scoreboard_counts():
+    """Only predicted rows, those that are off among them."""
+    sources = load("scoreboard").sources()
+    rows = sum(count for count, _ in sources.values())
+    held = rows - sum(off for _, off in sources.values())
+    readme = " ".join((FOLDER.parent / "README.md").read_text().split())
+    assert f"{rows} rows from {len(sources)} sources, of which {held} hold" in readme

@@ -5,7 +5,8 @@ Table I). ``--fit`` finds the constants of :class:`aimc_sim.spec.CostSpec` from 
 squares of the relative errors, six numbers from ten energies and two from two latencies, and
 prints them beside the defaults in use. Rows that took part are marked "fitted": that they agree
 says that one set of constants describes them, not that a constant is what it is called.
-Throughputs, and the latencies of the second read mode, are predictions.
+Throughputs of the layer and of the step, and their latencies in the second read mode, are
+predictions.
 """
 
 from __future__ import annotations
@@ -100,24 +101,27 @@ def rows() -> list[Row]:
         for i, mode in enumerate(MODES):
             ours = column.ours(machine(mode))
             whole = column.columns == 0
-            label, paper = f"{column.name}, {mode}: ", "arXiv:2212.02872, Table I"
+            label, paper, chip = f"{column.name}, {mode}: ", "Table I", "Le Gallo 2023"
             latency = "predicted" if i else ("given" if whole else "fitted")
+            # The time of an MVM and the area of a core are given; which weights count is not.
+            counted = "given" if whole else "predicted"
             found += [
                 Row(label + "TOPS", column.tops[i], ours.tops, _digits(column.tops[i]),
-                    f"{paper}; from the MVM time", "predicted", 0.9 * column.tops[i]),
+                    f"{paper}; operations of the weights in use, from the MVM time", counted,
+                    0.9 * column.tops[i], chip),
                 Row(label + "TOPS/mm2", column.tops_per_mm2[i], ours.tops_per_mm2,
                     0.005 + 1e-9,
-                    f"{paper}; from the MVM time and the published area", "predicted",
-                    0.9 * column.tops_per_mm2[i]),
+                    f"{paper}; TOPS of the row above and the published area", "given",
+                    0.9 * column.tops_per_mm2[i], chip),
                 Row(label + "TOPS/W", column.tops_per_watt[i], ours.tops_per_watt,
                     _digits(column.tops_per_watt[i]) if whole else 0.05 * column.tops_per_watt[i],
-                    paper, "fitted", 0.5 * column.tops_per_watt[i]),
+                    paper, "fitted", 0.5 * column.tops_per_watt[i], chip),
                 Row(label + "energy (uJ)", column.microjoules[i], ours.joules * 1e6,
                     _digits(column.microjoules[i]) if whole else 0.05 * column.microjoules[i],
-                    paper, "fitted", 0.5 * column.microjoules[i]),
+                    paper, "fitted", 0.5 * column.microjoules[i], chip),
                 Row(label + "latency (ns)", column.nanoseconds[i], ours.seconds * 1e9,
                     0.5 if whole else 0.05 * column.nanoseconds[i],
-                    paper, "given" if whole else latency, 0.9 * column.nanoseconds[i]),
+                    paper, "given" if whole else latency, 0.9 * column.nanoseconds[i], chip),
             ]  # fmt: skip
     return found
 
