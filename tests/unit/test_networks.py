@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -225,13 +227,15 @@ NETWORKS = {
 NEED_EXAMPLES = {"windows"}
 
 
+@functools.cache
 def built(name):
+    """A model and its inputs: the tests of one follow each other, and it is traced once."""
     model, inputs = NETWORKS[name]
     torch.manual_seed(3)
     return settled(model()), inputs()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS, scope="module")
 def test_ideal_chip_equals_torch(name):
     model, inputs = built(name)
     example = inputs if name in NEED_EXAMPLES else None
@@ -244,7 +248,7 @@ def test_ideal_chip_equals_torch(name):
 
 
 @pytest.mark.filterwarnings("ignore:layer")
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS, scope="module")
 def test_real_chip_is_close_and_repeats_whatever_the_chunks(name):
     model, inputs = built(name)
     with torch.no_grad():

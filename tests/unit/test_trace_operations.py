@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from functools import cache
 
 import pytest
@@ -103,18 +104,30 @@ def test_moving_to_another_device_changes_nothing():
 # ------------------------------------------------------------------ the cases are complete
 
 
-@pytest.fixture(scope="module")
-def emitted():
-    """The operations of the graphs of all cases."""
-    traced = [(called(*case), images(case[0], 3)) for case in CALLS]
-    traced += [(model, images(front, 3)) for front, model in (layered(*case) for case in BUILT)]
-    traced += [(settle(Words()).eval(), WORDS[0]), (EMBEDDING, TOKENS)]
-    return {
-        node.op for model, x in traced for node in source.Source(model).network(x).nodes
-    }  # fmt: skip
+def graphs(wanted):
+    """Yield the operations of the graph of every case.
+
+    First of what this process traced before, then of what is called like a wanted operation.
+    """
+    cases = [(name, called(front, name), images(front, 3)) for front, name in CALLS]
+    cases += [(name, *layered(name, i)) for name, i in BUILT]
+    cases = [(n, x, images(m, 3)) if isinstance(m, str) else (n, m, x) for n, m, x in cases]
+    cases += [("words", settle(Words()).eval(), WORDS[0]), ("embedding", EMBEDDING, TOKENS)]
+
+    def bare(name):
+        return re.sub("[^a-z0-9]", "", name.lower())
+
+    def rank(case):
+        name, model, _ = case
+        alike = any(bare(op) in bare(name) or bare(name) in bare(op) for op in wanted)
+        alike = alike or name == "words"  # the only ones that are packed
+        return model not in source._KNOWN, not alike
+
+    for _, model, x in sorted(cases, key=rank):
+        yield {node.op for node in source.Source(model).network(x).nodes}
 
 
-def test_every_operation_of_our_own_has_a_case(emitted):
+def test_every_operation_of_our_own_has_a_case():
     """A record with a function of ours needs a case here; the others are one mechanism.
 
     What ATen computes from the recorded arguments goes through the same lines for every operation
@@ -127,8 +140,13 @@ def test_every_operation_of_our_own_has_a_case(emitted):
         "convolution_digital", "linear_digital", "recurrence",  # test_where
         "lengths", "pixel_unshuffle",  # test_lower, test_replicate
     }  # fmt: skip
-    assert sorted(ours - emitted - lowered - elsewhere) == []
-    assert len(emitted & set(ATEN)) > 60
+    missing, others = ours - lowered - elsewhere, set()
+    for operations in graphs(missing):
+        missing, others = missing - operations, others | (operations & set(ATEN))
+        if not missing and len(others) > 60:
+            return
+    assert sorted(missing) == []
+    assert len(others) > 60
 
 
 def test_the_layers_stand_under_their_names():
