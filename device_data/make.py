@@ -20,8 +20,7 @@ import numpy as np
 import pandas as pd
 
 from aimc_sim import presets
-from aimc_sim.device import measured
-from aimc_sim.device.measured import synthetic
+from aimc_sim.device import measured, synthetic
 from aimc_sim.rng import Key
 
 HERE = Path(__file__).resolve().parent

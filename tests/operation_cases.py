@@ -41,6 +41,18 @@ class Call(nn.Module):
         return self.function(self, self.front(x))
 
 
+class Calls(Call):
+    """A layer on crossbars, then several cases on what it gives, each with a result of its own."""
+
+    def __init__(self, front, functions):
+        super().__init__(front, None)
+        self.functions = functions
+
+    def forward(self, x):
+        y = self.front(x)
+        return tuple(function(self, y) for function in self.functions)
+
+
 def positive(x):
     return x * x + 0.5
 

@@ -38,7 +38,7 @@ def design(
     repeats : int
     key : Key
     between : float
-        See :func:`aimc_sim.device.measured.synthetic.simulate`.
+        See :func:`aimc_sim.device.synthetic.simulate`.
 
     Returns
     -------

@@ -1,10 +1,12 @@
 """The numbered examples: each runs as a reader would run it, prints what it promises and draws."""
 
-import os
+import io
 import re
+import runpy
 import struct
-import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -24,32 +26,44 @@ PICTURES = {
 }
 
 
+@dataclass(frozen=True)
+class Done:
+    code: int
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
-    """Run an example, with one thread and no network, the first time that a test asks for it."""
+    """Run an example, without a network, the first time that a test asks for it."""
     out = tmp_path_factory.mktemp("examples")
-    closed = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")}
-    environment = {
-        **os.environ, **closed, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1",
-        "NUMBA_NUM_THREADS": "1",
-    }  # fmt: skip
 
     @cache
     def run(name):
         folder = out / Path(name).stem
         folder.mkdir()
-        done = subprocess.run(
-            [sys.executable, "-W", "error", EXAMPLES / name, "--quick", "--out", "files"],
-            capture_output=True, text=True, cwd=folder, env=environment, timeout=500,
-        )  # fmt: skip
-        return folder, done
+        code, said, complained = 0, io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            redirect_stdout(said), redirect_stderr(complained),
+        ):  # fmt: skip
+            for proxy in ("http_proxy", "https_proxy", "all_proxy"):
+                patch.setenv(proxy, "http://127.0.0.1:9")
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", [str(EXAMPLES / name), "--quick", "--out", "files"])
+            patch.syspath_prepend(EXAMPLES)
+            try:
+                runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+            except SystemExit as done:
+                code = done.code or 0
+        return folder, Done(code, said.getvalue(), complained.getvalue())
 
     return run
 
 
 def output(printed, name):
     done = printed(name)[1]
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
 

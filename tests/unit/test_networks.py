@@ -225,6 +225,12 @@ NETWORKS = {
 
 
 NEED_EXAMPLES = {"windows"}
+ALWAYS = {"lstm, time first", "rnn, relu", "states", "packed", "unet", "vit", "windows", "text"}
+"""Every kind once; the others differ from these in what other tests vary too: layers one by one
+(``test_trace_operations``, ``test_recurrent``) and networks of others (``tests/networks``)."""
+NAMES = [
+    pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.slow]) for name in NETWORKS
+]
 
 
 @functools.cache
@@ -235,7 +241,7 @@ def built(name):
     return settled(model()), inputs()
 
 
-@pytest.mark.parametrize("name", NETWORKS, scope="module")
+@pytest.mark.parametrize("name", NAMES, scope="module")
 def test_ideal_chip_equals_torch(name):
     model, inputs = built(name)
     example = inputs if name in NEED_EXAMPLES else None
@@ -248,7 +254,7 @@ def test_ideal_chip_equals_torch(name):
 
 
 @pytest.mark.filterwarnings("ignore:layer")
-@pytest.mark.parametrize("name", NETWORKS, scope="module")
+@pytest.mark.parametrize("name", NAMES, scope="module")
 def test_real_chip_is_close_and_repeats_whatever_the_chunks(name):
     model, inputs = built(name)
     with torch.no_grad():

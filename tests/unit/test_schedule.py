@@ -316,7 +316,8 @@ def test_random_networks(case, mode):
     record = report.record
     # All images finish, in order, after a positive time that no stage can beat.
     assert (np.diff([0, *report.finish_ps]) > 0).all()
-    assert report.first_image_ps >= max(stage.busy_ps for stage in plan.stages)
+    # Of the last image, what nobody reads (rows behind the last stride) may still be under way.
+    assert report.total_ps >= (images - 1) * max(stage.busy_ps for stage in plan.stages)
     assert report.total_ps == report.first_image_ps + np.diff(report.finish_ps).sum()
     # Bytes sent are bytes received, over every edge; every element freed.
     assert (report.sent_bytes == report.edge_bytes).all()
