@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from . import adapt, calibrate, clipping, executor, looking
 from .explain import Explanation, check_layers, explain
 from .given import built_model, usable_device
 from .held import Held
-from .images import as_inputs, images_in, split_batch
+from .images import images_in
 from .recurrent import Span
 from .report import Report
 from .stream import Stream, packed
@@ -134,7 +133,7 @@ class Chip(Held):
 
         def here() -> Iterator[tuple[Tensor, ...]]:
             for batch in batches:
-                x = self._batch(batch)
+                x = self.inputs_of(batch)
                 image = self.variants.of(x)
                 if image is self.image:
                     yield x
@@ -235,7 +234,7 @@ class Chip(Held):
         self.corrections, self.adapted_images = {}, 0
         if images is None:
             return self
-        x = self._batch(images)
+        x = self.inputs_of(images)
         image = self._prepare(x)
         # Far above the numbers of images that are run: no draw is used twice.
         bare = self.moment.bare_plan(image)
@@ -290,7 +289,7 @@ class Chip(Held):
         """
         if chunk is not None:
             chunk = arguments.whole(chunk, "chunk", 1, MOST_CHUNK)
-        x, lengths = self._inputs(images, named)
+        x, lengths = self._arguments(images, named)
         span = None if lengths is None else Span(lengths=lengths)
         outputs = self._run(x, span, first_image, chunk)
         return outputs if lengths is None else packed(self.image, outputs, lengths)
@@ -316,24 +315,6 @@ class Chip(Held):
         first_image = self.images_seen if first_image is None else first_image
         first_image = arguments.whole(first_image, "first_image", 0, arguments.MOST_IMAGES - 1)
         return Stream(self.image, self._run, first_image)
-
-    def _inputs(
-        self, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({})
-    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        its = self.variants
-        return as_inputs(
-            self.image, given, named, its.example, its.source is not None, its.signature
-        )
-
-    def _batch(self, batch: Any) -> tuple[Tensor, ...]:
-        """Return the inputs in a batch of a data loader: labels are left, names are arguments."""
-        if isinstance(batch, Mapping):
-            signature = self.variants.signature
-            known = self.image.inputs if signature is None else signature.parameters
-            # The first input of a chip from a file has lost its name.
-            if len(set(batch) - set(known)) <= (signature is None):
-                return self._inputs((), batch)[0]
-        return self._inputs(split_batch(self.image, batch))[0]
 
     def _run(
         self, x: tuple[Tensor, ...], span: Span | None, first_image: int | None, chunk: int | None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from ..chip import state as chip_state
 from ..chip.image import ChipImage
@@ -12,6 +17,7 @@ from ..errors import NotProgrammedError
 from ..spec import ChipSpec
 from . import adapt
 from .counts import new_counts
+from .images import as_inputs, split_batch
 from .moment import Looks, Moment
 from .variants import Variants
 
@@ -80,6 +86,25 @@ class Held:
         self.state = chip_state.program(self.image, self.spec, seed, ranges=self.ranges)
         self.images_seen = 0
         self.corrections, self.adapted_images = {}, 0
+
+    def inputs_of(self, batch: Any) -> tuple[Tensor, ...]:
+        """Return the inputs in a batch of a data loader: labels are left, names are arguments."""
+        if isinstance(batch, Mapping):
+            signature = self.variants.signature
+            known = self.image.inputs if signature is None else signature.parameters
+            # The first input of a chip from a file has lost its name.
+            if len(set(batch) - set(known)) <= (signature is None):
+                return self._arguments((), batch)[0]
+        return self._arguments(split_batch(self.image, batch))[0]
+
+    def _arguments(
+        self, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({})
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Return arguments of the network as its inputs, and the lengths of packed sequences."""
+        its = self.variants
+        return as_inputs(
+            self.image, given, named, its.example, its.source is not None, its.signature
+        )
 
     @property
     def moment(self) -> Moment:

@@ -18,7 +18,6 @@ from .chip import Chip
 from .chunk import Run
 from .convert import Value
 from .counts import new_counts
-from .images import as_inputs, split_batch
 from .plan import Plan
 from .recurrent import padded
 
@@ -89,18 +88,17 @@ class Mixed:
             for one, other in zip(physical.calls, perfect.calls, strict=True)
         )
         squared = physical.squared | perfect.squared
+        self._chip = chip
         self._plan = dataclasses.replace(physical, calls=calls, squared=squared)
         self.counts = new_counts()
 
     def __call__(self, images: Tensor | np.ndarray) -> Tensor:
         """Return the (B, outputs) float32 outputs of images 0, 1, ..."""
-        x, _ = as_inputs(self._plan.image, split_batch(self._plan.image, images))
-        return executor.run(self._plan, x, 0, self.counts, None)
+        return executor.run(self._plan, self._chip.inputs_of(images), 0, self.counts, None)
 
     def layer_outputs(self, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
         """Return the same as :func:`layer_outputs`."""
-        image = self._plan.image
-        return _seen(self._plan, as_inputs(image, split_batch(image, images))[0])
+        return _seen(self._plan, self._chip.inputs_of(images))
 
 
 def _chosen(one: Call, other: Call, names: Collection[str]) -> Call:
@@ -141,5 +139,5 @@ def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
 
 
 def _inputs(chip: Chip, images: Tensor | np.ndarray) -> tuple[ChipImage, tuple[Tensor, ...]]:
-    x, _ = as_inputs(chip.image, split_batch(chip.image, images))
+    x = chip.inputs_of(images)
     return chip.variants.of(x), x

@@ -6,6 +6,7 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
+from aimc_sim.runtime import probe
 
 X, Y = (torch.randn(5, 6, generator=torch.Generator().manual_seed(i)) for i in (1, 2))
 
@@ -111,6 +112,10 @@ def test_what_torch_would_not_take_is_refused(kind, call, words, tmp_path):
 
 def test_one_input_takes_no_dictionary():
     chip = aimc_sim.Chip.from_model(nn.Sequential(nn.Linear(6, 4)), presets.ideal()).program(0)
-    for call in (lambda: chip({"x": X}), lambda: chip.calibrate({"x": X})):
+    looks = (
+        lambda: chip({"x": X}), lambda: chip.calibrate({"x": X}),
+        lambda: probe.layer_outputs(chip, {"x": X}),
+    )  # fmt: skip
+    for call in looks:
         with pytest.raises(ValueError, match=r"a dictionary of \['x'\]"):
             call()
