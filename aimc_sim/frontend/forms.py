@@ -346,6 +346,24 @@ def convert(walk: Walk, node: fx.Node, x: Any, *_: Any, **__: Any) -> Any:
     return walk.emit(walk.name(node), "to", (x,), node.meta["val"], node=node, attrs=attrs)
 
 
+def copied(walk: Walk, node: fx.Node, x: Value, source: Any, *_: Any) -> Any:
+    """What a tensor holds after ``copy_``: the numbers of the other one, in its size and type."""
+    wanted = node.meta["val"]
+    if isinstance(source, Constant):
+        source = walk.constant(node, source, f"{walk.name(node)}.source")
+    if not isinstance(source, Value) or source.dtype != wanted.dtype:
+        return NotImplemented
+    if source.ndim == wanted.ndim and all(
+        bool(a == b) for a, b in zip(source.sizes, _sizes(wanted), strict=True)
+    ):
+        return source
+    sizes = [walk.size(node, size) for size in _sizes(wanted)]
+    return walk.emit(
+        walk.name(node), "expand", (source,), wanted, node=node, dtype=source.dtype,
+        attrs={"args": [{"value": 0}, sizes]},
+    )  # fmt: skip
+
+
 def _of_values(rule: Rule) -> Rule:
     """Return the rule for a first operand that is a value: a constant is made one."""
 
@@ -368,6 +386,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "flatten", "unflatten", "view_as",
                      "reshape_as", "expand", "expand_as", "broadcast_to"), view),
     "squeeze": squeeze,
+    "copy": copied,
     "slice": cut,
     "pad": pad,
     "constant_pad_nd": zero_pad,

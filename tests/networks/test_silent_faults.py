@@ -83,10 +83,25 @@ def refused(error, names):
     return "refused"
 
 
-def mostly_taken(check, table, share=0.9):
-    """Fail if more is refused than is reasonable: refusing everything is no front end."""
-    left_out = [name for name in table if check(name) == "refused"]
-    assert len(left_out) <= (1 - share) * len(table), f"refused: {left_out}"
+def mostly_taken(check, table, made, share=0.9):
+    """Fail if more is refused than is reasonable: refusing everything is no front end.
+
+    What torch itself refuses with gradients (changes through one of several views, ``out=``)
+    does not count: ``made`` gives the model of a name.
+    """
+    runs = [name for name in table if runs_with_gradients(made(name))]
+    left_out = [name for name in runs if check(name) == "refused"]
+    assert len(runs) > 0.75 * len(table)
+    assert len(left_out) <= (1 - share) * len(runs), f"refused: {left_out}"
+
+
+def runs_with_gradients(model):
+    """Whether torch runs it on images while it records gradients."""
+    try:
+        model(IMAGES.clone())
+    except RuntimeError:
+        return False
+    return True
 
 
 class Two(nn.Module):
@@ -201,7 +216,7 @@ def test_a_copy_is_a_copy_and_an_alias_an_alias(name):
 
 @pytest.mark.slow
 def test_copies_are_mostly_taken():
-    mostly_taken(copies, COPIES)
+    mostly_taken(copies, COPIES, lambda name: Two(COPIES[name]))
 
 
 # --------------------------------------------------------------------------------------- views
@@ -311,7 +326,7 @@ def test_what_is_changed_through_a_view_is_changed(case):
 
 @pytest.mark.slow
 def test_views_are_mostly_taken():
-    mostly_taken(viewed, VIEWED)
+    mostly_taken(viewed, VIEWED, lambda case: Viewed(VIEWS[case[0]], CHANGES[case[1]], case[2]))
 
 
 def test_a_mask_of_the_data_is_equal_or_refused():
