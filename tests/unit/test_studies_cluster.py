@@ -21,6 +21,7 @@ from aimc_sim.studies import sweep as sweep_module
 
 TESTS = Path(__file__).resolve().parents[1]
 PATIENCE = 300
+PROGRAMMINGS = 6  # of two settings
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,8 @@ def place(tmp_path_factory):
     """A folder with the study in it, where nothing of the tests can be imported by chance."""
     folder = tmp_path_factory.mktemp("cluster")
     (folder / "toy_study.py").write_text((TESTS / "toy_study.py").read_text())
-    (folder / "study.yaml").write_text(yaml.safe_dump({**toy_study.STUDY, "programmings": 10}))
+    study = {**toy_study.STUDY, "programmings": PROGRAMMINGS}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
     return folder
 
 
@@ -52,7 +54,7 @@ def sweep(place, *more, code=0, **options):
 @pytest.fixture(scope="module")
 def expected(place):
     """The table as this process makes it."""
-    toy_study.run(place / "expected", 10)
+    toy_study.run(place / "expected", PROGRAMMINGS)
     return tables(place / "expected")
 
 
@@ -128,7 +130,7 @@ def test_an_interrupted_sweep_of_two_workers_goes_on_to_the_table_of_one_process
     with pytest.raises(ProcessLookupError):  # nobody of its process group is left
         wait_for(lambda: os.killpg(client.pid, 0), "end")
     done = sweep(place, "--out", out, "--workers", 2)
-    assert f"{20 - safe} trials run, {safe} found" in done.stdout
+    assert f"{2 * PROGRAMMINGS - safe} trials run, {safe} found" in done.stdout
     check_same(out, expected)
 
 
@@ -147,11 +149,11 @@ def test_a_worker_that_is_killed_is_survived(place, expected):
         victim.kill()  # in the middle of a trial
         victim.wait()
         before = written(out)
-        assert before < 20
+        assert before < 2 * PROGRAMMINGS
         with worker(place, address):  # joins later, is sent network and images
             stdout, stderr = client.communicate(timeout=PATIENCE)
         assert client.returncode == 0, stderr
-        assert "20 trials run" in stdout
+        assert f"{2 * PROGRAMMINGS} trials run" in stdout
     check_same(out, expected)
 
 
@@ -161,7 +163,7 @@ def test_five_kills_at_random_moments_end_with_the_same_table(place, expected, r
     server.set_forkserver_preload(["aimc_sim.studies.work", "aimc_sim.studies.sweep", "sklearn"])
     out, kills = place / "killed", 0
     for _ in range(5):
-        client = server.Process(target=toy_study.run, args=(out, 10))
+        client = server.Process(target=toy_study.run, args=(out, PROGRAMMINGS))
         client.start()
         before = written(out)
         while client.is_alive() and written(out) == before:
@@ -172,7 +174,7 @@ def test_five_kills_at_random_moments_end_with_the_same_table(place, expected, r
         client.join()
         assert client.exitcode in (0, -signal.SIGKILL)
     assert kills >= 1
-    toy_study.run(out, 10)
+    toy_study.run(out, PROGRAMMINGS)
     check_same(out, expected)
 
 
@@ -200,7 +202,7 @@ def test_a_trial_that_eats_its_memory_is_given_up_and_the_others_go_on(place, ex
         progress = sweep_module.sweep(study, given, pool, place / "hungry")
     assert (progress.done, progress.failed) == (5, 1)
     assert "its worker died, also when the trial was alone" in progress.reasons[0]
-    assert toy_study.run(place / "hungry", 10) is None  # the rest, and the failed one
+    assert toy_study.run(place / "hungry", PROGRAMMINGS) is None  # the rest, and the failed one
     check_same(place / "hungry", expected)
 
 
