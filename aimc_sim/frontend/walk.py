@@ -45,6 +45,11 @@ _ASSERTIONS = frozenset(
     "sym_constrain_range_for_size _functional_assert_async _print".split()
 )
 
+_RESHAPES = dict.fromkeys(
+    (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default),
+    torch.ops.aten.reshape.default,
+)
+
 _DROPPED = frozenset("device pin_memory layout memory_format non_blocking copy".split())
 """Arguments that say where numbers lie, not which."""
 
@@ -320,8 +325,10 @@ class Walk:
 
         args, kwargs = fx.node.map_aggregate((args, kwargs), use)
         kwargs = {k: v for k, v in kwargs.items() if k != "device"}
+        # Copies that only put numbers in order were dropped, so a view may need one.
+        target = _RESHAPES.get(node.target, node.target)
         with torch.no_grad():
-            result = node.target(*args, **kwargs)
+            result = target(*args, **kwargs)
         trained = next((c for c in behind if c.trained), None)
         path = (trained or behind[0]).path if behind else ""
 

@@ -310,7 +310,7 @@ def smp(name, sizes=(64,), run=False, **changes):
     )  # fmt: skip
 
 
-LIGHT = "timm-mobilenetv3_small_minimal_100"
+LIGHT = "tu-tf_mobilenetv3_small_minimal_100"
 SEGMENTATION = [
     smp("Unet", run=True, encoder_name=LIGHT, decoder_channels=(32, 24, 16, 8, 8)),
     smp("Unet", decoder_attention_type="scse"),

@@ -374,3 +374,19 @@ def test_nothing_to_map():
         trace(nn.Sequential(nn.ReLU()))
     with pytest.raises(TypeError, match=r"got a function, expected a torch.nn.Module"):
         trace(F.relu)
+
+
+def test_a_constant_that_is_put_in_order_and_viewed():
+    """As tables of relative positions are: the copy in between is no operation of its own."""
+
+    class Table(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(5, 6)
+            self.register_buffer("table", torch.arange(6.0).view(2, 3))
+
+        def forward(self, x):
+            return self.fc(x) + self.table.permute(1, 0).contiguous().view(6)
+
+    network = trace(Table().eval())  # which compares the record with the model
+    assert [node.op for node in network.nodes][:2] == ["input", "linear"]
