@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 RESNET32 = "resnet32"
 CALIBRATION_IMAGES = 256
 DIGITS_IMAGES = 200
-"""Of the digits, used unless told otherwise: the run without options stays below two minutes on
-two cores."""
+"""Of the digits, used unless told otherwise: the run without options stays below 90 s on two quiet
+cores, compiling included."""
 MOST_IMAGES = 10**9
 """Test images of a data set at most; what there really is, is said when it is loaded."""
 

@@ -293,3 +293,17 @@ def polarity_delta(
     words = np.array(key.child(Purpose.POLARITY).words())
     kernels.polarity_delta(spec.mean_fraction, spec.std_fraction, *address, words, out)
     return out
+
+
+def curve_values(curve: StateCurve, x: np.ndarray) -> np.ndarray:
+    """Return a curve at states x, (N,) float64."""
+    x = np.maximum(x, 1e-7)
+    form = {
+        "log": lambda: curve.a * np.log(x) + curve.b,
+        "power": lambda: curve.a * x**curve.b,
+        "inverse": lambda: curve.a / x + curve.b,
+    }
+    low = np.clip(form[curve.form](), curve.low, curve.high)
+    if curve.knee is None:
+        return low
+    return np.where(x >= curve.knee, np.polynomial.polynomial.polyval(x, curve.polynomial), low)

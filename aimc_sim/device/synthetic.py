@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..rng import Key
-from ..spec import PcmSpec, StateCurve
+from ..spec import PcmSpec
 from . import pcm
 from .measured.schema import MeasuredData, Provenance
 from .measured.traces import traces
@@ -185,7 +185,7 @@ def simulate(
     nu = np.zeros_like(x)
     if spec.drift is not None:
         mean, std = (
-            curve_values(c, x) for c in (spec.drift.exponent_mean, spec.drift.exponent_std)
+            pcm.curve_values(c, x) for c in (spec.drift.exponent_mean, spec.drift.exponent_std)
         )
         nu = spec.drift.scale * np.abs(mean + std * tilt)
     reads = np.array([len(t) for t in shape.times])
@@ -194,7 +194,7 @@ def simulate(
     if spec.read_noise is not None:
         read = spec.read_noise
         band = np.log((t + read.t_read_seconds) / (2 * read.t_read_seconds))
-        q = read.scale * curve_values(read.amplitude, x)
+        q = read.scale * pcm.curve_values(read.amplitude, x)
         g = g * (1 + q[owner] * np.sqrt(band) * rng.standard_normal(len(t)))
     return MeasuredData.of(
         device=shape.device[owner],
@@ -205,17 +205,3 @@ def simulate(
         read_seconds=None if spec.read_noise is None else spec.read_noise.t_read_seconds,
         provenance=provenance or Provenance(title="simulated with a statistical law"),
     )
-
-
-def curve_values(curve: StateCurve, x: np.ndarray) -> np.ndarray:
-    """Return a curve at states x, (N,) float64."""
-    x = np.maximum(x, 1e-7)
-    form = {
-        "log": lambda: curve.a * np.log(x) + curve.b,
-        "power": lambda: curve.a * x**curve.b,
-        "inverse": lambda: curve.a / x + curve.b,
-    }
-    low = np.clip(form[curve.form](), curve.low, curve.high)
-    if curve.knee is None:
-        return low
-    return np.where(x >= curve.knee, np.polynomial.polynomial.polyval(x, curve.polynomial), low)

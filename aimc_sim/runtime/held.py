@@ -94,16 +94,19 @@ class Held:
             known = self.image.inputs if signature is None else signature.parameters
             # The first input of a chip from a file has lost its name.
             if len(set(batch) - set(known)) <= (signature is None):
-                return self._arguments((), batch)[0]
-        return self._arguments(split_batch(self.image, batch))[0]
+                return self._arguments((), batch, True)[0]
+        return self._arguments(split_batch(self.image, batch), batch=True)[0]
 
     def _arguments(
-        self, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({})
+        self,
+        given: Sequence[Any],
+        named: Mapping[str, Any] = MappingProxyType({}),
+        batch: bool = False,
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """Return arguments of the network as its inputs, and the lengths of packed sequences."""
         its = self.variants
         return as_inputs(
-            self.image, given, named, its.example, its.source is not None, its.signature
+            self.image, given, named, its.example, its.source is not None, its.signature, batch
         )
 
     @property

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def as_inputs(
     image: ChipImage, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({}),
     example: Example | None = None, recordable: bool = False,
-    signature: inspect.Signature | None = None,
+    signature: inspect.Signature | None = None, batch: bool = False,
 ) -> tuple[tuple[Tensor, ...], Tensor | None]:  # fmt: skip
     """Return inputs as the tensors that a network reads, and the lengths of packed sequences.
 
@@ -43,6 +43,8 @@ def as_inputs(
         Whether the network can be recorded for inputs with another number of dimensions.
     signature : Signature, optional
         Of the network's forward method.
+    batch : bool
+        The arguments are a batch of data, to which the options of the record belong.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def as_inputs(
         arguments.dense(given[0].data, f"input '{image.input}'")
         x, lengths = pad_packed_sequence(given[0], batch_first=image.axis == 0)
         return (_checked(image, image.input, x, None),), lengths
-    found = _flat(image, given, named, example, signature)
+    found = _flat(image, given, named, example, signature, batch)
     if len(found) != len(image.inputs):
         raise ValueError(
             f"the network has {len(image.inputs)} inputs ({', '.join(image.inputs)}), "
@@ -81,12 +83,12 @@ def as_inputs(
 
 def _flat(
     image: ChipImage, given: Sequence[Any], named: Mapping[str, Any], example: Example | None,
-    signature: inspect.Signature | None,
+    signature: inspect.Signature | None, batch: bool,
 ) -> list[Any]:  # fmt: skip
     """Return the tensors in the arguments, in the order of the network's inputs."""
     if example is None or signature is None:
         found = [x for part in given for x in _parts(image, part, None, example is None)]
-        named = {name: x for name, x in named.items() if not _says_nothing(x)}
+        named = {name: x for name, x in named.items() if x is not None}
         return found + [
             x for name in _ordered(image.inputs, named)
             for x in _parts(image, named[name], None, example is None)
@@ -99,11 +101,18 @@ def _flat(
             return [x for part in given for x in _parts(image, part, None, False)]
         names = ", ".join(signature.parameters)
         raise ValueError(f"{error}: the network takes {names}") from None
+    defaults = {
+        name: None if parameter.default is parameter.empty else parameter.default
+        for name, parameter in signature.parameters.items()
+    }
+    for name, value in recorded.items():
+        if _is_option(value) and name not in bound and not batch:
+            _check_option(defaults.get(name), value)
     order = [*list(recorded)[: len(example.args)], *example.kwargs]
     order += [name for name in bound if name not in order]
     return [
         x for name in order if name in bound
-        for x in _parts(image, bound[name], recorded.get(name), False)
+        for x in _parts(image, bound[name], recorded.get(name, defaults.get(name)), False)
     ]  # fmt: skip
 
 
@@ -123,9 +132,18 @@ def _bound(
     return found
 
 
-def _says_nothing(part: Any) -> bool:
-    """Whether this is an option, no tensor."""
-    return part is None or isinstance(part, bool | str)
+def _is_option(part: Any) -> bool:
+    """Whether this chooses what a network does, and is no tensor."""
+    return part is None or isinstance(part, bool | str | int | float)
+
+
+def _check_option(part: Any, recorded: Any) -> None:
+    """Raise ValueError unless an option is that of the record: another one is another network."""
+    if type(part) is not type(recorded) or part != recorded:
+        raise ValueError(
+            f"an argument is {part!r} where the network was recorded with {recorded!r}; make a "
+            "chip of its own for it: from_model with such an example"
+        )
 
 
 def _ordered(inputs: Sequence[str], names: Iterable[str], between: str = "") -> list[str]:
@@ -174,7 +192,16 @@ def _parts(image: ChipImage, part: Any, recorded: Any, unknown: bool) -> list[An
         if any(isinstance(x, Tensor | np.ndarray | Mapping | list | tuple) for x in part):
             pairs = zip(part, [*inner, *[None] * len(part)], strict=False)
             return [x for one, like in pairs for x in _parts(image, one, like, unknown)]
-    return [] if _says_nothing(part) else [part]
+    if not _is_option(part):
+        return [part]
+    if unknown and part is not None:
+        raise ValueError(
+            f"an argument is {part!r}, and a chip from a file does not know with which options its "
+            "network was recorded; leave it out, or make the chip from the model"
+        )
+    if not unknown and not isinstance(recorded, Tensor):
+        _check_option(part, recorded)
+    return []
 
 
 def _check_lengths(image: ChipImage, tensors: Sequence[Tensor]) -> None:

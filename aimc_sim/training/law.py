@@ -130,15 +130,7 @@ def decay(mean: np.ndarray, std: np.ndarray, length: float) -> np.ndarray:
 def _curve(curve: StateCurve | None, x: np.ndarray) -> np.ndarray:
     if curve is None:
         return np.zeros_like(x)
-    form = {
-        "log": lambda: curve.a * np.log(x) + curve.b,
-        "power": lambda: curve.a * x**curve.b,
-        "inverse": lambda: curve.a / x + curve.b,
-    }
-    low = np.clip(form[curve.form](), curve.low, curve.high)
-    if curve.knee is None:
-        return low
-    return np.where(x >= curve.knee, np.polynomial.polynomial.polyval(x, curve.polynomial), low)
+    return pcm.curve_values(curve, x)
 
 
 def _closed_form(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...]:

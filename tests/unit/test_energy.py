@@ -77,31 +77,16 @@ def test_the_load_counts():
     assert quarter.converters == pytest.approx(nothing.converters / 4)
 
 
+LONG_PLANES = {
+    "bits": 3, "lsb": 3.8e-10, "read": "4-phase", "encoding": "bit-serial", "mode": "odp",
+    "bit_seconds": 9.6e-7, "counters": False,
+}  # fmt: skip
+"""A bit plane lasts 850 times as long as a whole pulse would."""
+
+
 @settings(max_examples=60, deadline=None)
-@example(  # a plane lasts 850 times as long as a whole pulse would
-    bits=3,
-    lsb=3.8e-10,
-    volts=0.375,
-    read="4-phase",
-    adc=16,
-    encoding="bit-serial",
-    mode="odp",
-    bit_seconds=9.6e-7,
-    rows=12,
-    counters=False,
-)
-@example(
-    bits=3,
-    lsb=3.8e-10,
-    volts=0.25,
-    read="4-phase",
-    adc=11,
-    encoding="bit-serial",
-    mode="odp",
-    bit_seconds=9.6e-7,
-    rows=37,
-    counters=False,
-)
+@example(**LONG_PLANES, volts=0.375, adc=16, rows=12)
+@example(**LONG_PLANES, volts=0.25, adc=11, rows=37)
 @given(
     bits=st.integers(3, 12), lsb=st.floats(1e-10, 1e-8), volts=st.floats(0.05, 0.4),
     read=st.sampled_from(["4-phase", "1-phase"]), adc=st.sampled_from([4, 11, 16, None]),

@@ -57,7 +57,7 @@ EQUAL = {
 EQUAL |= {
     "places": EQUAL["names"], "any number": [lambda f: f(X, Y)],
     "options": [
-        lambda f: f(ids=X, mask=Y, copy=False), lambda f: f(mask=Y, scale=None, ids=X),
+        lambda f: f(ids=X, mask=Y, scale=None), lambda f: f(mask=Y, scale=None, ids=X),
         lambda f: f(X, Y),
     ],
 }  # fmt: skip
@@ -119,3 +119,30 @@ def test_one_input_takes_no_dictionary():
     for call in looks:
         with pytest.raises(ValueError, match=r"a dictionary of \['x'\]"):
             call()
+
+
+class Doubles(Names):
+    def forward(self, ids, mask, double=False, kind="plain"):
+        y = super().forward(ids, mask)
+        return y if not double else 2 * y if kind == "plain" else -y
+
+
+def test_options_are_those_of_the_record_or_refused(tmp_path):
+    """An option that the record does not hold is another network."""
+    model = Doubles().eval()
+    for given, others in (
+        ({}, [{"double": True}, {"kind": "other"}, {"double": 1}]),
+        ({"double": True}, [{}, {"double": False}, {"double": True, "kind": "other"}]),
+    ):
+        example = {"ids": X, "mask": Y, **given}
+        chip = aimc_sim.Chip.from_model(model, presets.ideal(), example=example).program(0)
+        with torch.no_grad():
+            torch.testing.assert_close(chip(**example), model(**example), rtol=1e-5, atol=1e-5)
+        for other in others:
+            with pytest.raises(ValueError, match="where the network was recorded with"):
+                chip(X, Y, **other)
+        chip.calibrate({"ids": X, "mask": Y})  # data, to which the record's options belong
+    chip.save(tmp_path / "chip.h5")
+    loaded = aimc_sim.Chip.load(tmp_path / "chip.h5")
+    with pytest.raises(ValueError, match="does not know with which options"):
+        loaded(X, mask=Y, double=True)

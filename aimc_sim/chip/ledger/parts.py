@@ -84,7 +84,7 @@ def counts(core: CoreSpec, charge: float) -> float:
         return 0.0
     full = adc.full_scale_amperes or FULL_SCALE_AMPERES
     dac = core.dac
-    if dac.encoding == "bit-serial":
+    if inputs.reads_planes(dac):
         # A plane longer than a whole pulse has all codes, and no more of them.
         codes = adc.max_code * inputs.plane_share(dac)
         return charge * codes / (full * dac.bit_seconds)
