@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..device import synthetic
+from ..device import pcm, synthetic
 from ..rng import Key
 from ..spec import PcmSpec
 from .fit import fit
@@ -104,4 +104,4 @@ def truth(spec: PcmSpec, quantity: str, level_siemens: float) -> float:
         "Q_s": (spec.read_noise and spec.read_noise.amplitude,
                 spec.read_noise and spec.read_noise.scale),
     }[quantity]  # fmt: skip
-    return 0.0 if owner is None else scale * float(synthetic.curve_values(owner, x)[0])
+    return 0.0 if owner is None else scale * float(pcm.curve_values(owner, x)[0])
