@@ -15,21 +15,24 @@ BLOCK = 2048
 
 @serial
 def epilogue(
-    charge, variance, link, gain, offset, adc, oscillators, bounds, link_gain, relu, requantise,
-    noise_key, first_event, link_column, column, half, out, squares, counts,
+    charge, variance, extra, jitter, link, gain, offset, adc, oscillators, bounds, link_gain, relu,
+    requantise, noise_key, first_event, link_column, column, half, out, squares, counts,
 ):  # fmt: skip
     """Add read noise, convert, scale, add the link input, rectify, requantise.
 
     For image i, pixel p and column c, all float32 and dimensionless unless said:
 
-    ``z = charge + sqrt(variance) xi``; ``code = clip(rint(z / step), +-limit)``;
-    ``y = gain[c] code + offset[c] + link_gain link``; ReLU; ``out = clip(rint(y / scale))``.
+    ``z = charge + sqrt(variance + extra[i] + jitter[c] (charge != 0)) xi``;
+    ``code = clip(rint(z / step), +-limit)``; ``y = gain[c] code + offset[c] + link_gain link``;
+    ReLU; ``out = clip(rint(y / scale))``.
 
     Parameters
     ----------
     charge : (B, P, C) float32, input codes x conductance / g_max.
     variance : (B, P, C), variance of ``charge``, float32 or uint16 (bits of bfloat16); (1, 1, 1) if
-        the read is noiseless.
+        there is none.
+    extra : (B,) float32, variance of all charges of an image; (0,) if there is none.
+    jitter : (C,) float32, variance of every charge that is not zero; (0,) if there is none.
     link : (B, P, L) float32, codes that arrive on the link; (1, 1, 1) if there are none.
     gain, offset : (C,) float32, value per ADC code, and value.
     adc : (3,) float32, 1 / step, largest code, and 1 if codes are rounded.
@@ -52,58 +55,94 @@ def epilogue(
     counts : (B, 2) int64, ADC saturations and output clippings, added to.
     """
     images, pixels, columns = charge.shape
-    noisy, square, linked = variance.size > 1, squares.size > 1, link_gain != f32(0.0)
+    known, uneven, square = variance.size > 1, jitter.size > 0, squares.size > 1
+    noisy, linked = known or uneven or extra.size > 0, link_gain != f32(0.0)
+    circuit, converts = oscillators.size > 1, adc[2] != f32(0.0)
+    rounds, floor = requantise[2] != f32(0.0), f32(0.0) if relu else f32(-np.inf)
     noise = np.empty(padded(pixels * columns) if noisy else 1, np.float32)
-    # A block of pixels stays in the first-level cache while one simple loop after the other
-    # goes over it. Flat arrays, plain indices: a computed index might be negative for all the
-    # compiler knows, and short rows leave its SIMD loops unused.
+    # A block of pixels stays in the first-level cache while a few loops go over it. Each touches
+    # few arrays: for every pair that might overlap the compiler checks that it does not, and
+    # beyond some pairs gives up SIMD. Flat arrays, plain indices: a computed index might be
+    # negative for all the compiler knows, and short rows leave its SIMD loops unused.
     block = min(pixels, max(1, BLOCK // columns))
     work = np.empty(block * columns, np.float32)
     gains, offsets = _tiled(gain, block), _tiled(offset, block)
+    jitters = _tiled(jitter, block) if uneven else work
+    spread = np.empty(block * columns if noisy else 1, np.float32)
+    whole = out.shape[2] == columns
     for i in range(images):
         if noisy:
             fill(noise, first_event + i, noise_key[0], noise_key[1])
         charges = charge[i].reshape(pixels * columns)
+        more = extra[i] if extra.size > 0 else f32(0.0)
         for start in range(0, pixels, block):
             stop = min(start + block, pixels)
             first, last = start * columns, stop * columns
-            z = work[: last - first]
-            _load(charges[first:last], z)
+            z, given = work[: last - first], charges[first:last]
             if noisy:
-                spread, xi = variance[i].reshape(pixels * columns)[first:last], noise[first:last]
-                if variance.itemsize == 2:
-                    _add_noise16(z, spread, xi)
+                v, xi = spread[: last - first], noise[first:last]
+                if not known:
+                    _constant(v, more)
+                elif variance.itemsize == 2:
+                    _spread16(variance[i].reshape(pixels * columns)[first:last], more, v)
                 else:
-                    _add_noise(z, spread, xi)
-            if oscillators.size > 1:
-                counts[i, 0] += _oscillate(z, oscillators, bounds)
+                    _spread(variance[i].reshape(pixels * columns)[first:last], more, v)
+                if uneven:
+                    _add_jitter(v, given, jitters)
+                if circuit:
+                    _noisy(given, v, xi, z)
+                elif converts:
+                    counts[i, 0] += _convert_noisy(given, v, xi, adc[0], adc[1], z)
+                else:
+                    _noisy(given, v, xi, z)
+                    counts[i, 0] += _scale_clip(z, adc[0], adc[1])
+            elif circuit:
+                _load(given, z)
+            elif converts:
+                counts[i, 0] += _convert(given, adc[0], adc[1], z)
             else:
-                counts[i, 0] += _quantise(z, adc[0], adc[1], adc[2] != f32(0.0))
+                _load(given, z)
+                counts[i, 0] += _scale_clip(z, adc[0], adc[1])
+            if circuit:
+                counts[i, 0] += _oscillate(z, oscillators, bounds)
             if half:
                 _to_half(z)
                 _scale_half(z, gains, offsets)
-            else:
-                _scale(z, gains, offsets)
-            if linked:
-                part = _part(link[i, start:stop], link_column, columns)
-                if half:
-                    _add_link_half(z, part, link_gain)
-                else:
-                    _add_link(z, part, link_gain)
-            if relu:
-                _rectify(z)
-            rounds = requantise[2] != f32(0.0)
-            if half:
+                if linked:
+                    _add_link_half(z, _part(link[i, start:stop], link_column, columns), link_gain)
+                if relu:
+                    _rectify(z)
                 counts[i, 1] += _quantise_half(z, requantise[0], requantise[1], rounds)
+                _store(z, out[i, start:stop], column, columns)
             else:
-                counts[i, 1] += _quantise(z, requantise[0], requantise[1], rounds)
-            _store(z, out[i, start:stop], column, columns)
+                target = out[i].reshape(pixels * columns)[first:last] if whole else z
+                if linked:
+                    _scale(z, gains, offsets)
+                    part = _part(link[i, start:stop], link_column, columns)
+                    _add_link(z, part, link_gain)
+                    if rounds:
+                        counts[i, 1] += _requantise(
+                            z, floor, requantise[0], requantise[1], target
+                        )
+                elif rounds:
+                    counts[i, 1] += _scale_requantise(
+                        z, gains, offsets, floor, requantise[0], requantise[1], target
+                    )
+                else:
+                    _scale(z, gains, offsets)
+                if not rounds:
+                    if relu:
+                        _rectify(z)
+                    counts[i, 1] += _scale_clip(z, requantise[0], requantise[1])
+                if not (whole and rounds):
+                    _store(z, out[i, start:stop], column, columns)
+                elif square:
+                    z = target
             if square:
                 if squares.itemsize == 2:
                     _store_squares16(z, squares[i, start:stop], column, columns)
                 else:
-                    _square(z)
-                    _store(z, squares[i, start:stop], column, columns)
+                    _store_squares(z, squares[i, start:stop], column, columns)
 
 
 @point
@@ -123,47 +162,111 @@ def _load(charges, z):
 
 
 @point
-def _add_noise(z, variance, xi):
-    for j in range(z.size):
-        z[j] += np.sqrt(variance[j]) * xi[j]
+def _constant(v, more):
+    for j in range(v.size):
+        v[j] = more
 
 
 @point
-def _add_noise16(z, variance, xi):
-    for j in range(z.size):
-        z[j] += np.sqrt(bits_float(np.uint32(variance[j]) << np.uint32(16))) * xi[j]
+def _spread(variance, more, v):
+    for j in range(v.size):
+        v[j] = variance[j] + more
 
 
 @point
-def _quantise(z, per_step, limit, rounds):
-    """Turn values into codes in place; return how many lie beyond the limit."""
-    if rounds:
-        for j in range(z.size):
-            z[j] = np.rint(z[j] * per_step)
-    else:
-        for j in range(z.size):
-            z[j] = z[j] * per_step
+def _spread16(variance, more, v):
+    for j in range(v.size):
+        v[j] = bits_float(np.uint32(variance[j]) << np.uint32(16)) + more
+
+
+@point
+def _add_jitter(v, charges, jitters):
+    for j in range(v.size):
+        v[j] += jitters[j] if charges[j] != f32(0.0) else f32(0.0)
+
+
+@point
+def _noisy(charges, v, xi, z):
+    for j in range(z.size):
+        z[j] = charges[j] + np.sqrt(v[j]) * xi[j]
+
+
+@point
+def _convert_noisy(charges, v, xi, per_step, limit, z):
+    """Write codes of noisy charges to z; return how many lie beyond the limit."""
+    for j in range(z.size):
+        z[j] = np.rint((charges[j] + np.sqrt(v[j]) * xi[j]) * per_step)
     return clip(z, limit)
+
+
+@point
+def _convert(charges, per_step, limit, z):
+    for j in range(z.size):
+        z[j] = np.rint(charges[j] * per_step)
+    return clip(z, limit)
+
+
+@point
+def _scale_clip(z, per_step, limit):
+    """Turn values into codes that are not rounded, in place; return how many are beyond."""
+    for j in range(z.size):
+        z[j] = z[j] * per_step
+    return clip(z, limit)
+
+
+@point
+def _scale_requantise(z, gains, offsets, floor, per_step, limit, out):
+    """Write output codes to out, which may be z; return how many lie beyond the limit."""
+    for j in range(z.size):
+        out[j] = np.rint(max(z[j] * gains[j] + offsets[j], floor) * per_step)
+    return clip(out, limit)
+
+
+@point
+def _requantise(z, floor, per_step, limit, out):
+    for j in range(z.size):
+        out[j] = np.rint(max(z[j], floor) * per_step)
+    return clip(out, limit)
 
 
 @point
 def _oscillate(z, table, bounds):
     """Turn charges into corrected counts in place, column by column; return the saturations."""
     columns, limit, dead = table.shape[2], bounds[0], bounds[1]
-    beyond = np.int64(0)
+    both, beyond = dead < f32(np.inf), np.int64(0)
     for p in range(z.size // columns):
         row = z[p * columns : (p + 1) * columns]
+        over = np.int32(0)
         for c in range(columns):
-            side = 1 if row[c] < -dead else 0
-            size = abs(row[c]) if dead < f32(np.inf) else max(row[c], f32(0.0))
-            beyond += np.int64(size > limit)
-            size = min(size, limit)
-            count = np.rint(
-                table[0, side, c] * size / (f32(1.0) + table[1, side, c] * size) + table[2, side, c]
-            )
-            value = table[3, side, c] * count + table[4, side, c] if count > f32(0.0) else f32(0.0)
-            row[c] = -value if side == 1 else value
+            over += np.int32((abs(row[c]) if both else row[c]) > limit)
+        beyond += np.int64(over)
+        for c in range(columns):
+            row[c] = _count(
+                row[c], dead, both, limit,
+                table[0, 0, c], table[1, 0, c], table[2, 0, c], table[3, 0, c], table[4, 0, c],
+                table[0, 1, c], table[1, 1, c], table[2, 1, c], table[3, 1, c], table[4, 1, c],
+            )  # fmt: skip
     return beyond
+
+
+@point
+def _count(
+    charge, dead, both, limit, slope, bend, lift, gain, offset, slope_n, bend_n, lift_n, gain_n,
+    offset_n,
+):  # fmt: skip
+    """Return the corrected count of a charge: both sides' registers, of which one is taken.
+
+    Choices between numbers that are there, not between places in memory: so the loop over
+    columns becomes SIMD.
+    """
+    negative = charge < -dead
+    size = min(abs(charge) if both else max(charge, f32(0.0)), limit)
+    slope, bend = slope_n if negative else slope, bend_n if negative else bend
+    lift = lift_n if negative else lift
+    count = np.rint(slope * size / (f32(1.0) + bend * size) + lift)
+    value = (gain_n if negative else gain) * count + (offset_n if negative else offset)
+    value = value if count > f32(0.0) else f32(0.0)
+    return -value if negative else value
 
 
 @point
@@ -210,12 +313,6 @@ def _store(z, out, column, columns):
 
 
 @point
-def _square(z):
-    for j in range(z.size):
-        z[j] = z[j] * z[j]
-
-
-@point
 def _square_bits(y):
     """Round a square to bfloat16, to nearest and ties to even: as torch does."""
     bits = float_bits(y * y)
@@ -234,3 +331,11 @@ def _store_squares16(z, squares, column, columns):
         for p in range(squares.shape[0]):
             for c in range(columns):
                 squares[p, column + c] = _square_bits(rows[p, c])
+
+
+@point
+def _store_squares(z, squares, column, columns):
+    rows = z.reshape(squares.shape[0], columns)
+    for p in range(squares.shape[0]):
+        for c in range(columns):
+            squares[p, column + c] = rows[p, c] * rows[p, c]

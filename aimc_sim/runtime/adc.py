@@ -17,6 +17,7 @@ AS_IT_IS = Quantiser(1.0, math.inf, False)
 
 _NO_TABLE = np.zeros((1, 1, 1), np.float32)
 _NO_BOUNDS = np.zeros(2, np.float32)
+_NO_JITTER = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +54,12 @@ class Adc:
         return cls(converter.quantiser, torch.from_numpy(found.rows).to(device), bounds, jitter)
 
     @cached_property
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``adc, oscillators, bounds`` of :func:`aimc_sim.kernels.epilogue.epilogue`."""
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """``adc, oscillators, bounds, jitter`` of :func:`aimc_sim.kernels.epilogue.epilogue`."""
+        jitter = _NO_JITTER if self.jitter is None else self.jitter.numpy()
         if self.table is None:
-            return row(self.quantiser), _NO_TABLE, _NO_BOUNDS
-        return row(self.quantiser), self.table.numpy(), self.bounds.numpy()
+            return row(self.quantiser), _NO_TABLE, _NO_BOUNDS, jitter
+        return row(self.quantiser), self.table.numpy(), self.bounds.numpy(), jitter
 
     def codes(self, charge: Tensor) -> tuple[Tensor, Tensor]:
         """Return codes of (B, C, H, W) charges, and how many of each image saturate, (B,)."""

@@ -98,7 +98,7 @@ class CoreCall:
     def arrays(self) -> tuple:
         """What the fused kernel takes of all this, as arrays that share the tensors' memory.
 
-        ``gain, offset, adc, oscillators, bounds, link_gain, requantise`` of
+        ``gain, offset, adc, oscillators, bounds, jitter, link_gain, requantise`` of
         :func:`aimc_sim.kernels.epilogue.epilogue`.
         """
         registers = self.registers
@@ -162,9 +162,10 @@ class LayerCall:
         return any(core.variance is not None for chain in self.chains for core in chain)
 
     @cached_property
-    def in_phases(self) -> bool:
-        """Whether a core converts phases of whole inputs one by one, or might."""
-        return any(core.phases is not None for chain in self.chains for core in chain)
+    def bounded(self) -> bool:
+        """Whether codes of whole inputs decide how some core converts its phases."""
+        cores = (core for chain in self.chains for core in chain)
+        return any(core.phases is not None and core.phases.bounded for core in cores)
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from .blocks import as_maps, from_maps, repeated
 from .calls import AS_IT_IS, DigitalCall, LayerCall, LoopCall
 from .convert import Link, Value, convert_compiled, convert_plain
 from .counts import Tally
-from .phases import largest_codes
 from .plan import Plan
 from .reading import Event, Read, Reader, channels_last, window
 from .recurrent import Span, run_loop
+from .survey import survey
 
 TIME_STEP = 2**40
 """Event numbers between two time steps of a sequence; more images than anybody runs."""
@@ -140,17 +140,17 @@ class Run:
                 squares = codes.square().to(self.plan.formats.variance)
             squares = self._maps(layer, squares, timed)
         seen = self.counts[layer.name]
-        seen.magnitudes.append(codes.abs().sum(dtype=torch.float64))
+        inputs = survey(x, window(layer, call.chains[0][0]) if call.bounded else None)
+        seen.magnitudes.append(inputs.magnitude)
         seen.inputs += codes.numel() * self.n / self.batch  # padding is zero
         out = Value(torch.empty(0))
-        spans = largest_codes(x, window(layer, call.chains[0][0])) if call.in_phases else ()
         for chain in call.chains:
             link = None
             for core in chain:
                 part = x[:, core.channels]
                 square = None if squares is None else squares[:, core.channels]
-                own = tuple(codes[..., core.channels] for codes in spans)
-                read = self.reader.read(layer, core, part, square, events, own)
+                seen_here = inputs.of(core.channels)
+                read = self.reader.read(layer, core, part, square, events, seen_here)
                 charge = read.charge
                 is_tail = core is chain[-1]
                 if is_tail and out.codes.numel() == 0:
@@ -231,6 +231,7 @@ class Run:
                 charge[rows], None if variance is None else variance[rows],
                 None if link is None else Link(link.codes[rows], link.column), core,
                 event.first, relu, target.rows(rows), column,
+                None if read.extra is None else read.extra[rows],
             )  # fmt: skip
             if read.saturated is not None:
                 counts[:, 0] += read.saturated[rows]

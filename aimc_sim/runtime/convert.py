@@ -25,6 +25,7 @@ _NO_VARIANCE = {
     torch.bfloat16: np.zeros((1, 1, 1), np.uint16), torch.float32: np.zeros((1, 1, 1), np.float32)
 }  # fmt: skip
 """By the format of variances: the kernel is then compiled once."""
+_NO_EXTRA = np.zeros(0, np.float32)
 _ZERO = np.float32(0.0)
 
 
@@ -50,7 +51,7 @@ class Link:
 
 def convert_compiled(
     charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
-    first_event: int, relu: bool, target: Value, column: int,
+    first_event: int, relu: bool, target: Value, column: int, extra: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Write a core's output codes into a value; the fused kernel.
 
@@ -66,6 +67,8 @@ def convert_compiled(
     target : Value
         Written from channel ``column`` on.
     column : int
+    extra : (B,) float32 or None
+        Variance that all charges of an image have besides.
 
     Returns
     -------
@@ -74,10 +77,11 @@ def convert_compiled(
     """
     counts = np.zeros((len(charge), 2), np.int64)
     nothing = _NO_VARIANCE[formats().variance]
-    gain, offset, adc, oscillators, bounds, link_gain, requantise = core.arrays
+    gain, offset, adc, oscillators, bounds, jitter, link_gain, requantise = core.arrays
     epilogue(
         _pixels(charge),
         nothing if variance is None else _variance(variance),
+        _NO_EXTRA if extra is None else extra.numpy(), jitter,
         _NO_LINK if link is None else _pixels(link.codes),
         gain, offset, adc, oscillators, bounds,
         _ZERO if link is None else link_gain,
@@ -92,7 +96,7 @@ def convert_compiled(
 
 def convert_plain(
     charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
-    first_event: int, relu: bool, target: Value, column: int,
+    first_event: int, relu: bool, target: Value, column: int, extra: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Write a core's output codes into a value; torch operations on any device.
 
@@ -100,10 +104,16 @@ def convert_plain(
     """
     batch, channels, height, width = charge.shape
     z = charge
-    if variance is not None:
+    spread = variance if variance is None else variance.float()
+    for more in (
+        None if extra is None else extra[:, None, None, None],
+        None if core.adc.jitter is None else core.adc.jitter[:, None, None] * (charge != 0),
+    ):
+        spread = more if spread is None else spread if more is None else spread + more
+    if spread is not None:
         xi = normals(batch, channels * height * width, first_event, core.noise_key, charge.device)
         xi = xi.view(batch, height, width, channels).permute(0, 3, 1, 2)
-        z = z + variance.float().sqrt() * xi
+        z = z + spread.sqrt() * xi
     z, saturated = core.adc.codes(z)
     registers, bit_true = core.registers, core.bit_true
     gain, offset = registers.gain[:, None, None], registers.offset[:, None, None]

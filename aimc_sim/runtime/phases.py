@@ -21,16 +21,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from ..kernels.survey import beyond as beyond_kernel
 from .adc import Adc
 from .floating import FloatingLines
 
 SIGMAS = 6.0
 """Spreads of read noise that a phase keeps from its limit: one conversion in 1e9 is beyond."""
 
-PART = 8
-"""Rows and columns of windows that a part of a map holds: large ones give loose bounds."""
+_NO_NOISE = np.zeros((1, 1), np.float32)
 
 SIGNS = ((1, 0), (1, 1), (-1, 0), (-1, 1))
 """(sign of the input, polarity of the weight) of the modulations, in order of their noise keys."""
@@ -58,11 +57,20 @@ class Guard:
     never: bool
 
     def exceeded(self, spans: tuple[Tensor, ...]) -> Tensor:
-        """Return the (B,) bool images that may come near the limit."""
+        """Return the (B,) bool images that may come near the limit.
+
+        Parameters
+        ----------
+        spans : one or two (B, P, channels) float32
+            See :class:`aimc_sim.runtime.survey.Survey`.
+        """
         beyond = torch.zeros(len(spans[0]), dtype=torch.bool, device=spans[0].device)
-        if self.never:
-            return beyond
         for codes in spans:
+            if codes.is_cpu:
+                noise = _NO_NOISE if self.noise is None else self.noise.numpy()
+                limits = np.float32(SIGMAS), np.float32(self.limit)
+                beyond_kernel(codes.numpy(), self.reach.numpy(), noise, *limits, beyond.numpy())
+                continue
             charge = codes @ self.reach
             if self.noise is not None:
                 charge = charge + SIGMAS * (codes.square() @ self.noise).sqrt()
@@ -99,35 +107,7 @@ class Phases:
     adc: Adc
     rounding: float
 
-
-def largest_codes(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Return the largest positive (and negative, if there is any) code of every channel.
-
-    Parameters
-    ----------
-    x : (B, channels, H, W) float32, channels last
-    window : (int, int)
-        Rows and columns between the first and the last input of an output, both included.
-
-    Returns
-    -------
-    one or two (B, P, channels) float32 tensors, >= 0
-        For each of P parts of the map. The second one, of negative codes, only where some image
-        has any.
-    """
-    size = [min(n, PART + w - 1) for n, w in zip(x.shape[2:], window, strict=True)]
-
-    def largest(maps: Tensor) -> Tensor:
-        found = F.max_pool2d(maps, size, PART, ceil_mode=True).clamp(min=0)
-        return found.permute(0, 2, 3, 1).flatten(1, 2)
-
-    if bool(x.amin() >= 0):
-        return (largest(x),)
-    return largest(x), largest(-x)
-
-
-def signed(spans: tuple[Tensor, ...]) -> Tensor:
-    """Return the (B,) bool images with a negative code: four currents instead of two."""
-    if len(spans) == 1:
-        return torch.zeros(len(spans[0]), dtype=torch.bool, device=spans[0].device)
-    return spans[1].amax((1, 2)) > 0
+    @property
+    def bounded(self) -> bool:
+        """Whether an image's codes decide how it is converted."""
+        return self.guard is not None and not self.guard.never

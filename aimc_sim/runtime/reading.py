@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from ..chip.image import AnalogLayer
-from ..machine.formats import formats
 from .blocks import add_floating_lines, convolve
 from .calls import CoreCall
 from .convert import Value
-from .phases import SIGNS, largest_codes, signed
+from .phases import SIGNS
+from .survey import Survey, survey
 
 FEWEST_ROWS = 4
 """Rows added to a part of a batch where sums would depend on how many it has, see :func:`pads`."""
@@ -57,16 +57,19 @@ class Read:
         Charge, or codes where they are converted already.
     variance : the same shape or None
         Of the noise in the charge.
+    conversions : (B,) int64
+    extra : (B,) float32 or None
+        Variance that every charge of a row has beside that.
     saturated : (B,) int64 or None
         Conversions beyond the range, where they are converted already.
-    conversions : (B,) int64
     """
 
     core: CoreCall
     charge: Tensor
     variance: Tensor | None
+    conversions: Tensor
+    extra: Tensor | None = None
     saturated: Tensor | None = None
-    conversions: Tensor | None = None
 
 
 class Reader:
@@ -77,38 +80,37 @@ class Reader:
 
     def read(
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
-        events: list[Event], spans: tuple[Tensor, ...],
+        events: list[Event], seen: Survey,
     ) -> Read:  # fmt: skip
-        """Return what reaches the converters, or what they made of it where they work often."""
+        """Return what reaches the converters, or what they made of it where they work often.
+
+        ``seen`` is a survey of ``part``.
+        """
         if core.planes:
             return self._bit_serial(layer, core, part, events)
-        if core.phases is None:
+        phases = core.phases
+        if phases is None:
             charge, variance = self._charge(layer, core, part, squares, events)
-            return Read(core, charge, variance, conversions=_per_row(charge, 1))
-        apart = torch.ones(len(spans[0]), dtype=torch.bool, device=part.device)
-        if core.phases.guard is not None:
-            apart = core.phases.guard.exceeded(spans)
-        both = signed(spans)
+            return Read(core, charge, variance, _per_row(charge, 1))
         rows = sum(event.rows for event in events)
-        if not bool(apart.all()):
-            charge, variance = self._charge(layer, core, part, squares, events)
-            if variance is not None:
-                hidden = (1 + 2 * both[:rows].float()) * core.phases.rounding
-                variance = channels_last(variance + hidden[:, None, None, None].to(variance.dtype))
-            conversions = _per_row(charge, 2) * (1 + both[:rows].long())
-            if not bool(apart.any()):
-                return Read(core, charge, variance, conversions=conversions)
-            codes, saturated = self._codes(core.converting, charge, variance, events)
-            chosen = apart[:rows].nonzero()[:, 0]
-            some = part[chosen]
-            if pads(some):  # sums must not depend on how many there are
-                some = torch.nn.functional.pad(some, (0, 0, 0, 0, 0, 0, 0, FEWEST_ROWS))
-            found, beyond = self._by_phase(layer, core, some, _runs(events, chosen))
-            codes[chosen], saturated[chosen] = found, beyond
-        else:
+        both = seen.signed[:rows]
+        if phases.guard is None:
             codes, saturated = self._by_phase(layer, core, part, events)
-            conversions = _per_row(codes, 2) * (1 + both[:rows].long())
-        return Read(core.converted, codes, None, saturated, conversions)
+            return Read(core.converted, codes, None, _per_row(codes, 2 + 2 * both), None, saturated)
+        charge, variance = self._charge(layer, core, part, squares, events)
+        conversions = _per_row(charge, 2 + 2 * both)
+        extra = None if variance is None else (1 + 2 * both) * phases.rounding
+        apart = phases.guard.exceeded(seen.spans) if phases.bounded else None
+        if apart is None or not bool(apart.any()):
+            return Read(core, charge, variance, conversions, extra)
+        codes, saturated = self._codes(core.converting, charge, variance, events, extra)
+        chosen = apart[:rows].nonzero()[:, 0]
+        some = part[chosen]
+        if pads(some):  # sums must not depend on how many there are
+            some = torch.nn.functional.pad(some, (0, 0, 0, 0, 0, 0, 0, FEWEST_ROWS))
+        found, beyond = self._by_phase(layer, core, some, _runs(events, chosen))
+        codes[chosen], saturated[chosen] = found, beyond
+        return Read(core.converted, codes, None, conversions, None, saturated)
 
     def _by_phase(
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, events: list[Event]
@@ -136,14 +138,15 @@ class Reader:
         return total, beyond
 
     def _codes(
-        self, core: CoreCall, charge: Tensor, variance: Tensor | None, events: list[Event]
-    ) -> tuple[Tensor, Tensor]:
+        self, core: CoreCall, charge: Tensor, variance: Tensor | None, events: list[Event],
+        extra: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Return the codes of charges as they leave the converters, and the saturations by row."""
         one = Value(torch.empty_like(charge))
         counts = torch.cat([
             self.convert(
                 charge[rows], None if variance is None else variance[rows], None, core,
-                event.first, False, one.rows(rows), 0,
+                event.first, False, one.rows(rows), 0, None if extra is None else extra[rows],
             )
             for event in events
             for rows in [slice(event.start, event.start + event.rows)]
@@ -159,18 +162,19 @@ class Reader:
         for b, analog in enumerate(core.planes):
             plane = channels_last((magnitude >> b & 1) * sign)
             square = None if analog.variance is None else plane.square().to(analog.variance.dtype)
-            spans = ()
-            if analog.phases is not None:
-                spans = largest_codes(plane, window(layer, analog))
-            read = self.read(layer, analog, plane, square, events, spans)
+            wanted = analog.phases is not None and analog.phases.bounded
+            seen = survey(plane, window(layer, analog) if wanted else None)
+            read = self.read(layer, analog, plane, square, events, seen)
             one, beyond = read.charge, read.saturated
             if beyond is None:
-                one, beyond = self._codes(read.core, read.charge, read.variance, events)
+                one, beyond = self._codes(
+                    read.core, read.charge, read.variance, events, read.extra
+                )
             total = one if total is None else total.add_(one, alpha=2**b)
             saturated = beyond if saturated is None else saturated + beyond
             more = read.conversions
             conversions = more if conversions is None else conversions + more
-        return Read(core, total, None, saturated, conversions)
+        return Read(core, total, None, conversions, None, saturated)
 
     def _charge(
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
@@ -187,10 +191,6 @@ class Reader:
         variance = None
         if core.variance is not None:
             variance = channels_last(convolve(layer, squares, core.variance)[:rows])
-        if core.adc.jitter is not None:
-            more = core.adc.jitter[:, None, None] * (charge != 0)
-            variance = more if variance is None else variance + more
-            variance = channels_last(variance.to(formats(charge.device).variance))
         return charge, variance
 
 
@@ -200,10 +200,12 @@ def window(layer: AnalogLayer, core: CoreCall) -> tuple[int, int]:
     return (rows - 1) * layer.dilation[0] + 1, (cols - 1) * layer.dilation[1] + 1
 
 
-def _per_row(maps: Tensor, times: int) -> Tensor:
-    """Return a multiple of the elements of every row, (B,) int64."""
-    count = times * maps[0].numel() if len(maps) else 0
-    return torch.full((len(maps),), count, dtype=torch.int64, device=maps.device)
+def _per_row(maps: Tensor, times: int | Tensor) -> Tensor:
+    """Return multiples of the elements of every row, (B,) int64."""
+    count = maps[0].numel() if len(maps) else 0
+    if isinstance(times, Tensor):
+        return times * count
+    return torch.full((len(maps),), times * count, dtype=torch.int64, device=maps.device)
 
 
 def _runs(events: list[Event], chosen: Tensor) -> list[Event]:

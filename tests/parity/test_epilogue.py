@@ -14,6 +14,7 @@ from aimc_sim.kernels.epilogue import _square_bits, epilogue
 NO_BITS = np.zeros((1, 1, 1), np.uint16)
 NO_LINK = np.zeros((1, 1, 1), np.float32)
 NO_BOUNDS = np.zeros(2, np.float32)
+NONE = np.zeros(0, np.float32)
 KEY = np.array([4, 5], np.uint32)
 
 
@@ -24,12 +25,12 @@ def bfloat16(x):
 
 
 def run(charge, gain, offset, link, link_gain, relu, adc, out, variance=NO_BITS, squares=NO_BITS,
-        first_event=0):  # fmt: skip
+        first_event=0, extra=NONE, jitter=NONE):  # fmt: skip
     result = np.full_like(charge, np.nan)
     counts = np.zeros((len(charge), 2), np.int64)
     rows = [np.array([1 / q[0], q[1], q[2]], np.float32) for q in (adc, out)]
     epilogue(
-        charge, variance, link, gain, offset, rows[0], NO_LINK, NO_BOUNDS,
+        charge, variance, extra, jitter, link, gain, offset, rows[0], NO_LINK, NO_BOUNDS,
         np.float32(link_gain), relu, rows[1], KEY, first_event, 0, 0, False,
         result, squares, counts,
     )  # fmt: skip
@@ -72,8 +73,8 @@ def test_squares_and_slices(form, rng):
     link = np.arange(2 * 3 * 6, dtype=np.float32).reshape(2, 3, 6)
     ideal = np.array([1, np.inf, 0], np.float32)
     epilogue(
-        charge, form(NO_LINK), link, ones, zeros, ideal, NO_LINK, NO_BOUNDS, np.float32(2), False,
-        ideal, KEY, 0, 1, 3, False, out, squares, np.zeros((2, 2), np.int64),
+        charge, form(NO_LINK), NONE, NONE, link, ones, zeros, ideal, NO_LINK, NO_BOUNDS,
+        np.float32(2), False, ideal, KEY, 0, 1, 3, False, out, squares, np.zeros((2, 2), np.int64),
     )  # fmt: skip
     np.testing.assert_allclose(out[:, :, 3:7], charge + 2 * link[:, :, 1:5], rtol=1e-6)
     assert (out[:, :, :3] == 7).all()
@@ -97,6 +98,23 @@ def test_noise_is_addressed(form):
     np.testing.assert_array_equal(whole[2:5], part)
     expected = 2 * naive.mvm_normals(11 * 17, 43, (4, 5)).reshape(11, 17)
     np.testing.assert_allclose(whole[3], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["variances", "none"])
+def test_variances_of_images_and_of_columns(known):
+    """Of image i ``extra[i]``, of column c ``jitter[c]`` where there is charge."""
+    shape = (3, 40, 17)
+    charge = np.zeros(shape, np.float32)
+    charge[:, ::2] = 1000.0
+    extra, jitter = np.array([0, 4, 9], np.float32), np.arange(17, dtype=np.float32)
+    variance = np.full(shape if known else (1, 1, 1), 2.0, np.float32)
+    ones, zeros, ideal = np.ones(17, np.float32), np.zeros(17, np.float32), (1.0, np.inf, False)
+    found, _ = run(charge, ones, zeros, NO_LINK, 0.0, False, ideal, ideal, variance=variance,
+                   squares=NO_LINK, extra=extra, jitter=jitter)  # fmt: skip
+    for i in range(3):
+        xi = naive.mvm_normals(40 * 17, i, (4, 5)).reshape(40, 17)
+        spread = np.sqrt(2.0 * known + extra[i] + jitter * (charge[i] != 0))
+        np.testing.assert_allclose(found[i], charge[i] + spread * xi, rtol=1e-6, atol=2e-4)
 
 
 def test_threads_do_not_matter(rng):

@@ -1,0 +1,122 @@
+"""What a layer's inputs are like, in one pass: before a core is read, and for what is counted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import point, serial
+from .math32 import f32
+
+FLUSH = 2**16
+"""Pixels whose magnitudes are summed in float32: sums of 8-bit codes are exact there."""
+
+
+@serial
+def survey(x, rows, columns, span, part, magnitudes, lowest, above, below):
+    """Write sums of magnitudes, lowest codes, and the extreme codes of parts of the maps.
+
+    Parameters
+    ----------
+    x : (B, P, C) float32
+        Maps of ``rows x columns = P`` pixels.
+    rows, columns : int64
+    span : (2,) int64
+        Rows and columns of a part.
+    part : int64
+        Distance between parts; the last ones are cut off at the map's end.
+    magnitudes : (B,) float64, written
+    lowest : (B, C) float32, written
+        min(0, code) over a map.
+    above, below : (B, N, C) float32, written
+        Largest code, and largest negated code, of every part, >= 0; (1, 1, 1) if not wanted.
+        ``below`` is written only for images with negative codes.
+    """
+    images, pixels, channels = x.shape
+    sums = np.zeros(channels, np.float32)
+    for i in range(images):
+        maps, low = x[i], lowest[i]
+        total = np.float64(0.0)
+        _fill(low)
+        for first in range(0, pixels, FLUSH):
+            _fill(sums)
+            _accumulate(maps, first, min(first + FLUSH, pixels), sums, low)
+            for c in range(channels):
+                total += np.float64(sums[c])
+        magnitudes[i] = total
+        if above.size > 1:
+            _extremes(maps, rows, columns, span, part, f32(1.0), above[i])
+            negative = False
+            for c in range(channels):
+                negative |= low[c] < f32(0.0)
+            if negative:
+                _extremes(maps, rows, columns, span, part, f32(-1.0), below[i])
+
+
+@point
+def _fill(row):
+    for c in range(row.size):
+        row[c] = f32(0.0)
+
+
+@point
+def _accumulate(maps, first, last, sums, low):
+    for p in range(first, last):
+        row = maps[p]
+        for c in range(row.size):
+            sums[c] += abs(row[c])
+            low[c] = min(low[c], row[c])
+
+
+@point
+def _extremes(maps, rows, columns, span, part, sign, found):
+    across = (columns - span[1] + part - 1) // part + 1
+    for n in range(found.shape[0]):
+        best = found[n]
+        _fill(best)
+        top, left = n // across * part, n % across * part
+        for r in range(top, min(top + span[0], rows)):
+            for p in range(r * columns + left, r * columns + min(left + span[1], columns)):
+                row = maps[p]
+                for c in range(row.size):
+                    best[c] = max(best[c], sign * row[c])
+
+
+@serial
+def beyond(codes, reach, noise, sigmas, limit, found):
+    """Mark the images of which some part may charge a column beyond a limit.
+
+    Parameters
+    ----------
+    codes : (B, N, R) float32, >= 0
+    reach : (R, C) float32
+        Charge per code.
+    noise : (R, C) float32
+        Variance per squared code; (1, 1) if there is none.
+    sigmas, limit : float32
+    found : (B,) bool, set where ``codes reach + sigmas sqrt(codes^2 noise) > limit``
+    """
+    channels = reach.shape[1]
+    noisy = noise.size > 1
+    charge, variance = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    for i in range(codes.shape[0]):
+        for n in range(codes.shape[1]):
+            _fill(charge)
+            _fill(variance)
+            for r in range(reach.shape[0]):
+                code = codes[i, n, r]
+                if code > f32(0.0):
+                    _add_row(charge, reach[r], code)
+                    if noisy:
+                        _add_row(variance, noise[r], code * code)
+            over = np.int32(0)
+            for c in range(channels):
+                over += np.int32(charge[c] + sigmas * np.sqrt(variance[c]) > limit)
+            if over > 0:
+                found[i] = True
+                break
+
+
+@point
+def _add_row(total, row, factor):
+    for c in range(total.size):
+        total[c] += factor * row[c]
