@@ -110,7 +110,7 @@ def write(folder: Path, title: str, command: str, rows: Sequence[Row], notes: st
         writer = csv.DictWriter(file, [*Row.__dataclass_fields__, "passed"], lineterminator="\n")
         writer.writeheader()
         writer.writerows({**asdict(row), "passed": row.passed} for row in rows)
-    (folder / "stamp.json").write_text(json.dumps(stamp(), indent=1) + "\n")
+    write_stamp(folder)
     lines = [
         f"# {title}",
         "",
@@ -159,3 +159,8 @@ def stamp() -> dict[str, str | int]:
         "commit": COMMIT,
         "machine": f"{platform.system()} {platform.machine()}",
     }
+
+
+def write_stamp(folder: Path) -> None:
+    """Write ``stamp.json`` beside a table: every table has one, whatever its rows are."""
+    (folder / "stamp.json").write_text(json.dumps(stamp(), indent=1) + "\n")

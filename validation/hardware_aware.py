@@ -1,6 +1,6 @@
 """Float-trained against hardware-aware-trained ResNet-32 on the chip: accuracy against time.
 
-    python validation/hardware_aware.py --data DIR [--images 250] [--programmings 10]
+    python validation/hardware_aware.py --data DIR [--images 1000] [--programmings 10]
 
 DIR holds ``cifar-10-batches-py``. Both networks are the zoo's (``resnet32-cifar10``,
 ``resnet32-cifar10-aware``), on two devices per polarity (ODP has one), and on the 25 uS model
@@ -27,6 +27,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
+from comparison import write_stamp
 
 from aimc_sim import results, units, zoo
 from aimc_sim.studies import inputs, pools, schema, statistics, sweep
@@ -179,7 +180,7 @@ def main() -> None:
     """Run, write, draw."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=250)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--programmings", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2, help="0: in this process")
     default = Path(__file__).with_suffix("")
@@ -208,6 +209,7 @@ def main() -> None:
     )
     options.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.out / "accuracy.csv", index=False)
+    write_stamp(options.out)
     (options.out / "table.md").write_text("\n".join(lines(table, floats, options)) + "\n")
     draw(table, floats, options.out / "accuracy.png")
     print("\n".join(lines(table, floats, options)))

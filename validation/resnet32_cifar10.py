@@ -5,7 +5,7 @@
 DIR holds ``cifar-10-batches-py``; FILE is a state dict of the standard ResNet-32 with option A
 shortcuts, trained for inputs normalised with mean .485/.456/.406 and std .229/.224/.225. Writes
 ``resnet32_cifar10/`` beside this script: ``rows.csv`` (one row per programming, time and
-setting), ``checks.json``, ``table.md`` and ``drift_accuracy.png``. A run that was stopped goes on
+setting), ``checks.json``, ``table.md``, ``stamp.json`` and ``drift_accuracy.png``. A run that was stopped goes on
 where it was when started again; ``--fresh`` begins anew.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from comparison import write_stamp
 from torch import Tensor
 
 import aimc_sim
@@ -32,7 +33,6 @@ SPECS = {
     "generic-pcm": presets.generic_pcm(),
 }
 TIMES = ("0", "1 h", "1 d", "30 d", "1 y")
-ALL_IMAGES_AT = ("0", "1 d")
 METHODS = ("none", "gdc", "column")
 CALIBRATION_IMAGES = 512
 EXPECTED_FLOAT = 9263
@@ -93,17 +93,16 @@ def study(model, test: Subset, calibration: Tensor, args) -> pd.DataFrame:
     for seed, (name, spec), moment in itertools.product(range(args.seeds), SPECS.items(), TIMES):
         # At time 0 every factor is exactly 1 (tests/unit/test_chip.py): one row serves.
         methods = METHODS if units.seconds(moment) else ("none",)
-        images = test if moment in ALL_IMAGES_AT else few
         done = rows[
             (rows["preset"] == name) & (rows["seed"] == seed)
             & (rows["time_seconds"] == units.seconds(moment))
-            & (rows["spec_id"] == spec.id()) & (rows["images"] == len(images.labels))
+            & (rows["spec_id"] == spec.id()) & (rows["images"] == args.images)
         ]["compensation"].tolist()  # fmt: skip
         todo = [method for method in methods if method not in done]
         if not todo:
             continue
         found = drift.drift_rows(
-            chips[name], images, times=[moment], methods=todo, seeds=[seed], preset=name
+            chips[name], few, times=[moment], methods=todo, seeds=[seed], preset=name
         )
         new = pd.DataFrame(found, columns=drift.COLUMNS)
         rows = new if rows.empty else pd.concat([rows, new], ignore_index=True)
@@ -146,9 +145,9 @@ def table(rows: pd.DataFrame, checks: dict, args) -> str:
         )
     lines += [
         "",
-        f"Accuracy in %, mean over {args.seeds} programmings and 95 % interval (Student t). "
-        f"Columns 'now' and '1 d' count all {n:,} test images, the others the first "
-        f"{args.images:,}. Right after programming every compensation factor is exactly 1.",
+        f"The checks count all {n:,} test images. Below: accuracy in % on the first {args.images:,}, "
+        f"mean over {args.seeds} programmings and 95 % interval (Student t). Right after "
+        "programming every compensation factor is exactly 1.",
         "",
         "| devices | compensation | " + " | ".join(
             "now" if t == 0 else units.show_time(t) for t in moments) + " |",
@@ -190,9 +189,8 @@ def main() -> None:
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--weights", required=True)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seeds", type=int, default=5, help="programmings per machine")
-    parser.add_argument("--images", type=int, default=2000, help="at 1 h, 30 d and 1 y")
-    parser.add_argument("--all-images", type=int, default=10_000, help="at 0 and 1 d")
+    parser.add_argument("--seeds", type=int, default=10, help="programmings per machine")
+    parser.add_argument("--images", type=int, default=2000, help="of the curves; checks count all")
     parser.add_argument("--fresh", action="store_true", help="do not continue an earlier run")
     default = Path(__file__).with_suffix("")
     parser.add_argument("--out", type=Path, default=default)
@@ -207,7 +205,7 @@ def main() -> None:
         drift.BATCH = 2000  # fewer, larger calls keep a GPU busy; changes no result
     model = zoo.resnet32(10, args.weights)
     data = zoo.cifar10(args.data_dir, "test")
-    test = Subset(data.images[: args.all_images], data.labels[: args.all_images])
+    test = Subset(data.images, data.labels)
     calibration = zoo.cifar10(args.data_dir, "train", CALIBRATION_IMAGES).images
     checks = kept_checks(args.out / "checks.json", len(test.labels))
     if checks is None:
@@ -216,13 +214,14 @@ def main() -> None:
     (args.out / "checks.json").write_text(json.dumps(kept, indent=1) + "\n")
     print(json.dumps(checks, indent=1), flush=True)
     rows = study(model, test, calibration, args)
+    write_stamp(args.out)
     (args.out / "table.md").write_text(table(rows, checks, args))
     plots.drift_accuracy(
         shown(rows),
         {"float": checks["float_correct"] / checks["images"]},
         chance=0.1,
         title=f"ResNet-32 for CIFAR-10, float-trained; {args.seeds} programmings; "
-        f"{args.all_images:,} images now and at 1 d, else {args.images:,}",
+        f"first {args.images:,} images",
         path=args.out / "drift_accuracy.png",
     )
     print(table(rows, checks, args))

@@ -31,15 +31,23 @@ def tables() -> dict[str, tuple[list[dict[str, str]], dict]]:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
         if rows and "quantity" in rows[0]:
-            mark = path.with_name("stamp.json")
-            stamp = json.loads(mark.read_text()) if mark.exists() else {"physics": 1}
-            found[path.parent.relative_to(HERE).as_posix()] = rows, stamp
+            found[path.parent.relative_to(HERE).as_posix()] = rows, _stamp(path.parent)
     return found
 
 
 def stale() -> set[str]:
-    """Return the folders whose tables were made by an older version of the physics."""
-    return {name for name, (_, stamp) in tables().items() if stamp["physics"] < PHYSICS_VERSION}
+    """Return the folders whose tables, of rows or not, an older version of the physics made."""
+    return {
+        path.parent.relative_to(HERE).as_posix()
+        for path in HERE.rglob("table.md")
+        if _stamp(path.parent)["physics"] < PHYSICS_VERSION
+    }
+
+
+def _stamp(folder: Path) -> dict:
+    """Return what made the tables of a folder; without a mark, the first version."""
+    mark = folder / "stamp.json"
+    return json.loads(mark.read_text()) if mark.exists() else {"physics": 1}
 
 
 def sources() -> dict[str, tuple[int, int]]:
@@ -77,7 +85,7 @@ def _section(name: str, rows: list[dict[str, str]], stamp: dict, old: bool) -> l
 
 def page() -> str:
     """Return the scoreboard as Markdown."""
-    found, old, named = tables(), stale(), sources()
+    found, old, named = tables(), stale() & set(tables()), sources()
     counts: Counter[tuple[str, bool]] = Counter()
     lines = []
     for name, (rows, stamp) in found.items():
