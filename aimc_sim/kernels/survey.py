@@ -10,6 +10,12 @@ from .math32 import f32
 FLUSH = 2**16
 """Pixels whose magnitudes are summed in float32: sums of 8-bit codes are exact there."""
 
+LANES = 16
+"""Sums that are kept side by side, so that the compiler may use SIMD without reordering one."""
+
+ROUNDING = f32(1.00001)
+"""What a bound is raised by, because its sums are rounded."""
+
 
 @serial
 def survey(x, rows, columns, span, part, magnitudes, lowest, above, below):
@@ -82,7 +88,7 @@ def _extremes(maps, rows, columns, span, part, sign, found):
 
 
 @serial
-def beyond(codes, reach, noise, sigmas, limit, found):
+def beyond(codes, reach, noise, peak, noise_peak, norm, sigmas, limit, found):
     """Mark the images of which some part may charge a column beyond a limit.
 
     Parameters
@@ -92,18 +98,33 @@ def beyond(codes, reach, noise, sigmas, limit, found):
         Charge per code.
     noise : (R, C) float32
         Variance per squared code; (1, 1) if there is none.
+    peak, noise_peak : (R,) float32
+        Largest of every row of both; ``noise_peak`` zero if there is no noise.
+    norm : float32
+        Largest root of a column's summed squares of ``reach``.
     sigmas, limit : float32
     found : (B,) bool, set where ``codes reach + sigmas sqrt(codes^2 noise) > limit``
+
+    Notes
+    -----
+    Most parts are settled by sums over rows alone: no column is charged with more than
+    ``codes peak``, nor with more than ``|codes| norm`` (Cauchy and Schwarz).
     """
     channels = reach.shape[1]
     noisy = noise.size > 1
     charge, variance = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    sums = np.empty((3, LANES), np.float32)
     for i in range(codes.shape[0]):
         for n in range(codes.shape[1]):
+            part = codes[i, n]
+            first, second, third = _sums(part, peak, noise_peak, sums)
+            bound = min(first, norm * np.sqrt(second)) + sigmas * np.sqrt(third)
+            if bound * ROUNDING <= limit:
+                continue
             _fill(charge)
             _fill(variance)
             for r in range(reach.shape[0]):
-                code = codes[i, n, r]
+                code = part[r]
                 if code > f32(0.0):
                     _add_row(charge, reach[r], code)
                     if noisy:
@@ -114,6 +135,32 @@ def beyond(codes, reach, noise, sigmas, limit, found):
             if over > 0:
                 found[i] = True
                 break
+
+
+@point
+def _sums(codes, peak, noise_peak, sums):
+    """Return ``codes peak``, ``codes codes`` and ``codes^2 noise_peak``: lane by lane, in SIMD."""
+    rows = codes.size
+    whole = rows - rows % LANES
+    for k in range(3):
+        for lane in range(LANES):
+            sums[k, lane] = f32(0.0)
+    for r in range(0, whole, LANES):
+        for lane in range(LANES):
+            code = codes[r + lane]
+            sums[0, lane] += code * peak[r + lane]
+            sums[1, lane] += code * code
+            sums[2, lane] += code * code * noise_peak[r + lane]
+    first, second, third = f32(0.0), f32(0.0), f32(0.0)
+    for lane in range(LANES):
+        first += sums[0, lane]
+        second += sums[1, lane]
+        third += sums[2, lane]
+    for r in range(whole, rows):
+        first += codes[r] * peak[r]
+        second += codes[r] * codes[r]
+        third += codes[r] * codes[r] * noise_peak[r]
+    return first, second, third
 
 
 @point

@@ -17,6 +17,7 @@ idle lines float. What an image gets depends on itself alone, never on its batch
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -28,8 +29,6 @@ from .floating import FloatingLines
 
 SIGMAS = 6.0
 """Spreads of read noise that a phase keeps from its limit: one conversion in 1e9 is beyond."""
-
-_NO_NOISE = np.zeros((1, 1), np.float32)
 
 SIGNS = ((1, 0), (1, 1), (-1, 0), (-1, 1))
 """(sign of the input, polarity of the weight) of the modulations, in order of their noise keys."""
@@ -67,15 +66,24 @@ class Guard:
         beyond = torch.zeros(len(spans[0]), dtype=torch.bool, device=spans[0].device)
         for codes in spans:
             if codes.is_cpu:
-                noise = _NO_NOISE if self.noise is None else self.noise.numpy()
-                limits = np.float32(SIGMAS), np.float32(self.limit)
-                beyond_kernel(codes.numpy(), self.reach.numpy(), noise, *limits, beyond.numpy())
+                beyond_kernel(codes.numpy(), *self._arrays, beyond.numpy())
                 continue
             charge = codes @ self.reach
             if self.noise is not None:
                 charge = charge + SIGMAS * (codes.square() @ self.noise).sqrt()
             beyond |= (charge > self.limit).flatten(1).any(1)
         return beyond
+
+    @cached_property
+    def _arrays(self) -> tuple:
+        """What the kernel takes between the codes and the answer."""
+        reach = self.reach.numpy()
+        noise = np.zeros((1, 1), np.float32) if self.noise is None else self.noise.numpy()
+        peak, rows = reach.max(axis=1, initial=0), len(reach)
+        noise_peak = np.zeros(rows, np.float32) if self.noise is None else noise.max(axis=1)
+        norm = np.sqrt(np.square(reach, dtype=np.float64).sum(axis=0).max(initial=0))
+        limits = np.float32(SIGMAS), np.float32(self.limit)
+        return reach, noise, peak, noise_peak, np.float32(norm), *limits
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,15 @@ class Survey:
 
     def of(self, channels: slice) -> Survey:
         """Return the same of some channels; ``magnitude`` stays that of all."""
-        spans = tuple(codes[..., channels] for codes in self.spans)
-        return Survey(self.magnitude, self.lowest[:, channels], spans)
+        place = channels.start, channels.stop
+        if place not in self._parts:  # cores side by side read the same rows
+            spans = tuple(codes[..., channels].contiguous() for codes in self.spans)
+            self._parts[place] = Survey(self.magnitude, self.lowest[:, channels], spans)
+        return self._parts[place]
+
+    @cached_property
+    def _parts(self) -> dict[tuple[int, int], Survey]:
+        return {}
 
     @cached_property
     def signed(self) -> Tensor:
