@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from . import point, serial
+from .conversion import BLOCK, add_jitter, constant, convert, scale_clip, spread16, spread32, tiled
 from .ldpu import _add_link_half, _quantise_half, _scale_half, _to_half, clip
-from .math32 import bits_float, f32, float_bits
+from .math32 import f32, float_bits
 from .normal import fill, padded
-
-BLOCK = 2048
-"""Elements worked on at a time: 8 kB."""
 
 
 @serial
@@ -57,7 +55,6 @@ def epilogue(
     images, pixels, columns = charge.shape
     known, uneven, square = variance.size > 1, jitter.size > 0, squares.size > 1
     noisy, linked = known or uneven or extra.size > 0, link_gain != f32(0.0)
-    circuit, converts = oscillators.size > 1, adc[2] != f32(0.0)
     rounds, floor = requantise[2] != f32(0.0), f32(0.0) if relu else f32(-np.inf)
     noise = np.empty(padded(pixels * columns) if noisy else 1, np.float32)
     # A block of pixels stays in the first-level cache while a few loops go over it. Each touches
@@ -66,8 +63,8 @@ def epilogue(
     # negative for all the compiler knows, and short rows leave its SIMD loops unused.
     block = min(pixels, max(1, BLOCK // columns))
     work = np.empty(block * columns, np.float32)
-    gains, offsets = _tiled(gain, block), _tiled(offset, block)
-    jitters = _tiled(jitter, block) if uneven else work
+    gains, offsets = tiled(gain, block), tiled(offset, block)
+    jitters = tiled(jitter, block) if uneven else work
     spread = np.empty(block * columns if noisy else 1, np.float32)
     whole = out.shape[2] == columns
     for i in range(images):
@@ -79,32 +76,18 @@ def epilogue(
             stop = min(start + block, pixels)
             first, last = start * columns, stop * columns
             z, given = work[: last - first], charges[first:last]
+            v, xi = spread, noise
             if noisy:
                 v, xi = spread[: last - first], noise[first:last]
                 if not known:
-                    _constant(v, more)
+                    constant(v, more)
                 elif variance.itemsize == 2:
-                    _spread16(variance[i].reshape(pixels * columns)[first:last], more, v)
+                    spread16(variance[i].reshape(pixels * columns)[first:last], more, v)
                 else:
-                    _spread(variance[i].reshape(pixels * columns)[first:last], more, v)
+                    spread32(variance[i].reshape(pixels * columns)[first:last], more, v)
                 if uneven:
-                    _add_jitter(v, given, jitters)
-                if circuit:
-                    _noisy(given, v, xi, z)
-                elif converts:
-                    counts[i, 0] += _convert_noisy(given, v, xi, adc[0], adc[1], z)
-                else:
-                    _noisy(given, v, xi, z)
-                    counts[i, 0] += _scale_clip(z, adc[0], adc[1])
-            elif circuit:
-                _load(given, z)
-            elif converts:
-                counts[i, 0] += _convert(given, adc[0], adc[1], z)
-            else:
-                _load(given, z)
-                counts[i, 0] += _scale_clip(z, adc[0], adc[1])
-            if circuit:
-                counts[i, 0] += _oscillate(z, oscillators, bounds)
+                    add_jitter(v, given, jitters)
+            counts[i, 0] += convert(given, v, xi, noisy, adc, oscillators, bounds, z)
             if half:
                 _to_half(z)
                 _scale_half(z, gains, offsets)
@@ -133,7 +116,7 @@ def epilogue(
                 if not rounds:
                     if relu:
                         _rectify(z)
-                    counts[i, 1] += _scale_clip(z, requantise[0], requantise[1])
+                    counts[i, 1] += scale_clip(z, requantise[0], requantise[1])
                 if not (whole and rounds):
                     _store(z, out[i, start:stop], column, columns)
                 elif square:
@@ -143,75 +126,6 @@ def epilogue(
                     _store_squares16(z, squares[i, start:stop], column, columns)
                 else:
                     _store_squares(z, squares[i, start:stop], column, columns)
-
-
-@point
-def _tiled(row, times):
-    # Element by element: the compiler takes seconds for the assignment of a row.
-    tiled = np.empty(times * row.size, np.float32)
-    for t in range(times):
-        for c in range(row.size):
-            tiled[t * row.size + c] = row[c]
-    return tiled
-
-
-@point
-def _load(charges, z):
-    for j in range(z.size):
-        z[j] = charges[j]
-
-
-@point
-def _constant(v, more):
-    for j in range(v.size):
-        v[j] = more
-
-
-@point
-def _spread(variance, more, v):
-    for j in range(v.size):
-        v[j] = variance[j] + more
-
-
-@point
-def _spread16(variance, more, v):
-    for j in range(v.size):
-        v[j] = bits_float(np.uint32(variance[j]) << np.uint32(16)) + more
-
-
-@point
-def _add_jitter(v, charges, jitters):
-    for j in range(v.size):
-        v[j] += jitters[j] if charges[j] != f32(0.0) else f32(0.0)
-
-
-@point
-def _noisy(charges, v, xi, z):
-    for j in range(z.size):
-        z[j] = charges[j] + np.sqrt(v[j]) * xi[j]
-
-
-@point
-def _convert_noisy(charges, v, xi, per_step, limit, z):
-    """Write codes of noisy charges to z; return how many lie beyond the limit."""
-    for j in range(z.size):
-        z[j] = np.rint((charges[j] + np.sqrt(v[j]) * xi[j]) * per_step)
-    return clip(z, limit)
-
-
-@point
-def _convert(charges, per_step, limit, z):
-    for j in range(z.size):
-        z[j] = np.rint(charges[j] * per_step)
-    return clip(z, limit)
-
-
-@point
-def _scale_clip(z, per_step, limit):
-    """Turn values into codes that are not rounded, in place; return how many are beyond."""
-    for j in range(z.size):
-        z[j] = z[j] * per_step
-    return clip(z, limit)
 
 
 @point
@@ -227,46 +141,6 @@ def _requantise(z, floor, per_step, limit, out):
     for j in range(z.size):
         out[j] = np.rint(max(z[j], floor) * per_step)
     return clip(out, limit)
-
-
-@point
-def _oscillate(z, table, bounds):
-    """Turn charges into corrected counts in place, column by column; return the saturations."""
-    columns, limit, dead = table.shape[2], bounds[0], bounds[1]
-    both, beyond = dead < f32(np.inf), np.int64(0)
-    for p in range(z.size // columns):
-        row = z[p * columns : (p + 1) * columns]
-        over = np.int32(0)
-        for c in range(columns):
-            over += np.int32((abs(row[c]) if both else row[c]) > limit)
-        beyond += np.int64(over)
-        for c in range(columns):
-            row[c] = _count(
-                row[c], dead, both, limit,
-                table[0, 0, c], table[1, 0, c], table[2, 0, c], table[3, 0, c], table[4, 0, c],
-                table[0, 1, c], table[1, 1, c], table[2, 1, c], table[3, 1, c], table[4, 1, c],
-            )  # fmt: skip
-    return beyond
-
-
-@point
-def _count(
-    charge, dead, both, limit, slope, bend, lift, gain, offset, slope_n, bend_n, lift_n, gain_n,
-    offset_n,
-):  # fmt: skip
-    """Return the corrected count of a charge: both sides' registers, of which one is taken.
-
-    Choices between numbers that are there, not between places in memory: so the loop over
-    columns becomes SIMD.
-    """
-    negative = charge < -dead
-    size = min(abs(charge) if both else max(charge, f32(0.0)), limit)
-    slope, bend = slope_n if negative else slope, bend_n if negative else bend
-    lift = lift_n if negative else lift
-    count = np.rint(slope * size / (f32(1.0) + bend * size) + lift)
-    value = (gain_n if negative else gain) * count + (offset_n if negative else offset)
-    value = value if count > f32(0.0) else f32(0.0)
-    return -value if negative else value
 
 
 @point

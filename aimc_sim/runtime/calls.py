@@ -111,24 +111,9 @@ class CoreCall:
         )
 
     @cached_property
-    def converting(self) -> CoreCall:
-        """The analog half: codes leave the converters as they are."""
-        return dataclasses.replace(
-            self, gain=torch.ones_like(self.gain), offset=torch.zeros_like(self.offset),
-            link_gain=0.0, output=AS_IT_IS, bit_true=False,
-        )  # fmt: skip
-
-    @cached_property
     def converted(self) -> CoreCall:
         """The digital half: its "charge" is codes, or sums of codes."""
         return dataclasses.replace(self, adc=PASSES_ALL)
-
-    @cached_property
-    def of_phases(self) -> tuple[CoreCall, ...]:
-        """The analog half with the noise of each of four phases."""
-        phases = self.phases
-        one = dataclasses.replace(self.converting, adc=phases.adc, phases=None)
-        return tuple(dataclasses.replace(one, noise_key=key) for key in phases.noise_keys)
 
 
 def bit_serial(
@@ -139,7 +124,7 @@ def bit_serial(
     The codes of a plane leave its converter as they are; gains act on the shifted sum.
     """
     planes = tuple(
-        dataclasses.replace(call.converting, noise_key=key, phases=own)
+        dataclasses.replace(call, noise_key=key, phases=own)
         for key, own in zip(noise_keys, phases, strict=True)
     )
     return dataclasses.replace(

@@ -21,7 +21,7 @@ from ..digital.apply import apply
 from ..ops import OPERATIONS, Sizes
 from .blocks import as_maps, from_maps, repeated
 from .calls import AS_IT_IS, DigitalCall, LayerCall, LoopCall
-from .convert import Link, Value, convert_compiled, convert_plain
+from .convert import COMPILED, PLAIN, Link, Value
 from .counts import Tally
 from .plan import Plan
 from .reading import Event, Read, Reader, channels_last, window
@@ -63,8 +63,8 @@ class Run:
         self.span = Span() if span is None else span
         self.sizes: dict[str, tuple[int, ...]] = {}
         on_cpu = plan.device.type == "cpu"
-        self.convert = convert_compiled if on_cpu else convert_plain
-        self.reader = Reader(self.convert)
+        self.passes = COMPILED if on_cpu else PLAIN
+        self.reader = Reader(self.passes)
 
     def __call__(self, *images: Tensor) -> list[Tensor]:
         """Return what leaves the network, in its own numbers, leaf by leaf."""
@@ -227,7 +227,7 @@ class Run:
         total, pixels = self.counts[core.block.layer], charge.shape[2] * charge.shape[3]
         for event in events:
             rows = slice(event.start, event.start + event.rows)
-            counts = self.convert(
+            counts = self.passes.convert(
                 charge[rows], None if variance is None else variance[rows],
                 None if link is None else Link(link.codes[rows], link.column), core,
                 event.first, relu, target.rows(rows), column,

@@ -1,23 +1,26 @@
 """From charge to the integers that leave a core, on tensors: two twins with one signature.
 
-``convert_compiled`` hands the memory of CPU tensors to the fused kernel
-(:mod:`aimc_sim.kernels.epilogue`); ``convert_plain`` does the same with torch operations, on any
-device. Both draw the same addressed noise, so they agree to the rounding of float32.
+:data:`COMPILED` hands the memory of CPU tensors to the fused kernels
+(:mod:`aimc_sim.kernels.epilogue`, :mod:`aimc_sim.kernels.conversion`); :data:`PLAIN` does the same
+with torch operations, on any device. Both draw the same addressed noise, so they agree to the
+rounding of float32.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..kernels.conversion import add_codes
 from ..kernels.epilogue import epilogue
 from ..kernels.normal import LANES
 from ..machine.formats import formats
-from .adc import quantised
+from .adc import Adc, quantised
 from .calls import CoreCall
 
 _NO_LINK = np.zeros((1, 1, 1), np.float32)
@@ -102,18 +105,8 @@ def convert_plain(
 
     Parameters and return value as in :func:`convert_compiled`.
     """
-    batch, channels, height, width = charge.shape
-    z = charge
-    spread = variance if variance is None else variance.float()
-    for more in (
-        None if extra is None else extra[:, None, None, None],
-        None if core.adc.jitter is None else core.adc.jitter[:, None, None] * (charge != 0),
-    ):
-        spread = more if spread is None else spread if more is None else spread + more
-    if spread is not None:
-        xi = normals(batch, channels * height * width, first_event, core.noise_key, charge.device)
-        xi = xi.view(batch, height, width, channels).permute(0, 3, 1, 2)
-        z = z + spread.sqrt() * xi
+    channels = charge.shape[1]
+    z = _noisy(charge, variance, core.adc, core.noise_key, first_event, extra)
     z, saturated = core.adc.codes(z)
     registers, bit_true = core.registers, core.bit_true
     gain, offset = registers.gain[:, None, None], registers.offset[:, None, None]
@@ -131,6 +124,98 @@ def convert_plain(
     if target.squares is not None:
         target.squares[:, column : column + channels] = y.square()
     return torch.stack([saturated, clipped], dim=1)
+
+
+def add_codes_compiled(
+    charge: Tensor, variance: Tensor | None, adc: Adc, noise_key: np.ndarray, first_event: int,
+    column: int, factor: float, total: Tensor, extra: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Add the codes of one of several conversions to their sum; the compiled loops.
+
+    Parameters
+    ----------
+    charge : (B, K, H, W) float32, channels last
+        Read from channel ``column`` on.
+    variance : the same shape, in the format of variances, or None
+    adc : Adc
+    noise_key : (2,) uint32
+    first_event : int
+        Event number of image 0.
+    column : int
+    factor : float
+    total : (B, C, H, W) float32, channels last
+        ``factor`` times the codes is added.
+    extra : (B,) float32 or None
+        Variance that all charges of an image have besides.
+
+    Returns
+    -------
+    (B,) int64 tensor
+        ADC saturations per image.
+    """
+    counts = np.zeros(len(charge), np.int64)
+    row, oscillators, bounds, jitter = adc.arrays
+    add_codes(
+        _pixels(charge),
+        _NO_VARIANCE[formats().variance] if variance is None else _variance(variance),
+        _NO_EXTRA if extra is None else extra.numpy(), jitter, row, oscillators, bounds,
+        noise_key, first_event, column, np.float32(factor), _pixels(total), counts,
+    )  # fmt: skip
+    return torch.from_numpy(counts)
+
+
+def add_codes_plain(
+    charge: Tensor, variance: Tensor | None, adc: Adc, noise_key: np.ndarray, first_event: int,
+    column: int, factor: float, total: Tensor, extra: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Add the codes of one of several conversions to their sum; torch operations on any device.
+
+    Parameters and return value as in :func:`add_codes_compiled`.
+    """
+    columns = slice(column, column + total.shape[1])
+    own = None if variance is None else variance[:, columns]
+    z = _noisy(charge[:, columns], own, adc, noise_key, first_event, extra)
+    codes, saturated = adc.codes(z)
+    total.add_(codes, alpha=factor)
+    return saturated
+
+
+def _noisy(
+    charge: Tensor, variance: Tensor | None, adc: Adc, noise_key: np.ndarray, first_event: int,
+    extra: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """Return charges with their noise."""
+    batch, channels, height, width = charge.shape
+    spread = variance if variance is None else variance.float()
+    for more in (
+        None if extra is None else extra[:, None, None, None],
+        None if adc.jitter is None else adc.jitter[:, None, None] * (charge != 0),
+    ):
+        spread = more if spread is None else spread if more is None else spread + more
+    if spread is None:
+        return charge
+    xi = normals(batch, channels * height * width, first_event, noise_key, charge.device)
+    return charge + spread.sqrt() * xi.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What follows the crossbars.
+
+    Attributes
+    ----------
+    convert : callable
+        All of it, see :func:`convert_compiled`.
+    add_codes : callable
+        Up to the converters, see :func:`add_codes_compiled`.
+    """
+
+    convert: Callable[..., Tensor]
+    add_codes: Callable[..., Tensor]
+
+
+COMPILED = Passes(convert_compiled, add_codes_compiled)
+PLAIN = Passes(convert_plain, add_codes_plain)
 
 
 def _half(values: Tensor) -> Tensor:

@@ -92,9 +92,9 @@ class Phases:
 
     Attributes
     ----------
-    kernels : two (C, channels, kh, kw) float32
-        Conductance of either polarity / g_max.
-    variances : two kernels or None
+    kernel : (2 C, channels, kh, kw) float32
+        Conductance of either polarity / g_max, one after the other.
+    variance : the same, in the format of variances, or None
         Of the fresh read noise.
     floating : two FloatingLines or None
     noise_keys : four (2,) uint32
@@ -107,8 +107,8 @@ class Phases:
         Variance of one rounding, charge squared.
     """
 
-    kernels: tuple[Tensor, Tensor]
-    variances: tuple[Tensor, Tensor] | None
+    kernel: Tensor
+    variance: Tensor | None
     floating: tuple[FloatingLines, FloatingLines] | None
     noise_keys: tuple[np.ndarray, ...]
     guard: Guard | None

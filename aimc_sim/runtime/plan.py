@@ -253,16 +253,16 @@ class _Builder:
         self, now: tile.TileNow, core: CoreSpec, converter: Converter, kernel, floating
     ) -> Phases:
         """Return a core's modulations, with the bounds that allow to convert net charges."""
-        kernels = tuple(kernel(one) for one in now.polarities)
-        variances = None
+        both = kernel(np.concatenate(now.polarities, axis=1))
+        variance = None
         if now.variances is not None:
-            variances = tuple(kernel(one).to(self.dtype) for one in now.variances)
+            variance = kernel(np.concatenate(now.variances, axis=1)).to(self.dtype)
         hidden = not converter.quantiser.rounds or now.variances is not None
         guard = None
         if hidden and converter.table is None and not floating:
             guard = self._guard(now, core, converter, kernel)
         adc = Adc.of(converter, self.device)
-        return Phases(kernels, variances, floating or None, (), guard, adc, converter.rounding)
+        return Phases(both, variance, floating or None, (), guard, adc, converter.rounding)
 
     def _guard(self, now: tile.TileNow, core: CoreSpec, converter: Converter, kernel) -> Guard:
         def of_channels(parts: np.ndarray) -> Tensor:

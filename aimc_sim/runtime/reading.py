@@ -8,16 +8,17 @@ here, one after the other, and the fused pass gets the sum of their codes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..chip.image import AnalogLayer
+from .adc import Adc
 from .blocks import add_floating_lines, convolve
 from .calls import CoreCall
-from .convert import Value
+from .convert import Passes
 from .phases import SIGNS
 from .survey import Survey, survey
 
@@ -73,10 +74,10 @@ class Read:
 
 
 class Reader:
-    """Reads cores; ``convert`` is one of the two twins of :mod:`.convert`."""
+    """Reads cores; ``passes`` is one of the two twins of :mod:`.convert`."""
 
-    def __init__(self, convert: Callable[..., Tensor]) -> None:
-        self.convert = convert
+    def __init__(self, passes: Passes) -> None:
+        self.passes = passes
 
     def read(
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
@@ -95,7 +96,7 @@ class Reader:
         rows = sum(event.rows for event in events)
         both = seen.signed[:rows]
         if phases.guard is None:
-            codes, saturated = self._by_phase(layer, core, part, events)
+            codes, saturated = self._by_phase(layer, core, part, squares, events)
             return Read(core.converted, codes, None, _per_row(codes, 2 + 2 * both), None, saturated)
         charge, variance = self._charge(layer, core, part, squares, events)
         conversions = _per_row(charge, 2 + 2 * both)
@@ -103,55 +104,78 @@ class Reader:
         apart = phases.guard.exceeded(seen.spans) if phases.bounded else None
         if apart is None or not bool(apart.any()):
             return Read(core, charge, variance, conversions, extra)
-        codes, saturated = self._codes(core.converting, charge, variance, events, extra)
+        codes = torch.zeros_like(charge)
+        saturated = self._add_codes(core, charge, variance, events, codes, 1.0, extra)
         chosen = apart[:rows].nonzero()[:, 0]
         some = part[chosen]
         if pads(some):  # sums must not depend on how many there are
             some = torch.nn.functional.pad(some, (0, 0, 0, 0, 0, 0, 0, FEWEST_ROWS))
-        found, beyond = self._by_phase(layer, core, some, _runs(events, chosen))
+        found, beyond = self._by_phase(layer, core, some, None, _runs(events, chosen))
         codes[chosen], saturated[chosen] = found, beyond
         return Read(core.converted, codes, None, conversions, None, saturated)
 
     def _by_phase(
-        self, layer: AnalogLayer, core: CoreCall, part: Tensor, events: list[Event]
-    ) -> tuple[Tensor, Tensor]:
-        """Return the sums of the codes of four phases, and how many conversions saturated."""
+        self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
+        events: list[Event],
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Return the sums of the codes of four phases, and how many conversions saturated.
+
+        Both polarities see the same inputs: one product makes the charges of two phases.
+        """
         phases, total, beyond = core.phases, None, None
-        floating = phases.floating or (None, None)
-        for index, (sign, polarity) in enumerate(SIGNS):
-            size = (sign * part).clamp(min=0)
-            if sign < 0 and not bool(size.any()):
-                continue  # no current; what a converter makes of none cancels between the two
+        rows, columns = sum(event.rows for event in events), len(core.gain)
+        negative = bool(part.amin() < 0)
+        for sign in (1, -1) if negative else (1,):
+            # Without currents nothing is read: what a converter makes of none cancels between
+            # the polarities.
+            size = channels_last((sign * part).clamp(min=0)) if negative else part
             square = None
-            if phases.variances is not None:
-                square = size.square().to(phases.variances[polarity].dtype)
-            analog = dataclasses.replace(
-                core.of_phases[index], kernel=phases.kernels[polarity],
-                variance=phases.variances and phases.variances[polarity],
-                floating=floating[polarity],
-            )  # fmt: skip
-            charge, variance = self._charge(layer, analog, channels_last(size), square, events)
-            codes, saturated = self._codes(analog, charge, variance, events)
-            codes = codes if sign == 1 - 2 * polarity else codes.neg_()
-            total = codes if total is None else total.add_(codes)
-            beyond = saturated if beyond is None else beyond + saturated
+            if phases.variance is not None:
+                given = squares is not None and not negative
+                square = squares if given else size.square().to(phases.variance.dtype)
+            charge = convolve(layer, size, phases.kernel)
+            for polarity, lines in enumerate(phases.floating or ()):
+                own = charge[:, polarity * columns : (polarity + 1) * columns]
+                add_floating_lines(layer, lines, size, own)
+            charge, variance = channels_last(charge[:rows]), None
+            if square is not None:
+                variance = channels_last(convolve(layer, square, phases.variance)[:rows])
+            if total is None:
+                total, beyond = channels_last(torch.zeros_like(charge[:, :columns])), 0
+            for index, (of, polarity) in enumerate(SIGNS):
+                if of == sign:
+                    beyond = beyond + self._add(
+                        charge, variance, phases.adc, phases.noise_keys[index], events,
+                        polarity * columns, sign * (1.0 - 2.0 * polarity), total,
+                    )  # fmt: skip
         return total, beyond
 
-    def _codes(
+    def _add_codes(
         self, core: CoreCall, charge: Tensor, variance: Tensor | None, events: list[Event],
+        total: Tensor, factor: float, extra: Tensor | None,
+    ) -> Tensor:  # fmt: skip
+        """Add the codes of a core's charges to sums of codes; return the saturations by row."""
+        return self._add(
+            charge, variance, core.adc, core.noise_key, events, 0, factor, total, extra
+        )
+
+    def _add(
+        self, charge: Tensor, variance: Tensor | None, adc: Adc, key: np.ndarray,
+        events: list[Event], column: int, factor: float, total: Tensor,
         extra: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Return the codes of charges as they leave the converters, and the saturations by row."""
-        one = Value(torch.empty_like(charge))
-        counts = torch.cat([
-            self.convert(
-                charge[rows], None if variance is None else variance[rows], None, core,
-                event.first, False, one.rows(rows), 0, None if extra is None else extra[rows],
-            )
-            for event in events
-            for rows in [slice(event.start, event.start + event.rows)]
-        ])  # fmt: skip
-        return one.codes, counts[:, 0]
+    ) -> Tensor:  # fmt: skip
+        """Do that, event by event, for charges of several conversions side by side."""
+        found = []
+        for event in events:
+            rows = slice(event.start, event.start + event.rows)
+            found.append(
+                self.passes.add_codes(
+                    charge[rows], None if variance is None else variance[rows], adc, key,
+                    event.first, column, factor, total[rows],
+                    None if extra is None else extra[rows],
+                )
+            )  # fmt: skip
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     def _bit_serial(
         self, layer: AnalogLayer, core: CoreCall, codes: Tensor, events: list[Event]
@@ -165,15 +189,16 @@ class Reader:
             wanted = analog.phases is not None and analog.phases.bounded
             seen = survey(plane, window(layer, analog) if wanted else None)
             read = self.read(layer, analog, plane, square, events, seen)
-            one, beyond = read.charge, read.saturated
-            if beyond is None:
-                one, beyond = self._codes(
-                    read.core, read.charge, read.variance, events, read.extra
+            if total is None:
+                total, saturated, conversions = torch.zeros_like(read.charge), 0, 0
+            if read.saturated is None:
+                beyond = self._add_codes(
+                    read.core, read.charge, read.variance, events, total, 2.0**b, read.extra
                 )
-            total = one if total is None else total.add_(one, alpha=2**b)
-            saturated = beyond if saturated is None else saturated + beyond
-            more = read.conversions
-            conversions = more if conversions is None else conversions + more
+            else:
+                total.add_(read.charge, alpha=2**b)
+                beyond = read.saturated
+            saturated, conversions = saturated + beyond, conversions + read.conversions
         return Read(core, total, None, conversions, None, saturated)
 
     def _charge(

@@ -139,7 +139,7 @@ def test_both_paths_agree(name, read, adc, monkeypatch):
     images = images_of(name, 16)
     chip = programmed(NETS[name][0], spec, images).at("1 h").compensate("gdc")
     compiled = chip(images, first_image=0)
-    monkeypatch.setattr(chunk, "convert_compiled", convert.convert_plain)
+    monkeypatch.setattr(chunk, "COMPILED", convert.PLAIN)
     plain = chip(images, first_image=0)
     # a code of the top plane is worth 64; single ones may round the other way
     assert (plain - compiled).norm() / compiled.norm() < 0.03

@@ -185,7 +185,7 @@ def test_twins_agree_phase_by_phase(adc, monkeypatch):
     saturated = [seen.adc_saturated for seen in chip.counts.values()]
     from aimc_sim.runtime import chunk
 
-    monkeypatch.setattr(chunk, "convert_compiled", convert.convert_plain)
+    monkeypatch.setattr(chunk, "COMPILED", convert.PLAIN)
     chip.counts.clear()
     plain = chip(images, first_image=0)
     assert (plain - compiled).norm() / compiled.norm() < 0.02
@@ -211,7 +211,7 @@ def test_the_bound_is_a_bound():
                 part, kernel, stride=call.layer.stride, padding=call.layer.padding,
                 dilation=call.layer.dilation,
             ).amax((2, 3))
-            for kernel in core.phases.kernels
+            for kernel in core.phases.kernel.split(len(core.gain))
         ], dim=1)  # fmt: skip
         bound = (most @ core.phases.guard.reach).amax(1)
         assert (found <= bound * (1 + 1e-5) + 1e-3).all()
