@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -136,61 +135,3 @@ def repeated(layer: AnalogLayer, added: Tensor, sizes: Sequence[int]) -> Tensor:
             "which is larger; give the addition of the graph the attribute merge = false"
         )
     return added.expand(tuple(sizes))
-
-
-def add_floating_lines(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> None:
-    """Add what floating idle lines contribute to the charge of a block, in place.
-
-    Parameters
-    ----------
-    layer : AnalogLayer
-    lines : aimc_sim.runtime.floating.FloatingLines
-    x : (B, channels, H, W) float32 tensor, input codes
-    charge : (B, C, H', W') float32 tensor
-
-    Notes
-    -----
-    :func:`aimc_sim.core.idle.high_impedance_correction`, as four convolutions. They run in the
-    format of variances. bfloat16 holds the codes exactly and rounds the sums to 0.4 %: of a
-    correction that is itself below a percent of the charge.
-    """
-    dtype = lines.reach.dtype
-    if x.amin() >= 0:
-        _add_one_sign(layer, lines, x.to(dtype), charge, 1.0)
-    elif lines.both_signs:
-        _add_both_signs(layer, lines, x.to(dtype), charge)
-    else:
-        for sign in (1.0, -1.0):
-            _add_one_sign(layer, lines, (sign * x).clamp(min=0).to(dtype), charge, sign)
-
-
-def _add_one_sign(layer: AnalogLayer, lines, x: Tensor, charge: Tensor, factor: float) -> None:
-    total, shared, start = convolve(layer, x, lines.lengths).float().split(1, dim=1)
-    weighted, driven = convolve(layer, x.sign(), lines.signs).float().split(1, dim=1)
-    reached = convolve(layer, x, lines.reach)
-    square = convolve(layer, x.square(), lines.one)
-    _add(lines, charge, reached, total, shared, factor * start, factor * weighted, driven, square)
-
-
-def _add_both_signs(layer: AnalogLayer, lines, x: Tensor, charge: Tensor) -> None:
-    length = x.abs()
-    total, shared, _ = convolve(layer, length, lines.lengths).float().split(1, dim=1)
-    start = convolve(layer, x, lines.lengths).float()[:, 2:]
-    weighted = convolve(layer, x.sign(), lines.signs).float()[:, :1]
-    driven = convolve(layer, length.sign(), lines.one).float()
-    reached = convolve(layer, length, lines.reach)
-    square = convolve(layer, x.square(), lines.one)
-    _add(lines, charge, reached, total, shared, start, weighted, driven, square)
-
-
-def _add(
-    lines, charge: Tensor, reached: Tensor, total: Tensor, shared: Tensor, start: Tensor,
-    weighted: Tensor, driven: Tensor, square: Tensor,
-) -> None:  # fmt: skip
-    """Combine the narrow sums first; the wide ones are touched twice."""
-    relative = driven * square.float() / total.square().clamp(min=1e-12)
-    spread = (relative - 1).clamp(min=0).sqrt()
-    coupled = 1 - lines.share_sum + shared / lines.max_code
-    falls = (1 - spread / math.sqrt(3)).clamp(min=0) * weighted / coupled
-    charge.addcmul_(reached.float(), falls, value=-1)
-    charge.addcmul_(start / coupled, lines.reach_sum[:, None, None])

@@ -96,7 +96,8 @@ class Phases:
         Conductance of either polarity / g_max, one after the other.
     variance : the same, in the format of variances, or None
         Of the fresh read noise.
-    floating : two FloatingLines or None
+    floating : FloatingLines or None
+        Of both polarities.
     noise_keys : four (2,) uint32
     guard : Guard or None
         None: every image is converted phase by phase.
@@ -109,7 +110,7 @@ class Phases:
 
     kernel: Tensor
     variance: Tensor | None
-    floating: tuple[FloatingLines, FloatingLines] | None
+    floating: FloatingLines | None
     noise_keys: tuple[np.ndarray, ...]
     guard: Guard | None
     adc: Adc

@@ -241,7 +241,7 @@ class _Builder:
             noise_key=_words(noise_key),
             adc=Adc.of(converter, self.device) if phases is None else Adc(unlimited),
             bit_true=core.ldpu.bit_true,
-            floating=floating[0] if len(floating) == 1 else None,
+            floating=None if phased else floating,
             phases=with_keys(noise_key),
         )
         if inputs.reads_planes(core.dac):
@@ -262,7 +262,7 @@ class _Builder:
         if hidden and converter.table is None and not floating:
             guard = self._guard(now, core, converter, kernel)
         adc = Adc.of(converter, self.device)
-        return Phases(both, variance, floating or None, (), guard, adc, converter.rounding)
+        return Phases(both, variance, floating, (), guard, adc, converter.rounding)
 
     def _guard(self, now: tile.TileNow, core: CoreSpec, converter: Converter, kernel) -> Guard:
         def of_channels(parts: np.ndarray) -> Tensor:
@@ -278,25 +278,26 @@ class _Builder:
         never = core.dac.bits is not None and bool((most <= converter.limit).all())
         return Guard(reach, noise, converter.limit, never)
 
-    def _floating(self, now: tile.TileNow, kernel) -> tuple[FloatingLines, ...]:
-        """Return what floats: nothing, both polarities together (1-phase), or each by itself."""
+    def _floating(self, now: tile.TileNow, kernel) -> FloatingLines | None:
+        """Return what floats: nothing, one crossbar (1-phase), or both polarities by themselves."""
         if now.idle is None:
-            return ()
-        return tuple(self._lines(now.idle, lines, kernel) for lines in now.idle.lines)
-
-    def _lines(self, idle: Floating, lines: IdleLines, kernel) -> FloatingLines:
-        one, weight, share = np.ones_like(lines.weight), lines.weight, lines.share
+            return None
+        idle, every = now.idle, now.idle.lines
+        one = np.ones_like(every[0].weight)
+        shares, weights = [lines.share for lines in every], [lines.weight for lines in every]
 
         def columns(*parts: np.ndarray) -> Tensor:
             return kernel(np.column_stack(parts).astype(np.float32)).to(self.dtype)
 
+        def row(numbers: list) -> Tensor:
+            return torch.from_numpy(np.array(numbers, np.float32)).to(self.device)
+
         return FloatingLines(
-            reach=columns(lines.reach),
-            lengths=columns(one, share, weight),
-            signs=columns(weight, one),
+            lengths=columns(one, *shares, *weights, *(lines.reach for lines in every)),
+            signs=columns(*weights, one),
             one=columns(one),
-            reach_sum=torch.from_numpy(lines.reach.sum(axis=0).astype(np.float32)).to(self.device),
-            share_sum=float(share.sum()),
+            reach_sum=row([lines.reach.sum(axis=0) for lines in every]),
+            share_sum=row([share.sum() for share in shares]),
             max_code=idle.max_code,
             both_signs=idle.mode == "1-phase",
         )

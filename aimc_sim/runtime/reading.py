@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from ..chip.image import AnalogLayer
 from .adc import Adc
-from .blocks import add_floating_lines, convolve
+from .blocks import convolve
 from .calls import CoreCall
 from .convert import Passes
 from .phases import SIGNS
@@ -134,10 +135,10 @@ class Reader:
                 given = squares is not None and not negative
                 square = squares if given else size.square().to(phases.variance.dtype)
             charge = convolve(layer, size, phases.kernel)
-            for polarity, lines in enumerate(phases.floating or ()):
-                own = charge[:, polarity * columns : (polarity + 1) * columns]
-                add_floating_lines(layer, lines, size, own)
-            charge, variance = channels_last(charge[:rows]), None
+            charge, variance = channels_last(charge), None
+            if phases.floating is not None:
+                phases.floating.add(partial(convolve, layer), size, charge)
+            charge = charge[:rows]
             if square is not None:
                 variance = channels_last(convolve(layer, square, phases.variance)[:rows])
             if total is None:
@@ -210,9 +211,10 @@ class Reader:
         charge = convolve(layer, part, core.kernel)
         if core.negative is not None and part.amin() < 0:
             charge = charge + convolve(layer, part.clamp(max=0), core.negative)
+        charge = channels_last(charge)
         if core.floating is not None:
-            add_floating_lines(layer, core.floating, part, charge)
-        charge = channels_last(charge[:rows])
+            core.floating.add(partial(convolve, layer), part, charge)
+        charge = charge[:rows]
         variance = None
         if core.variance is not None:
             variance = channels_last(convolve(layer, squares, core.variance)[:rows])
