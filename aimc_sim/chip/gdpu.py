@@ -51,6 +51,11 @@ class TanhTable:
     slopes: np.ndarray
     offsets: np.ndarray
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Edges, slopes and offsets."""
+        return self.edges, self.slopes, self.offsets
+
 
 @dataclass(frozen=True)
 class Registers:
@@ -226,16 +231,29 @@ def lstm_step(codes: np.ndarray, cell: np.ndarray, registers: Registers, spec: G
     if not spec.bit_true or spec.exact_tanh:
         return lstm_step_by_arrays(codes, cell, registers, spec)
     codes, cell = _checked(codes, cell, spec)
-    scale, offset, out_scale, out_offset, limit = _loaded(registers, spec)
-    table = tanh_table(spec.bins, spec.bit_true)
+    *columns, out_scale, out_offset = lstm_registers(registers, cell.shape[1], spec)
     state, sent = np.empty_like(cell), np.empty_like(cell)
-    columns = [np.tile(part, cell.shape[1]) for part in (scale, offset, GATE_SCALE, GATE_OFFSET)]
     saturated = lstm_half(
-        codes.reshape(len(cell), -1), cell, *columns, table.edges, table.slopes, table.offsets,
-        np.float32(out_scale), np.float32(out_offset), np.float32(limit),
+        codes.reshape(len(cell), -1), cell, *columns, *tanh_table(spec.bins, True).arrays,
+        out_scale[0], out_offset[0], np.float32(largest_code(spec)),
         spec.output_bits is not None, state, sent,
     )  # fmt: skip
     return Step(sent, state, saturated)
+
+
+def lstm_registers(registers: Registers, hidden: int, spec: GdpuSpec) -> np.ndarray:
+    """Return what :func:`aimc_sim.kernels.lstm.lstm_half` takes for all gates, (6, 4H) float32.
+
+    Scale and offset of the inputs, of the gates, of the outputs.
+    """
+    scale, offset, out_scale, out_offset = _loaded(registers, spec)
+    rows = (scale, offset, GATE_SCALE, GATE_OFFSET, [out_scale] * 4, [out_offset] * 4)
+    return np.array([np.tile(row, hidden) for row in rows], np.float32)
+
+
+def largest_code(spec: GdpuSpec) -> float:
+    """Return the largest code that leaves the unit; infinite if nothing is rounded."""
+    return math.inf if spec.output_bits is None else float(2 ** (spec.output_bits - 1) - 1)
 
 
 def lstm_step_by_arrays(
@@ -244,27 +262,27 @@ def lstm_step_by_arrays(
     """Return :func:`lstm_step` array by array: the slower twin, and what serves float32."""
     unit = arithmetic(spec.bit_true)
     codes, cell = _checked(codes, cell, spec)
-    scale, offset, out_scale, out_offset, limit = _loaded(registers, spec)
+    scale, offset, out_scale, out_offset = _loaded(registers, spec)
     x = unit.fma(unit.convert(codes), scale, offset)
     gates = unit.fma(GATE_SCALE, tanh(x, spec), GATE_OFFSET)
     i, a, f, o = np.moveaxis(gates, -1, 0)
     cell = unit.fma(f, unit.convert(cell), unit.multiply(i, a))
     hidden = unit.multiply(o, tanh(cell, spec))
     y = unit.fma(hidden, out_scale, out_offset)
-    sent, saturated = quantise(y, np.float32(1), limit, spec.output_bits is not None, unit)
+    sent, saturated = quantise(
+        y, np.float32(1), largest_code(spec), spec.output_bits is not None, unit
+    )
     return Step(sent, cell, saturated)
 
 
 def _loaded(registers: Registers, spec: GdpuSpec) -> tuple[np.ndarray, ...]:
-    """Return the registers in the unit's format, and the largest code that leaves."""
+    """Return the registers in the unit's format."""
     unit = arithmetic(spec.bit_true)
-    limit = math.inf if spec.output_bits is None else float(2 ** (spec.output_bits - 1) - 1)
     return (
         register(np.multiply(registers.input_scale, GATE_SCALE), "input_scale", unit),
         register(np.multiply(registers.input_offset, GATE_SCALE), "input_offset", unit),
         register(registers.output_scale, "output_scale", unit),
         register(registers.output_offset, "output_offset", unit),
-        limit,
     )
 
 

@@ -12,7 +12,7 @@ from .half import fma_half, round_half
 
 
 @serial
-def _lines(x, edges, slopes, offsets, fired, out):
+def lines(x, edges, slopes, offsets, fired, out):
     """Write the table's values: as many comparators fire as edges lie at or below x."""
     for j in range(x.size):
         fired[j] = 0
@@ -55,14 +55,14 @@ def lstm_half(
     for n in range(cell.shape[0]):
         for j in range(4 * hidden):
             x[j] = fma_half(round_half(codes[n, j]), scale[j], offset[j])
-        _lines(x, edges, slopes, offsets, fired, gates)
+        lines(x, edges, slopes, offsets, fired, gates)
         for j in range(4 * hidden):
             gates[j] = fma_half(gate_scale[j], gates[j], gate_offset[j])
         state, sent = new_cell[n], out[n]
         for k in range(hidden):
             written = round_half(gates[4 * k] * gates[4 * k + 1])
             state[k] = fma_half(gates[4 * k + 2], round_half(cell[n, k]), written)
-        _lines(state, edges, slopes, offsets, fired[:hidden], curve)
+        lines(state, edges, slopes, offsets, fired[:hidden], curve)
         for k in range(hidden):
             h = round_half(gates[4 * k + 3] * curve[k])
             sent[k] = fma_half(h, out_scale, out_offset)

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from ..chip.image import AnalogLayer, DigitalStep, leaves
 from ..core.converters import Quantiser
+from ..digital.cells import State
 from ..digital.apply import apply
 from ..ops import OPERATIONS, Sizes
+from . import whole
 from .blocks import as_maps, from_maps, repeated
 from .calls import AS_IT_IS, DigitalCall, LayerCall, LoopCall
 from .convert import COMPILED, PLAIN, Link, Value
@@ -91,10 +93,27 @@ class Run:
     def loop(self, call: LoopCall, values: dict[str, Value]) -> dict[str, Value]:
         """Run a recurrent step, time step by time step."""
         step = call.step
-        found = run_loop(self.plan, self.span, call, values, self.layer)
+        found = run_loop(self.plan, self.span, call, values, self.layer, self._whole(call))
         inputs = tuple(values[step.sources[0]].codes.shape)
         self.count(step, [inputs], (*inputs[:2], step.attrs["hidden"]))
         return found
+
+    def _whole(self, call: LoopCall) -> Callable[..., tuple[Tensor, State]] | None:
+        """Return what runs all time steps of a recurrent step at once, if anything does."""
+        if self.around is not None or self.passes is not whole.PASSES:
+            return None
+        prepared = self.plan.whole(call)
+        if prepared is None:
+            return None
+
+        def run(call: LoopCall, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+            start, seen = self.span.start, self.counts[call.hidden.layer.name]
+            seen.images += self.n if start == 0 else 0
+            return whole.run(
+                prepared, call, inputs, state, self.first_event, TIME_STEP, start, seen
+            )
+
+        return run
 
     def digital(self, call: DigitalCall, values: dict[str, Value]) -> Value:
         """Run a digital step."""

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -41,6 +42,7 @@ from .calls import (
 from .floating import FloatingLines
 from .phases import SIGMAS, SIGNS, Guard, Phases
 from .quantisers import has_range, keeps_codes, range_of, value_quantisers
+from .whole import Whole, prepare
 
 FIRST_PHASE = 16
 """Number of the first phase below a key of noise; smaller ones are bit planes."""
@@ -77,6 +79,17 @@ class Plan:
     device: torch.device
     gdpu: GdpuSpec
     formats: Formats
+
+    def whole(self, call: LoopCall) -> Whole | None:
+        """Return a recurrent step for the compiled pass over all time steps, made once."""
+        name = call.step.name
+        if name not in self._wholes:
+            self._wholes[name] = prepare(self, call)
+        return self._wholes[name]
+
+    @cached_property
+    def _wholes(self) -> dict[str, Whole | None]:
+        return {}
 
     def real(self, codes: Tensor, name: str) -> Tensor:
         """Return codes of a value in the network's own numbers."""

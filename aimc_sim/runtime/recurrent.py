@@ -73,6 +73,7 @@ def padded(x: Tensor, axis: int, rows: int) -> Tensor:
 def run_loop(
     plan: Plan, span: Span, call: LoopCall, values: Mapping[str, Value],
     layer: Callable[[LayerCall, dict[str, Value], int], Value],
+    whole: Callable[[LoopCall, Tensor, State], tuple[Tensor, State]] | None = None,
 ) -> dict[str, Value]:  # fmt: skip
     """Return what a recurrent step writes: outputs, hidden and cell state, in codes.
 
@@ -86,6 +87,8 @@ def run_loop(
         Codes by name.
     layer : callable
         Runs the cores of a layer on values by name, at the time step of a number.
+    whole : callable, optional
+        Runs all time steps at once, from input codes (B, T, G) and the state, where it can.
     """
     step = call.step
     name, first = step.name, step.sources[0]
@@ -116,7 +119,10 @@ def run_loop(
             h = layer(call.projection, {f"{name}.raw": Value(h)}, time).codes
         return h, c
 
-    outputs, state = unroll(inputs, state, cell, step.attrs["reverse"], lengths)
+    if whole is not None and lengths is None:
+        outputs, state = whole(call, inputs, state)
+    else:
+        outputs, state = unroll(inputs, state, cell, step.attrs["reverse"], lengths)
     span.final[name] = state
     return {
         name: Value(_as_given(step, outputs)),

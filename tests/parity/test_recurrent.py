@@ -15,6 +15,9 @@ import aimc_sim
 from aimc_sim import presets
 from aimc_sim.chip import gdpu, gdpu_cells
 from aimc_sim.core import converters
+from aimc_sim.runtime import whole
+from aimc_sim.runtime.calls import LoopCall
+from aimc_sim.spec import CcoAdcSpec
 from aimc_sim.spec.gdpu import GdpuSpec
 
 HALF, SINGLE = GdpuSpec(), GdpuSpec(bit_true=False)
@@ -210,3 +213,98 @@ def test_gru_keeps_what_it_did_not_send():
     assert seen[0] == 0  # below half a code
     assert seen[-1] > 3
     assert 0 < state[0, 0] < np.tanh(0.2)
+
+
+# ------------------------------------------------------------- all time steps in one pass
+
+
+def small_network(kind, **options):
+    torch.manual_seed(5)
+    model = settle(getattr(nn, kind)(12, 40, batch_first=True, **options)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0)
+    return model, torch.randn(9, 11, 12, generator=torch.Generator().manual_seed(2))
+
+
+def step_by_step(chip, x, monkeypatch, **named):
+    with monkeypatch.context() as patch:
+        patch.setattr(whole, "PASSES", None)
+        chip.counts.clear()
+        found = chip(x, **named)
+    return found, dict(chip.counts)
+
+
+CORES = {
+    "one core": {}, "three cores": {"core.cols": 64},
+    "float32 local unit": {"core.ldpu.bit_true": False}, "1-phase": {"core.read.mode": "1-phase"},
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:layer")
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+@pytest.mark.parametrize("changes", CORES)
+def test_one_pass_equals_steps(kind, changes, monkeypatch):
+    """The same noise; sums of a row in another order, so that a rare code falls the other way.
+
+    Of 9 x 11 x 40 outputs at most 1 in 50 may differ, each by a few codes; a wrong noise address,
+    a gate in another place or a lost link changes nearly all.
+    """
+    model, x = small_network(kind)
+    spec = presets.hermes("odp").with_(CORES[changes])
+    chip = aimc_sim.Chip.from_model(model, spec).calibrate(x).program(0).at("1 h")
+    plan = chip.moment.bare_plan(chip.image)
+    loop = next(call for call in plan.calls if isinstance(call, LoopCall))
+    assert plan.whole(loop) is not None
+    (slow, _), counted = step_by_step(chip, x, monkeypatch, first_image=0)
+    chip.counts.clear()
+    fast, _ = chip(x, first_image=0)
+    wrong = (fast - slow).abs() > 1e-6
+    assert wrong.float().mean() < 0.02
+    assert slow.abs().max() > 0.5
+    name = f"{kind}.weight_hh_l0"
+    one, other = chip.counts[name], counted[name]
+    for what in ("images", "mvms", "outputs", "inputs", "conversions"):
+        assert getattr(one, what) == getattr(other, what), what
+    assert one.mean_magnitude == pytest.approx(other.mean_magnitude, rel=1e-3)
+    assert one.adc_saturated == pytest.approx(other.adc_saturated, abs=2 + 0.01 * one.mvms)
+    assert one.output_clipped == pytest.approx(other.output_clipped, abs=3)
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_one_pass_does_not_depend_on_the_batch(kind):
+    model, x = small_network(kind, bidirectional=True)
+    chip = aimc_sim.Chip.from_model(model, presets.hermes("odp")).calibrate(x).program(0)
+    every, _ = chip(x, first_image=0)
+    parts = [chip(x[a:b], first_image=a)[0] for a, b in ((0, 1), (1, 6), (6, 9))]
+    assert torch.equal(every, torch.cat(parts))
+    first, state = chip(x[:, :4], first_image=0)
+    assert torch.equal(first[..., :40], every[:, :4, :40])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"core.rows": 32}, {"gdpu.bit_true": False}, {"core.dac.encoding": "bit-serial"},
+     {"core.adc": CcoAdcSpec()}, {"core.pcm.read_noise": None}],
+)  # fmt: skip
+def test_what_one_pass_does_not_do_goes_step_by_step(changes):
+    """Partial sums, a float32 unit, bit planes, circuits, phases that are converted apart."""
+    model, x = small_network("GRU")
+    spec = presets.hermes("odp").with_(changes)
+    chip = aimc_sim.Chip.from_model(model, spec).calibrate(x).program(0)
+    plan = chip.moment.bare_plan(chip.image)
+    assert plan.whole(next(call for call in plan.calls if isinstance(call, LoopCall))) is None
+    assert torch.isfinite(chip(x)[0]).all()
+
+
+@pytest.mark.parametrize("bits", [8, None])
+def test_the_compiled_gru_is_its_twin_bit_for_bit(bits, rng):
+    spec = HALF.with_(output_bits=bits)
+    inputs, codes = rng.integers(-127, 128, (2, 300, 3 * 17)).astype(np.float32)
+    state = rng.uniform(-1, 1, (300, 17)).astype(np.float16).astype(np.float32)
+    scales = (0.031, 0.02, 127.0)
+    done = gdpu_cells.gru_step(inputs, codes, state, *scales, spec)
+    twin = gdpu_cells.gru_step_by_arrays(inputs, codes, state, *scales, spec)
+    np.testing.assert_array_equal(done.codes, twin.codes)
+    np.testing.assert_array_equal(done.cell, twin.cell)
+    assert done.saturated == twin.saturated

@@ -1,0 +1,66 @@
+"""The tail of a gated recurrent unit in half precision, one pass over the gates.
+
+Names and rounding points are those of :mod:`aimc_sim.chip.gdpu_cells`, bit for bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import serial
+from .half import fma_half, round_half
+from .lstm import lines
+from .math32 import f32
+
+
+@serial
+def gru_half(
+    inputs, codes, state, input_scale, hidden_scale, out_scale, edges, slopes, offsets, limit,
+    rounds, new_state, out,
+):  # fmt: skip
+    """Write the state that is kept and the codes that leave; return how many were beyond.
+
+    Parameters
+    ----------
+    inputs, codes : (N, 3H) float32
+        Blocks r, z, n of the products of the input and of the hidden matrix.
+    state : (N, H) float32
+    input_scale, hidden_scale, out_scale : halves
+    edges, slopes, offsets : halves
+        The table of tanh.
+    limit : float32
+        Largest code.
+    rounds : bool
+    new_state, out : (N, H) float32, written
+    """
+    hidden = state.shape[1]
+    x, h = np.empty(3 * hidden, np.float32), np.empty(3 * hidden, np.float32)
+    gates, new = np.empty(2 * hidden, np.float32), np.empty(hidden, np.float32)
+    fired = np.empty(2 * hidden, np.int32)
+    one, half = f32(1.0), f32(0.5)
+    saturated = 0
+    for n in range(state.shape[0]):
+        for j in range(3 * hidden):
+            x[j] = round_half(round_half(inputs[n, j]) * input_scale)
+            h[j] = round_half(round_half(codes[n, j]) * hidden_scale)
+        for j in range(2 * hidden):
+            gates[j] = round_half(half * fma_half(one, x[j], h[j]))
+        lines(gates, edges, slopes, offsets, fired, gates)
+        for j in range(2 * hidden):
+            gates[j] = fma_half(half, gates[j], half)
+        for k in range(hidden):
+            new[k] = fma_half(gates[k], h[2 * hidden + k], x[2 * hidden + k])
+        lines(new, edges, slopes, offsets, fired[:hidden], new)
+        kept, sent = new_state[n], out[n]
+        for k in range(hidden):
+            changed = fma_half(-one, new[k], round_half(state[n, k]))
+            kept[k] = fma_half(gates[hidden + k], changed, new[k])
+        for k in range(hidden):
+            sent[k] = round_half(kept[k] * out_scale)
+        if rounds:
+            for k in range(hidden):
+                sent[k] = np.rint(sent[k])
+        for k in range(hidden):
+            saturated += abs(sent[k]) > limit
+            sent[k] = min(max(sent[k], -limit), limit)
+    return saturated

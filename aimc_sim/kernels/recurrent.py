@@ -1,0 +1,147 @@
+"""A whole recurrent layer, time step by time step: products, conversions, gates.
+
+For networks so small that an operation costs less than calling it. The pieces are the same as
+those of layers that go step by step: :func:`.epilogue.epilogue`, :func:`.lstm.lstm_half` and
+:func:`.gru.gru_half`. Sums run over rows in order, whatever the batch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import point, serial
+from .epilogue import epilogue
+from .gru import gru_half
+from .lstm import lstm_half
+from .math32 import f32
+
+LSTM, GRU = 0, 1
+
+
+@serial
+def run(
+    kind, inputs, steps, codes, cell, weights, variances, columns, gain, offset, adc, link_gain,
+    requantise, noise_keys, rounding, bit_true, first_event, time_step, start, registers, order,
+    table, limit, rounds, outputs, magnitudes, counts,
+):  # fmt: skip
+    """Run all time steps; ``codes`` and ``cell`` end as the state after the last one.
+
+    Parameters
+    ----------
+    kind : int64
+        :data:`LSTM` or :data:`GRU`.
+    inputs : (B, T, G) float32, codes of the input gates
+    steps : (T,) int64, time steps in their order
+    codes, cell : (B, H) float32
+        Hidden state in codes; cell state (of a GRU: the hidden state that the unit keeps).
+    weights, variances : (H, G) float32
+        Conductance / g_max, and variance of fresh read noise; (1, 1) if there is none.
+    columns : (n + 1,) int64
+        First column of each of n cores, and G.
+    gain, offset : (G,) float32
+    adc, requantise : (n, 3) float32
+    link_gain : (n,) float32, 0 if the input gates do not arrive on the link
+    noise_keys : (n, 2) uint32
+    rounding : (n,) float32
+        Variance of one rounding, where a core converts in phases; else -1.
+    bit_true : bool
+    first_event, time_step, start : int64
+        Image i at step t has the event ``first_event + i + (start + t) time_step``.
+    registers : (r, G) or (r,) float32
+        See the two kernels of gates.
+    order : (4 H,) int64, columns of the gates of an LSTM side by side
+    table : (3, bins) float32
+        Edges (the last one unused), slopes, offsets of tanh.
+    limit : float32
+    rounds : bool
+    outputs : (B, T, H) float32, written
+    magnitudes : (B,) float64
+        Sums of magnitudes of codes, added to.
+    counts : (n, B, 3) int64
+        ADC saturations, output clippings, conversions, added to.
+    """
+    batch, hidden = codes.shape
+    gates, cores = weights.shape[1], len(columns) - 1
+    noisy = variances.size > 1
+    charge, variance = np.zeros((batch, gates), np.float32), np.zeros((batch, gates), np.float32)
+    made, sent = np.empty((batch, 1, gates), np.float32), np.empty_like(codes)
+    kept, sorted_gates = np.empty_like(cell), np.empty((batch, gates), np.float32)
+    both, misses = np.zeros(batch, np.bool_), np.zeros((batch, 2), np.int64)
+    extra, none = np.zeros(batch, np.float32), np.zeros(0, np.float32)
+    blank, no_bounds = np.zeros((1, 1, 1), np.float32), np.zeros(2, np.float32)
+    edges, slopes, offsets = table[0, : table.shape[1] - 1], table[1], table[2]
+    for t in steps:
+        for b in range(batch):
+            _products(codes[b], weights, variances, noisy, charge[b], variance[b])
+            both[b] = False
+            for k in range(hidden):
+                magnitudes[b] += abs(codes[b, k])
+                both[b] |= codes[b, k] < f32(0.0)
+        for n in range(cores):
+            first, last = columns[n], columns[n + 1]
+            own = np.empty((batch, 1, last - first), np.float32)
+            spread = np.empty((batch, 1, last - first) if noisy else (1, 1, 1), np.float32)
+            link = np.empty((batch, 1, last - first), np.float32)
+            _part(charge, first, own)
+            if noisy:
+                _part(variance, first, spread)
+            linked = link_gain[n] != f32(0.0)
+            if linked:
+                _part(inputs[:, t], first, link)
+            for b in range(batch):
+                phases = 2 + 2 * np.int64(both[b]) if rounding[n] >= f32(0.0) else 1
+                counts[n, b, 2] += phases * (last - first)
+                extra[b] = rounding[n] * f32(phases - 1)
+            misses[:] = 0
+            epilogue(
+                own, spread, extra if noisy and rounding[n] >= f32(0.0) else none, none,
+                link if linked else blank, gain[first:last], offset[first:last], adc[n], blank,
+                no_bounds, link_gain[n], False, requantise[n], noise_keys[n],
+                first_event + (start + t) * time_step, 0, first, bit_true, made, blank, misses,
+            )  # fmt: skip
+            for b in range(batch):
+                counts[n, b, 0] += misses[b, 0]
+                counts[n, b, 1] += misses[b, 1]
+        if kind == LSTM:
+            for b in range(batch):
+                for k in range(gates):
+                    sorted_gates[b, k] = made[b, 0, order[k]]
+            lstm_half(
+                sorted_gates, cell, registers[0], registers[1], registers[2], registers[3], edges,
+                slopes, offsets, registers[4, 0], registers[5, 0], limit, rounds, kept, sent,
+            )  # fmt: skip
+        else:
+            gru_half(
+                inputs[:, t], made[:, 0], cell, registers[0, 0], registers[1, 0], registers[2, 0],
+                edges, slopes, offsets, limit, rounds, kept, sent,
+            )  # fmt: skip
+        for b in range(batch):
+            for k in range(hidden):
+                codes[b, k], cell[b, k] = sent[b, k], kept[b, k]
+                outputs[b, t, k] = sent[b, k]
+
+
+@point
+def _products(codes, weights, variances, noisy, charge, variance):
+    for c in range(charge.size):
+        charge[c] = f32(0.0)
+        variance[c] = f32(0.0)
+    for r in range(codes.size):
+        code = codes[r]
+        if code != f32(0.0):
+            _add_row(charge, weights[r], code)
+            if noisy:
+                _add_row(variance, variances[r], code * code)
+
+
+@point
+def _add_row(total, row, factor):
+    for c in range(total.size):
+        total[c] += factor * row[c]
+
+
+@point
+def _part(rows, first, part):
+    for b in range(part.shape[0]):
+        for c in range(part.shape[2]):
+            part[b, 0, c] = rows[b, first + c]
