@@ -15,7 +15,7 @@ BLOCK = 2048
 
 @serial
 def add_codes(
-    charge, variance, extra, jitter, adc, oscillators, bounds, noise_key, first_event, column,
+    charge, variance, extra, jitter, adc, oscillators, bounds, noise_key, events, column,
     factor, total, counts,
 ):  # fmt: skip
     """Add codes of charges to sums of codes: one of several conversions of one output.
@@ -41,7 +41,7 @@ def add_codes(
     spread = np.empty(block * columns if noisy else 1, np.float32)
     for i in range(images):
         if noisy:
-            fill(noise, first_event + i, noise_key[0], noise_key[1])
+            fill(noise, events[i], noise_key[0], noise_key[1])
         sums = total[i].reshape(pixels * columns)
         more = extra[i] if extra.size > 0 else f32(0.0)
         for start in range(0, pixels, block):

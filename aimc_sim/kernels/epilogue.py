@@ -14,7 +14,7 @@ from .normal import fill, padded
 @serial
 def epilogue(
     charge, variance, extra, jitter, link, gain, offset, adc, oscillators, bounds, link_gain, relu,
-    requantise, noise_key, first_event, link_column, column, half, out, squares, counts,
+    requantise, noise_key, events, link_column, column, half, out, squares, counts,
 ):  # fmt: skip
     """Add read noise, convert, scale, add the link input, rectify, requantise.
 
@@ -41,7 +41,7 @@ def epilogue(
     relu : bool.
     requantise : (3,) float32, 1 / scale, largest code, and 1 if codes are rounded.
     noise_key : (2,) uint32.
-    first_event : int64, event number of image 0 of this call.
+    events : (B,) int64, numbers of the images: an image's noise belongs to its number.
     link_column, column : int64, first column of ``link`` that this core reads, and of ``out``
         that it writes.
     half : bool
@@ -69,7 +69,7 @@ def epilogue(
     whole = out.shape[2] == columns
     for i in range(images):
         if noisy:
-            fill(noise, first_event + i, noise_key[0], noise_key[1])
+            fill(noise, events[i], noise_key[0], noise_key[1])
         charges = charge[i].reshape(pixels * columns)
         more = extra[i] if extra.size > 0 else f32(0.0)
         for start in range(0, pixels, block):

@@ -70,8 +70,10 @@ def run(
     extra, none = np.zeros(batch, np.float32), np.zeros(0, np.float32)
     blank, no_bounds = np.zeros((1, 1, 1), np.float32), np.zeros(2, np.float32)
     edges, slopes, offsets = table[0, : table.shape[1] - 1], table[1], table[2]
+    events = np.empty(batch, np.int64)
     for t in steps:
         for b in range(batch):
+            events[b] = first_event + b + (start + t) * time_step
             _products(codes[b], weights, variances, noisy, charge[b], variance[b])
             both[b] = False
             for k in range(hidden):
@@ -97,7 +99,7 @@ def run(
                 own, spread, extra if noisy and rounding[n] >= f32(0.0) else none, none,
                 link if linked else blank, gain[first:last], offset[first:last], adc[n], blank,
                 no_bounds, link_gain[n], False, requantise[n], noise_keys[n],
-                first_event + (start + t) * time_step, 0, first, bit_true, made, blank, misses,
+                events, 0, first, bit_true, made, blank, misses,
             )  # fmt: skip
             for b in range(batch):
                 counts[n, b, 0] += misses[b, 0]

@@ -5,13 +5,14 @@ The independent read noise of the devices of a column is one Gaussian whose vari
 convolution, of the squared inputs with the devices' variances (two digits are enough for it, see
 :mod:`aimc_sim.machine.formats`). What follows the crossbar is one fused pass over the outputs.
 
-Every random draw is addressed by the number of its image and its time step (:class:`Event`).
+Every random draw is addressed by the number of its image and its time step (:class:`Events`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +27,7 @@ from .calls import AS_IT_IS, DigitalCall, LayerCall, LoopCall
 from .convert import COMPILED, PLAIN, Link, Value
 from .counts import Tally
 from .plan import Plan
-from .reading import Event, Read, Reader, channels_last, window
+from .reading import Events, Read, Reader, channels_last, window
 from .recurrent import Span, run_loop
 from .survey import survey
 
@@ -153,7 +154,7 @@ class Run:
         timed = time is None and self.plan.image.recurrent and layer.kind == "linear"
         timed = timed and codes.ndim > 2
         x = self._maps(layer, codes, timed)
-        events = self._events(layer, codes, x, timed, time)
+        events = self._events(layer, codes, timed, time)
         if call.needs_squares:
             if squares is None:
                 squares = codes.square().to(self.plan.formats.variance)
@@ -214,19 +215,19 @@ class Run:
         return y.movedim(0, layer.axis) if layer.axis else y
 
     def _events(
-        self, layer: AnalogLayer, codes: Tensor, x: Tensor, timed: bool, time: int | None
-    ) -> list[Event]:
-        """Return which maps belong to which event numbers; the noise of an MVM follows these.
+        self, layer: AnalogLayer, codes: Tensor, timed: bool, time: int | None
+    ) -> Events:
+        """Return the numbers of a layer's maps.
 
         Where a network has merged other dimensions with the batch, an image has several numbers.
         """
         if timed:
             start, batch = self.span.start, self.batch
-            count = codes.numel() // codes.shape[-1] // batch
-            return [
-                Event(t * batch, batch, self.n, self.first_event + (start + t) * TIME_STEP)
-                for t in range(count)
-            ]
+            steps = np.arange(start, start + codes.numel() // codes.shape[-1] // batch)
+            own = np.arange(self.first_event, self.first_event + batch)
+            numbers = (steps[:, None] * TIME_STEP + own).reshape(-1)
+            counted = np.tile(np.arange(batch) < self.n, len(steps))
+            return Events(numbers, None if self.n == batch else counted)
         total = codes.shape[layer.axis]
         if total % self.batch:
             raise ValueError(
@@ -235,28 +236,26 @@ class Run:
             )
         several = total // self.batch
         first = self.first_event * several + (time or 0) * TIME_STEP
-        return [Event(0, total, self.n * several, first)]
+        counted = None if self.n == self.batch else np.arange(total) < self.n * several
+        return Events(np.arange(first, first + total), counted)
 
     def _convert(
         self, read: Read, link: Link | None, relu: bool, target: Value, column: int,
-        events: list[Event],
+        events: Events,
     ) -> None:  # fmt: skip
-        """Convert the charge of all events and count."""
-        core, charge, variance = read.core, read.charge, read.variance
+        """Convert the charge of all rows and count."""
+        core, charge = read.core, read.charge
         total, pixels = self.counts[core.block.layer], charge.shape[2] * charge.shape[3]
-        for event in events:
-            rows = slice(event.start, event.start + event.rows)
-            counts = self.passes.convert(
-                charge[rows], None if variance is None else variance[rows],
-                None if link is None else Link(link.codes[rows], link.column), core,
-                event.first, relu, target.rows(rows), column,
-                None if read.extra is None else read.extra[rows],
-            )  # fmt: skip
-            if read.saturated is not None:
-                counts[:, 0] += read.saturated[rows]
-            seen = torch.cat([counts, read.conversions[rows, None]], dim=1)
-            total.misses.append(seen[: event.counted])
-        mvms = pixels * sum(event.counted for event in events)
+        counts = self.passes.convert(
+            charge, read.variance, link, core, events.numbers, relu, target, column, read.extra
+        )
+        if read.saturated is not None:
+            counts[:, 0] += read.saturated
+        seen = torch.cat([counts, read.conversions[:, None]], dim=1)
+        if events.counted is not None:
+            seen = seen[torch.from_numpy(events.counted).to(seen.device)]
+        total.misses.append(seen)
+        mvms = pixels * events.count
         total.mvms += mvms
         total.outputs += mvms * charge.shape[1]
 

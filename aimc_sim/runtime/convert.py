@@ -54,7 +54,7 @@ class Link:
 
 def convert_compiled(
     charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
-    first_event: int, relu: bool, target: Value, column: int, extra: Tensor | None = None,
+    events: np.ndarray, relu: bool, target: Value, column: int, extra: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Write a core's output codes into a value; the fused kernel.
 
@@ -64,8 +64,8 @@ def convert_compiled(
     variance : the same shape, in the format of variances, or None
     link : Link or None
     core : CoreCall
-    first_event : int
-        Event number of image 0.
+    events : (B,) int64
+        Numbers of the images.
     relu : bool
     target : Value
         Written from channel ``column`` on.
@@ -89,7 +89,7 @@ def convert_compiled(
         gain, offset, adc, oscillators, bounds,
         _ZERO if link is None else link_gain,
         relu, requantise, core.noise_key,
-        first_event, 0 if link is None else link.column, column, core.bit_true,
+        events, 0 if link is None else link.column, column, core.bit_true,
         _pixels(target.codes),
         nothing if target.squares is None else _variance(target.squares),
         counts,
@@ -99,14 +99,14 @@ def convert_compiled(
 
 def convert_plain(
     charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
-    first_event: int, relu: bool, target: Value, column: int, extra: Tensor | None = None,
+    events: np.ndarray, relu: bool, target: Value, column: int, extra: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Write a core's output codes into a value; torch operations on any device.
 
     Parameters and return value as in :func:`convert_compiled`.
     """
     channels = charge.shape[1]
-    z = _noisy(charge, variance, core.adc, core.noise_key, first_event, extra)
+    z = _noisy(charge, variance, core.adc, core.noise_key, events, extra)
     z, saturated = core.adc.codes(z)
     registers, bit_true = core.registers, core.bit_true
     gain, offset = registers.gain[:, None, None], registers.offset[:, None, None]
@@ -127,7 +127,7 @@ def convert_plain(
 
 
 def add_codes_compiled(
-    charge: Tensor, variance: Tensor | None, adc: Adc, noise_key: np.ndarray, first_event: int,
+    charge: Tensor, variance: Tensor | None, adc: Adc, noise_key: np.ndarray, events: np.ndarray,
     column: int, factor: float, total: Tensor, extra: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Add the codes of one of several conversions to their sum; the compiled loops.
@@ -139,8 +139,8 @@ def add_codes_compiled(
     variance : the same shape, in the format of variances, or None
     adc : Adc
     noise_key : (2,) uint32
-    first_event : int
-        Event number of image 0.
+    events : (B,) int64
+        Numbers of the images.
     column : int
     factor : float
     total : (B, C, H, W) float32, channels last
@@ -159,13 +159,13 @@ def add_codes_compiled(
         _pixels(charge),
         _NO_VARIANCE[formats().variance] if variance is None else _variance(variance),
         _NO_EXTRA if extra is None else extra.numpy(), jitter, row, oscillators, bounds,
-        noise_key, first_event, column, np.float32(factor), _pixels(total), counts,
+        noise_key, events, column, np.float32(factor), _pixels(total), counts,
     )  # fmt: skip
     return torch.from_numpy(counts)
 
 
 def add_codes_plain(
-    charge: Tensor, variance: Tensor | None, adc: Adc, noise_key: np.ndarray, first_event: int,
+    charge: Tensor, variance: Tensor | None, adc: Adc, noise_key: np.ndarray, events: np.ndarray,
     column: int, factor: float, total: Tensor, extra: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Add the codes of one of several conversions to their sum; torch operations on any device.
@@ -174,14 +174,14 @@ def add_codes_plain(
     """
     columns = slice(column, column + total.shape[1])
     own = None if variance is None else variance[:, columns]
-    z = _noisy(charge[:, columns], own, adc, noise_key, first_event, extra)
+    z = _noisy(charge[:, columns], own, adc, noise_key, events, extra)
     codes, saturated = adc.codes(z)
     total.add_(codes, alpha=factor)
     return saturated
 
 
 def _noisy(
-    charge: Tensor, variance: Tensor | None, adc: Adc, noise_key: np.ndarray, first_event: int,
+    charge: Tensor, variance: Tensor | None, adc: Adc, noise_key: np.ndarray, events: np.ndarray,
     extra: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Return charges with their noise."""
@@ -194,7 +194,7 @@ def _noisy(
         spread = more if spread is None else spread if more is None else spread + more
     if spread is None:
         return charge
-    xi = normals(batch, channels * height * width, first_event, noise_key, charge.device)
+    xi = normals(events, channels * height * width, noise_key, charge.device)
     return charge + spread.sqrt() * xi.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
@@ -225,7 +225,7 @@ def _half(values: Tensor) -> Tensor:
     return (values / unit).round() * unit
 
 
-def normals(images: int, n: int, first_event: int, key: np.ndarray, device: torch.device) -> Tensor:
+def normals(events: np.ndarray, n: int, key: np.ndarray, device: torch.device) -> Tensor:
     """Return (images, n) float32 normals: the draws of :func:`aimc_sim.kernels.normal.fill`.
 
     Notes
@@ -235,7 +235,7 @@ def normals(images: int, n: int, first_event: int, key: np.ndarray, device: torc
     """
     mask = 0xFFFFFFFF
     tiles = -(-n // (8 * LANES))
-    events = torch.arange(first_event, first_event + images, device=device)[:, None]
+    images, events = len(events), torch.from_numpy(events).to(device)[:, None]
     c0 = torch.arange(tiles * LANES, device=device)[None, :].expand(images, -1)
     c1, c2, c3 = events & mask, events >> 32, torch.zeros_like(events)
     k0, k1 = int(key[0]), int(key[1])

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from ..chip.image import AnalogLayer
-from .adc import Adc
 from .blocks import convolve
 from .calls import CoreCall
 from .convert import Passes
@@ -27,24 +26,27 @@ FEWEST_ROWS = 4
 """Rows added to a part of a batch where sums would depend on how many it has, see :func:`pads`."""
 
 
-@dataclass(frozen=True)
-class Event:
-    """Rows of a batch of maps whose event numbers follow each other.
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Numbers of the rows of a batch of maps: the noise of an MVM belongs to its number.
 
     Attributes
     ----------
-    start, rows : int
-        First row, and rows.
-    counted : int
-        Rows that are not padding.
-    first : int
-        Event number of the first row.
+    numbers : (rows,) int64
+    counted : (rows,) bool or None
+        Rows that are not padding; None: all.
     """
 
-    start: int
-    rows: int
-    counted: int
-    first: int
+    numbers: np.ndarray
+    counted: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def count(self) -> int:
+        """How many rows are not padding."""
+        return len(self) if self.counted is None else int(self.counted.sum())
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Reader:
 
     def read(
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
-        events: list[Event], seen: Survey,
+        events: Events, seen: Survey,
     ) -> Read:  # fmt: skip
         """Return what reaches the converters, or what they made of it where they work often.
 
@@ -94,7 +96,7 @@ class Reader:
         if phases is None:
             charge, variance = self._charge(layer, core, part, squares, events)
             return Read(core, charge, variance, _per_row(charge, 1))
-        rows = sum(event.rows for event in events)
+        rows = len(events)
         both = seen.signed[:rows]
         if phases.guard is None:
             codes, saturated = self._by_phase(layer, core, part, squares, events)
@@ -111,20 +113,20 @@ class Reader:
         some = part[chosen]
         if pads(some):  # sums must not depend on how many there are
             some = torch.nn.functional.pad(some, (0, 0, 0, 0, 0, 0, 0, FEWEST_ROWS))
-        found, beyond = self._by_phase(layer, core, some, None, _runs(events, chosen))
+        found, beyond = self._by_phase(layer, core, some, None, Events(events.numbers[chosen.numpy(force=True)]))
         codes[chosen], saturated[chosen] = found, beyond
         return Read(core.converted, codes, None, conversions, None, saturated)
 
     def _by_phase(
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
-        events: list[Event],
+        events: Events,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Return the sums of the codes of four phases, and how many conversions saturated.
 
         Both polarities see the same inputs: one product makes the charges of two phases.
         """
         phases, total, beyond = core.phases, None, None
-        rows, columns = sum(event.rows for event in events), len(core.gain)
+        rows, columns = len(events), len(core.gain)
         negative = bool(part.amin() < 0)
         for sign in (1, -1) if negative else (1,):
             # Without currents nothing is read: what a converter makes of none cancels between
@@ -145,41 +147,23 @@ class Reader:
                 total, beyond = channels_last(torch.zeros_like(charge[:, :columns])), 0
             for index, (of, polarity) in enumerate(SIGNS):
                 if of == sign:
-                    beyond = beyond + self._add(
-                        charge, variance, phases.adc, phases.noise_keys[index], events,
+                    beyond = beyond + self.passes.add_codes(
+                        charge, variance, phases.adc, phases.noise_keys[index], events.numbers,
                         polarity * columns, sign * (1.0 - 2.0 * polarity), total,
                     )  # fmt: skip
         return total, beyond
 
     def _add_codes(
-        self, core: CoreCall, charge: Tensor, variance: Tensor | None, events: list[Event],
+        self, core: CoreCall, charge: Tensor, variance: Tensor | None, events: Events,
         total: Tensor, factor: float, extra: Tensor | None,
     ) -> Tensor:  # fmt: skip
         """Add the codes of a core's charges to sums of codes; return the saturations by row."""
-        return self._add(
-            charge, variance, core.adc, core.noise_key, events, 0, factor, total, extra
+        return self.passes.add_codes(
+            charge, variance, core.adc, core.noise_key, events.numbers, 0, factor, total, extra
         )
 
-    def _add(
-        self, charge: Tensor, variance: Tensor | None, adc: Adc, key: np.ndarray,
-        events: list[Event], column: int, factor: float, total: Tensor,
-        extra: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
-        """Do that, event by event, for charges of several conversions side by side."""
-        found = []
-        for event in events:
-            rows = slice(event.start, event.start + event.rows)
-            found.append(
-                self.passes.add_codes(
-                    charge[rows], None if variance is None else variance[rows], adc, key,
-                    event.first, column, factor, total[rows],
-                    None if extra is None else extra[rows],
-                )
-            )  # fmt: skip
-        return found[0] if len(found) == 1 else torch.cat(found)
-
     def _bit_serial(
-        self, layer: AnalogLayer, core: CoreCall, codes: Tensor, events: list[Event]
+        self, layer: AnalogLayer, core: CoreCall, codes: Tensor, events: Events
     ) -> Read:
         """Return the shifted sum of every plane's ADC codes."""
         magnitude, sign = codes.abs().to(torch.int32), codes.sign()
@@ -204,10 +188,10 @@ class Reader:
 
     def _charge(
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
-        events: list[Event],
+        events: Events,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """Return the charge and the variance of its noise that one conversion of inputs makes."""
-        rows = sum(event.rows for event in events)
+        rows = len(events)
         charge = convolve(layer, part, core.kernel)
         if core.negative is not None and part.amin() < 0:
             charge = charge + convolve(layer, part.clamp(max=0), core.negative)
@@ -233,20 +217,6 @@ def _per_row(maps: Tensor, times: int | Tensor) -> Tensor:
     if isinstance(times, Tensor):
         return times * count
     return torch.full((len(maps),), times * count, dtype=torch.int64, device=maps.device)
-
-
-def _runs(events: list[Event], chosen: Tensor) -> list[Event]:
-    """Return the events of chosen rows, which lie one after the other: runs of consecutive ones."""
-    found: list[Event] = []
-    for place, row in enumerate(chosen.tolist()):
-        event = next(e for e in events if e.start <= row < e.start + e.rows)
-        number = event.first + row - event.start
-        last = found[-1] if found else None
-        if last is not None and number == last.first + last.rows:
-            found[-1] = dataclasses.replace(last, rows=last.rows + 1, counted=last.rows + 1)
-        else:
-            found.append(Event(place, 1, 1, number))
-    return found
 
 
 def channels_last(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ OSCILLATORS = {"core.adc": CcoAdcSpec(wrong_sign_amperes=1e-7)}
 
 def test_normals_are_the_same_draws():
     key = np.array([11, 4_000_000_000], np.uint32)
-    found = convert.normals(3, 1500, (7 << 32) + 5, key, torch.device("cpu"))
+    found = convert.normals((7 << 32) + 5 + np.arange(3), 1500, key, torch.device("cpu"))
     for i in range(3):
         expected = naive.mvm_normals(1500, (7 << 32) + 5 + i, (11, 4_000_000_000))
         np.testing.assert_allclose(found[i], expected, rtol=0, atol=1e-5)

@@ -31,7 +31,8 @@ def run(charge, gain, offset, link, link_gain, relu, adc, out, variance=NO_BITS,
     rows = [np.array([1 / q[0], q[1], q[2]], np.float32) for q in (adc, out)]
     epilogue(
         charge, variance, extra, jitter, link, gain, offset, rows[0], NO_LINK, NO_BOUNDS,
-        np.float32(link_gain), relu, rows[1], KEY, first_event, 0, 0, False,
+        np.float32(link_gain), relu, rows[1], KEY, first_event + np.arange(len(charge)), 0, 0,
+        False,
         result, squares, counts,
     )  # fmt: skip
     return result, counts
@@ -74,7 +75,7 @@ def test_squares_and_slices(form, rng):
     ideal = np.array([1, np.inf, 0], np.float32)
     epilogue(
         charge, form(NO_LINK), NONE, NONE, link, ones, zeros, ideal, NO_LINK, NO_BOUNDS,
-        np.float32(2), False, ideal, KEY, 0, 1, 3, False, out, squares, np.zeros((2, 2), np.int64),
+        np.float32(2), False, ideal, KEY, np.arange(2), 1, 3, False, out, squares, np.zeros((2, 2), np.int64),
     )  # fmt: skip
     np.testing.assert_allclose(out[:, :, 3:7], charge + 2 * link[:, :, 1:5], rtol=1e-6)
     assert (out[:, :, :3] == 7).all()
