@@ -1,0 +1,161 @@
+"""The search behind placement: exchanges of places that shorten the sum of all ways.
+
+Blocks are laid along a serpentine over the grid in execution order, which keeps chains and
+consecutive layers together. Simulated annealing (Kirkpatrick et al. 1983,
+doi:10.1126/science.220.4598.671) then exchanges places, and in the end exchanges are made as long
+as one shortens the sum of all distances. Equal inputs give equal placements: the random numbers
+belong to the number of the move.
+
+On one chip of 64 cores every exchange is tried alike. On more cores nearly all of those lead far
+away and are refused; there, a block moves to where one of its partners is near, which takes a
+fifth of the exchanges for shorter ways, and the search begins hotter, because such exchanges
+are too small to leave a bad beginning behind.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from aimc_sim.chip import fabric
+from aimc_sim.errors import CapacityError
+from aimc_sim.kernels.anneal import anneal, polish
+from aimc_sim.mapping.route import Flow
+from aimc_sim.rng import Key, Purpose
+from aimc_sim.spec import ChipSpec
+
+MOVES_PER_PAIR = 1_000
+"""Exchanges tried, for every pair of blocks: 0.3 s for the 60 blocks of a ResNet-32."""
+
+MOST_MOVES = 6_000_000
+"""Exchanges tried at most: two seconds for the 1,317 blocks of a ViT-B/16."""
+
+ALIKE = 64
+"""Cores up to which every exchange is tried alike. A core's number is in the address of its
+devices' noise, so another search on the published chip would draw all its results anew."""
+
+REACH = 24
+"""Places nearest to a partner that a block tries, on more cores than that."""
+
+HOT, HOT_NEAR, COLD = 1.0, 12.0, 0.1
+"""Temperatures at the beginning, with all exchanges alike and among neighbours, and at the end, in
+links: at 1.0 an exchange that makes one flow one link longer is accepted every third time, at 0.1
+never."""
+
+OTHER_CHIP = 32
+"""Distance between cores of different chips, in links: far more than any way on one chip, so
+that few values leave it."""
+
+
+def place_blocks(
+    count: int, flows: Sequence[Flow], spec: ChipSpec, moves: int | None = None,
+    fixed: Mapping[int, int] | None = None,
+) -> list[int]:  # fmt: skip
+    """Return the core of each block.
+
+    Parameters
+    ----------
+    count : int
+        Number of blocks.
+    flows : sequence of Flow
+        What the blocks send to each other; every flow counts its distance in links once.
+    spec : ChipSpec
+        Fabric, and the number of chips.
+    moves : int, optional
+        Exchanges of the annealing; 0 only improves the serpentine.
+    fixed : mapping from block to core, optional
+        Blocks that stay where they are put.
+
+    Returns
+    -------
+    list of int
+        (count,) different core numbers; chip c has ``c * fabric.cores`` and following.
+    """
+    if count > spec.cores:
+        raise CapacityError(
+            f"{count} blocks do not fit on the {spec.cores} cores of '{spec.name}'; use a "
+            f"narrower network, a larger fabric, or chips = {-(-count // spec.fabric.cores)}"
+        )
+    start = _start(count, spec, fixed or {})
+    movable = [block for block in range(count) if block not in (fixed or {})]
+    items = np.array([*movable, *range(count, len(start))])
+    if not flows or not movable or len(items) < 2:
+        return start[:count].tolist()
+    partners = _partners(flows, len(start))
+    distance = distances(spec)
+    if moves is None:
+        moves = min(MOVES_PER_PAIR * len(movable) ** 2, MOST_MOVES)
+    key = Key(0).child(Purpose.PLACEMENT).words()
+    found = [start.copy()]
+    if moves:
+        near = _near(distance)
+        hot = HOT_NEAR if near.size else HOT
+        found.append(
+            anneal(start, items, len(movable), *partners, distance, near, moves, hot, COLD, *key)
+        )
+    for cores in found:
+        polish(cores, items, len(movable), *partners, distance)
+    return min(found, key=lambda cores: total(cores, flows, distance))[:count].tolist()
+
+
+def total(cores: Sequence[int] | np.ndarray, flows: Sequence[Flow], distance: np.ndarray) -> int:
+    """Return the sum of the distances of all flows, in links.
+
+    Parameters
+    ----------
+    cores : (blocks,) int
+    flows : sequence of Flow
+    distance : (cores, cores) int16, links
+    """
+    return sum(int(distance[cores[flow.producer], cores[flow.consumer]]) for flow in flows)
+
+
+def distances(spec: ChipSpec) -> np.ndarray:
+    """Return the links between any two cores, (cores, cores) int16; see :data:`OTHER_CHIP`."""
+    on_chip = fabric.distances(spec.fabric)
+    matrix = np.full((spec.cores, spec.cores), OTHER_CHIP, np.int16)
+    for chip in range(spec.chips):
+        here = slice(chip * len(on_chip), (chip + 1) * len(on_chip))
+        matrix[here, here] = on_chip
+    return matrix
+
+
+def serpentine(rows: int, cols: int) -> list[int]:
+    """Return all cores row by row, every second row from right to left."""
+    cores = []
+    for row in range(rows):
+        line = range(row * cols, (row + 1) * cols)
+        cores += line if row % 2 == 0 else reversed(line)
+    return cores
+
+
+def _start(count: int, spec: ChipSpec, fixed: Mapping[int, int]) -> np.ndarray:
+    """Return the serpentine, chip after chip, with the fixed blocks in their places."""
+    line = [
+        chip * spec.fabric.cores + core
+        for chip in range(spec.chips)
+        for core in serpentine(spec.fabric.rows, spec.fabric.cols)
+    ]
+    given = set(fixed.values())
+    free = iter([core for core in line if core not in given])
+    return np.array([fixed[b] if b in fixed else next(free) for b in range(len(line))])
+
+
+def _near(distance: np.ndarray) -> np.ndarray:
+    """Return the places nearest to every place, (n, reach) int64; reach 0 up to :data:`ALIKE`."""
+    reach = REACH if len(distance) > ALIKE else 0
+    return np.argsort(distance, axis=1, kind="stable")[:, :reach].copy()
+
+
+def _partners(flows: Sequence[Flow], n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return starts (n + 1,), others and weights (2 pairs,): each pair seen from both ends.
+
+    A weight is the number of flows between two blocks, whatever their direction.
+    """
+    pairs = Counter((flow.producer, flow.consumer) for flow in flows)
+    pairs += Counter((flow.consumer, flow.producer) for flow in flows)
+    seen = np.array([(*ends, weight) for ends, weight in sorted(pairs.items())])
+    starts = np.searchsorted(seen[:, 0], np.arange(n + 1))
+    return starts, seen[:, 1].copy(), seen[:, 2].astype(np.int32)
