@@ -6,10 +6,11 @@ doi:10.1126/science.220.4598.671) then exchanges places, and in the end exchange
 as one shortens the sum of all distances. Equal inputs give equal placements: the random numbers
 belong to the number of the move.
 
-On one chip of 64 cores every exchange is tried alike. On more cores nearly all of those lead far
-away and are refused; there, a block moves to where one of its partners is near, which takes a
-fifth of the exchanges for shorter ways, and the search begins hotter, because such exchanges
-are too small to leave a bad beginning behind.
+Two kinds of exchange are tried. A *free* one is with any core. With many blocks nearly all of those
+lead far away and are refused; so in a *near* one a block moves to where one of its partners is,
+which takes a fifth of the exchanges for shorter ways. That search begins hotter, because such
+exchanges are too small to leave a bad beginning behind. A few hundred blocks are searched in both
+ways, and the better result counts.
 """
 
 from __future__ import annotations
@@ -32,17 +33,22 @@ MOVES_PER_PAIR = 1_000
 MOST_MOVES = 6_000_000
 """Exchanges tried at most: two seconds for the 1,317 blocks of a ViT-B/16."""
 
-ALIKE = 64
-"""Cores up to which every exchange is tried alike. A core's number is in the address of its
-devices' noise, so another search on the published chip would draw all its results anew."""
+ONLY_FREE = 64
+"""Blocks up to which all exchanges are free, the cores of the published chip. A core's number is in
+the address of its devices' noise, so another search there would draw all results of these networks
+anew."""
 
-REACH = 24
-"""Places nearest to a partner that a block tries, on more cores than that."""
+ONLY_NEAR = 256
+"""Blocks above which free exchanges alone find nothing better any more."""
 
-HOT, HOT_NEAR, COLD = 1.0, 12.0, 0.1
-"""Temperatures at the beginning, with all exchanges alike and among neighbours, and at the end, in
-links: at 1.0 an exchange that makes one flow one link longer is accepted every third time, at 0.1
-never."""
+REACH = 16
+"""Places nearest to a partner that a near exchange chooses from."""
+
+HEAT_FREE, HEAT_NEAR = (1.0, 0.1), (4.0, 0.2)
+"""Temperatures at the beginning and the end, in links. At 1.0 an exchange that makes one flow one
+link longer is accepted every third time, at 0.1 never. The first one of near exchanges is that of
+a block with one partner; it grows with the root of their mean number, as the spread of what
+exchanges change does."""
 
 OTHER_CHIP = 32
 """Distance between cores of different chips, in links: far more than any way on one chip, so
@@ -87,14 +93,13 @@ def place_blocks(
     distance = distances(spec)
     if moves is None:
         moves = min(MOVES_PER_PAIR * len(movable) ** 2, MOST_MOVES)
-    key = Key(0).child(Purpose.PLACEMENT).words()
     found = [start.copy()]
     if moves:
-        near = _near(distance)
-        hot = HOT_NEAR if near.size else HOT
-        found.append(
-            anneal(start, items, len(movable), *partners, distance, near, moves, hot, COLD, *key)
-        )
+        for near, heat in _searches(len(movable), distance, len(partners[1]) / count):
+            words = Key(0).child(Purpose.PLACEMENT).words()
+            found.append(
+                anneal(start, items, len(movable), *partners, distance, near, moves, *heat, *words)
+            )
     for cores in found:
         polish(cores, items, len(movable), *partners, distance)
     return min(found, key=lambda cores: total(cores, flows, distance))[:count].tolist()
@@ -143,10 +148,27 @@ def _start(count: int, spec: ChipSpec, fixed: Mapping[int, int]) -> np.ndarray:
     return np.array([fixed[b] if b in fixed else next(free) for b in range(len(line))])
 
 
-def _near(distance: np.ndarray) -> np.ndarray:
-    """Return the places nearest to every place, (n, reach) int64; reach 0 up to :data:`ALIKE`."""
-    reach = REACH if len(distance) > ALIKE else 0
-    return np.argsort(distance, axis=1, kind="stable")[:, :reach].copy()
+def _searches(
+    count: int, distance: np.ndarray, partners: float
+) -> list[tuple[np.ndarray, tuple[float, float]]]:
+    """Return the searches for so many blocks: the near places of each, and its temperatures.
+
+    Parameters
+    ----------
+    count : int
+        Blocks that may be moved.
+    distance : (n, n) int16, links
+    partners : float
+        Mean number of partners of a block.
+    """
+    searches = []
+    if count <= ONLY_NEAR:
+        searches.append((np.empty((len(distance), 0), np.int64), HEAT_FREE))
+    if count > ONLY_FREE:
+        near = np.argsort(distance, axis=1, kind="stable")[:, :REACH].copy()
+        hot, cold = HEAT_NEAR
+        searches.append((near, (hot * partners**0.5, cold)))
+    return searches
 
 
 def _partners(flows: Sequence[Flow], n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
