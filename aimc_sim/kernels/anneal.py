@@ -44,7 +44,7 @@ def _below(n, word):
 
 @point
 def _near_partner(a, first, second, place, holder, starts, others, near):
-    """Return the item that holds one of the places nearest to one of the partners of item a."""
+    """Return the item that holds a place next to that of one of the partners of item a."""
     partner = others[starts[a] + _below(starts[a + 1] - starts[a], first)]
     return holder[near[place[partner], _below(near.shape[1], second)]]
 
@@ -69,7 +69,7 @@ def anneal(
         Partners of item i are ``others[starts[i]:starts[i + 1]]``; each pair stands at both ends.
     distance : (n, n) int16, symmetric
     near : (n, reach) int64
-        Places nearest to every place. An item tries to go where one of its partners is near;
+        Places next to every place, without itself. An item tries to go where one of its partners is near;
         with reach 0 it exchanges its place with any item.
     moves : int
     hot, cold : float
