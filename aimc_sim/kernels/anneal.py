@@ -69,8 +69,8 @@ def anneal(
         Partners of item i are ``others[starts[i]:starts[i + 1]]``; each pair stands at both ends.
     distance : (n, n) int16, symmetric
     near : (n, reach) int64
-        Places next to every place, without itself. An item tries to go where one of its partners is near;
-        with reach 0 it exchanges its place with any item.
+        Places next to every place, without itself. An item tries to go next to one of its
+        partners; with reach 0 it exchanges its place with any item.
     moves : int
     hot, cold : float
         Temperatures at the beginning and the end, in units of weight x distance.
