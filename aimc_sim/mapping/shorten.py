@@ -8,7 +8,7 @@ belong to the number of the move.
 
 Two kinds of exchange are tried. A *free* one is with any core. With many blocks nearly all of those
 lead far away and are refused; so in a *near* one a block moves to where one of its partners is,
-which takes a fifth of the exchanges for shorter ways. That search begins hotter, because such
+which takes a seventh of the exchanges for shorter ways. That search begins hotter, because such
 exchanges are too small to leave a bad beginning behind. A few hundred blocks are searched in both
 ways, and the better result counts.
 """
