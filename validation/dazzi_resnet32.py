@@ -12,8 +12,8 @@ from aimc_sim.chip.image import AnalogLayer
 from aimc_sim.frontend import trace
 from aimc_sim.mapping.embedding import pattern_of
 from aimc_sim.mapping.lower import lower
-from aimc_sim.mapping.place import place_blocks
 from aimc_sim.mapping.route import Flow, dataflow
+from aimc_sim.mapping.shorten import place_blocks
 from aimc_sim.mapping.split import split
 from aimc_sim.rng import Key
 from aimc_sim.spec import ChipSpec

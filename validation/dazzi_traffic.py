@@ -15,7 +15,7 @@ from itertools import pairwise
 import networkx as nx
 
 from aimc_sim.chip.fabric import fabric_graph
-from aimc_sim.mapping.place import serpentine
+from aimc_sim.mapping.shorten import serpentine
 from aimc_sim.rng import Key
 from aimc_sim.spec import FabricSpec
 

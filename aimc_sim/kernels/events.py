@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aimc_sim.kernels import point, serial
+from aimc_sim.kernels.heap import pop, push
 
 IDLE, RUNNING, HELD = 0, 1, 2
 EMPTY, LOADED, STREAMING = 0, 1, 2
@@ -82,45 +83,6 @@ class Record(NamedTuple):
     trace: np.ndarray  # (T, 5): stage, 0 MVM or 1 stream, firing, begin, end; or edge, 2, element,
     # arrival twice; in the order in which they happened
     totals: np.ndarray  # (3,) events, last time, rows of the trace
-
-
-@point
-def _before(times, codes, a, b):
-    return times[a] < times[b] or (times[a] == times[b] and codes[a] < codes[b])
-
-
-@point
-def _swap(times, codes, a, b):
-    times[a], times[b] = times[b], times[a]
-    codes[a], codes[b] = codes[b], codes[a]
-
-
-@point
-def _push(times, codes, size, time, code):
-    times[size], codes[size] = time, code
-    at = size
-    while at > 0 and _before(times, codes, at, (at - 1) // 2):
-        _swap(times, codes, at, (at - 1) // 2)
-        at = (at - 1) // 2
-    return size + 1
-
-
-@point
-def _pop(times, codes, size):
-    """Take the root away; its place is filled by the last entry."""
-    size -= 1
-    times[0], codes[0] = times[size], codes[size]
-    at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            return size
-        if child + 1 < size and _before(times, codes, child + 1, child):
-            child += 1
-        if not _before(times, codes, child, at):
-            return size
-        _swap(times, codes, child, at)
-        at = child
 
 
 @point
@@ -259,7 +221,7 @@ def run(p, r, images, claim_early):
                 r.streamed[s] += 1
                 if not claim_early:
                     _claim(p, r, s, firing)
-                size = _push(times, codes, size, now + p.stream[s], stages + s)
+                size = push(times, codes, size, now + p.stream[s], stages + s)
                 _note(r.trace, r.totals, s, 1, firing, now, now + p.stream[s])
                 for k in range(p.out_at[s], p.out_at[s + 1]):
                     e = p.outs[k]
@@ -267,7 +229,7 @@ def run(p, r, images, claim_early):
                         time, code = now + p.latency[s], 2 * stages + p.hop_at[e]
                     else:
                         time, code = now + p.latency[s] + p.tail[e], 2 * stages + hops + e
-                    size = _push(times, codes, size, time, code)
+                    size = push(times, codes, size, time, code)
             # One result waits in a latch at most: with a second one in the counters a core that
             # is shared could wait for itself.
             while r.fired[s] < images * p.firings[s]:
@@ -292,7 +254,7 @@ def run(p, r, images, claim_early):
                 r.fired[s] += 1
                 if claim_early:
                     _claim(p, r, s, firing)
-                size = _push(times, codes, size, now + p.mvm[s], s)
+                size = push(times, codes, size, now + p.mvm[s], s)
                 _note(r.trace, r.totals, s, 0, firing, now, now + p.mvm[s])
         # ---- the next time, and all its events
         if size == 0:
@@ -300,7 +262,7 @@ def run(p, r, images, claim_early):
         now = times[0]
         while size > 0 and times[0] == now:
             code = codes[0]
-            size = _pop(times, codes, size)
+            size = pop(times, codes, size)
             r.totals[0] += 1
             if code < 2 * stages:
                 s = code if code < stages else code - stages
@@ -333,9 +295,9 @@ def run(p, r, images, claim_early):
                 r.link_queued[link] += begin - now
                 head = begin + p.hop_latency[hop]
                 if hop + 1 < p.hop_at[e + 1]:
-                    size = _push(times, codes, size, head, code + 1)
+                    size = push(times, codes, size, head, code + 1)
                 else:
-                    size = _push(times, codes, size, head + p.tail[e], 2 * stages + hops + e)
+                    size = push(times, codes, size, head + p.tail[e], 2 * stages + hops + e)
             else:
                 e = code - 2 * stages - hops
                 _note(r.trace, r.totals, e, 2, r.arrived[e], now, now)

@@ -10,7 +10,8 @@ Read in the order of the flow::
 - :mod:`replicate`: a patch of output pixels per MVM instead of one
 - :mod:`split`: weights larger than a crossbar become near-equal blocks
 - :mod:`pack`: small blocks share a core
-- :mod:`place`: a core for every block, by annealing; :mod:`direct`: on direct links only
+- :mod:`place`: a core for every block; :mod:`task`: what decides it, and what was found before;
+  :mod:`shorten`: by annealing; :mod:`direct`: on direct links only
 - :mod:`route`: who sends what to whom, over which links; :mod:`traffic`: how many bytes
 
 Beside the flow: :mod:`where` (which layers go on crossbars), :mod:`named` (the layouts of the chip

@@ -16,7 +16,7 @@ from aimc_sim.spec import ChipSpec
 SECONDS = 60.0
 """Wall time of the search, after which it gives up and says so."""
 
-Paths = dict[tuple[int, int], tuple[int, ...]]
+Paths = Mapping[tuple[int, int], tuple[int, ...]]
 """Cores passed, by (producer's core, consumer's core), both ends included."""
 
 
@@ -39,7 +39,7 @@ def place_one_hop(
     Returns
     -------
     cores : list of int
-    paths : dict
+    paths : mapping
         Ways over relays.
 
     Raises
@@ -75,7 +75,7 @@ def place_one_hop(
 
 
 def _paths(relayed: Sequence[tuple[str, str, int]], cores: Mapping[str, int]) -> Paths:
-    paths: Paths = {}
+    paths: dict[tuple[int, int], tuple[int, ...]] = {}
     for producer, consumer, count in relayed:
         relays = [f"relay {i} of {producer} -> {consumer}" for i in range(1, count + 1)]
         path = tuple(cores[node] for node in (producer, *relays, consumer))

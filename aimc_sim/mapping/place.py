@@ -1,44 +1,23 @@
 """Placement: a core for every block, so that data crosses few links.
 
-Blocks that share a core are placed together. They are laid along a serpentine over the grid in
-execution order, which keeps chains and consecutive layers together. Simulated annealing
-(Kirkpatrick et al. 1983, doi:10.1126/science.220.4598.671) then exchanges places, and in the end
-exchanges are made as long as one shortens the sum of all distances. Equal inputs give equal
-placements: the random numbers belong to the number of the move.
+Blocks that share a core are placed together. Which core they get is decided in
+:mod:`aimc_sim.mapping.task`; here blocks become a task, and its solution their places.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.chip.image import AnalogLayer, Block
-from aimc_sim.errors import CapacityError, MappingError
-from aimc_sim.kernels.anneal import anneal, polish
-from aimc_sim.mapping.direct import Paths, place_one_hop
+from aimc_sim.errors import CapacityError
+from aimc_sim.mapping.direct import Paths
 from aimc_sim.mapping.lower import Step
 from aimc_sim.mapping.pack import Spot, pack
-from aimc_sim.mapping.route import Flow, carried, dataflow
-from aimc_sim.rng import Key, Purpose
+from aimc_sim.mapping.route import carried, dataflow
+from aimc_sim.mapping.task import Task, solve
 from aimc_sim.spec import ChipSpec
-
-MOVES_PER_PAIR = 1_000
-"""Exchanges tried, for every pair of blocks: half a second for the 60 blocks of a ResNet-32."""
-
-MOST_MOVES = 30_000_000
-"""Exchanges tried at most: some seconds."""
-
-HOT, COLD = 1.0, 0.1
-"""Temperatures at the beginning and the end, in links: an exchange that makes one flow one link
-longer is accepted every third time, and never."""
-
-OTHER_CHIP = 32.0
-"""Distance between cores of different chips, in links: far more than any way on one chip, so
-that few values leave it."""
 
 
 def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[tuple[Step, ...], Paths]:
@@ -55,7 +34,7 @@ def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[tuple[Step, ...], Path
     -------
     steps : tuple of AnalogLayer or DigitalStep
         The same steps with placed blocks.
-    paths : dict
+    paths : mapping
         Ways over relays, by (producer's core, consumer's core); the others are the router's.
 
     Raises
@@ -78,17 +57,8 @@ def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[tuple[Step, ...], Path
         for flow in sent
     ]
     fixed = _fixed(layers, spots, spec)
-    between = [flow for flow in flows if flow.producer != flow.consumer]
-    paths: Paths = {}
-    if spec.mapping.placement == "search":
-        cores = place_blocks(count, between, spec, fixed=fixed)
-    else:
-        names = _group_names(layers, spots)
-        try:
-            cores, paths = place_one_hop(names, between, spec, fixed)
-        except MappingError as error:
-            nearest = place_blocks(count, between, spec, fixed=fixed)
-            raise MappingError(f"{error}. {_linkless(nearest, names, between, spec)}") from None
+    between = tuple(flow for flow in flows if flow.producer != flow.consumer)
+    cores, paths = solve(Task.of(_group_names(layers, spots), between, fixed, spec))
     spot = iter(spots)
 
     def placed(block: Block) -> Block:
@@ -105,103 +75,6 @@ def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[tuple[Step, ...], Path
     return done, paths
 
 
-def place_blocks(
-    count: int, flows: Sequence[Flow], spec: ChipSpec, moves: int | None = None,
-    fixed: Mapping[int, int] | None = None,
-) -> list[int]:  # fmt: skip
-    """Return the core of each block.
-
-    Parameters
-    ----------
-    count : int
-        Number of blocks.
-    flows : sequence of Flow
-        What the blocks send to each other; every flow counts its distance in links once.
-    spec : ChipSpec
-        Fabric, and the number of chips.
-    moves : int, optional
-        Exchanges of the annealing; 0 only improves the serpentine.
-    fixed : mapping from block to core, optional
-        Blocks that stay where they are put.
-
-    Returns
-    -------
-    list of int
-        (count,) different core numbers; chip c has ``c * fabric.cores`` and following.
-    """
-    if count > spec.cores:
-        raise CapacityError(
-            f"{count} blocks do not fit on the {spec.cores} cores of '{spec.name}'; use a "
-            f"narrower network, a larger fabric, or chips = {-(-count // spec.fabric.cores)}"
-        )
-    start = _start(count, spec, fixed or {})
-    movable = [block for block in range(count) if block not in (fixed or {})]
-    items = np.array([*movable, *range(count, len(start))])
-    if not flows or not movable or len(items) < 2:
-        return start[:count].tolist()
-    partners = _partners(flows, len(start))
-    distance = distances(spec)
-    if moves is None:
-        moves = min(MOVES_PER_PAIR * len(movable) ** 2, MOST_MOVES)
-    key = Key(0).child(Purpose.PLACEMENT).words()
-    found = [start.copy()]
-    if moves:
-        found.append(
-            anneal(start, items, len(movable), *partners, distance, moves, HOT, COLD, *key)
-        )
-    for cores in found:
-        polish(cores, items, len(movable), *partners, distance)
-    return min(found, key=lambda cores: _total(cores, flows, distance))[:count].tolist()
-
-
-def _start(count: int, spec: ChipSpec, fixed: Mapping[int, int]) -> np.ndarray:
-    """Return the serpentine, chip after chip, with the fixed blocks in their places."""
-    line = [
-        chip * spec.fabric.cores + core
-        for chip in range(spec.chips)
-        for core in serpentine(spec.fabric.rows, spec.fabric.cols)
-    ]
-    free = iter([core for core in line if core not in set(fixed.values())])
-    return np.array([fixed[b] if b in fixed else next(free) for b in range(len(line))])
-
-
-def distances(spec: ChipSpec) -> np.ndarray:
-    """Return the links between any two cores, (cores, cores) float64; see :data:`OTHER_CHIP`."""
-    import networkx as nx
-    from scipy.sparse.csgraph import shortest_path
-
-    links = nx.to_scipy_sparse_array(fabric_graph(spec.fabric), format="csr")
-    on_chip = shortest_path(links, unweighted=True)
-    matrix = np.full((spec.cores, spec.cores), OTHER_CHIP)
-    for chip in range(spec.chips):
-        here = slice(chip * len(on_chip), (chip + 1) * len(on_chip))
-        matrix[here, here] = on_chip
-    return matrix
-
-
-def serpentine(rows: int, cols: int) -> list[int]:
-    """Return all cores row by row, every second row from right to left."""
-    cores = []
-    for row in range(rows):
-        line = range(row * cols, (row + 1) * cols)
-        cores += line if row % 2 == 0 else reversed(line)
-    return cores
-
-
-def _total(cores: np.ndarray, flows: Sequence[Flow], distance: np.ndarray) -> float:
-    return sum(distance[cores[flow.producer], cores[flow.consumer]] for flow in flows)
-
-
-def _partners(flows: Sequence[Flow], n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return starts (n + 1,), others and weights (2 flows,): each flow seen from both ends."""
-    ends = np.array([(flow.producer, flow.consumer) for flow in flows])
-    here = np.concatenate([ends[:, 0], ends[:, 1]])
-    order = np.argsort(here, kind="stable")
-    others = np.concatenate([ends[:, 1], ends[:, 0]])[order]
-    starts = np.searchsorted(here[order], np.arange(n + 1))
-    return starts, others, np.ones(len(others))
-
-
 def _group_names(layers: Sequence[AnalogLayer], spots: Sequence[Spot]) -> list[str]:
     """Return a name for every core in use: its blocks."""
     members: dict[int, list[str]] = {}
@@ -211,20 +84,6 @@ def _group_names(layers: Sequence[AnalogLayer], spots: Sequence[Spot]) -> list[s
             f"{block.layer}[{block.row_index},{block.col_index}]"
         )
     return [" + ".join(members[group]) for group in range(len(members))]
-
-
-def _linkless(
-    cores: Sequence[int], names: Sequence[str], flows: Sequence[Flow], spec: ChipSpec
-) -> str:
-    """Say which flows have no link of their own in a placement."""
-    distance = distances(spec)
-    pairs = dict.fromkeys((flow.producer, flow.consumer) for flow in flows)
-    far = [(a, b) for a, b in pairs if distance[cores[a], cores[b]] > 1]
-    some = ", ".join(f"{names[a]} -> {names[b]}" for a, b in far[:3])
-    return (
-        f"The placement by search leaves {len(far)} of {len(pairs)} without a link: {some}"
-        f"{', ...' * (len(far) > 3)}"
-    )
 
 
 def _fixed(layers: Sequence[AnalogLayer], spots: Sequence[Spot], spec: ChipSpec) -> dict[int, int]:

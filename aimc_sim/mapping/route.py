@@ -14,10 +14,13 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import NamedTuple
 
-from aimc_sim.chip.fabric import fabric_graph
+import numpy as np
+
+from aimc_sim.chip.fabric import distances, fabric_graph
 from aimc_sim.chip.image import HOST, AnalogLayer, Block, DigitalStep, Transfer, own_blocks
+from aimc_sim.kernels.ways import Links, cheapest
 from aimc_sim.mapping.lower import Step
-from aimc_sim.spec import ChipSpec
+from aimc_sim.spec import ChipSpec, FabricSpec
 
 
 class Flow(NamedTuple):
@@ -140,18 +143,16 @@ class _Ways:
     def __init__(
         self, spec: ChipSpec, given: Mapping[tuple[int, int], tuple[int, ...]], total: int
     ) -> None:
-        import networkx as nx
-
         self.given, self.cores = given, spec.fabric.cores
-        self.links = fabric_graph(spec.fabric)
-        self.hops = dict(nx.all_pairs_shortest_path_length(self.links))
-        self.load = dict.fromkeys(self.links.edges, 0)
+        self.hops = distances(spec.fabric)
+        self.links, self.number = _listed(spec.fabric)
+        self.load = np.zeros(len(self.number), np.int64)
         self.total = total
 
     def length(self, stops: Sequence[int]) -> int:
         """Return the links between some cores in turn; other chips are further than any core."""
         return sum(
-            self.hops[a % self.cores][b % self.cores]
+            int(self.hops[a % self.cores, b % self.cores])
             if a // self.cores == b // self.cores
             else self.cores
             for a, b in pairwise(stops)
@@ -164,7 +165,7 @@ class _Ways:
             path += self._between(*ends)[1:]
         for start, end in pairwise(path):
             if HOST not in (start, end):
-                self.load[start % self.cores, end % self.cores] += size
+                self.load[self.number[start % self.cores, end % self.cores]] += size
         return tuple(path)
 
     def _between(self, start: int, end: int) -> Sequence[int]:
@@ -173,15 +174,22 @@ class _Ways:
         chip, other = start // self.cores, end // self.cores
         if chip != other:
             return start, HOST, end
-        import networkx as nx
-
         first = chip * self.cores
-        path = nx.shortest_path(self.links, start - first, end - first, weight=self._cost)
-        return [core + first for core in path]
+        path = cheapest(start - first, end - first, self.links, self.load, self.total)
+        return (path + first).tolist()
 
-    def _cost(self, start: int, end: int, _: dict) -> float:
-        # All loads together weigh less than one link, so a path is never longer for their sake.
-        return 1 + self.load[start, end] / (self.total + 1) / len(self.links)
+
+def _listed(spec: FabricSpec) -> tuple[Links, dict[tuple[int, int], int]]:
+    """Return the links of a chip as arrays, and the number of each, by (sender, receiver)."""
+    graph = fabric_graph(spec)
+    number = {link: i for i, link in enumerate(graph.edges)}
+    ends = []
+    for neighbours, is_out in ((graph.successors, True), (graph.predecessors, False)):
+        found = [(core, other) for core in graph for other in neighbours(core)]
+        at = np.cumsum([0, *(sum(1 for _ in neighbours(core)) for core in graph)])
+        cores = np.array([other for _, other in found], np.int64)
+        ends += [at, cores, np.array([number[e if is_out else e[::-1]] for e in found], np.int64)]
+    return Links(*ends), number
 
 
 def carriers(flows: Sequence[Flow]) -> dict[int, int]:

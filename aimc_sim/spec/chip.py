@@ -21,7 +21,7 @@ Topology = Literal[
 
 MOST_CORES = 4096
 """Cores of all chips at most, 64 of the published chip: placing a network takes the distance of
-every pair (134 MB), and routing time that grows faster than that."""
+every pair and the length of every block at every place (100 MB), and time that grows alike."""
 
 
 class FabricSpec(Spec):

@@ -14,8 +14,8 @@ from aimc_sim.errors import CapacityError
 from aimc_sim.frontend import trace
 from aimc_sim.mapping import Network, Node, compile_network
 from aimc_sim.mapping.lower import lower
-from aimc_sim.mapping.place import place_blocks, serpentine
 from aimc_sim.mapping.route import Flow, dataflow
+from aimc_sim.mapping.shorten import place_blocks, serpentine
 from aimc_sim.mapping.split import split
 
 
