@@ -67,22 +67,23 @@ def profile(
     inputs.count("--threads", threads, cores, f"this machine has {cores} processors")
     inputs.count("--rounds", rounds, MOST_ROUNDS)
     (spec,) = inputs.specs([preset], inputs.settings(set_ or [])).values()
-    shape = inputs.shape(model, input_)
-    if batch * math.prod(shape) > inputs.MOST_NUMBERS:
-        raise BadInput(
-            f"--batch {batch} of images of {math.prod(shape):,} numbers: wanted "
-            f"{inputs.MOST_NUMBERS:,} numbers in all at most; make --batch or --input smaller"
-        )
     with results_folder(out, FILES, force) as scratch:
         with status("placing and programming the network"):
             network = inputs.network(model, None, None)
+            shape = inputs.shape(model, input_)
+            if batch * math.prod(shape) > inputs.MOST_NUMBERS:
+                raise BadInput(
+                    f"--batch {batch} of images of {math.prod(shape):,} numbers: wanted at most "
+                    f"{inputs.MOST_NUMBERS:,} numbers in all; make --batch or --input smaller"
+                )
             chip = inputs.chip(network, spec)
             if model == inputs.RESNET32 and input_ is None:
-                images = _digits(batch)
+                test, calibration = inputs.images(None, None)
+                images = test.images[[i % len(test) for i in range(batch)]]
             else:
-                images = _images(chip, network, shape, batch)
+                images = calibration = _images(chip, network, shape, batch)
             with refusing(ValueError, TypeError, RuntimeError):
-                chip.calibrate(images).program(0)
+                chip.calibrate(calibration).program(0)
         with status("measuring"):
             import torch
 
@@ -117,16 +118,6 @@ def _images(chip: Chip, network: nn.Module, shape: tuple[int, ...], batch: int) 
         return numbers
     except (RuntimeError, IndexError):  # what the dry run could read, but not as numbers
         return torch.randint(2, sizes, generator=generator)
-
-
-def _digits(batch: int) -> Tensor:
-    """Return test images of the digits, from the beginning again where they end."""
-    import torch
-
-    from ..zoo import digits
-
-    images = digits("test").images
-    return images[torch.arange(batch) % len(images)]
 
 
 def _machine() -> dict[str, str]:
