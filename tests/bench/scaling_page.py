@@ -142,7 +142,8 @@ def memory_picture(rows: Rows, path: Path) -> None:
             label="process with a chip" if what == "chip" else "process with torch alone",
         )  # fmt: skip
     ax.set_xscale("log", base=2)
-    ax.xaxis.set_major_formatter(FuncFormatter(_whole))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(FuncFormatter(_whole))
     ax.xaxis.set_major_locator(FixedLocator(sorted({int(row["batch"]) for row in rows})))
     ax.set_ylim(bottom=0)
     ax.set(xlabel="images in a batch", ylabel="peak memory, MiB")
