@@ -71,6 +71,10 @@ writes them by the law, `at` evaluates them at another time, `compensate` reads 
 """
 
 
+NAMES = {"load": "processes at work on average, those of the command included"}
+"""What the page calls a fact, where its own name is too short."""
+
+
 def write(out: Path, found: Mapping[str, Rows], here: Mapping[str, Any]) -> None:
     """Write the page and its pictures.
 
@@ -80,7 +84,7 @@ def write(out: Path, found: Mapping[str, Rows], here: Mapping[str, Any]) -> None
         Folder of ``speed.md``; pictures go into its ``scaling``.
     found : mapping from table name to rows
     here : mapping
-        What the figures depend on.
+        What the figures depend on, and the load of the last quarter of an hour.
     """
     pictures = out / "scaling"
     speed_picture(found["speed"], pictures / "speed.png")
@@ -88,14 +92,23 @@ def write(out: Path, found: Mapping[str, Rows], here: Mapping[str, Any]) -> None
     devices_picture(found["devices"], pictures / "devices.png")
     profile = found["profile"][0]
     page = PAGE.format(
-        trial=" **A trial of the command: sizes are tiny.**" if here["quick"] else "",
-        machine="\n".join(f"| {k} | {v} |" for k, v in here.items() if k != "quick"),
+        trial=_reservation(here),
+        machine="\n".join(f"| {NAMES.get(k, k)} | {v} |" for k, v in here.items() if k != "quick"),
         command=profile["command"], profile=profile["text"].rstrip(),
         speed=speed_table(found["speed"]), memory=memory_table(found["memory"]),
         study=study_table(found["study"]), trials=found["study"][0]["trials"],
         devices=devices_table(found["devices"]),
     )  # fmt: skip
     (out / "speed.md").write_text(page)
+
+
+def _reservation(here: Mapping[str, Any]) -> str:
+    """Return what a reader must know before the figures, or nothing."""
+    if here["quick"]:
+        return " **A trial of the command: sizes are tiny.**"
+    if float(here["load"]) > here["cores"] + 1:
+        return " **The machine was busy with other work: times are too long.**"
+    return ""
 
 
 def quote(readme: Path, profile: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 from bench import gpu, scaling, scaling_page
 
-HERE = {"commit": "abc1234", "torch": "2.13", "quick": False}
+HERE = {"commit": "abc1234", "cores": 2, "torch": "2.13", "quick": False}
 
 
 def rows():
@@ -44,7 +44,7 @@ def rows():
 
 def test_page_and_pictures(tmp_path):
     (tmp_path / "scaling").mkdir()
-    scaling_page.write(tmp_path, rows(), HERE)
+    scaling_page.write(tmp_path, rows(), HERE | {"load": "1.5"})
     page = (tmp_path / "speed.md").read_text()
     for line in (
         "| commit | abc1234 |",
@@ -58,6 +58,17 @@ def test_page_and_pictures(tmp_path):
     for name in ("speed", "memory", "devices"):
         assert f"(scaling/{name}.png)" in page
         assert (tmp_path / "scaling" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_the_page_says_when_figures_are_not_to_be_trusted(tmp_path):
+    (tmp_path / "scaling").mkdir()
+    for changes, text in (
+        ({"load": "3.5"}, "**The machine was busy with other work"),
+        ({"load": "1.5", "quick": True}, "**A trial of the command"),
+        ({"load": "2.5"}, "[`scaling/`](scaling).\n"),
+    ):
+        scaling_page.write(tmp_path, rows(), HERE | changes)
+        assert text in (tmp_path / "speed.md").read_text()
 
 
 def test_the_readme_quotes_the_sums(tmp_path):
@@ -94,7 +105,7 @@ def test_what_is_finished_is_kept_on_the_same_machine_only(tmp_path):
 def test_what_does_not_fit_is_left_out_with_its_reason(monkeypatch):
     monkeypatch.setattr(scaling, "free_bytes", lambda: 5e9)
     (row,) = scaling.devices(10**8, quick=True)
-    assert row["left_out"] == "4.0 GB needed, 3.0 GB allowed (60% of the free memory)"
+    assert row["left_out"] == "5.0 GB needed, 3.0 GB allowed (60% of the free memory)"
     assert row["program_seconds"] == ""
 
 
