@@ -131,7 +131,7 @@ def of_digital(recorder: Recorder, result: Any, *arguments: Any) -> Cost:
     return Cost("digital", size(result, *arguments))
 
 
-_EPILOGUE = inspect.signature(convert.epilogue.py_func)
+_EPILOGUE = inspect.signature(convert.epilogue)
 
 
 def size(*things: Any) -> int:

@@ -104,20 +104,21 @@ def _images(chip: Chip, network: nn.Module, shape: tuple[int, ...], batch: int) 
     """Return random inputs: numbers, or the tokens 0 and 1 where torch takes no others."""
     import torch
 
+    from ..rng import Key
     from ..runtime.sizes import output_pixels
 
     with refusing(ValueError):
         output_pixels(chip.image, shape)
     sizes = list(shape)
     sizes.insert(chip.image.axis or 0, batch)
-    generator = torch.Generator().manual_seed(0)
-    numbers = torch.randn(sizes, generator=generator)
+    generator = Key(0).generator()
+    numbers = torch.from_numpy(generator.standard_normal(sizes, "float32"))
     try:
         with torch.inference_mode():
             network(numbers)
         return numbers
     except (RuntimeError, IndexError):  # what the dry run could read, but not as numbers
-        return torch.randint(2, sizes, generator=generator)
+        return torch.from_numpy(generator.integers(2, size=sizes))
 
 
 def _machine() -> dict[str, str]:

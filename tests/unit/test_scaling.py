@@ -126,7 +126,7 @@ def test_a_trial_needs_a_folder_of_its_own():
 
 def test_the_gpu_table_runs_on_a_processor(tmp_path, capsys, monkeypatch):
     """Its path is the same on a card; where there is none it says so."""
-    few = {name: gpu.SETTINGS[name] for name in ("full physics", "1-phase")}
+    few = {name: gpu.SETTINGS[name] for name in ("1-phase",)}
     monkeypatch.setattr(gpu, "SETTINGS", few)
     out = tmp_path / "gpu.json"
     gpu.main(["--device", "cpu", "--batch", "2", "--rounds", "1", "--out", str(out)])
