@@ -7,6 +7,8 @@ file                what is in it
 ``metrics``         means and shares with their 95 % intervals
 ``layout``          where a network went: cores, links, bytes
 ``performance``     time and energy of a placed network
+``profile``         where the time of a forward goes, against the machine's limits; its clocks:
+                    ``profile_parts``
 ``fit``             device laws from measured data, with standard errors; its parts:
                     ``fit_estimates``, ``fit_clusters`` (devices make the errors), ``fit_laws``,
                     ``fit_traces``, ``fit_noise``, ``fit_forms``, ``fit_variance``, ``fit_curves``

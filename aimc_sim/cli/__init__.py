@@ -10,6 +10,7 @@ file           what is in it
 ``output``     the one place that prints
 ``results``    a folder of results that is written completely or not at all
 ``place``      ``aimc-sim map`` and ``aimc-sim perf``: where a network goes, what it costs
+``profile``    ``aimc-sim profile``: where the time of a forward goes
 ``sweep``      ``aimc-sim sweep`` runs a study, ``aimc-sim merge`` joins folders of results
 ``attribute``  ``aimc-sim attribute``: what every effect and layer costs
 ``report``     ``aimc-sim report``: one HTML page about a folder of results
@@ -40,6 +41,7 @@ from . import (
     info,
     optimise,
     place,
+    profile,
     report,
     run,
     sweep,
@@ -68,6 +70,7 @@ app = typer.Typer(
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("map", epilog=place.MAP_EXAMPLES)(place.map_)
 app.command("perf", epilog=place.PERF_EXAMPLES)(place.perf)
+app.command("profile", epilog=profile.EXAMPLES)(profile.profile)
 app.command("sweep", epilog=sweep.SWEEP_EXAMPLES)(sweep.sweep)
 app.command("merge", epilog=sweep.MERGE_EXAMPLES)(sweep.merge)
 app.command("attribute", epilog=attribute.EXAMPLES)(attribute.attribute)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from .errors import BadInput, refusing
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ..runtime.chip import Chip
     from ..spec import ChipSpec
     from ..zoo import ImageSet
 
@@ -24,6 +26,9 @@ CALIBRATION_IMAGES = 256
 DIGITS_IMAGES = 200
 """Of the digits, used unless told otherwise: the run without options stays below 90 s on two quiet
 cores, compiling included."""
+MOST_NUMBERS = 2**26
+"""Numbers of one input: 256 MB, which every layer's activations then are too."""
+
 MOST_IMAGES = 10**9
 """Test images of a data set at most; what there really is, is said when it is loaded."""
 
@@ -98,6 +103,32 @@ def network(name: str, weights: str | None, data_dir: Path | None) -> nn.Module:
     if weights is not None:
         _load(model, Path(weights), name)
     return model.eval()
+
+
+def chip(model: nn.Module, spec: ChipSpec) -> Chip:
+    """Return a network placed on a chip, which is not programmed yet."""
+    from ..runtime.chip import Chip
+
+    with refusing(ValueError, TypeError):
+        return Chip.from_model(model, spec)
+
+
+def shape(model: str, text: str | None) -> tuple[int, ...]:
+    """Return the shape of one image of ``--input``; ResNet-32 has one by itself."""
+    if text is None:
+        if model != RESNET32:
+            raise BadInput(f"give the shape of one image for {model}: --input 3,32,32")
+        return (3, 32, 32)
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1 or math.prod(sizes) > MOST_NUMBERS:
+        raise BadInput(
+            f"--input {arguments.shown(text)}: wanted sizes above zero, {MOST_NUMBERS:,} numbers "
+            "at most, for example 3,32,32 or 784"
+        )
+    return sizes
 
 
 def images(data_dir: Path | None, wanted: int | None) -> tuple[ImageSet, Tensor]:

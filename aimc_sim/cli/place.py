@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import arguments, files
 from . import inputs
 from .errors import BadInput, refusing
 from .output import say
-from .results import results_folder
+from .results import results_folder, write_json
 
 if TYPE_CHECKING:
     from ..chip.image import ChipImage
@@ -114,8 +111,8 @@ def perf(
     from ..analysis import floorplans, performance, pipeline_plots
 
     with results_folder(out, PERF_FILES, force) as scratch:
-        chip = _chip(model, spec)
-        shape = _shape(model, input_)
+        chip = inputs.chip(inputs.network(model, None, None), spec)
+        shape = inputs.shape(model, input_)
         state = chip.program(seed=0).state
         # None where calibration chooses g_max first, which takes images: no cost of writing then
         written = None if state is None else state.report()
@@ -128,7 +125,7 @@ def perf(
         request = _request(context, model, preset, spec)
         with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
             _write_map(scratch, chip.image, spec, place, request)
-            _write_json(scratch / "perf.json", {**request, "performance": found.to_dict()})
+            write_json(scratch / "perf.json", {**request, "performance": found.to_dict()})
             floorplans.heat_map(
                 chip.image, spec, links=pipeline_plots.link_shares(found.pipeline),
                 cores=pipeline_plots.core_shares(found.pipeline), path=scratch / "links.png",
@@ -144,9 +141,6 @@ def perf(
 
 MOST_IMAGES = 10_000
 """Images under way in the pipeline: a tenth of a second each for a ResNet-32."""
-
-MOST_NUMBERS = 2**26
-"""Numbers of one input: 256 MB, which every layer's activations then are too."""
 
 TRACE = 4_000_000
 """Events kept for the picture of the pipeline: 160 MB at most."""
@@ -167,35 +161,10 @@ def _patch(text: str) -> list[Any]:
     return [pattern, int(number)]
 
 
-def _chip(model: str, spec: ChipSpec) -> Any:
-    from ..runtime.chip import Chip
-
-    network = inputs.network(model, None, None)
-    with refusing(ValueError, TypeError):
-        return Chip.from_model(network, spec)
-
-
-def _shape(model: str, text: str | None) -> tuple[int, ...]:
-    if text is None:
-        if model != inputs.RESNET32:
-            raise BadInput(f"give the shape of one image for {model}: --input 3,32,32")
-        return (3, 32, 32)
-    try:
-        shape = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        shape = ()
-    if not shape or min(shape) < 1 or math.prod(shape) > MOST_NUMBERS:
-        raise BadInput(
-            f"--input {arguments.shown(text)}: wanted sizes above zero, {MOST_NUMBERS:,} numbers "
-            "at most, for example 3,32,32 or 784"
-        )
-    return shape
-
-
 def _placed(model: str, spec: ChipSpec, text: str | None) -> tuple[ChipImage, Any]:
     if not model.startswith(PAPER):
-        image = _chip(model, spec).image
-        shape = _shape(model, text) if text or model == inputs.RESNET32 else None
+        image = inputs.chip(inputs.network(model, None, None), spec).image
+        shape = inputs.shape(model, text) if text or model == inputs.RESNET32 else None
         with refusing(ValueError):
             return image, _layout(image, spec, shape)
     from ..mapping.named import named
@@ -225,10 +194,5 @@ def _write_map(
 ) -> None:
     from ..analysis import floorplans
 
-    _write_json(folder / "map.json", {**request, "map": found.to_dict()})
+    write_json(folder / "map.json", {**request, "map": found.to_dict()})
     floorplans.floorplan(image, spec, path=folder / "floorplan.png")
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    text = json.dumps(values, indent=2, allow_nan=False)
-    files.write_text(path, text + "\n")

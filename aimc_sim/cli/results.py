@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .. import files
 from .errors import BadInput, refusing
@@ -64,6 +66,11 @@ def results_folder(folder: Path, names: Sequence[str], force: bool) -> Iterator[
             with suppress(OSError):  # somebody else may use it by now
                 level.rmdir()
         raise
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write plain values, indented; numbers that are none are a defect."""
+    files.write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 def _refuse_occupied(folder: Path, names: Sequence[str], force: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ..runtime.report import Report
 from ..spec import ChipSpec
 from ..zoo import ImageSet
 from .errors import refusing
+from .results import write_json
 
 FLOAT = "torch float"
 _PACKAGES = ("numpy", "numba", "scipy", "torch")
@@ -158,8 +158,7 @@ def write(folder: Path, outcome: Outcome, images: ImageSet, request: Mapping[str
         "chip_h5": held(outcome),
         "chips": {name: report.to_dict() for name, report in outcome.reports.items()},
     }
-    text = json.dumps(report, indent=2, allow_nan=False)
-    files.write_text(folder / "report.json", text + "\n")
+    write_json(folder / "report.json", report)
 
 
 def held(outcome: Outcome) -> dict[str, Any]:

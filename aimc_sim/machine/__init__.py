@@ -2,5 +2,5 @@
 
 Read in this order: ``formats`` (which format and which library computes a product, decided once),
 ``settings`` (torch as a chip needs it, whatever the process has set), ``about`` (the same for
-people: ``aimc-sim info --machine``).
+people: ``aimc-sim info --machine``), ``limits`` (how fast it copies and multiplies).
 """

@@ -265,6 +265,21 @@ COMMANDS = {
         },
         ("out/perf.json", "out/map.json"),
     ),
+    "profile": Command(
+        ("profile", "toy_attack:tiny", "--input", "12", "--batch", "2", "--rounds", "1", *OUT),
+        {
+            1: MODELS,
+            "--input": [*TEXTS, "0", "13", "3,32,32"],
+            "--batch": NUMBERS,
+            "--threads": NUMBERS,
+            "--rounds": NUMBERS,
+            "--preset": TEXTS,
+            "--set": SETTINGS,
+            "--out": TARGETS,
+            "--force": ["x"],
+        },
+        ("out/profile.json",),
+    ),
     "sweep": Command(
         ("sweep", "study.yaml", "--workers", "0", *OUT),
         {1: STUDIES, "--out": TARGETS, **POOL},
