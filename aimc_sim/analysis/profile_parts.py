@@ -23,11 +23,12 @@ from torch import Tensor
 from ..chip import gdpu, gdpu_cells
 from ..machine import products
 from ..machine.formats import formats
-from ..runtime import chunk, convert, executor
+from ..runtime import chunk, convert, executor, floating, whole
 from ..runtime.calls import CoreCall, layer_calls
 from ..runtime.plan import Plan
+from ..runtime.whole import Whole
 
-PARTS = ("product", "variance", "fused pass", "digital", "Python")
+PARTS = ("product", "variance", "fused pass", "recurrent pass", "digital", "Python")
 """The parts of a forward.
 
 product
@@ -37,11 +38,13 @@ variance
     format of variances.
 fused pass
     Noise, converter, scale, link, ReLU and integers of a core, one pass over its outputs.
+recurrent pass
+    All time steps of a small recurrent layer: products, conversions and gates in one.
 digital
     Steps of the digital units, and conversions between integers and numbers around them.
 Python
-    The rest of a step: the interpreter, and torch's small operations between the parts (squares,
-    copies, counts).
+    The rest of a step: the interpreter, the survey of inputs, and torch's small operations between
+    the parts (squares, copies, counts).
 """
 
 CLOCKS = "clocks"
@@ -126,12 +129,36 @@ def of_fused_pass(recorder: Recorder, result: Any, *arguments: Any) -> Cost:
     return Cost("fused pass", sum(outputs * a.itemsize for a in arrays if a.size > 1))
 
 
+def of_conversion(recorder: Recorder, result: Any, *arguments: Any) -> Cost:
+    """Of each conversion its charge, its variance if there is one, and the sum, twice."""
+    given = _ADD_CODES.bind(*arguments).arguments
+    read = (given[name].itemsize for name in ("charge", "variance") if given[name].size > 1)
+    return Cost("fused pass", given["total"].size * (sum(read) + 2 * given["total"].itemsize))
+
+
+def of_combining(recorder: Recorder, result: None, lines: Any, *tensors: Any) -> Cost:
+    """Sums once, charges twice."""
+    return Cost("variance", size(*tensors) + size(tensors[-1]))
+
+
+def of_recurrent_pass(
+    recorder: Recorder, result: Any, prepared: Whole, call: Any, inputs: Tensor, *_: Any
+) -> Cost:
+    """Inputs and outputs once, matrices once per time step; two operations per product."""
+    batch, times = inputs.shape[:2]
+    matrices = prepared.hidden[:2]
+    products = sum(2 * matrix.size for matrix in matrices if matrix.size > 1)
+    return Cost("recurrent pass", size(inputs, result) + times * size(*matrices),
+                batch * times * products)  # fmt: skip
+
+
 def of_digital(recorder: Recorder, result: Any, *arguments: Any) -> Cost:
     """All tensors and arrays that go in and come out, once each."""
     return Cost("digital", size(result, *arguments))
 
 
 _EPILOGUE = inspect.signature(convert.epilogue)
+_ADD_CODES = inspect.signature(convert.add_codes)
 
 
 def size(*things: Any) -> int:
@@ -155,6 +182,9 @@ HOOKS = (
     Hook(products, "convolution", cost=of_product),
     Hook(products, "linear", cost=of_product),
     Hook(convert, "epilogue", cost=of_fused_pass),
+    Hook(convert, "add_codes", cost=of_conversion),
+    Hook(floating, "combine_compiled", cost=of_combining),
+    Hook(whole, "run", cost=of_recurrent_pass),
     Hook(chunk, "apply", cost=of_digital),
     Hook(chunk, "quantise", cost=of_digital),
     Hook(Plan, "real", cost=of_digital),
@@ -262,7 +292,7 @@ def _charge_kernels(plan: Plan) -> Iterator[Tensor]:
         if core.negative is not None:
             yield core.negative
         if core.phases is not None:
-            yield from core.phases.kernels
+            yield core.phases.kernel
         for plane in core.planes:
             yield from of_core(plane)
 
