@@ -53,17 +53,16 @@ def _pair32(word):
 
 @serial
 def fill(out, event, k0, k1):
-    """Fill a float32 vector, whose length is a multiple of ``8 * LANES``, with normals.
+    """Fill a float32 vector with normals.
 
     Element ``tile * 8 * LANES + j * LANES + lane`` is normal ``j`` of the block with counter
-    (``tile * LANES + lane``, low and high word of ``event``, 0) and key (k0, k1).
+    (``tile * LANES + lane``, low and high word of ``event``, 0) and key (k0, k1). Its length is
+    that of :func:`padded`: of the last tile only rows are made that it has room for.
     """
     low, high = np.uint32(event), np.uint32(np.uint64(event) >> np.uint64(32))
-    tiles = out.size // (8 * LANES)
-    normals = out[: tiles * 8 * LANES].reshape(tiles, 4, 2, LANES)
     # Words first, then normals: two short loops keep their values in registers, one does not.
     words = np.empty((4, LANES), np.uint32)
-    for tile in range(tiles):
+    for tile in range((out.size + 8 * LANES - 1) // (8 * LANES)):
         for lane in range(LANES):
             w0, w1, w2, w3 = philox7(
                 np.uint32(tile * LANES + lane), low, high, np.uint32(0), k0, k1
@@ -72,14 +71,16 @@ def fill(out, event, k0, k1):
             words[1, lane] = w1
             words[2, lane] = w2
             words[3, lane] = w3
-        for word in range(4):
+        first = tile * 8 * LANES
+        for word in range(min(4, (out.size - first) // (2 * LANES))):
+            row = out[first + word * 2 * LANES : first + (word + 1) * 2 * LANES]
             for lane in range(LANES):
                 a, b = _pair32(words[word, lane])
-                normals[tile, word, 0, lane] = a
-                normals[tile, word, 1, lane] = b
+                row[lane] = a
+                row[LANES + lane] = b
 
 
 @point
 def padded(n):
-    """Return the length that :func:`fill` needs to give n normals."""
-    return (n + 8 * LANES - 1) // (8 * LANES) * (8 * LANES)
+    """Return the length that :func:`fill` needs to give n normals: whole pairs of rows."""
+    return (n + 2 * LANES - 1) // (2 * LANES) * (2 * LANES)

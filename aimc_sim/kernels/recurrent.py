@@ -74,11 +74,15 @@ def run(
     for t in steps:
         for b in range(batch):
             events[b] = first_event + b + (start + t) * time_step
-            _products(codes[b], weights, variances, noisy, charge[b], variance[b])
             both[b] = False
             for k in range(hidden):
                 magnitudes[b] += abs(codes[b, k])
                 both[b] |= codes[b, k] < f32(0.0)
+        for b in range(0, batch, 4):
+            few = min(b + 4, batch)
+            _products(codes[b:few], weights, charge[b:few], False)
+            if noisy:
+                _products(codes[b:few], variances, variance[b:few], True)
         for n in range(cores):
             first, last = columns[n], columns[n + 1]
             own = np.empty((batch, 1, last - first), np.float32)
@@ -124,16 +128,35 @@ def run(
 
 
 @point
-def _products(codes, weights, variances, noisy, charge, variance):
-    for c in range(charge.size):
-        charge[c] = f32(0.0)
-        variance[c] = f32(0.0)
-    for r in range(codes.size):
-        code = codes[r]
-        if code != f32(0.0):
-            _add_row(charge, weights[r], code)
-            if noisy:
-                _add_row(variance, variances[r], code * code)
+def _products(codes, weights, sums, squared):
+    """Write the sums over rows for four sequences, which share what is read of the weights.
+
+    Each sum goes over the rows in order, so that its bits do not depend on its neighbours.
+    """
+    for k in range(sums.shape[0]):
+        for c in range(sums.shape[1]):
+            sums[k, c] = f32(0.0)
+    four = codes.shape[0] == 4
+    for r in range(codes.shape[1]):
+        if four:
+            a, b, c, d = codes[0, r], codes[1, r], codes[2, r], codes[3, r]
+            if squared:
+                a, b, c, d = a * a, b * b, c * c, d * d
+            _add_rows(sums[0], sums[1], sums[2], sums[3], weights[r], a, b, c, d)
+        else:
+            for k in range(codes.shape[0]):
+                code = codes[k, r]
+                _add_row(sums[k], weights[r], code * code if squared else code)
+
+
+@point
+def _add_rows(first, second, third, fourth, row, a, b, c, d):
+    for j in range(row.size):
+        weight = row[j]
+        first[j] += a * weight
+        second[j] += b * weight
+        third[j] += c * weight
+        fourth[j] += d * weight
 
 
 @point

@@ -26,7 +26,7 @@ from .recurrent import Span, padded
 LOOP_BYTES = 128 * 2**20
 """The same as :data:`CHUNK_BYTES` for all time steps of a recurrent layer."""
 
-CHUNK_BYTES = {"cpu": 2 * 2**20, "other": 64 * 2**20}
+CHUNK_BYTES = {"cpu": 4 * 2**20, "other": 64 * 2**20}
 """Aim for the activations of one layer of a chunk: what a processor's cache holds, and on other
 devices what keeps them busy."""
 
