@@ -5,8 +5,8 @@
 DIR holds ``cifar-10-batches-py``; FILE is a state dict of the standard ResNet-32 with option A
 shortcuts, trained for inputs normalised with mean .485/.456/.406 and std .229/.224/.225. Writes
 ``resnet32_cifar10/`` beside this script: ``rows.csv`` (one row per programming, time and
-setting), ``checks.json``, ``table.md``, ``stamp.json`` and ``drift_accuracy.png``. A run that was stopped goes on
-where it was when started again; ``--fresh`` begins anew.
+setting), ``checks.json``, ``table.md``, ``stamp.json`` and ``drift_accuracy.png``. A run that was
+stopped goes on where it was when started again; ``--fresh`` begins anew.
 """
 
 from __future__ import annotations
@@ -145,9 +145,9 @@ def table(rows: pd.DataFrame, checks: dict, args) -> str:
         )
     lines += [
         "",
-        f"The checks count all {n:,} test images. Below: accuracy in % on the first {args.images:,}, "
-        f"mean over {args.seeds} programmings and 95 % interval (Student t). Right after "
-        "programming every compensation factor is exactly 1.",
+        f"The checks count all {n:,} test images. Below: accuracy in % on the first "
+        f"{args.images:,}, mean over {args.seeds} programmings and 95 % interval (Student t). "
+        "Right after programming every compensation factor is exactly 1.",
         "",
         "| devices | compensation | " + " | ".join(
             "now" if t == 0 else units.show_time(t) for t in moments) + " |",
@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--weights", required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seeds", type=int, default=10, help="programmings per machine")
-    parser.add_argument("--images", type=int, default=2000, help="of the curves; checks count all")
+    parser.add_argument("--images", type=int, default=1000, help="of the curves; checks count all")
     parser.add_argument("--fresh", action="store_true", help="do not continue an earlier run")
     default = Path(__file__).with_suffix("")
     parser.add_argument("--out", type=Path, default=default)

@@ -119,5 +119,6 @@ def rnn_step(
 def _send(hidden: np.ndarray, kept: np.ndarray, output_scale: float, spec: GdpuSpec) -> Step:
     unit = arithmetic(spec.bit_true)
     y = unit.multiply(hidden, register(np.float32(output_scale), "output_scale", unit))
-    sent, beyond = quantise(y, np.float32(1), largest_code(spec), spec.output_bits is not None, unit)
+    rounds = spec.output_bits is not None
+    sent, beyond = quantise(y, np.float32(1), largest_code(spec), rounds, unit)
     return Step(sent, kept, beyond)

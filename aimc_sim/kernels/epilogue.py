@@ -104,9 +104,7 @@ def epilogue(
                     part = _part(link[i, start:stop], link_column, columns)
                     _add_link(z, part, link_gain)
                     if rounds:
-                        counts[i, 1] += _requantise(
-                            z, floor, requantise[0], requantise[1], target
-                        )
+                        counts[i, 1] += _requantise(z, floor, requantise[0], requantise[1], target)
                 elif rounds:
                     counts[i, 1] += _scale_requantise(
                         z, gains, offsets, floor, requantise[0], requantise[1], target

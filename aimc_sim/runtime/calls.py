@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..chip.image import AnalogLayer, Block, DigitalStep
 from ..core.quantise import Quantiser
-from .adc import AS_IT_IS, PASSES_ALL, Adc, row
+from .adc import PASSES_ALL, Adc, row
 from .floating import FloatingLines
 from .phases import Phases
 

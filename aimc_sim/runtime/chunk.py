@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ..chip.image import AnalogLayer, DigitalStep, leaves
 from ..core.converters import Quantiser
-from ..digital.cells import State
 from ..digital.apply import apply
+from ..digital.cells import State
 from ..ops import OPERATIONS, Sizes
 from . import whole
 from .blocks import as_maps, from_maps, repeated
@@ -214,9 +214,7 @@ class Run:
         y = steps.reshape(*first[:-1], maps.shape[1])
         return y.movedim(0, layer.axis) if layer.axis else y
 
-    def _events(
-        self, layer: AnalogLayer, codes: Tensor, timed: bool, time: int | None
-    ) -> Events:
+    def _events(self, layer: AnalogLayer, codes: Tensor, timed: bool, time: int | None) -> Events:
         """Return the numbers of a layer's maps.
 
         Where a network has merged other dimensions with the batch, an image has several numbers.

@@ -20,9 +20,7 @@ from torch import Tensor
 from ..chip.image import AnalogLayer, Block, ChipImage, leaves
 from ..chip.state import ChipState, Ranges, link_name
 from ..core import converters, inputs, tile
-from ..core.idle import IdleLines
 from ..core.quantise import Converter, Quantiser
-from ..core.wired import Floating
 from ..machine.formats import Formats, formats
 from ..ops import RECURRENT
 from ..rng import Key, Purpose
@@ -84,7 +82,7 @@ class Plan:
         """Return a recurrent step for the compiled pass over all time steps, made once."""
         name = call.step.name
         if name not in self._wholes:
-            self._wholes[name] = prepare(self, call)
+            self._wholes[name] = prepare(call, self.quantisers, self.gdpu)
         return self._wholes[name]
 
     @cached_property

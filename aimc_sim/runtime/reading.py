@@ -7,7 +7,6 @@ here, one after the other, and the fused pass gets the sum of their codes.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from functools import partial
 
@@ -113,7 +112,8 @@ class Reader:
         some = part[chosen]
         if pads(some):  # sums must not depend on how many there are
             some = torch.nn.functional.pad(some, (0, 0, 0, 0, 0, 0, 0, FEWEST_ROWS))
-        found, beyond = self._by_phase(layer, core, some, None, Events(events.numbers[chosen.numpy(force=True)]))
+        own = Events(events.numbers[chosen.numpy(force=True)])
+        found, beyond = self._by_phase(layer, core, some, None, own)
         codes[chosen], saturated[chosen] = found, beyond
         return Read(core.converted, codes, None, conversions, None, saturated)
 

@@ -7,22 +7,21 @@ an image gets the same bits in any batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..chip import gdpu, gdpu_cells
+from ..core.quantise import Quantiser
 from ..digital.cells import State
 from ..kernels import recurrent as kernel
+from ..spec.gdpu import GdpuSpec
 from .calls import CoreCall, LoopCall
 from .convert import COMPILED
 from .counts import Counts
-
-if TYPE_CHECKING:
-    from .plan import Plan
 
 PASSES = COMPILED
 """The twin that this pass belongs to: where another is in use, steps are run one by one."""
@@ -49,7 +48,7 @@ class Whole:
     unit: tuple
 
 
-def prepare(plan: Plan, call: LoopCall) -> Whole | None:
+def prepare(call: LoopCall, quantisers: Mapping[str, Quantiser], unit: GdpuSpec) -> Whole | None:
     """Return a recurrent layer for the compiled pass, or None where it takes another path.
 
     That is: where it is large, split over rows, projected or padded; where what a core does is
@@ -57,17 +56,17 @@ def prepare(plan: Plan, call: LoopCall) -> Whole | None:
     saturate, counting circuits); and where the digital unit computes in float32.
     """
     cores = [core for chain in call.hidden.chains for core in chain]
-    layer, spec = call.hidden.layer, plan.gdpu
+    layer = call.hidden.layer
     if (
-        plan.device.type != "cpu"
+        not cores[0].kernel.is_cpu
         or call.step.op not in ("lstm", "gru")
         or call.projection is not None
         or call.hidden.dac is not None
         or layer.weight.size > LARGEST
         or layer.relu
-        or call.step.attrs["hidden"] > spec.hidden
-        or not spec.bit_true
-        or spec.exact_tanh
+        or call.step.attrs["hidden"] > unit.hidden
+        or not unit.bit_true
+        or unit.exact_tanh
         or layer.residual not in (None, call.step.sources[0])
         or any(len(chain) > 1 for chain in call.hidden.chains)
         or len({(core.variance is None, core.bit_true) for core in cores}) > 1
@@ -91,7 +90,8 @@ def prepare(plan: Plan, call: LoopCall) -> Whole | None:
         np.stack(requantise), np.stack([core.noise_key for core in cores]),
         np.array(rounding, np.float32), cores[0].bit_true,
     )  # fmt: skip
-    return Whole(kernel.LSTM if call.step.op == "lstm" else kernel.GRU, hidden, _unit(plan, call))
+    kind = kernel.LSTM if call.step.op == "lstm" else kernel.GRU
+    return Whole(kind, hidden, _unit(call, quantisers, unit))
 
 
 def _plain(core: CoreCall) -> bool:
@@ -106,16 +106,16 @@ def _plain(core: CoreCall) -> bool:
     )
 
 
-def _unit(plan: Plan, call: LoopCall) -> tuple:
-    step, spec = call.step, plan.gdpu
-    gates = plan.quantisers[call.hidden.layer.name].step
-    per_code = 1 / plan.quantisers[step.name].step
+def _unit(call: LoopCall, quantisers: Mapping[str, Quantiser], spec: GdpuSpec) -> tuple:
+    step = call.step
+    gates = quantisers[call.hidden.layer.name].step
+    per_code = 1 / quantisers[step.name].step
     size = step.attrs["hidden"]
     if step.op == "lstm":
         loaded = gdpu.Registers(np.full(4, gates), np.zeros(4), per_code)
         registers, order = gdpu.lstm_registers(loaded, size, spec), gdpu.gate_columns(size)
     else:
-        inputs = plan.quantisers[step.sources[0]].step
+        inputs = quantisers[step.sources[0]].step
         registers = gdpu_cells.gru_registers(inputs, gates, per_code, spec)
         order = np.zeros(0, np.int64)
     edges, slopes, offsets = gdpu.tanh_table(spec.bins, True).arrays

@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
-import platform
+import statistics
 import time
+from pathlib import Path
 
 import numba
 import pytest
 import torch
 
 from aimc_sim.kernels import threads as loops
+from aimc_sim.machine.about import facts
 
 FIGURES: list[tuple[str, str]] = []
+RATIOS: dict[str, dict[int, float]] = {}
+"""By row of the table and number of threads."""
+
+TITLE = "time relative to torch float32 (lower is better)"
+README = Path(__file__).parents[2] / "README.md"
+MARK = "<!-- speed -->\n"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--readme", action="store_true", help="write the table of ratios into the README"
+    )
 
 
 @pytest.fixture
 def figure():
     """Call ``figure(what, value)`` to have a line printed at the end."""
     return lambda what, value: FIGURES.append((what, value))
+
+
+@pytest.fixture
+def ratio(figure):
+    """Call ``ratio(row, threads, pairs)`` to have the median of ratios in the table; returns it."""
+
+    def record(row, threads, pairs):
+        middle = statistics.median(pairs)
+        RATIOS.setdefault(row, {})[threads] = middle
+        figure(
+            f"{row}, {threads} thread(s)",
+            f"{middle:.2f}x torch float32 (pairs {min(pairs):.2f} to {max(pairs):.2f})",
+        )
+        return middle
+
+    return record
 
 
 @pytest.fixture
@@ -49,11 +79,37 @@ def in_turn():
     return ratios
 
 
-def pytest_terminal_summary(terminalreporter):
-    if not FIGURES:
-        return
-    machine = f"{platform.machine()}, torch {torch.__version__}, numba {numba.__version__}"
-    terminalreporter.section(f"figures ({machine})")
-    width = max(len(what) for what, _ in FIGURES)
-    for what, value in FIGURES:
-        terminalreporter.write_line(f"{what:<{width}}  {value}")
+def table() -> list[str]:
+    """Return the table of ratios as Markdown, under the name of what computed it."""
+    head = f"| {TITLE} | 1 thread | 2 threads |"
+    found = [f"{'; '.join(computer())}:", "", head, "|---|---|---|"]
+    for row, by_threads in RATIOS.items():
+        cells = (f"{by_threads[n]:.2g}x" if n in by_threads else "" for n in (1, 2))
+        found.append(f"| {row} | " + " | ".join(cells) + " |")
+    return found
+
+
+def computer() -> tuple[str, str, str]:
+    """Return processor and instruction sets, libraries, format of variances."""
+    said = {fact.name: fact.value for fact in facts()}
+    return (
+        f"{said['processor']}, {said['instruction sets']}",
+        f"torch {torch.__version__}, numba {numba.__version__}",
+        f"variances in {said['variance on cpu'].split()[0]}",
+    )
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if FIGURES:
+        terminalreporter.section(f"figures ({'; '.join(computer())})")
+        width = max(len(what) for what, _ in FIGURES)
+        for what, value in FIGURES:
+            terminalreporter.write_line(f"{what:<{width}}  {value}")
+    if RATIOS:
+        terminalreporter.section("table")
+        for line in table():
+            terminalreporter.write_line(line)
+    if RATIOS and config.getoption("--readme"):
+        text = README.read_text()
+        before, after = text.split(MARK, 1)
+        README.write_text(before + MARK + "\n".join(table()) + "\n\n" + after.split("\n\n", 2)[2])

@@ -8,8 +8,6 @@ every step has its own noise.
 
 from __future__ import annotations
 
-import statistics
-
 import pytest
 import torch
 
@@ -25,20 +23,15 @@ SETTINGS = {
     ),
     "ideal": presets.ideal(),
 }
-LIMIT = 18
-"""Largest allowed ratio to torch's fused LSTM; measured 6 to 10 on one thread, 10 to 12 on two."""
+LIMIT = 30
+"""Largest allowed ratio to torch's fused LSTM."""
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_forward(figure, in_turn, setting, threads):
+def test_forward(ratio, in_turn, setting, threads):
     model = char_lstm()
     tokens = torch.arange(BATCH * CHARACTERS).mul(7919).remainder(50).view(BATCH, CHARACTERS)
     chip = aimc_sim.Chip.from_model(model, SETTINGS[setting]).calibrate(tokens[:32]).program(0)
     pairs = in_turn(lambda: chip(tokens, first_image=0), lambda: model(tokens), rounds=7, warm_up=2)
-    ratio = statistics.median(pairs)
-    figure(
-        f"character LSTM, {setting}, {threads} thread(s)",
-        f"{ratio:.2f}x torch float32 (pairs {min(pairs):.2f} to {max(pairs):.2f})",
-    )
-    assert ratio <= LIMIT
+    assert ratio(f"character LSTM, 128 x 30, {setting}", threads, pairs) <= LIMIT

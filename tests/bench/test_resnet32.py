@@ -23,13 +23,16 @@ from aimc_sim.spec import CcoAdcSpec, WireSpec
 from aimc_sim.zoo import digits, resnet32
 
 BATCH = 128
-ROUNDS = 9
+ROUNDS = 5
 
 WIRES = WireSpec(row_ohm=0.35, col_ohm=0.35)
 SETTINGS = {
     "full physics": presets.hermes("odp"),
-    "no read noise": presets.hermes("odp").with_({"core.pcm.read_noise": None}),
-    "frozen read noise": presets.hermes("odp").with_({"core.pcm.read_noise.band": "frozen"}),
+    # Nothing hides the roundings of four conversions in one: every phase is converted by itself.
+    "no read noise (phase by phase)": presets.hermes("odp").with_({"core.pcm.read_noise": None}),
+    "frozen read noise (phase by phase)": presets.hermes("odp").with_(
+        {"core.pcm.read_noise.band": "frozen"}
+    ),
     "1-phase": presets.hermes("odp", "1-phase"),
     "oscillator ADCs": presets.hermes("odp").with_({"core.adc": CcoAdcSpec()}),
     "bit-true digital units": presets.hermes("odp").with_({"core.ldpu.bit_true": True}),
@@ -41,12 +44,11 @@ SETTINGS = {
     "ideal": presets.ideal(),
 }
 LIMITS = {
-    "full physics": 2.5,
-    "oscillator ADCs": 6.0,
-    "IR drop, floating": 6.0,
-    "bit-serial inputs": 24.0,
+    "oscillator ADCs": 9.0,
+    "IR drop, floating": 11.0,
+    "bit-serial inputs": 30.0,
 }
-"""Largest allowed ratio to torch, else 4."""
+"""Largest allowed ratio to torch, else 5: twice what a quiet machine needs."""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def programmed(model, images, spec):
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.benchmark(group="forward, ResNet-32, batch 128")
-def test_forward(benchmark, figure, model, images, setting, threads):
+def test_forward(benchmark, ratio, model, images, setting, threads):
     chip = programmed(model, images, SETTINGS[setting])
     torch_times, own_times = [], []
 
@@ -81,24 +83,19 @@ def test_forward(benchmark, figure, model, images, setting, threads):
         chip(images, first_image=0)
         own_times.append(time.perf_counter() - began)
 
-    benchmark.pedantic(chip_forward, setup=torch_forward, rounds=ROUNDS, warmup_rounds=2)
-    pairs = [own / ref for own, ref in zip(own_times, torch_times, strict=True)][2:]
-    ratio = statistics.median(pairs)
-    benchmark.extra_info["ratio_to_torch_float32"] = ratio
-    figure(
-        f"forward, {setting}, {threads} thread(s)",
-        f"{ratio:.2f}x torch float32 (pairs {min(pairs):.2f} to {max(pairs):.2f}); "
-        f"{BATCH / statistics.median(own_times[2:]):.0f} images/s",
-    )
-    assert ratio <= LIMITS.get(setting, 4)
+    benchmark.pedantic(chip_forward, setup=torch_forward, rounds=ROUNDS, warmup_rounds=1)
+    pairs = [own / ref for own, ref in zip(own_times, torch_times, strict=True)][1:]
+    found = ratio(f"ResNet-32, batch 128, {setting}", threads, pairs)
+    benchmark.extra_info["ratio_to_torch_float32"] = found
+    assert found <= LIMITS.get(setting, 5)
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
-def test_one_image(figure, in_turn, model, images, threads):
+def test_one_image(ratio, in_turn, model, images, threads):
     """Batch 1: no chunks to spread over threads, and the fixed cost of every operation."""
     chip, one = programmed(model, images, SETTINGS["full physics"]), images[:1]
     pairs = in_turn(lambda: chip(one, first_image=0), lambda: model(one), rounds=50, warm_up=10)
-    figure(f"one image, full physics, {threads} thread(s)", f"{statistics.median(pairs):.1f}x")
+    ratio("ResNet-32, one image, full physics", threads, pairs)
 
 
 @pytest.mark.benchmark(group="preparing, ResNet-32")

@@ -75,7 +75,8 @@ def test_squares_and_slices(form, rng):
     ideal = np.array([1, np.inf, 0], np.float32)
     epilogue(
         charge, form(NO_LINK), NONE, NONE, link, ones, zeros, ideal, NO_LINK, NO_BOUNDS,
-        np.float32(2), False, ideal, KEY, np.arange(2), 1, 3, False, out, squares, np.zeros((2, 2), np.int64),
+        np.float32(2), False, ideal, KEY, np.arange(2), 1, 3, False, out, squares,
+        np.zeros((2, 2), np.int64),
     )  # fmt: skip
     np.testing.assert_allclose(out[:, :, 3:7], charge + 2 * link[:, :, 1:5], rtol=1e-6)
     assert (out[:, :, :3] == 7).all()

@@ -278,7 +278,7 @@ def test_one_pass_does_not_depend_on_the_batch(kind):
     every, _ = chip(x, first_image=0)
     parts = [chip(x[a:b], first_image=a)[0] for a, b in ((0, 1), (1, 6), (6, 9))]
     assert torch.equal(every, torch.cat(parts))
-    first, state = chip(x[:, :4], first_image=0)
+    first, _ = chip(x[:, :4], first_image=0)
     assert torch.equal(first[..., :40], every[:, :4, :40])
 
 
