@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ..machine.products import SMALLEST_BATCH
-from .calls import AS_IT_IS, LayerCall
+from .adc import AS_IT_IS
+from .calls import LayerCall
 from .chunk import Run
 from .convert import Value
 from .counts import new_counts

@@ -22,8 +22,9 @@ from ..digital.apply import apply
 from ..digital.cells import State
 from ..ops import OPERATIONS, Sizes
 from . import whole
+from .adc import AS_IT_IS
 from .blocks import as_maps, from_maps, repeated
-from .calls import AS_IT_IS, DigitalCall, LayerCall, LoopCall
+from .calls import DigitalCall, LayerCall, LoopCall
 from .convert import COMPILED, PLAIN, Link, Value
 from .counts import Tally
 from .plan import Plan

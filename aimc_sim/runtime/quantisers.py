@@ -11,7 +11,7 @@ from ..core import converters
 from ..core.converters import Quantiser
 from ..ops import OPERATIONS, RECURRENT
 from ..spec import ChipSpec
-from .calls import AS_IT_IS
+from .adc import AS_IT_IS
 
 
 def value_quantisers(image: ChipImage, spec: ChipSpec, ranges: Ranges) -> dict[str, Quantiser]:
