@@ -25,10 +25,9 @@ from ..machine.formats import Formats, formats
 from ..ops import RECURRENT
 from ..rng import Key, Purpose
 from ..spec import ChipSpec, CoreSpec, GdpuSpec
-from .adc import Adc
+from .adc import AS_IT_IS, Adc
 from .blocks import block_kernel
 from .calls import (
-    AS_IT_IS,
     Call,
     CoreCall,
     DigitalCall,
