@@ -39,6 +39,8 @@ def add_codes(
     given, z = np.empty(block * columns, np.float32), np.empty(block * columns, np.float32)
     jitters = tiled(jitter, block) if uneven else z
     spread = np.empty(block * columns if noisy else 1, np.float32)
+    narrow = np.empty(block * columns if known else 1, variance.dtype)
+    circuits = repeated(oscillators)
     for i in range(images):
         if noisy:
             fill(noise, events[i], noise_key[0], noise_key[1])
@@ -52,26 +54,28 @@ def add_codes(
             if noisy:
                 if not known:
                     constant(spread[:n], more)
-                elif variance.itemsize == 2:
-                    _take16(variance[i, start:stop], column, columns, more, spread[:n])
                 else:
-                    _take_more(variance[i, start:stop], column, columns, more, spread[:n])
+                    _take(variance[i, start:stop], column, columns, narrow[:n])
+                    if variance.itemsize == 2:
+                        spread16(narrow[:n], more, spread[:n])
+                    else:
+                        spread32(narrow[:n], more, spread[:n])
                 if uneven:
                     add_jitter(spread[:n], given[:n], jitters)
             counts[i] += convert(
                 given[:n], spread[:n] if noisy else spread, noise[first:last] if noisy else noise,
-                noisy, adc, oscillators, bounds, z[:n],
+                noisy, adc, circuits, bounds, z[:n],
             )  # fmt: skip
             _add(z[:n], factor, sums[first:last])
 
 
 @point
-def convert(given, v, xi, noisy, adc, oscillators, bounds, z):
+def convert(given, v, xi, noisy, adc, circuits, bounds, z):
     """Write codes of charges with variances v to z; return how many lie beyond the limit.
 
-    v and xi are not looked at where nothing is noisy.
+    v and xi are not looked at where nothing is noisy; ``circuits`` are :func:`repeated`.
     """
-    circuit, rounds = oscillators.size > 1, adc[2] != f32(0.0)
+    circuit, rounds = circuits.size > 1, adc[2] != f32(0.0)
     if rounds and not circuit:
         if noisy:
             return _round_noisy(given, v, xi, adc[0], adc[1], z)
@@ -81,7 +85,7 @@ def convert(given, v, xi, noisy, adc, oscillators, bounds, z):
     else:
         _load(given, z)
     if circuit:
-        return _oscillate(z, oscillators, bounds)
+        return _oscillate(z, circuits, bounds)
     return scale_clip(z, adc[0], adc[1])
 
 
@@ -159,66 +163,96 @@ def scale_clip(z, per_step, limit):
     return clip(z, limit)
 
 
+TILE = 128
+"""Columns that counting circuits are worked on at a time, at least: rows of few are repeated."""
+
+
 @point
-def _oscillate(z, table, bounds):
-    """Turn charges into corrected counts in place, column by column; return the saturations."""
-    columns, limit, dead = table.shape[2], bounds[0], bounds[1]
-    both, beyond = dead < f32(np.inf), np.int64(0)
-    for p in range(z.size // columns):
-        row = z[p * columns : (p + 1) * columns]
-        over = np.int32(0)
-        for c in range(columns):
-            over += np.int32((abs(row[c]) if both else row[c]) > limit)
-        beyond += np.int64(over)
-        for c in range(columns):
-            row[c] = _count(
-                row[c], dead, both, limit,
-                table[0, 0, c], table[1, 0, c], table[2, 0, c], table[3, 0, c], table[4, 0, c],
-                table[0, 1, c], table[1, 1, c], table[2, 1, c], table[3, 1, c], table[4, 1, c],
-            )  # fmt: skip
+def repeated(table):
+    """Return the registers of counting circuits, side by side: (12, a multiple of C) float32.
+
+    Slope, bend, lift, gain and offset of either sign; two rows to work in. (1, 1) of a table that
+    is none.
+    """
+    columns = table.shape[2]
+    if table.size == 1:
+        return np.empty((1, 1), np.float32)
+    times = max(1, TILE // columns)
+    rows = np.empty((12, times * columns), np.float32)
+    for q in range(5):
+        for side in range(2):
+            for t in range(times):
+                for c in range(columns):
+                    rows[2 * q + side, t * columns + c] = table[q, side, c]
+    return rows
+
+
+@point
+def _oscillate(z, rows, bounds):
+    """Turn charges into corrected counts in place; return the saturations.
+
+    Registers of both signs are read and one of two is taken: a choice between numbers, not
+    between places in memory, so that the loops become SIMD.
+    """
+    limit, dead, n = bounds[0], bounds[1], rows.shape[1]
+    both, size, count = dead < f32(np.inf), rows[10], rows[11]
+    beyond = np.int64(0)
+    for first in range(0, z.size, n):
+        part = z[first : min(first + n, z.size)]
+        beyond += _sizes(part, both, limit, size)
+        _counts(part, dead, size, rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], count)
+        _correct(part, dead, count, rows[6], rows[7], rows[8], rows[9])
     return beyond
 
 
 @point
-def _count(
-    charge, dead, both, limit, slope, bend, lift, gain, offset, slope_n, bend_n, lift_n, gain_n,
-    offset_n,
-):  # fmt: skip
-    """Return the corrected count of a charge: both sides' registers, of which one is taken.
+def _sizes(z, both, limit, size):
+    over = np.int32(0)
+    for j in range(z.size):
+        whole = abs(z[j]) if both else max(z[j], f32(0.0))
+        over += np.int32(whole > limit)
+        size[j] = min(whole, limit)
+    return np.int64(over)
 
-    Choices between numbers that are there, not between places in memory: so the loop over
-    columns becomes SIMD.
-    """
-    negative = charge < -dead
-    size = min(abs(charge) if both else max(charge, f32(0.0)), limit)
-    slope, bend = slope_n if negative else slope, bend_n if negative else bend
-    lift = lift_n if negative else lift
-    count = np.rint(slope * size / (f32(1.0) + bend * size) + lift)
-    value = (gain_n if negative else gain) * count + (offset_n if negative else offset)
-    value = value if count > f32(0.0) else f32(0.0)
-    return -value if negative else value
+
+@point
+def _counts(z, dead, size, slope, slope_n, bend, bend_n, lift, lift_n, count):
+    for j in range(z.size):
+        negative = z[j] < -dead
+        rate = slope_n[j] if negative else slope[j]
+        curve = bend_n[j] if negative else bend[j]
+        more = lift_n[j] if negative else lift[j]
+        count[j] = np.rint(rate * size[j] / (f32(1.0) + curve * size[j]) + more)
+
+
+@point
+def _correct(z, dead, count, gain, gain_n, offset, offset_n):
+    for j in range(z.size):
+        negative = z[j] < -dead
+        factor = gain_n[j] if negative else gain[j]
+        value = factor * count[j] + (offset_n[j] if negative else offset[j])
+        value = value if count[j] > f32(0.0) else f32(0.0)
+        z[j] = -value if negative else value
 
 
 @point
 def _take(rows, column, columns, flat):
+    """Write some columns of (P, K) rows one after the other.
+
+    Eight at a time through eight variables: rows of a few columns are too short for the SIMD loop
+    that the compiler would make, and it may not load ahead of what might be the same memory.
+    """
+    eights = columns - columns % 8
     for p in range(rows.shape[0]):
-        for c in range(columns):
-            flat[p * columns + c] = rows[p, column + c]
-
-
-@point
-def _take_more(rows, column, columns, more, flat):
-    for p in range(rows.shape[0]):
-        for c in range(columns):
-            flat[p * columns + c] = rows[p, column + c] + more
-
-
-@point
-def _take16(rows, column, columns, more, flat):
-    for p in range(rows.shape[0]):
-        for c in range(columns):
-            bits = np.uint32(rows[p, column + c]) << np.uint32(16)
-            flat[p * columns + c] = bits_float(bits) + more
+        row, first = rows[p], p * columns
+        for c in range(0, eights, 8):
+            j, k = column + c, first + c
+            r0, r1, r2, r3 = row[j], row[j + 1], row[j + 2], row[j + 3]
+            r4, r5, r6, r7 = row[j + 4], row[j + 5], row[j + 6], row[j + 7]
+            flat[k], flat[k + 1], flat[k + 2], flat[k + 3] = r0, r1, r2, r3
+            flat[k + 4], flat[k + 5], flat[k + 6], flat[k + 7] = r4, r5, r6, r7
+        for c in range(eights, columns):
+            flat[first + c] = row[column + c]
 
 
 @point

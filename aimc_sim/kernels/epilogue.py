@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from . import point, serial
-from .conversion import BLOCK, add_jitter, constant, convert, scale_clip, spread16, spread32, tiled
+from .conversion import (
+    BLOCK,
+    add_jitter,
+    constant,
+    convert,
+    repeated,
+    scale_clip,
+    spread16,
+    spread32,
+    tiled,
+)  # fmt: skip
 from .ldpu import _add_link_half, _quantise_half, _scale_half, _to_half, clip
 from .math32 import f32, float_bits
 from .normal import fill, padded
@@ -66,7 +76,7 @@ def epilogue(
     gains, offsets = tiled(gain, block), tiled(offset, block)
     jitters = tiled(jitter, block) if uneven else work
     spread = np.empty(block * columns if noisy else 1, np.float32)
-    whole = out.shape[2] == columns
+    whole, circuits = out.shape[2] == columns, repeated(oscillators)
     for i in range(images):
         if noisy:
             fill(noise, events[i], noise_key[0], noise_key[1])
@@ -87,7 +97,7 @@ def epilogue(
                     spread32(variance[i].reshape(pixels * columns)[first:last], more, v)
                 if uneven:
                     add_jitter(v, given, jitters)
-            counts[i, 0] += convert(given, v, xi, noisy, adc, oscillators, bounds, z)
+            counts[i, 0] += convert(given, v, xi, noisy, adc, circuits, bounds, z)
             if half:
                 _to_half(z)
                 _scale_half(z, gains, offsets)

@@ -27,7 +27,6 @@ def add_floating(narrow, lengths, reach_sum, share_sum, max_code, sign, charge):
     charge : (B, P, n C) float32, added to
     """
     n, columns = reach_sum.shape
-    wide = np.empty(columns, np.float32)
     for i in range(charge.shape[0]):
         for p in range(charge.shape[1]):
             sums = narrow[i, p]
@@ -39,21 +38,46 @@ def add_floating(narrow, lengths, reach_sum, share_sum, max_code, sign, charge):
                 coupled = f32(1.0) - share_sum[k] + sums[1 + k] / max_code
                 start = sign * sums[1 + n + k] / coupled
                 falls = sign * late * sums[1 + 2 * n + k] / coupled
-                _take(lengths[i, p], 1 + 2 * n + k * columns, wide)
-                _combine(charge[i, p], k * columns, start, reach_sum[k], falls, wide)
+                first = 1 + 2 * n + k * columns
+                if lengths.itemsize == 2:
+                    _combine16(charge[i, p], k * columns, start, reach_sum[k], falls,
+                               lengths[i, p], first)  # fmt: skip
+                else:
+                    _combine(charge[i, p], k * columns, start, reach_sum[k], falls,
+                             lengths[i, p], first)  # fmt: skip
 
 
 @point
-def _take(row, first, wide):
-    if row.itemsize == 2:
-        for c in range(wide.size):
-            wide[c] = bits_float(np.uint32(row[first + c]) << np.uint32(16))
-    else:
-        for c in range(wide.size):
-            wide[c] = row[first + c]
+def _combine(charge, place, start, reach_sum, falls, lengths, first):
+    """Add to some columns; four at a time, because rows are short and might overlap."""
+    columns = reach_sum.size
+    fours = columns - columns % 4
+    for c in range(0, fours, 4):
+        j, k = place + c, first + c
+        a = charge[j] + start * reach_sum[c] - falls * lengths[k]
+        b = charge[j + 1] + start * reach_sum[c + 1] - falls * lengths[k + 1]
+        d = charge[j + 2] + start * reach_sum[c + 2] - falls * lengths[k + 2]
+        e = charge[j + 3] + start * reach_sum[c + 3] - falls * lengths[k + 3]
+        charge[j], charge[j + 1], charge[j + 2], charge[j + 3] = a, b, d, e
+    for c in range(fours, columns):
+        charge[place + c] += start * reach_sum[c] - falls * lengths[first + c]
 
 
 @point
-def _combine(charge, first, start, reach_sum, falls, reached):
-    for c in range(reached.size):
-        charge[first + c] += start * reach_sum[c] - falls * reached[c]
+def _wide(bits):
+    return bits_float(np.uint32(bits) << np.uint32(16))
+
+
+@point
+def _combine16(charge, place, start, reach_sum, falls, lengths, first):
+    columns = reach_sum.size
+    fours = columns - columns % 4
+    for c in range(0, fours, 4):
+        j, k = place + c, first + c
+        a = charge[j] + start * reach_sum[c] - falls * _wide(lengths[k])
+        b = charge[j + 1] + start * reach_sum[c + 1] - falls * _wide(lengths[k + 1])
+        d = charge[j + 2] + start * reach_sum[c + 2] - falls * _wide(lengths[k + 2])
+        e = charge[j + 3] + start * reach_sum[c + 3] - falls * _wide(lengths[k + 3])
+        charge[j], charge[j + 1], charge[j + 2], charge[j + 3] = a, b, d, e
+    for c in range(fours, columns):
+        charge[place + c] += start * reach_sum[c] - falls * _wide(lengths[first + c])

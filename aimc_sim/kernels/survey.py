@@ -167,3 +167,23 @@ def _sums(codes, peak, noise_peak, sums):
 def _add_row(total, row, factor):
     for c in range(total.size):
         total[c] += factor * row[c]
+
+
+@serial
+def bit_plane(codes, bit, plane, square):
+    """Write a bit of every magnitude with the code's sign, and its square.
+
+    Parameters
+    ----------
+    codes : (N,) float32, integers
+    bit : int64
+    plane : (N,) float32, written
+    square : (N,) float32, or uint16 (bits of bfloat16), written; (1,) if not wanted
+    """
+    for j in range(codes.size):
+        size = (np.int32(abs(codes[j])) >> np.int32(bit)) & np.int32(1)
+        plane[j] = f32(size) if codes[j] >= f32(0.0) else -f32(size)
+    if square.size > 1:
+        one = np.uint32(0x3F80 if square.itemsize == 2 else 1)  # 1.0 in bfloat16
+        for j in range(codes.size):
+            square[j] = one if plane[j] != f32(0.0) else np.uint32(0)

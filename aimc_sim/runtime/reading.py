@@ -19,7 +19,7 @@ from .blocks import convolve
 from .calls import CoreCall
 from .convert import Passes
 from .phases import SIGNS
-from .survey import Survey, survey
+from .survey import Survey, bit_plane, survey
 
 FEWEST_ROWS = 4
 """Rows added to a part of a batch where sums would depend on how many it has, see :func:`pads`."""
@@ -166,11 +166,11 @@ class Reader:
         self, layer: AnalogLayer, core: CoreCall, codes: Tensor, events: Events
     ) -> Read:
         """Return the shifted sum of every plane's ADC codes."""
-        magnitude, sign = codes.abs().to(torch.int32), codes.sign()
+        codes = channels_last(codes)
         total = saturated = conversions = None
         for b, analog in enumerate(core.planes):
-            plane = channels_last((magnitude >> b & 1) * sign)
-            square = None if analog.variance is None else plane.square().to(analog.variance.dtype)
+            wide = None if analog.variance is None else analog.variance.dtype
+            plane, square = bit_plane(codes, b, wide)
             wanted = analog.phases is not None and analog.phases.bounded
             seen = survey(plane, window(layer, analog) if wanted else None)
             read = self.read(layer, analog, plane, square, events, seen)

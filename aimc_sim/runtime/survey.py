@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..kernels.survey import bit_plane as plane_kernel
 from ..kernels.survey import survey as survey_kernel
 
 PART = 8
 """Rows and columns of windows that a part of a map holds: large ones give loose bounds."""
 
 _NO_PARTS = np.zeros((1, 1, 1), np.float32)
+_NO_SQUARE = np.zeros(1, np.float32)
 
 
 @dataclass(frozen=True)
@@ -112,3 +114,33 @@ def largest_codes(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, ...]:
 def _sizes(x: Tensor, window: tuple[int, int]) -> list[int]:
     """Return rows and columns of a part: whole windows, of which one part holds any."""
     return [min(n, PART + w - 1) for n, w in zip(x.shape[2:], window, strict=True)]
+
+
+def bit_plane(
+    codes: Tensor, bit: int, variance: torch.dtype | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return a bit of every magnitude with the code's sign, and its square.
+
+    Parameters
+    ----------
+    codes : (B, channels, H, W) float32, channels last, integers
+    bit : int
+    variance : torch.dtype or None
+        Format of the square; None: not wanted.
+    """
+    if not codes.is_cpu:
+        plane = (codes.abs().to(torch.int32) >> bit & 1) * codes.sign()
+        return plane, None if variance is None else plane.square().to(variance)
+    plane = torch.empty_like(codes)
+    square = None if variance is None else torch.empty_like(codes, dtype=variance)
+    kernel_square = _NO_SQUARE if square is None else _flat(square)
+    plane_kernel(_flat(codes), bit, _flat(plane), kernel_square)
+    return plane, square
+
+
+def _flat(maps: Tensor) -> np.ndarray:
+    """Return the memory of channels-last maps as a vector; bfloat16 as its bits."""
+    rows = maps.permute(0, 2, 3, 1).view(-1)
+    if rows.dtype == torch.float32:
+        return rows.numpy()
+    return rows.view(torch.int16).numpy().view(np.uint16)

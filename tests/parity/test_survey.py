@@ -63,3 +63,16 @@ def test_the_guard_against_torch(noisy, rng):
     clear = (worst / limit - 1).abs() > 1e-5
     assert torch.equal(guard.exceeded((x,))[clear], (worst > limit)[clear])
     assert 0.4 < guard.exceeded((x * 0.999, x)).float().mean() < 0.6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, None], ids=str)
+def test_bit_planes_add_up_to_the_codes(dtype):
+    x, total = codes((3, 5, 17, 30), -127), 0
+    for bit in range(7):
+        plane, square = survey.bit_plane(x, bit, dtype)
+        assert torch.equal(plane.abs(), (x.abs().to(torch.int32) >> bit & 1).float())
+        assert dtype is None or (
+            square.dtype == dtype and torch.equal(square, plane.abs().to(dtype))
+        )
+        total = total + 2**bit * plane
+    assert torch.equal(total, x)
