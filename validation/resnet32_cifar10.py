@@ -114,7 +114,8 @@ def study(model, test: Subset, calibration: Tensor, args) -> pd.DataFrame:
             ),
             flush=True,
         )
-    return rows
+    now = list(spec_ids().values())  # an earlier run may have left others
+    return rows[(rows["images"] == args.images) & rows["spec_id"].isin(now)]
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
