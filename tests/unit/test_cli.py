@@ -292,7 +292,7 @@ def test_info_tells_what_was_chosen_for_the_machine(call):
     one = formats()
     assert re.search(rf"variance on cpu +{str(one.variance).removeprefix('torch.')} ", out)
     assert re.search(rf"convolutions on cpu +{one.convolution} ", out)
-    assert one.why_variance[:30] in out
+    assert one.why_variance[:30] in " ".join(out.split())  # a long processor name wraps reasons
     assert torch.__version__ in out
     assert max(len(line) for line in out.splitlines()) <= info.WIDTH
     code, _, err = call("info", "--machine", "--preset", "hermes")
