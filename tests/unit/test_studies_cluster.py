@@ -113,10 +113,14 @@ def worker(place, address, **more):
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_of_two_workers_goes_on_to_the_table_of_one_process(place, expected):
-    out = place / "interrupted"
+def test_an_interrupted_sweep_of_two_workers_goes_on_to_the_table_of_one_process(place):
+    """Of so many trials that they are not over before the interrupt comes, on a busy machine too."""
+    out, many = place / "interrupted", 3 * PROGRAMMINGS
+    study = {**toy_study.STUDY, "programmings": many}
+    (place / "long.yaml").write_text(yaml.safe_dump(study))
     with subprocess.Popen(
-        command(place, "--out", out, "--workers", 2), env=environment(), cwd=place,
+        command(place, "--out", out, "--workers", 2, study="long.yaml"), env=environment(),
+        cwd=place,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     ) as client:  # fmt: skip
         wait_for(lambda: (out / "trials").is_dir() and written(out) >= 1, "record")
@@ -129,9 +133,10 @@ def test_an_interrupted_sweep_of_two_workers_goes_on_to_the_table_of_one_process
     assert safe == written(out)
     with pytest.raises(ProcessLookupError):  # nobody of its process group is left
         wait_for(lambda: os.killpg(client.pid, 0), "end")
-    done = sweep(place, "--out", out, "--workers", 2)
-    assert f"{2 * PROGRAMMINGS - safe} trials run, {safe} found" in done.stdout
-    check_same(out, expected)
+    done = sweep(place, "--out", out, "--workers", 2, study="long.yaml")
+    assert f"{2 * many - safe} trials run, {safe} found" in done.stdout
+    toy_study.run(place / "expected_long", many)
+    check_same(out, tables(place / "expected_long"))
 
 
 @pytest.mark.slow
