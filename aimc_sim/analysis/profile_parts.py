@@ -126,13 +126,13 @@ def of_fused_pass(recorder: Recorder, result: Any, *arguments: Any) -> Cost:
     given = _EPILOGUE.bind(*arguments).arguments
     outputs = given["charge"].size
     arrays = (given[name] for name in ("charge", "variance", "link", "out", "squares"))
-    return Cost("fused pass", sum(outputs * a.itemsize for a in arrays if a.size > 1))
+    return Cost("fused pass", sum(outputs * a.itemsize for a in arrays if a.size > 0))
 
 
 def of_conversion(recorder: Recorder, result: Any, *arguments: Any) -> Cost:
     """Of each conversion its charge, its variance if there is one, and the sum, twice."""
     given = _ADD_CODES.bind(*arguments).arguments
-    read = (given[name].itemsize for name in ("charge", "variance") if given[name].size > 1)
+    read = (given[name].itemsize for name in ("charge", "variance") if given[name].size > 0)
     return Cost("fused pass", given["total"].size * (sum(read) + 2 * given["total"].itemsize))
 
 

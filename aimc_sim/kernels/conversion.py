@@ -32,7 +32,7 @@ def add_codes(
     counts : (B,) int64, saturations, added to
     """
     images, pixels, columns = total.shape
-    known, uneven = variance.size > 1, jitter.size > 0
+    known, uneven = variance.size > 0, jitter.size > 0
     noisy = known or uneven or extra.size > 0
     noise = np.empty(padded(pixels * columns) if noisy else 1, np.float32)
     block = min(pixels, max(1, BLOCK // columns))

@@ -37,11 +37,11 @@ def epilogue(
     Parameters
     ----------
     charge : (B, P, C) float32, input codes x conductance / g_max.
-    variance : (B, P, C), variance of ``charge``, float32 or uint16 (bits of bfloat16); (1, 1, 1) if
+    variance : (B, P, C), variance of ``charge``, float32 or uint16 (bits of bfloat16); (0, 0, 0) if
         there is none.
     extra : (B,) float32, variance of all charges of an image; (0,) if there is none.
     jitter : (C,) float32, variance of every charge that is not zero; (0,) if there is none.
-    link : (B, P, L) float32, codes that arrive on the link; (1, 1, 1) if there are none.
+    link : (B, P, L) float32, codes that arrive on the link; (0, 0, 0) if there are none.
     gain, offset : (C,) float32, value per ADC code, and value.
     adc : (3,) float32, 1 / step, largest code, and 1 if codes are rounded.
     oscillators : (5, 2, C) float32, converters that are circuits: slope, bend, lift, gain, offset
@@ -58,12 +58,12 @@ def epilogue(
         The digital unit computes in half precision, bit for bit as :mod:`aimc_sim.core.ldpu`;
         gain, offset, link_gain and 1 / scale must then be halves.
     out : (B, P, K) float32, written.
-    squares : (B, P, K), ``out**2``, float32 or uint16 (bits of bfloat16), written; (1, 1, 1) if not
+    squares : (B, P, K), ``out**2``, float32 or uint16 (bits of bfloat16), written; (0, 0, 0) if not
         wanted.
     counts : (B, 2) int64, ADC saturations and output clippings, added to.
     """
     images, pixels, columns = charge.shape
-    known, uneven, square = variance.size > 1, jitter.size > 0, squares.size > 1
+    known, uneven, square = variance.size > 0, jitter.size > 0, squares.size > 0
     noisy, linked = known or uneven or extra.size > 0, link_gain != f32(0.0)
     rounds, floor = requantise[2] != f32(0.0), f32(0.0) if relu else f32(-np.inf)
     noise = np.empty(padded(pixels * columns) if noisy else 1, np.float32)

@@ -35,7 +35,7 @@ def run(
     codes, cell : (B, H) float32
         Hidden state in codes; cell state (of a GRU: the hidden state that the unit keeps).
     weights, variances : (H, G) float32
-        Conductance / g_max, and variance of fresh read noise; (1, 1) if there is none.
+        Conductance / g_max, and variance of fresh read noise; (0, 0) if there is none.
     columns : (n + 1,) int64
         First column of each of n cores, and G.
     gain, offset : (G,) float32
@@ -62,12 +62,13 @@ def run(
     """
     batch, hidden = codes.shape
     gates, cores = weights.shape[1], len(columns) - 1
-    noisy = variances.size > 1
+    noisy = variances.size > 0
     charge, variance = np.zeros((batch, gates), np.float32), np.zeros((batch, gates), np.float32)
     made, sent = np.empty((batch, 1, gates), np.float32), np.empty_like(codes)
     kept, sorted_gates = np.empty_like(cell), np.empty((batch, gates), np.float32)
     both, misses = np.zeros(batch, np.bool_), np.zeros((batch, 2), np.int64)
     extra, none = np.zeros(batch, np.float32), np.zeros(0, np.float32)
+    no_squares = np.zeros((0, 0, 0), np.float32)
     blank, no_bounds = np.zeros((1, 1, 1), np.float32), np.zeros(2, np.float32)
     edges, slopes, offsets = table[0, : table.shape[1] - 1], table[1], table[2]
     events = np.empty(batch, np.int64)
@@ -86,7 +87,7 @@ def run(
         for n in range(cores):
             first, last = columns[n], columns[n + 1]
             own = np.empty((batch, 1, last - first), np.float32)
-            spread = np.empty((batch, 1, last - first) if noisy else (1, 1, 1), np.float32)
+            spread = np.empty((batch, 1, last - first) if noisy else (0, 0, 0), np.float32)
             link = np.empty((batch, 1, last - first), np.float32)
             _part(charge, first, own)
             if noisy:
@@ -103,7 +104,7 @@ def run(
                 own, spread, extra if noisy and rounding[n] >= f32(0.0) else none, none,
                 link if linked else blank, gain[first:last], offset[first:last], adc[n], blank,
                 no_bounds, link_gain[n], False, requantise[n], noise_keys[n],
-                events, 0, first, bit_true, made, blank, misses,
+                events, 0, first, bit_true, made, no_squares, misses,
             )  # fmt: skip
             for b in range(batch):
                 counts[n, b, 0] += misses[b, 0]

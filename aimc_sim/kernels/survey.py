@@ -34,7 +34,7 @@ def survey(x, rows, columns, span, part, magnitudes, lowest, above, below):
     lowest : (B, C) float32, written
         min(0, code) over a map.
     above, below : (B, N, C) float32, written
-        Largest code, and largest negated code, of every part, >= 0; (1, 1, 1) if not wanted.
+        Largest code, and largest negated code, of every part, >= 0; (0, 0, 0) if not wanted.
         ``below`` is written only for images with negative codes.
     """
     images, pixels, channels = x.shape
@@ -49,7 +49,7 @@ def survey(x, rows, columns, span, part, magnitudes, lowest, above, below):
             for c in range(channels):
                 total += np.float64(sums[c])
         magnitudes[i] = total
-        if above.size > 1:
+        if above.size > 0:
             _extremes(maps, rows, columns, span, part, f32(1.0), above[i])
             negative = False
             for c in range(channels):
@@ -178,12 +178,12 @@ def bit_plane(codes, bit, plane, square):
     codes : (N,) float32, integers
     bit : int64
     plane : (N,) float32, written
-    square : (N,) float32, or uint16 (bits of bfloat16), written; (1,) if not wanted
+    square : (N,) float32, or uint16 (bits of bfloat16), written; (0,) if not wanted
     """
     for j in range(codes.size):
         size = (np.int32(abs(codes[j])) >> np.int32(bit)) & np.int32(1)
         plane[j] = f32(size) if codes[j] >= f32(0.0) else -f32(size)
-    if square.size > 1:
+    if square.size > 0:
         one = np.uint32(0x3F80 if square.itemsize == 2 else 1)  # 1.0 in bfloat16
         for j in range(codes.size):
             square[j] = one if plane[j] != f32(0.0) else np.uint32(0)

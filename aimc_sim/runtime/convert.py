@@ -23,9 +23,9 @@ from ..machine.formats import formats
 from .adc import Adc, quantised
 from .calls import CoreCall
 
-_NO_LINK = np.zeros((1, 1, 1), np.float32)
+_NO_LINK = np.zeros((0, 0, 0), np.float32)
 _NO_VARIANCE = {
-    torch.bfloat16: np.zeros((1, 1, 1), np.uint16), torch.float32: np.zeros((1, 1, 1), np.float32)
+    torch.bfloat16: np.zeros((0, 0, 0), np.uint16), torch.float32: np.zeros((0, 0, 0), np.float32)
 }  # fmt: skip
 """By the format of variances: the kernel is then compiled once."""
 _NO_EXTRA = np.zeros(0, np.float32)

@@ -19,8 +19,8 @@ from ..kernels.survey import survey as survey_kernel
 PART = 8
 """Rows and columns of windows that a part of a map holds: large ones give loose bounds."""
 
-_NO_PARTS = np.zeros((1, 1, 1), np.float32)
-_NO_SQUARE = np.zeros(1, np.float32)
+_NO_PARTS = np.zeros((0, 0, 0), np.float32)
+_NO_SQUARE = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)

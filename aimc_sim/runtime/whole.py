@@ -74,7 +74,7 @@ def prepare(call: LoopCall, quantisers: Mapping[str, Quantiser], unit: GdpuSpec)
     ):
         return None
     weights = np.concatenate([core.kernel[:, :, 0, 0].numpy().T for core in cores], axis=1)
-    variances = np.zeros((1, 1), np.float32)
+    variances = np.zeros((0, 0), np.float32)
     if cores[0].variance is not None:
         parts = [core.variance[:, :, 0, 0].float().numpy().T for core in cores]
         variances = np.ascontiguousarray(np.concatenate(parts, axis=1))

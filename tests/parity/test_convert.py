@@ -92,3 +92,17 @@ def test_cuda_agrees(name):
     cpu = chip(images, first_image=0)
     cuda = chip.to("cuda")(images, first_image=0)
     assert (cuda - cpu).norm() / cpu.norm() < 0.02
+
+
+@pytest.mark.filterwarnings("ignore:layer")
+@pytest.mark.parametrize("adc", [{}, {"core.adc.full_scale_amperes": 5e-6}], ids=["", "saturates"])
+def test_one_output_of_one_image_is_the_same_in_a_batch(adc):
+    """A single value was taken for an array that is not there: no noise, nothing saturated."""
+    torch.manual_seed(3)
+    model = torch.nn.Sequential(torch.nn.Linear(40, 1), torch.nn.ReLU(), torch.nn.Linear(1, 1))
+    x = torch.randn(30, 40)
+    spec = presets.hermes("odp").with_(adc)
+    chip = aimc_sim.Chip.from_model(model.eval(), spec).calibrate(x).program(0).at("1 h")
+    whole = chip(x, first_image=0)
+    alone = torch.cat([chip(x[i : i + 1], first_image=i) for i in range(30)])
+    assert torch.equal(whole, alone)

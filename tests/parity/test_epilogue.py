@@ -11,7 +11,8 @@ import torch
 from aimc_sim.kernels import threads
 from aimc_sim.kernels.epilogue import _square_bits, epilogue
 
-NO_BITS = np.zeros((1, 1, 1), np.uint16)
+NO_BITS = np.zeros((0, 0, 0), np.uint16)
+NOTHING = np.zeros((0, 0, 0), np.float32)
 NO_LINK = np.zeros((1, 1, 1), np.float32)
 NO_BOUNDS = np.zeros(2, np.float32)
 NONE = np.zeros(0, np.float32)
@@ -74,7 +75,7 @@ def test_squares_and_slices(form, rng):
     link = np.arange(2 * 3 * 6, dtype=np.float32).reshape(2, 3, 6)
     ideal = np.array([1, np.inf, 0], np.float32)
     epilogue(
-        charge, form(NO_LINK), NONE, NONE, link, ones, zeros, ideal, NO_LINK, NO_BOUNDS,
+        charge, form(NOTHING), NONE, NONE, link, ones, zeros, ideal, NO_LINK, NO_BOUNDS,
         np.float32(2), False, ideal, KEY, np.arange(2), 1, 3, False, out, squares,
         np.zeros((2, 2), np.int64),
     )  # fmt: skip
@@ -94,7 +95,7 @@ def test_noise_is_addressed(form):
     ones, zeros = np.ones(17, np.float32), np.zeros(17, np.float32)
     ideal = (1.0, np.inf, False)
     args = (ones, zeros, NO_LINK, 0.0, False, ideal, ideal)
-    noisy = {"squares": form(NO_LINK)}
+    noisy = {"squares": form(NOTHING)}
     whole, _ = run(charge, *args, variance=variance, first_event=40, **noisy)
     part, _ = run(charge[2:5], *args, variance=variance[2:5], first_event=42, **noisy)
     np.testing.assert_array_equal(whole[2:5], part)
@@ -109,10 +110,10 @@ def test_variances_of_images_and_of_columns(known):
     charge = np.zeros(shape, np.float32)
     charge[:, ::2] = 1000.0
     extra, jitter = np.array([0, 4, 9], np.float32), np.arange(17, dtype=np.float32)
-    variance = np.full(shape if known else (1, 1, 1), 2.0, np.float32)
+    variance = np.full(shape if known else (0, 0, 0), 2.0, np.float32)
     ones, zeros, ideal = np.ones(17, np.float32), np.zeros(17, np.float32), (1.0, np.inf, False)
     found, _ = run(charge, ones, zeros, NO_LINK, 0.0, False, ideal, ideal, variance=variance,
-                   squares=NO_LINK, extra=extra, jitter=jitter)  # fmt: skip
+                   squares=NOTHING, extra=extra, jitter=jitter)  # fmt: skip
     for i in range(3):
         xi = naive.mvm_normals(40 * 17, i, (4, 5)).reshape(40, 17)
         spread = np.sqrt(2.0 * known + extra[i] + jitter * (charge[i] != 0))
@@ -142,3 +143,15 @@ def test_squares_are_rounded_as_torch_rounds_them():
     np.testing.assert_array_equal(found, wanted.view(np.uint16))
     cut = (codes[:128] ** 2).view(np.uint32) >> 16
     assert (cut != found[:128]).sum() > 20
+
+
+@pytest.mark.parametrize("form", [bfloat16, np.float32])
+def test_a_single_value_has_noise_and_a_square(form):
+    """One image, pixel and column: its variance was taken for none, its square for unwanted."""
+    one, ideal = np.ones((1, 1, 1), np.float32), (1.0, np.inf, False)
+    squares = form(np.zeros((1, 1, 1)))
+    found, _ = run(3 * one, one[0, 0], 0 * one[0, 0], NO_LINK, 0.0, False, ideal, ideal,
+                   variance=form(4 * one), squares=squares, first_event=9)  # fmt: skip
+    wanted = 3 + 2 * naive.mvm_normals(1, 9, (4, 5))[0]
+    np.testing.assert_allclose(found[0, 0, 0], wanted, rtol=1e-5)
+    np.testing.assert_array_equal(squares, form(found**2))

@@ -76,3 +76,12 @@ def test_bit_planes_add_up_to_the_codes(dtype):
         )
         total = total + 2**bit * plane
     assert torch.equal(total, x)
+
+
+def test_a_single_value_is_surveyed():
+    """One image, one channel, one part: was taken for "not wanted", and no phase for saturated."""
+    x = torch.full((1, 1, 1, 1), -100.0)
+    found = survey.survey(x, (1, 1))
+    assert [float(one) for one in found.spans] == [0.0, 100.0]
+    plane, square = survey.bit_plane(x, 2, torch.float32)
+    assert (float(plane), float(square)) == (-1.0, 1.0)
