@@ -89,10 +89,10 @@ lock lower make map mark match measure merge move multiply name normalise note o
 order pack pad parse pass perform permute pick place plan plot prepare preset print process produce
 profile program propose prune pull push put quantise raise read rebuild reduce refuse register
 reject release remove rename render repeat replace replicate report require rescale reset resolve
-restore return rewrite round route run sample save say scale schedule score search select send set settle
-shift show shorten simulate sit size skip snoop solve sort split stack start stop store subtract
-sum summarise swap take tell test total trace train translate try tune turn undo unpack update use
-validate verify visit wait walk warn weigh wrap write yield
+restore return rewrite round route run sample save say scale schedule score search select send set
+settle shift show shorten simulate sit size skip snoop solve sort split stack start stop store
+subtract sum summarise swap take tell test total trace train translate try tune turn undo unpack
+update use validate verify visit wait walk warn weigh wrap write yield
 """.split()  # fmt: skip
 _FINITE = """
 is are was were be been has have had does do can may must will would needs need holds hold gives
