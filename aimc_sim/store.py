@@ -1,4 +1,4 @@
-"""A chip in an HDF5 file: specification, image, ranges, programmed devices, clock.
+"""A chip in an HDF5 file: specification, program, ranges, programmed devices, clock.
 
 Layout (format "aimc_sim chip", version 3): ``spec`` and ``clock`` (attributes of the
 root), ``/image`` and ``/ranges`` are JSON; ``/layers/<n>`` the arrays of the n-th analog layer and
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import arguments, units
-from .chip.image import AnalogLayer, Block, ChipImage, DigitalStep, Transfer
+from .chip.program import AnalogLayer, Block, DigitalStep, Program, Transfer
 from .chip.state import ChipState, Ranges
 from .core.compensation import METHODS
 from .core.tile import TileState
@@ -39,7 +39,7 @@ _TILE_ARRAYS = {"target": "S", "g": "S", "nu": "1", "programmed": "1", "trace": 
 def save(
     path: str | Path,
     spec: ChipSpec,
-    image: ChipImage,
+    compiled: Program,
     ranges: Ranges | None,
     state: ChipState | None,
     clock: dict[str, Any],
@@ -55,12 +55,12 @@ def save(
     from . import hdf5
 
     with hdf5.writing(path, "the chip") as file:
-        _write(file, spec, image, ranges, state, clock)
+        _write(file, spec, compiled, ranges, state, clock)
 
 
 def load(
     path: str | Path,
-) -> tuple[ChipSpec, ChipImage, Ranges | None, ChipState | None, dict[str, Any]]:
+) -> tuple[ChipSpec, Program, Ranges | None, ChipState | None, dict[str, Any]]:
     """Read what :func:`save` wrote, in the order of its arguments.
 
     Raises
@@ -113,11 +113,11 @@ _FOREIGN = (
 
 
 def _check(
-    spec: ChipSpec, image: ChipImage, ranges: Ranges | None, state: ChipState | None,
+    spec: ChipSpec, compiled: Program, ranges: Ranges | None, state: ChipState | None,
     clock: dict[str, Any],
 ) -> None:  # fmt: skip
     """Raise ValueError unless the parts of a file belong together and hold finite numbers."""
-    for layer in image.layers:
+    for layer in compiled.layers:
         inputs, outputs = layer.weight.shape
         arrays = {"weight": layer.weight, "scale": layer.scale, "offset": layer.offset}
         for name, array in arrays.items():
@@ -129,7 +129,7 @@ def _check(
             rows = 0 <= block.row_start < block.row_stop <= inputs
             if not (rows and 0 <= block.col_start < block.col_stop <= outputs):
                 raise ValueError(f"a block of layer '{layer.name}' lies outside its weights")
-    used = {block.tile for block in image.blocks}
+    used = {block.tile for block in compiled.blocks}
     if state is not None and set(state.tiles) != used:
         raise ValueError("the programmed cores are not those of the network")
     for core, crossbar in ({} if state is None else state.tiles).items():
@@ -148,7 +148,7 @@ def _check(
     arguments.whole(clock["images_seen"], "images_seen", 0, arguments.MOST_IMAGES)
     arguments.whole(clock.get("adapted_images", 0), "adapted_images", 0, arguments.MOST_IMAGES)
     for name, parts in clock["corrections"].items():
-        wanted = (2, image.layer(name).weight.shape[1])
+        wanted = (2, compiled.layer(name).weight.shape[1])
         array = np.asarray(parts, np.float32)
         if array.shape != wanted or not np.isfinite(array).all():
             raise ValueError(f"the corrections of layer '{name}' are no {wanted} finite numbers")
@@ -161,13 +161,13 @@ def _array(group: h5py.Group, name: str, value: np.ndarray, unit: str) -> None:
     dataset.attrs["unit"] = unit
 
 
-def _write(file, spec, image, ranges, state, clock) -> None:
+def _write(file, spec, compiled, ranges, state, clock) -> None:
     file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
     file.attrs["spec"], file.attrs["spec_id"] = spec.model_dump_json(), spec.id()
     file.attrs["clock"] = json.dumps(clock)
     layers, learned = file.create_group("layers"), file.create_group("digital")
     steps = []
-    for step in image.steps:
+    for step in compiled.steps:
         kept = (*_LAYER_ARRAYS, "arrays")
         fields = {
             f.name: getattr(step, f.name) for f in dataclasses.fields(step) if f.name not in kept
@@ -190,16 +190,16 @@ def _write(file, spec, image, ranges, state, clock) -> None:
                 _array(group, name, array, "1")
         steps.append(fields)
     head = {
-        "input": image.input,
-        "output": image.output,
-        "cores_available": image.cores_available,
-        "transfers": [dataclasses.asdict(transfer) for transfer in image.transfers],
+        "input": compiled.input,
+        "output": compiled.output,
+        "cores_available": compiled.cores_available,
+        "transfers": [dataclasses.asdict(transfer) for transfer in compiled.transfers],
         "steps": steps,
-        "inputs": image.inputs,
-        "axis": image.axis,
-        "results": image.results,
-        "axes": image.axes,
-        "conditions": image.conditions,
+        "inputs": compiled.inputs,
+        "axis": compiled.axis,
+        "results": compiled.results,
+        "axes": compiled.axes,
+        "conditions": compiled.conditions,
     }
     # Text datasets, not attributes: those end at 64 KiB.
     file.create_dataset("image", data=json.dumps(head))
@@ -227,7 +227,7 @@ def _read(file: h5py.File):
     for fields in head["steps"]:
         steps = (*steps, _step(file, fields, steps))
     transfers = tuple(Transfer(**{**t, "route": tuple(t["route"])}) for t in head["transfers"])
-    image = ChipImage(
+    compiled = Program(
         head["input"], head["output"], steps, transfers, head["cores_available"],
         tuple(head["inputs"]), head["axis"], head["results"], tuple(head["axes"]),
         tuple(head["conditions"]),
@@ -244,13 +244,13 @@ def _read(file: h5py.File):
             pcm = PcmState(**arrays)
             report = ProgrammingReport(**json.loads(group.attrs["report"]))
             tiles[int(core)] = TileState(pcm, group["siemens_per_weight"][()], report, cycle)
-        layer_of = {block.tile: block.layer for block in image.blocks}
+        layer_of = {block.tile: block.layer for block in compiled.blocks}
         state = ChipState(
             int(head["seed"]), tiles, float(head["programmed_at_seconds"]), cycle, layer_of
         )
     return (
         spec,
-        image,
+        compiled,
         None if ranges is None else Ranges(**ranges),
         state,
         json.loads(file.attrs["clock"]),

@@ -32,7 +32,7 @@ def main() -> None:
     # A trained network goes on the chip: batch norms are folded, layers split over the cores.
     network = resnet32(weights="digits")
     chip = aimc_sim.Chip.from_model(network, aimc_sim.presets.hermes("odp"))
-    print(f"{chip.image.cores_used} of {chip.image.cores_available} cores hold weights")
+    print(f"{chip.compiled.cores_used} of {chip.compiled.cores_available} cores hold weights")
 
     # Images that are not tested set the integer ranges; then a million devices are written.
     chip.calibrate(digits("train").images[: 10 if quick else 256])

@@ -71,10 +71,10 @@ def main() -> None:
         chip = aimc_sim.Chip.from_model(network, machine, where=where)
         chip.calibrate(data.images[:256]).program(seed=0)
         right = drift.count_correct(chip, test) / len(test)
-        print(f"{name:28} {right:6.1%}  {chip.image.cores_used} cores")
+        print(f"{name:28} {right:6.1%}  {chip.compiled.cores_used} cores")
     path = options.out / "your_own_network.png"
     axis = plt.subplots(figsize=(11, 6.5))[1]
-    floorplans.floorplan(chip.image, spec, ax=axis, path=path)
+    floorplans.floorplan(chip.compiled, spec, ax=axis, path=path)
 
     print("\nA layer that the chip does not have:")
     try:

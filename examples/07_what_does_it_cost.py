@@ -38,10 +38,10 @@ def main() -> None:
     print(f"{'variant':29} cores  first image  images/s  energy/image  TOPS/W")
     for name, spec in variants.items():
         chip = aimc_sim.Chip.from_model(network, spec)
-        found = performance(chip.image, chip.spec, shape, images=images, trace=500_000)
+        found = performance(chip.compiled, chip.spec, shape, images=images, trace=500_000)
         book = found.ledger
         first = units.show(found.pipeline.first_image_seconds, "s")
-        print(f"{name:29} {chip.image.cores_used:5}  {first:>11}  {1 / book.seconds:8,.0f}  "
+        print(f"{name:29} {chip.compiled.cores_used:5}  {first:>11}  {1 / book.seconds:8,.0f}  "
               f"{units.show(book.joules, 'J'):>12}  {found.tops_per_watt:6.3f}")  # fmt: skip
         if "patches" in name:
             chosen = name, found

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from aimc_sim.chip.image import AnalogLayer
+from aimc_sim.chip.program import AnalogLayer
 from aimc_sim.digital.apply import apply
 
 
@@ -63,7 +63,7 @@ def run_steps(steps, source, output, x):
 
 
 def analog(layer, x, residual=None):
-    """Execute one layer by unfolding, so that rows mean what image.py says they mean."""
+    """Execute one layer by unfolding, so that rows mean what chip/program.py says they mean."""
     columns, side = x.unsqueeze(-1), ()
     if layer.kind == "conv2d":
         geometry = (layer.kernel_size, layer.dilation, layer.padding, layer.stride)

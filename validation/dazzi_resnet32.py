@@ -8,7 +8,7 @@ import networkx as nx
 
 from aimc_sim import presets
 from aimc_sim.chip.fabric import fabric_graph
-from aimc_sim.chip.image import AnalogLayer
+from aimc_sim.chip.program import AnalogLayer
 from aimc_sim.frontend import trace
 from aimc_sim.mapping.embedding import pattern_of
 from aimc_sim.mapping.lower import lower

@@ -48,7 +48,7 @@ def chosen(network: str, mode: str, batch) -> dict[str, list[float]]:
     """Return the g_max of every core, in counts, by layer."""
     chip = aimc_sim.Chip.from_model(zoo.load(network), presets.hermes(mode)).calibrate(batch)
     found: dict[str, list[float]] = {}
-    for block in chip.image.blocks:
+    for block in chip.compiled.blocks:
         name = f"{block.layer}[{block.row_index},{block.col_index}]"
         found.setdefault(block.layer, []).append(chip.ranges.g_max_siemens[name] / COUNT)
     return found

@@ -120,7 +120,7 @@ def in_a_chip(file: str, data: measured.MeasuredData, seed: int) -> list[Row]:
                 w.copy_(old)
         return 100 * right
 
-    layers = [layer.name for layer in chip.image.layers]
+    layers = [layer.name for layer in chip.compiled.layers]
     played, drawn = [], []
     for number in range(PROGRAMMINGS):
         chip.program(number)

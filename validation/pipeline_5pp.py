@@ -18,7 +18,6 @@ import matplotlib.pyplot as plt
 from comparison import Row, write
 
 from aimc_sim import presets
-from aimc_sim.chip.image import ChipImage
 from aimc_sim.chip.ledger import step_seconds
 from aimc_sim.chip.pipeline import (
     DeadlockError,
@@ -29,6 +28,7 @@ from aimc_sim.chip.pipeline import (
     simulate,
     with_buffers,
 )
+from aimc_sim.chip.program import Program
 from aimc_sim.frontend import trace
 from aimc_sim.mapping import compile_network
 from aimc_sim.mapping.schedule import schedule, tick_schedule
@@ -41,11 +41,11 @@ SELF = "self-consistency"
 TICKS = {(1, 1, 1): (1652, 1024), (4, 1, 1): (620, 256), (16, 4, 1): (243, 64)}
 
 
-def lanes(image: ChipImage, per_stage: tuple[int, int, int]) -> dict[str, int]:
+def lanes(compiled: Program, per_stage: tuple[int, int, int]) -> dict[str, int]:
     """Return the pixels per step of every layer, from those of the three stages."""
     return {
         x.name: per_stage[int(x.name[5]) - 1 if x.name.startswith("layer") else 0]
-        for x in image.layers
+        for x in compiled.layers
         if x.name != "linear"
     }
 
@@ -56,11 +56,11 @@ def last_convolution(report: PipelineReport) -> int:
     return int(report.record.done[stage, 0])
 
 
-def ticks(image: ChipImage) -> list[Row]:
+def ticks(compiled: Program) -> list[Row]:
     """Compare latencies and intervals of the one-tick model."""
     rows = []
     for per_stage, (first, interval) in TICKS.items():
-        plan = tick_schedule(image, SHAPE, pixels_per_step=lanes(image, per_stage))
+        plan = tick_schedule(compiled, SHAPE, pixels_per_step=lanes(compiled, per_stage))
         report = simulate(plan, 4)
         name = "/".join(map(str, per_stage))
         rows += [
@@ -75,9 +75,9 @@ def ticks(image: ChipImage) -> list[Row]:
     return rows
 
 
-def peaks(image: ChipImage) -> list[Row]:
+def peaks(compiled: Program) -> list[Row]:
     """Compare the peaks of live pixels per buffer."""
-    plan = tick_schedule(image, SHAPE)
+    plan = tick_schedule(compiled, SHAPE)
     record = simulate(plan, 4).record
     found = {}
     for edge, peak in zip(plan.edges, record.peak_live, strict=True):
@@ -105,9 +105,9 @@ def shrunk(plan: Schedule, fewer: int) -> Schedule:
     })  # fmt: skip
 
 
-def small_buffers(image: ChipImage) -> tuple[list[Row], str]:
+def small_buffers(compiled: Program) -> tuple[list[Row], str]:
     """Compare throughput with too small residual FIFOs; return the deadlock's explanation."""
-    plan = tick_schedule(image, SHAPE)
+    plan = tick_schedule(compiled, SHAPE)
     rows = [
         Row(f"residual FIFOs of the peak{size}: interval over the full rate", wanted,
             simulate(shrunk(plan, fewer), 6).interval_ps / 1024, 0,
@@ -125,12 +125,12 @@ def small_buffers(image: ChipImage) -> tuple[list[Row], str]:
     return rows, explained
 
 
-def real_times(image: ChipImage) -> tuple[list[Row], list[str]]:
+def real_times(compiled: Program) -> tuple[list[Row], list[str]]:
     """Compare core-level runs with the closed form; return lines for the notes."""
     rows, lines = [], []
     for read in ("1-phase", "4-phase"):
         spec = presets.hermes(read=read)
-        plan = schedule(image, spec, SHAPE)
+        plan = schedule(compiled, spec, SHAPE)
         report, guess = simulate(plan, 4), estimate(plan)
         slowest = 1024 * step_seconds(16, spec)
         apart = 1024 * (spec.core.read.mvm_seconds + 16 / spec.core.ldpu.clock_hertz)
@@ -143,7 +143,7 @@ def real_times(image: ChipImage) -> tuple[list[Row], list[str]]:
                 0.1 * report.first_image_seconds * 1e6, "events; rejects the interval", SELF,
                 slowest * 1e6),
         ]  # fmt: skip
-        host = simulate(schedule(image, spec, SHAPE, mode="host"), 4)
+        host = simulate(schedule(compiled, spec, SHAPE, mode="host"), 4)
         lines.append(
             f"{read}: {report.images_per_second:,.0f} images/s pipelined on chip, first image "
             f"{report.first_image_seconds * 1e6:.1f} us; through the host, layer by layer, "
@@ -159,8 +159,8 @@ def patches() -> tuple[Row, str]:
     spec = presets.hermes(read="1-phase").with_(
         {"mapping.replicate": (("conv1", 2), ("layer1.*", 2))}
     )
-    image = compile_network(trace(resnet32()), spec)
-    plan = schedule(image, spec, SHAPE)
+    compiled = compile_network(trace(resnet32()), spec)
+    plan = schedule(compiled, spec, SHAPE)
     report, guess = simulate(plan, 4), estimate(plan)
     slowest = max(stage.busy_ps for stage in plan.stages) * 1e-6
     row = Row("2 x 2 patches in the first stage, 1-phase: slowest core (us per image)",
@@ -196,9 +196,9 @@ def table_one() -> list[Row]:
     return rows
 
 
-def gantt(image: ChipImage, path: Path) -> None:
+def gantt(compiled: Program, path: Path) -> None:
     """Draw when every layer of the one-tick model fires, two images."""
-    plan = tick_schedule(image, SHAPE)
+    plan = tick_schedule(compiled, SHAPE)
     rows = simulate(plan, 2, trace=10**6).gantt()
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for place, stage in enumerate(plan.stages):
@@ -219,11 +219,11 @@ def main() -> bool:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(""))
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    image = compile_network(trace(resnet32()), presets.hermes())
-    buffers, explained = small_buffers(image)
-    cores, lines = real_times(image)
+    compiled = compile_network(trace(resnet32()), presets.hermes())
+    buffers, explained = small_buffers(compiled)
+    cores, lines = real_times(compiled)
     patch, line = patches()
-    gantt(image, out / "gantt.png")
+    gantt(compiled, out / "gantt.png")
     notes = (
         "First image of the tick model: the source's first pixel takes tick 0, and the last "
         "convolution's last pixel ends it; pooling and the linear layer add one tick. A layer "
@@ -233,7 +233,7 @@ def main() -> bool:
         + "\n".join(f"- {line}" for line in [*lines, line])
         + f"\n\nThe deadlock's message: {explained}"
     )
-    rows = [*ticks(image), *peaks(image), *buffers, *cores, patch, *table_one()]
+    rows = [*ticks(compiled), *peaks(compiled), *buffers, *cores, patch, *table_one()]
     command = "python validation/pipeline_5pp.py"
     return write(out, "Pipelined execution of ResNet-32", command, rows, notes)
 

@@ -67,14 +67,14 @@ def crosssim(devices: int) -> list[Row]:
 
 def aihwkit() -> list[Row]:
     """Tiles of the ResNet-32 with identity shortcuts, at most 256 x 256."""
-    image = compile_network(trace(zoo.resnet32()), presets.hermes())
-    weights = sum(layer.weight.size for layer in image.layers)
-    use = 100 * weights / (len(image.blocks) * 256 * 256)
-    alone = 100 * weights / (len(image.layers) * 256 * 256)
+    compiled = compile_network(trace(zoo.resnet32()), presets.hermes())
+    weights = sum(layer.weight.size for layer in compiled.layers)
+    use = 100 * weights / (len(compiled.blocks) * 256 * 256)
+    alone = 100 * weights / (len(compiled.layers) * 256 * 256)
     source = "converted with tiles of 256 x 256; rejects one tile per layer"
     return [
-        Row("ResNet-32: tiles", 60, len(image.blocks), 0, source, "predicted", len(image.layers),
-            "AIHWKit"),
+        Row("ResNet-32: tiles", 60, len(compiled.blocks), 0, source, "predicted",
+            len(compiled.layers), "AIHWKit"),
         Row("ResNet-32: cells of the tiles in use (%)", 12, use, 0.5, source, "predicted", alone,
             "AIHWKit"),
     ]  # fmt: skip
@@ -102,9 +102,9 @@ def layouts() -> list[Row]:
     }
     rows = []
     for name, (paper, model) in networks.items():
-        image = aimc_sim.Chip.from_model(model, presets.hermes()).image
-        full = -(-sum(layer.weight.size for layer in image.layers) // 65536)
-        rows.append(Row(f"{name}: cores", paper, image.cores_used, 0,
+        compiled = aimc_sim.Chip.from_model(model, presets.hermes()).compiled
+        full = -(-sum(layer.weight.size for layer in compiled.layers) // 65536)
+        rows.append(Row(f"{name}: cores", paper, compiled.cores_used, 0,
                         "layers, cores and the rule of splitting as printed, the count is the "
                         "mapper's; rejects weights over cells of a core", "predicted", full,
                         "Le Gallo 2023"))  # fmt: skip

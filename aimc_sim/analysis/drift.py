@@ -251,7 +251,7 @@ def ideal_devices_accuracy(chip: Chip, images: Labelled, progress: Progress | No
 
     Placement and integer ranges do not depend on the devices: those of ``chip`` are used.
     """
-    ideal = Chip(chip.image, presets.ideal_devices(chip.spec))
+    ideal = Chip(chip.compiled, presets.ideal_devices(chip.spec))
     ideal.ranges = chip.ranges
     return count_correct(ideal.program(0), images, progress) / len(images.labels)
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from ..chip.image import Block, ChipImage
+from ..chip.program import Block, Program
 from ..spec import ChipSpec, CoreSpec
 from .canvas import PALETTE, figure_of, written
 
@@ -30,7 +30,7 @@ _NAME_WIDTH = 15  # letters that fit into a core
 
 
 def floorplan(
-    image: ChipImage,
+    compiled: Program,
     spec: ChipSpec,
     *,
     title: str | None = None,
@@ -41,10 +41,10 @@ def floorplan(
 
     Parameters
     ----------
-    image : ChipImage
-        For example ``chip.image``.
+    compiled : Program
+        For example ``chip.compiled``.
     spec : ChipSpec
-        The machine of the image.
+        The machine that the program was compiled for.
     title : str, optional
         Default: the number of cores in use.
     ax : Axes, optional
@@ -59,23 +59,23 @@ def floorplan(
     figure, ax = _canvas(ax, spec)
     of: dict[int, list[tuple[Block, str]]] = {}
     colours: dict[str, str] = {}
-    for layer in image.layers:
+    for layer in compiled.layers:
         colours.setdefault(_stage(layer.name), PALETTE[len(colours) % len(PALETTE)])
         for number, block in enumerate(layer.blocks, 1):
             text = f"{number} of {len(layer.blocks)}" * (len(layer.blocks) > 1)
             of.setdefault(block.core, []).append((block, text))
     for core in range(spec.cores):
         _draw_core(ax, _corner(core, spec), core, of.get(core, []), spec.core, colours)
-    lanes = {layer.name: _LANES[i % len(_LANES)] for i, layer in enumerate(image.layers)}
-    for transfer in image.transfers:
+    lanes = {layer.name: _LANES[i % len(_LANES)] for i, layer in enumerate(compiled.layers)}
+    for transfer in compiled.transfers:
         ends = transfer.producer, transfer.consumer
         if transfer.kind == "partial_sum" and ends[0] != ends[1]:
             _arrow(ax, *(_corner(core, spec) for core in ends), lanes[transfer.value])
-    cells = sum(math.prod(block.shape) for block in image.blocks)
-    share = cells / (spec.core.rows * spec.core.cols * max(1, image.cores_used))
+    cells = sum(math.prod(block.shape) for block in compiled.blocks)
+    share = cells / (spec.core.rows * spec.core.cols * max(1, compiled.cores_used))
     ax.set_title(
         title
-        or f"{spec.name}: {image.cores_used} of {image.cores_available} cores in use; "
+        or f"{spec.name}: {compiled.cores_used} of {compiled.cores_available} cores in use; "
         f"weights fill {100 * share:.0f} % of their cells",
         fontsize=12,
         loc=_side(spec),
@@ -85,7 +85,7 @@ def floorplan(
 
 
 def heat_map(
-    image: ChipImage,
+    compiled: Program,
     spec: ChipSpec,
     *,
     links: Mapping[tuple[int, int], float],
@@ -98,7 +98,7 @@ def heat_map(
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
     spec : ChipSpec
     links : mapping from (sender, receiver) to share of time, 0 to 1
         The busier direction of two cores is drawn.
@@ -110,7 +110,7 @@ def heat_map(
     Figure
     """
     figure, ax = _canvas(ax, spec, beside=2.6)
-    used = {block.core for block in image.blocks}
+    used = {block.core for block in compiled.blocks}
     top = max([*cores.values(), 1e-12])
     shade = ScalarMappable(Normalize(0, 100 * top), "Blues")
     for core in range(spec.cores):

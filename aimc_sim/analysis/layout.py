@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from aimc_sim.chip.fabric import describe_links
-from aimc_sim.chip.image import AnalogLayer, ChipImage
+from aimc_sim.chip.program import AnalogLayer, Program
 from aimc_sim.mapping.traffic import Traffic, traffic, unused_links
 from aimc_sim.spec import ChipSpec
 
@@ -126,13 +126,13 @@ class Layout:
         return f"{link[0]} to {link[1]}: {size:,} bytes per image ({shared:,} with multicast)"
 
 
-def layout(image: ChipImage, spec: ChipSpec, mvms: Mapping[str, int] | None = None) -> Layout:
+def layout(compiled: Program, spec: ChipSpec, mvms: Mapping[str, int] | None = None) -> Layout:
     """Describe where a network went.
 
     Parameters
     ----------
-    image : ChipImage
-        For example ``chip.image``.
+    compiled : Program
+        For example ``chip.compiled``.
     spec : ChipSpec
     mvms : mapping from layer name to MVMs per image, optional
         From :func:`aimc_sim.mapping.shapes.output_pixels`; without it bytes are unknown.
@@ -146,19 +146,19 @@ def layout(image: ChipImage, spec: ChipSpec, mvms: Mapping[str, int] | None = No
             layer.weight.size / (len(set(cores)) * cells),
         )  # fmt: skip
 
-    unused = unused_links(image, spec)
-    used = {link for t in image.transfers if not t.off_chip for link in pairwise(t.route)}
+    unused = unused_links(compiled, spec)
+    used = {link for t in compiled.transfers if not t.off_chip for link in pairwise(t.route)}
     return Layout(
         name=spec.name,
         fabric=describe_links(spec.fabric),
-        layers=tuple(place(layer) for layer in image.layers),
-        cores_used=image.cores_used,
-        cores_available=image.cores_available,
+        layers=tuple(place(layer) for layer in compiled.layers),
+        cores_used=compiled.cores_used,
+        cores_available=compiled.cores_available,
         chips=spec.chips,
-        transfers=dict(Counter(t.kind for t in image.transfers)),
-        hops=dict(Counter(t.hops for t in image.transfers if not t.off_chip)),
-        off_chip_transfers=sum(t.off_chip for t in image.transfers),
+        transfers=dict(Counter(t.kind for t in compiled.transfers)),
+        hops=dict(Counter(t.hops for t in compiled.transfers if not t.off_chip)),
+        off_chip_transfers=sum(t.off_chip for t in compiled.transfers),
         links=unused + len(used),
         unused_links=unused,
-        traffic=None if mvms is None else traffic(image, mvms),
+        traffic=None if mvms is None else traffic(compiled, mvms),
     )

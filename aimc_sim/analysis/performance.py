@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from aimc_sim import units
-from aimc_sim.chip.image import ChipImage
 from aimc_sim.chip.ledger import Area, Ledger, area, ledger, mvm_seconds, step_seconds
 from aimc_sim.chip.pipeline import Estimate, PipelineReport, estimate, simulate
+from aimc_sim.chip.program import Program
 from aimc_sim.device.programming import ProgrammingReport
 from aimc_sim.mapping.schedule import Buffers, Mode, schedule
 from aimc_sim.mapping.shapes import output_pixels
@@ -147,7 +147,7 @@ class Performance:
 
 
 def performance(
-    image: ChipImage, spec: ChipSpec, input_shape: Sequence[int], *, images: int = 8,
+    compiled: Program, spec: ChipSpec, input_shape: Sequence[int], *, images: int = 8,
     mode: Mode = "pipelined", buffers: Buffers = "enough",
     programming: ProgrammingReport | None = None, trace: int = 0,
 ) -> Performance:  # fmt: skip
@@ -155,8 +155,8 @@ def performance(
 
     Parameters
     ----------
-    image, spec
-        For example ``chip.image`` and ``chip.spec``.
+    compiled, spec
+        For example ``chip.compiled`` and ``chip.spec``.
     input_shape : sequence of int
         Of one image, without the batch.
     images : int
@@ -174,13 +174,13 @@ def performance(
     DeadlockError
         If buffers are too small for the network to run; says which stages wait in a circle.
     """
-    mvms = output_pixels(image, input_shape)
-    plan = schedule(image, spec, input_shape, mode=mode, buffers=buffers)
+    mvms = output_pixels(compiled, input_shape)
+    plan = schedule(compiled, spec, input_shape, mode=mode, buffers=buffers)
     report = simulate(plan, images=images, trace=trace)
     interval = report.interval_seconds or report.first_image_seconds
-    macs = sum(mvms[layer.name] * layer.macs for layer in image.layers)
+    macs = sum(mvms[layer.name] * layer.macs for layer in compiled.layers)
     roofs = []
-    for layer in image.layers:
+    for layer in compiled.layers:
         block = max(layer.blocks, key=lambda block: block.shape[1])
         roofs.append(
             Roof(
@@ -193,6 +193,6 @@ def performance(
             )
         )
     return Performance(
-        report, estimate(plan), ledger(image, spec, mvms, interval), macs, tuple(roofs),
-        area(image, spec), programming,
+        report, estimate(plan), ledger(compiled, spec, mvms, interval), macs, tuple(roofs),
+        area(compiled, spec), programming,
     )  # fmt: skip

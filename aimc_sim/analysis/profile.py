@@ -206,6 +206,6 @@ def profile(chip: Chip, model: nn.Module, inputs: Tensor, threads: int, rounds: 
         torch.set_num_threads(before)
     recorded.sort(key=lambda pair: pair[0])
     seconds, sums = recorded[len(recorded) // 2]
-    images = images_in(chip.image, (inputs,))
+    images = images_in(chip.compiled, (inputs,))
     usual, in_torch = statistics.median(plain), statistics.median(reference)
     return Profile(images, usual, in_torch, seconds, sums, measure(threads))

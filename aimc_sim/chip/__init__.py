@@ -1,7 +1,7 @@
 """The chip: cores, links, and the program they run.
 
 - :mod:`fabric`: which cores are linked
-- :mod:`image`: the program format: layers, blocks, transfers
+- :mod:`program`: the program format: layers, blocks, transfers
 - :mod:`state`: what the chip holds when it is calibrated and programmed
 - :mod:`gdpu`: the global digital unit: tanh table, LSTM tail
 - :mod:`pipeline`: what fires when: schedules, line buffers, events

@@ -11,7 +11,7 @@ from ..core import compensation, programming, tile
 from ..device.programming import ProgrammingReport
 from ..rng import Key
 from ..spec import ChipSpec
-from .image import Block, ChipImage
+from .program import Block, Program
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,14 @@ def link_name(block: Block) -> str:
 
 
 def program(
-    image: ChipImage, spec: ChipSpec, seed: int, at_seconds: float = 0.0, cycle: int = 0,
+    compiled: Program, spec: ChipSpec, seed: int, at_seconds: float = 0.0, cycle: int = 0,
     ranges: Ranges | None = None,
 ) -> ChipState:  # fmt: skip
-    """Program every core of an image; the same seed gives the same devices.
+    """Write a program's weights to the devices; the same seed gives the same devices.
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
     spec : ChipSpec
     seed : int
         >= 0.
@@ -113,7 +113,7 @@ def program(
     ChipState
     """
     tiles = {}
-    for layer in image.layers:
+    for layer in compiled.layers:
         own = spec.for_layer(layer.owner)
         for block in layer.blocks if layer.devices is None else ():
             weight = layer.weight[
@@ -123,7 +123,7 @@ def program(
                 weight, own.core, core_key(seed, block.tile), cycle,
                 None if ranges is None else ranges.g_max_siemens.get(link_name(block)),
             )  # fmt: skip
-    layer_of = {block.tile: block.layer for block in image.blocks}
+    layer_of = {block.tile: block.layer for block in compiled.blocks}
     return ChipState(seed, tiles, at_seconds, cycle, layer_of)
 
 

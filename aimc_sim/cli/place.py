@@ -15,7 +15,7 @@ from .output import say
 from .results import results_folder, write_json
 
 if TYPE_CHECKING:
-    from ..chip.image import ChipImage
+    from ..chip.program import Program
     from ..spec import ChipSpec
 
 MAP_FILES = ("map.json", "floorplan.png")
@@ -81,9 +81,9 @@ def map_(
     """
     spec = _spec(preset, set_, replicate)
     with results_folder(out, MAP_FILES, force) as scratch:
-        image, found = _placed(model, spec, input_)
+        compiled, found = _placed(model, spec, input_)
         with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
-            _write_map(scratch, image, spec, found, _request(context, model, preset, spec))
+            _write_map(scratch, compiled, spec, found, _request(context, model, preset, spec))
     say(f"{model} on {preset}\n{found}\nWritten to {out}: {', '.join(MAP_FILES)}")
 
 
@@ -117,17 +117,17 @@ def perf(
         # None where calibration chooses g_max first, which takes images: no cost of writing then
         written = None if state is None else state.report()
         with refusing(ValueError):
-            place = _layout(chip.image, spec, shape)
+            place = _layout(chip.compiled, spec, shape)
             found = performance.performance(
-                chip.image, spec, shape, images=images, mode=mode, programming=written,
+                chip.compiled, spec, shape, images=images, mode=mode, programming=written,
                 trace=TRACE,
             )  # fmt: skip
         request = _request(context, model, preset, spec)
         with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
-            _write_map(scratch, chip.image, spec, place, request)
+            _write_map(scratch, chip.compiled, spec, place, request)
             write_json(scratch / "perf.json", {**request, "performance": found.to_dict()})
             floorplans.heat_map(
-                chip.image, spec, links=pipeline_plots.link_shares(found.pipeline),
+                chip.compiled, spec, links=pipeline_plots.link_shares(found.pipeline),
                 cores=pipeline_plots.core_shares(found.pipeline), path=scratch / "links.png",
             )  # fmt: skip
             pipeline_plots.gantt(found.pipeline, path=scratch / "pipeline.png")
@@ -161,26 +161,26 @@ def _patch(text: str) -> list[Any]:
     return [pattern, int(number)]
 
 
-def _placed(model: str, spec: ChipSpec, text: str | None) -> tuple[ChipImage, Any]:
+def _placed(model: str, spec: ChipSpec, text: str | None) -> tuple[Program, Any]:
     if not model.startswith(PAPER):
-        image = inputs.chip(inputs.network(model, None, None), spec).image
+        compiled = inputs.chip(inputs.network(model, None, None), spec).compiled
         shape = inputs.shape(model, text) if text or model == inputs.RESNET32 else None
         with refusing(ValueError):
-            return image, _layout(image, spec, shape)
+            return compiled, _layout(compiled, spec, shape)
     from ..mapping.named import named
 
     with refusing(KeyError):
-        image = named(model.removeprefix(PAPER))
+        compiled = named(model.removeprefix(PAPER))
     from ..analysis.layout import layout
 
-    return image, layout(image, spec, {layer.name: 1 for layer in image.layers})
+    return compiled, layout(compiled, spec, {layer.name: 1 for layer in compiled.layers})
 
 
-def _layout(image: ChipImage, spec: ChipSpec, shape: Sequence[int] | None) -> Any:
+def _layout(compiled: Program, spec: ChipSpec, shape: Sequence[int] | None) -> Any:
     from ..analysis.layout import layout
     from ..runtime.sizes import output_pixels
 
-    return layout(image, spec, None if shape is None else output_pixels(image, shape))
+    return layout(compiled, spec, None if shape is None else output_pixels(compiled, shape))
 
 
 def _request(context: typer.Context, model: str, preset: str, spec: ChipSpec) -> dict[str, Any]:
@@ -190,9 +190,9 @@ def _request(context: typer.Context, model: str, preset: str, spec: ChipSpec) ->
 
 
 def _write_map(
-    folder: Path, image: ChipImage, spec: ChipSpec, found: Any, request: dict[str, Any]
+    folder: Path, compiled: Program, spec: ChipSpec, found: Any, request: dict[str, Any]
 ) -> None:
     from ..analysis import floorplans
 
     write_json(folder / "map.json", {**request, "map": found.to_dict()})
-    floorplans.floorplan(image, spec, path=folder / "floorplan.png")
+    floorplans.floorplan(compiled, spec, path=folder / "floorplan.png")

@@ -108,9 +108,9 @@ def _images(chip: Chip, network: nn.Module, shape: tuple[int, ...], batch: int) 
     from ..runtime.sizes import output_pixels
 
     with refusing(ValueError):
-        output_pixels(chip.image, shape)
+        output_pixels(chip.compiled, shape)
     sizes = list(shape)
-    sizes.insert(chip.image.axis or 0, batch)
+    sizes.insert(chip.compiled.axis or 0, batch)
     generator = Key(0).generator()
     numbers = torch.from_numpy(generator.standard_normal(sizes, "float32"))
     try:

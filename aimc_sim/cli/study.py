@@ -140,7 +140,7 @@ def write(folder: Path, outcome: Outcome, images: ImageSet, request: Mapping[str
         f"{request['seeds']} programming{'s' * (request['seeds'] > 1)}",
         path=folder / "drift_accuracy.png",
     )
-    floorplans.floorplan(chip.image, chip.spec, path=folder / "floorplan.png")
+    floorplans.floorplan(chip.compiled, chip.spec, path=folder / "floorplan.png")
     chip.save(folder / "chip.h5")
     report = {
         **request,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from aimc_sim.chip.image import leaves
+from aimc_sim.chip.program import leaves
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend.evaluate import largest, run_network
 from aimc_sim.frontend.recording import Example

@@ -17,7 +17,7 @@ import sympy
 import torch
 from torch import Tensor, fx
 
-from aimc_sim.chip.image import leaves
+from aimc_sim.chip.program import leaves
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend.recording import PREFIX, Recording
 from aimc_sim.frontend.sizes import UnknownSizeError, expression, tree

@@ -26,7 +26,7 @@ EMPTY, LOADED, STREAMING = 0, 1, 2
 FINISHED, STUCK = 0, 1
 
 
-class Program(NamedTuple):
+class ScheduleArrays(NamedTuple):
     """A schedule as arrays (int64; times in ticks of any length, here ps).
 
     ``S`` stages, ``E`` edges, ``P`` hops of all edges together, ``L`` links, ``C`` cores. Edge

@@ -3,7 +3,7 @@
 Read in the order of the flow::
 
     graph.Network --lower--> steps --replicate, split--> blocks --pack, place--> cores
-                  --route--> ChipImage
+                  --route--> Program
 
 - :mod:`graph`: the network as named operations on numpy arrays
 - :mod:`lower`: batch norm, bias, residual addition and ReLU move into the analog layers
@@ -21,7 +21,7 @@ paper), :mod:`embedding` (one link for every flow, exactly), and for the pipelin
 
 from __future__ import annotations
 
-from aimc_sim.chip.image import ChipImage, leaves
+from aimc_sim.chip.program import Program, leaves
 from aimc_sim.mapping.graph import ANALOG, Network, Node
 from aimc_sim.mapping.lower import lower
 from aimc_sim.mapping.place import place
@@ -33,7 +33,7 @@ from aimc_sim.spec import ChipSpec
 __all__ = ["Network", "Node", "compile_network"]
 
 
-def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
+def compile_network(network: Network, spec: ChipSpec) -> Program:
     """Compile a network into a program for a chip.
 
     Parameters
@@ -45,7 +45,7 @@ def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
 
     Returns
     -------
-    ChipImage
+    Program
         Steps with placed blocks, and the transfers between cores.
 
     Raises
@@ -66,7 +66,7 @@ def compile_network(network: Network, spec: ChipSpec) -> ChipImage:
             "the cores; expected at least one"
         )
     steps, paths = place(split(steps, spec), spec)
-    return ChipImage(
+    return Program(
         input=network.input,
         output=leaves(results)[0][0],
         steps=steps,

@@ -47,7 +47,7 @@ from typing import Any
 
 import numpy as np
 
-from aimc_sim.chip.image import leaves
+from aimc_sim.chip.program import leaves
 from aimc_sim.ops import OPERATIONS as DIGITAL
 from aimc_sim.ops import RECURRENT
 
@@ -198,7 +198,7 @@ class Network:
     axis : int
         Dimension of the inputs that counts the batch.
     results : tree, optional
-        All that leaves, see :class:`aimc_sim.chip.image.ChipImage`.
+        All that leaves, see :class:`aimc_sim.chip.program.Program`.
     axes : tuple of int or None, optional
         Dimension of every input that counts the batch; None: ``axis`` for all.
     conditions : tuple of trees

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from aimc_sim.chip.image import AnalogLayer, DigitalStep, with_names
+from aimc_sim.chip.program import AnalogLayer, DigitalStep, with_names
 from aimc_sim.mapping.graph import Network, Node
 from aimc_sim.mapping.matrices import crossbar_matrix, transposed_as_convolution
 from aimc_sim.ops import OPERATIONS, RECURRENT
@@ -36,7 +36,7 @@ def lower(network: Network) -> tuple[tuple[Step, ...], Any]:
         In execution order. A merged layer keeps its own name; an addition that was merged
         moves the layer to the place of the addition, where its residual is available.
     results : tree
-        What leaves the chip, see :class:`aimc_sim.chip.image.ChipImage`.
+        What leaves the chip, see :class:`aimc_sim.chip.program.Program`.
     """
     lowering = _Lowering(network.readers())
     for node in network.nodes:

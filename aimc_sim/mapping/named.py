@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from aimc_sim.chip.fabric import feeding_core
-from aimc_sim.chip.image import AnalogLayer, Block, ChipImage, Transfer
+from aimc_sim.chip.program import AnalogLayer, Block, Program, Transfer
 from aimc_sim.mapping.split import split_layer
 from aimc_sim.presets import hermes
 from aimc_sim.spec import FabricSpec
@@ -76,8 +76,8 @@ def names() -> tuple[str, ...]:
     return tuple(MATRICES)
 
 
-def named(name: str) -> ChipImage:
-    """Return a layout of the chip paper as an image without weights.
+def named(name: str) -> Program:
+    """Return a layout of the chip paper as a program without weights.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def named(name: str) -> ChipImage:
 
     Returns
     -------
-    ChipImage
+    Program
         Layers with placed blocks, and the transfers that the chip makes over its links: partial
         sums inside a layer, the hidden gates added below the input gates, and the fourth row's
         sums to the global digital units, whose numbers follow those of the cores. Activations
@@ -113,7 +113,7 @@ def named(name: str) -> ChipImage:
         for col, chain in enumerate(hidden.chains):
             ends = feeding_core(col, GRID), GRID.cores + col
             transfers.append(Transfer("gates", hidden.name, *ends, ends, chain[-1].shape[1]))
-    return ChipImage("input", layers[-1].name, tuple(layers), tuple(transfers), GRID.cores)
+    return Program("input", layers[-1].name, tuple(layers), tuple(transfers), GRID.cores)
 
 
 def cores_of(name: str) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from aimc_sim.chip.image import AnalogLayer, Block
+from aimc_sim.chip.program import AnalogLayer, Block
 from aimc_sim.errors import CapacityError
 from aimc_sim.mapping.direct import Paths
 from aimc_sim.mapping.lower import Step

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from aimc_sim.chip.image import AnalogLayer, DigitalStep, with_names
+from aimc_sim.chip.program import AnalogLayer, DigitalStep, with_names
 from aimc_sim.mapping.lower import Step
 
 MOST_WEIGHTS = 2**28
@@ -35,7 +35,7 @@ def replicate(
     steps : sequence of AnalogLayer or DigitalStep
         From :func:`aimc_sim.mapping.lower.lower`.
     results : tree
-        What leaves the chip, see :class:`aimc_sim.chip.image.ChipImage`.
+        What leaves the chip, see :class:`aimc_sim.chip.program.Program`.
     patches : sequence of (pattern, n)
         Shell patterns of layer names; the last one that matches a layer counts.
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aimc_sim.chip.fabric import distances, fabric_graph
-from aimc_sim.chip.image import HOST, AnalogLayer, Block, DigitalStep, Transfer, own_blocks
+from aimc_sim.chip.program import HOST, AnalogLayer, Block, DigitalStep, Transfer, own_blocks
 from aimc_sim.kernels.ways import Links, cheapest
 from aimc_sim.mapping.lower import Step
 from aimc_sim.spec import ChipSpec, FabricSpec

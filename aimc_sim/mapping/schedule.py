@@ -18,9 +18,9 @@ from typing import Literal
 
 import numpy as np
 
-from aimc_sim.chip.image import AnalogLayer, ChipImage
 from aimc_sim.chip.pipeline import Schedule, Stage, enough, with_buffers
 from aimc_sim.chip.pipeline.build import Builder, core_stage
+from aimc_sim.chip.program import AnalogLayer, Program
 from aimc_sim.mapping.control import Table, reads_of_origins, table
 from aimc_sim.mapping.control.reads import layer_reads
 from aimc_sim.mapping.route import dataflow
@@ -32,7 +32,7 @@ Buffers = Literal["enough"] | None | Mapping[str, int]
 
 
 def schedule(
-    image: ChipImage,
+    compiled: Program,
     spec: ChipSpec,
     input_shape: Sequence[int],
     *,
@@ -43,7 +43,7 @@ def schedule(
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
         Placed and routed.
     spec : ChipSpec
         Times of MVMs, digital units, links and host.
@@ -67,13 +67,13 @@ def schedule(
     """
     if mode not in ("pipelined", "host"):
         raise ValueError(f"mode = {mode!r} is unknown; choose 'pipelined' or 'host'")
-    reads = _Reads(image, input_shape)
-    plan = (_pipelined if mode == "pipelined" else _by_host)(image, spec, reads)
+    reads = _Reads(compiled, input_shape)
+    plan = (_pipelined if mode == "pipelined" else _by_host)(compiled, spec, reads)
     return plan if mode == "host" else _buffered(plan, buffers)
 
 
 def tick_schedule(
-    image: ChipImage,
+    compiled: Program,
     input_shape: Sequence[int],
     *,
     pixels_per_step: int | Mapping[str, int] = 1,
@@ -83,7 +83,7 @@ def tick_schedule(
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
         Blocks and places do not matter.
     input_shape : sequence of int
     pixels_per_step : int or mapping from layer name to int
@@ -97,16 +97,16 @@ def tick_schedule(
     Schedule
         Times in ticks. The source's first pixel takes tick 0.
     """
-    reads = _Reads(image, input_shape)
+    reads = _Reads(compiled, input_shape)
 
     def lanes(name: str) -> int:
         return pixels_per_step if isinstance(pixels_per_step, int) else pixels_per_step.get(name, 1)
 
     build = Builder()
-    first = [lanes(x.name) for x in image.layers if image.input in reads.behind[x.source]]
-    source = Stage("source", "source", reads.count(image.input), 1, lanes=max(first, default=1))
-    build.made[image.input] = [build.stage(source)]
-    for layer in image.layers:
+    first = [lanes(x.name) for x in compiled.layers if compiled.input in reads.behind[x.source]]
+    source = Stage("source", "source", reads.count(compiled.input), 1, lanes=max(first, default=1))
+    build.made[compiled.input] = [build.stage(source)]
+    for layer in compiled.layers:
         stage = Stage(layer.name, "core", reads.count(layer.name), 1, layer=layer.name,
                       lanes=lanes(layer.name))  # fmt: skip
         build.made[layer.name] = [build.stage(stage)]
@@ -116,19 +116,19 @@ def tick_schedule(
         for origin in reads.behind[layer.residual] if layer.residual is not None else ():
             build.edge(*build.made[origin], *build.made[layer.name], "residual",
                        reads.of_value(layer.residual, origin))  # fmt: skip
-    _sink(image, reads, build)
+    _sink(compiled, reads, build)
     return _buffered(build.done("mvm", "tick"), buffers)
 
 
 class _Reads:
     """Shapes of all values, and the tables between them."""
 
-    def __init__(self, image: ChipImage, input_shape: Sequence[int]) -> None:
-        self.shapes = value_shapes(image, input_shape)
-        for layer in image.layers:
+    def __init__(self, compiled: Program, input_shape: Sequence[int]) -> None:
+        self.shapes = value_shapes(compiled, input_shape)
+        for layer in compiled.layers:
             if layer.patch > 1:
                 layer.check_patch(*pixels(self.shapes[layer.source]))
-        self.behind = reads_of_origins(image, self.shapes)
+        self.behind = reads_of_origins(compiled, self.shapes)
         self._tables: dict[tuple[str, ...], Table] = {}
 
     def count(self, value: str) -> int:
@@ -161,33 +161,33 @@ def _input_bytes(layer: AnalogLayer, rows: int) -> int:
     return -(-rows // prod(layer.kernel_size))
 
 
-def _pipelined(image: ChipImage, spec: ChipSpec, reads: _Reads) -> Schedule:
+def _pipelined(compiled: Program, spec: ChipSpec, reads: _Reads) -> Schedule:
     build = Builder(spec)
-    shape = reads.shapes[image.input]
-    build.made[image.input] = [
+    shape = reads.shapes[compiled.input]
+    build.made[compiled.input] = [
         build.stage(
-            Stage("source", "source", reads.count(image.input), outputs=shape[0],
+            Stage("source", "source", reads.count(compiled.input), outputs=shape[0],
                   output_ps=build.host_byte_ps, latency_ps=build.host_latency_ps)
         )
     ]  # fmt: skip
-    _cores(image, spec, reads, build)
-    for layer in image.layers:
-        for block in layer.blocks if image.input in reads.behind[layer.source] else ():
+    _cores(compiled, spec, reads, build)
+    for layer in compiled.layers:
+        for block in layer.blocks if compiled.input in reads.behind[layer.source] else ():
             build.edge(0, build.numbers[layer.name, block], "input",
-                       reads.of_layer(layer, image.input),
+                       reads.of_layer(layer, compiled.input),
                        _input_bytes(layer, block.shape[0]))  # fmt: skip
-        if layer.residual is not None and image.input in reads.behind[layer.residual]:
-            needs = reads.of_value(layer.residual, image.input)
+        if layer.residual is not None and compiled.input in reads.behind[layer.residual]:
+            needs = reads.of_value(layer.residual, compiled.input)
             for chain in layer.chains:
                 build.edge(0, build.numbers[layer.name, chain[0]], "residual", needs,
                            chain[0].shape[1], joins="ldpu")  # fmt: skip
-    _flows(image, reads, build, ("activation", "residual", "partial_sum"))
-    _sink(image, reads, build, build.to_host)
+    _flows(compiled, reads, build, ("activation", "residual", "partial_sum"))
+    _sink(compiled, reads, build, build.to_host)
     return build.done()
 
 
-def _cores(image: ChipImage, spec: ChipSpec, reads: _Reads, build: Builder) -> None:
-    for layer in image.layers:
+def _cores(compiled: Program, spec: ChipSpec, reads: _Reads, build: Builder) -> None:
+    for layer in compiled.layers:
         for block in layer.blocks:
             name, count = build.block_name(layer, block), reads.count(layer.name)
             stage = core_stage(name, spec, block.shape[1], count, block.core, layer.name)
@@ -195,11 +195,11 @@ def _cores(image: ChipImage, spec: ChipSpec, reads: _Reads, build: Builder) -> N
         build.made[layer.name] = [build.numbers[layer.name, c[-1]] for c in layer.chains]
 
 
-def _flows(image: ChipImage, reads: _Reads, build: Builder, kinds: Sequence[str]) -> None:
+def _flows(compiled: Program, reads: _Reads, build: Builder, kinds: Sequence[str]) -> None:
     """Add the edges between blocks, over the links of the program's transfers."""
-    layers = {layer.name: layer for layer in image.layers}
-    blocks = image.blocks
-    for flow, transfer in zip(dataflow(image.steps), image.transfers, strict=True):
+    layers = {layer.name: layer for layer in compiled.layers}
+    blocks = compiled.blocks
+    for flow, transfer in zip(dataflow(compiled.steps), compiled.transfers, strict=True):
         if flow.kind not in kinds:
             continue
         producer, consumer = blocks[flow.producer], blocks[flow.consumer]
@@ -218,22 +218,22 @@ def _flows(image: ChipImage, reads: _Reads, build: Builder, kinds: Sequence[str]
         )  # fmt: skip
 
 
-def _sink(image: ChipImage, reads: _Reads, build: Builder, route: Sequence[int] = ()) -> None:
+def _sink(compiled: Program, reads: _Reads, build: Builder, route: Sequence[int] = ()) -> None:
     """Collect the network's output; digital steps behind the last layer cost no time."""
-    sink = build.stage(Stage("sink", "sink", reads.count(image.output)))
-    for origin in reads.behind[image.output]:
+    sink = build.stage(Stage("sink", "sink", reads.count(compiled.output)))
+    for origin in reads.behind[compiled.output]:
         for producer in build.made[origin]:
             size = max(1, build.stages[producer].outputs)
-            needs = reads.of_value(image.output, origin)
+            needs = reads.of_value(compiled.output, origin)
             build.edge(producer, sink, "output", needs, size,
-                       route if origin != image.input else ())  # fmt: skip
+                       route if origin != compiled.input else ())  # fmt: skip
 
 
-def _by_host(image: ChipImage, spec: ChipSpec, reads: _Reads) -> Schedule:
+def _by_host(compiled: Program, spec: ChipSpec, reads: _Reads) -> Schedule:
     build = Builder(spec)
-    source = build.stage(Stage("source", "source", reads.count(image.input)))
-    build.made[image.input] = [source]
-    for layer in image.layers:
+    source = build.stage(Stage("source", "source", reads.count(compiled.input)))
+    build.made[compiled.input] = [source]
+    for layer in compiled.layers:
         firings = reads.count(layer.name)
         host = build.stage(Stage(f"host > {layer.name}", "host", firings))
         for origin in {**reads.behind[layer.source], **reads.behind.get(layer.residual or "", {})}:
@@ -254,8 +254,8 @@ def _by_host(image: ChipImage, spec: ChipSpec, reads: _Reads) -> Schedule:
                        chain[0].shape[1],
                        build.from_host, "ldpu")  # fmt: skip
         build.made[layer.name] = [build.numbers[layer.name, c[-1]] for c in layer.chains]
-    _flows(image, reads, build, ("partial_sum",))
-    _sink(image, reads, build, build.to_host)
+    _flows(compiled, reads, build, ("partial_sum",))
+    _sink(compiled, reads, build, build.to_host)
     return build.done(sequential=True)
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from aimc_sim.chip.image import AnalogLayer, ChipImage, DigitalStep
+from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program
 from aimc_sim.ops import OPERATIONS
 from aimc_sim.ops.geometry import Shape, pixels, windows
 
 
-def value_shapes(image: ChipImage, input_shape: Sequence[int]) -> dict[str, Shape]:
+def value_shapes(compiled: Program, input_shape: Sequence[int]) -> dict[str, Shape]:
     """Return the shape of every value of a program.
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
     input_shape : sequence of int
         Shape of one input without the batch: (channels, rows, columns) or (features,).
 
@@ -39,8 +39,8 @@ def value_shapes(image: ChipImage, input_shape: Sequence[int]) -> dict[str, Shap
             f"the input shape is {shape}; give (channels, rows, columns) or (features,) of one "
             "image, without the batch"
         )
-    shapes: dict[str, Shape] = {image.input: shape}
-    for step in image.steps:
+    shapes: dict[str, Shape] = {compiled.input: shape}
+    for step in compiled.steps:
         sources = [shapes[name] for name in step.sources]
         if isinstance(step, AnalogLayer):
             shapes[step.name] = _layer(step, sources)
@@ -49,13 +49,13 @@ def value_shapes(image: ChipImage, input_shape: Sequence[int]) -> dict[str, Shap
     return shapes
 
 
-def output_pixels(image: ChipImage, input_shape: Sequence[int]) -> dict[str, int]:
+def output_pixels(compiled: Program, input_shape: Sequence[int]) -> dict[str, int]:
     """Return the output pixels per image of every analog layer: its MVMs on each of its cores.
 
     Parameters and errors are those of :func:`value_shapes`.
     """
-    shapes = value_shapes(image, input_shape)
-    return {layer.name: prod(pixels(shapes[layer.name])) for layer in image.layers}
+    shapes = value_shapes(compiled, input_shape)
+    return {layer.name: prod(pixels(shapes[layer.name])) for layer in compiled.layers}
 
 
 def _layer(layer: AnalogLayer, sources: list[Shape]) -> Shape:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from aimc_sim.chip.image import AnalogLayer, Block
+from aimc_sim.chip.program import AnalogLayer, Block
 from aimc_sim.mapping.lower import Step
 from aimc_sim.spec import ChipSpec
 

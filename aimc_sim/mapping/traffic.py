@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from aimc_sim.chip.fabric import fabric_graph
-from aimc_sim.chip.image import ChipImage
+from aimc_sim.chip.program import Program
 from aimc_sim.spec import ChipSpec
 
 Link = tuple[int, int]
@@ -37,12 +37,12 @@ class Traffic:
         return max(loads.items(), key=lambda item: item[1], default=(None, 0))
 
 
-def traffic(image: ChipImage, pixels: Mapping[str, int]) -> Traffic:
+def traffic(compiled: Program, pixels: Mapping[str, int]) -> Traffic:
     """Return what the links carry.
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
     pixels : mapping from layer name to output pixels per image (1 for a vector)
         MVMs; where one MVM computes several pixels, their values are already counted as
         channels.
@@ -50,7 +50,7 @@ def traffic(image: ChipImage, pixels: Mapping[str, int]) -> Traffic:
     unicast: Counter[Link] = Counter()
     shared: defaultdict[Link, dict[tuple[str, int, str], int]] = defaultdict(dict)
     off_chip = inside = 0
-    for transfer in image.transfers:
+    for transfer in compiled.transfers:
         size = transfer.channels * pixels[transfer.value]
         if transfer.off_chip:
             off_chip += size
@@ -65,8 +65,8 @@ def traffic(image: ChipImage, pixels: Mapping[str, int]) -> Traffic:
     return Traffic(dict(unicast), multicast, off_chip, inside)
 
 
-def unused_links(image: ChipImage, spec: ChipSpec) -> int:
+def unused_links(compiled: Program, spec: ChipSpec) -> int:
     """Return how many links of the fabric carry nothing (counted per direction)."""
     links = fabric_graph(spec.fabric).number_of_edges() * spec.chips
-    used = {link for t in image.transfers if not t.off_chip for link in pairwise(t.route)}
+    used = {link for t in compiled.transfers if not t.off_chip for link in pairwise(t.route)}
     return links - len(used)

@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 
 
 class Step(Protocol):
-    """A digital step, as far as its shape matters; see :class:`aimc_sim.chip.image.DigitalStep`."""
+    """Shape and operation of a :class:`aimc_sim.chip.program.DigitalStep`."""
 
     name: str
     op: str

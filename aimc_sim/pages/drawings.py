@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..analysis.pipeline_plots import core_shares
-from ..chip.image import Block
+from ..chip.program import Block
 from .machine import Machine
 from .tables import percent, shown, span
 
@@ -95,16 +95,16 @@ def floorplan(machine: Machine) -> Drawing:
     ----------
     machine : Machine
     """
-    spec, image = machine.spec, machine.image
+    spec, compiled = machine.spec, machine.compiled
     grid, place = spec.fabric, machine.layout
-    stages = list(dict.fromkeys(layer.name.split(".")[0] for layer in image.layers))
+    stages = list(dict.fromkeys(layer.name.split(".")[0] for layer in compiled.layers))
     wide = CELL * (grid.cols * spec.chips + 0.4 * (spec.chips - 1))
     drawn = Drawing(
         "floorplan", f"Floorplan: {place.cores_used} of {place.cores_available} cores in use",
         wide, CELL * grid.rows, legend=[(name, i % 8) for i, name in enumerate(stages)],
     )  # fmt: skip
     of: dict[int, list[Block]] = {}
-    for block in image.blocks:
+    for block in compiled.blocks:
         of.setdefault(block.core, []).append(block)
     busy = core_shares(machine.performance.pipeline)
     for core in range(spec.cores):

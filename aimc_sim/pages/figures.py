@@ -111,6 +111,6 @@ def _figures(page: Page) -> Iterator[tuple[str, Callable[[], Figure]]]:
         yield name, lambda title=drawing.title, rows=rows: waterfall(rows, title=title)
     machine = page.machine
     if machine is not None:
-        yield "floorplan", lambda: floorplans.floorplan(machine.image, machine.spec)
+        yield "floorplan", lambda: floorplans.floorplan(machine.compiled, machine.spec)
         yield "pipeline", lambda: pipeline_plots.gantt(machine.performance.pipeline)
         yield "energy", lambda: pipeline_plots.energy(machine.performance)

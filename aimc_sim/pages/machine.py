@@ -9,7 +9,7 @@ import numpy as np
 from .. import mapping
 from ..analysis.layout import Layout, layout
 from ..analysis.performance import NOT_COUNTED, Performance, performance
-from ..chip.image import ChipImage
+from ..chip.program import Program
 from ..runtime.sizes import output_pixels
 from ..spec import ChipSpec
 from ..studies import inputs, settings
@@ -42,7 +42,7 @@ class Machine:
     label : str
         Of the setting.
     spec : ChipSpec
-    image : ChipImage
+    compiled : Program
     layout : Layout
     performance : Performance
         Of :data:`IMAGES` images, with the trace.
@@ -50,7 +50,7 @@ class Machine:
 
     label: str
     spec: ChipSpec
-    image: ChipImage
+    compiled: Program
     layout: Layout
     performance: Performance
 
@@ -119,12 +119,12 @@ def _given(material: Material, head: Headline) -> inputs.Inputs:
 
 def _machine(label: str, given: inputs.Inputs, spec: ChipSpec, shape: tuple[int, ...]) -> Machine:
     try:
-        image = mapping.compile_network(given.network, spec)
-        place = layout(image, spec, output_pixels(image, shape))
-        speed = performance(image, spec, shape, images=IMAGES, trace=TRACE)
+        compiled = mapping.compile_network(given.network, spec)
+        place = layout(compiled, spec, output_pixels(compiled, shape))
+        speed = performance(compiled, spec, shape, images=IMAGES, trace=TRACE)
     except (ValueError, KeyError, TypeError, NotImplementedError, RuntimeError) as error:
         raise Unavailable(" ".join(str(error.args[0] if error.args else error).split())) from error
-    return Machine(label, spec, image, place, speed)
+    return Machine(label, spec, compiled, place, speed)
 
 
 def machine_table(machines: list[Machine]) -> Table:

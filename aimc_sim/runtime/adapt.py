@@ -46,7 +46,7 @@ def batch_norm_corrections(
     dict from layer name to Correction
         Layers without batch norm are left out; a channel whose output never varies is left alone.
     """
-    count = 1 if plan.image.axis is None else inputs[0].shape[plan.image.axis]
+    count = 1 if plan.compiled.axis is None else inputs[0].shape[plan.compiled.axis]
     if count < SMALLEST_BATCH:
         raise ValueError(
             f"{count} images give no statistics; use at least {SMALLEST_BATCH}, better some "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..chip.image import AnalogLayer, Block
+from ..chip.program import AnalogLayer, Block
 from ..kernels import threads
 from ..machine import products, settings
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..chip.image import AnalogLayer, Block, ChipImage
+from ..chip.program import AnalogLayer, Block, Program
 from ..chip.state import ChipState, Ranges, link_name
 from ..core import converters, currents, gmax, inputs, tile, weights
 from ..digital.apply import apply
@@ -24,14 +24,14 @@ from .rounding import best_range, smallest_error_range
 
 
 def float_walk(
-    image: ChipImage, x: Tensor | Sequence[Tensor], see=lambda name, value: None,
+    compiled: Program, x: Tensor | Sequence[Tensor], see=lambda name, value: None,
     enter=lambda layer, x: None, lengths: Tensor | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Run the image's network in float32 with exact weights.
+    """Run a program's network in float32 with exact weights.
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
     x : (B, ...) float32 tensor, or one for every input
     see : callable(name, tensor), optional
         Called with every value and every partial sum that would be turned into integers.
@@ -46,10 +46,10 @@ def float_walk(
     dict from value name to tensor
         Every value that was computed.
     """
-    values = dict(zip(image.inputs, (x,) if isinstance(x, Tensor) else x, strict=True))
+    values = dict(zip(compiled.inputs, (x,) if isinstance(x, Tensor) else x, strict=True))
     for name, given in values.items():
         see(name, given)
-    layers = {layer.name: layer for layer in image.layers}
+    layers = {layer.name: layer for layer in compiled.layers}
 
     def product(layer: AnalogLayer, inputs: Mapping[str, Tensor]) -> Tensor:
         enter(layer, as_maps(layer, inputs[layer.source]))
@@ -58,7 +58,7 @@ def float_walk(
         return y
 
     sizes = {name: tuple(given.shape) for name, given in values.items()}
-    for step in image.steps:
+    for step in compiled.steps:
         if isinstance(step, AnalogLayer):
             if step.loop is None:
                 values[step.name] = product(step, values)
@@ -123,18 +123,18 @@ Batch = tuple[Tensor, ...]
 """One tensor for every input of the network."""
 
 
-def _some(image: ChipImage, batch: Batch, n: int) -> Batch:
+def _some(compiled: Program, batch: Batch, n: int) -> Batch:
     """Return the first inputs of a batch."""
-    if image.axis is None:
+    if compiled.axis is None:
         return batch
-    n = min(n, batch[0].shape[image.axis])
+    n = min(n, batch[0].shape[compiled.axis])
     return tuple(
         x if axis is None else x.narrow(axis, 0, n)
-        for x, axis in zip(batch, image.axes, strict=True)
+        for x, axis in zip(batch, compiled.axes, strict=True)
     )
 
 
-def measure_all(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
+def measure_all(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
     """Return what :func:`measure` finds, with the full scale of every block's ADCs.
 
     That is :func:`adc_ranges_of_cores` on the last batch, if ``core.adc.range`` asks for it.
@@ -143,14 +143,14 @@ def measure_all(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> R
 
     def noted() -> Iterator[Batch]:
         for batch in batches:
-            some[:] = [_some(image, batch, G_MAX_IMAGES)]
+            some[:] = [_some(compiled, batch, G_MAX_IMAGES)]
             yield batch
 
-    ranges = measure(image, noted(), spec)
-    cores = [spec.for_layer(layer.owner).core for layer in image.layers]
+    ranges = measure(compiled, noted(), spec)
+    cores = [spec.for_layer(layer.owner).core for layer in compiled.layers]
     if not some or not any(core.adc.calibrates for core in cores):
         return ranges
-    amperes = adc_ranges_of_cores(image, some[0], spec, ranges)
+    amperes = adc_ranges_of_cores(compiled, some[0], spec, ranges)
     return dataclasses.replace(ranges, adc_amperes=amperes)
 
 
@@ -171,9 +171,9 @@ def joined(one: Ranges, other: Ranges) -> Ranges:
     )  # fmt: skip
 
 
-def needs_ranges(image: ChipImage, spec: ChipSpec) -> bool:
+def needs_ranges(compiled: Program, spec: ChipSpec) -> bool:
     """Return whether anything on the chip is an integer, so that ranges matter."""
-    cores = [spec.core, *(spec.for_layer(layer.owner).core for layer in image.layers)]
+    cores = [spec.core, *(spec.for_layer(layer.owner).core for layer in compiled.layers)]
     bits = (
         bits
         for core in cores
@@ -182,18 +182,18 @@ def needs_ranges(image: ChipImage, spec: ChipSpec) -> bool:
     return any(b is not None for b in bits)
 
 
-def chooses_g_max(image: ChipImage, spec: ChipSpec) -> bool:
+def chooses_g_max(compiled: Program, spec: ChipSpec) -> bool:
     """Return whether devices cannot be written before calibration has chosen g_max somewhere."""
-    return any(spec.for_layer(layer.owner).core.g_max_rule != "device" for layer in image.layers)
+    return any(spec.for_layer(layer.owner).core.g_max_rule != "device" for layer in compiled.layers)
 
 
 def with_adc_ranges(
-    tiles: Mapping[int, tile.TileNow], image: ChipImage, spec: ChipSpec, state: ChipState,
+    tiles: Mapping[int, tile.TileNow], compiled: Program, spec: ChipSpec, state: ChipState,
     amperes: Mapping[str, float],
 ) -> dict[int, tile.TileNow]:  # fmt: skip
     """Return crossbars, by tile, whose ADCs have these full scales, by name of the block."""
     found = dict(tiles)
-    for block in image.blocks:
+    for block in compiled.blocks:
         own = amperes.get(link_name(block))
         if own is not None:
             core, now = state.spec_of(block.tile, spec).core, found[block.tile]
@@ -202,12 +202,12 @@ def with_adc_ranges(
     return found
 
 
-def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
+def measure(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
     """Return the ranges of all integers, from images.
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
     batches : iterable of tuples of (B, ...) tensors
     spec : ChipSpec
         ``calibration.range_method`` "percentile": a range holds that share of the magnitudes of
@@ -219,7 +219,7 @@ def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Range
     Ranges
     """
     method = spec.calibration.range_method
-    links = {link_name(block) for block in image.blocks}
+    links = {link_name(block) for block in compiled.blocks}
     seen: dict[str, float] = {}
     kept: dict[str, list[Tensor]] = {}
     images = 0
@@ -236,9 +236,9 @@ def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Range
     some = None
     with torch.inference_mode():
         for batch in batches:
-            images += 1 if image.axis is None else batch[0].shape[image.axis]
-            some = _some(image, batch, G_MAX_IMAGES)
-            float_walk(image, [_channels_last(x) for x in batch], see)
+            images += 1 if compiled.axis is None else batch[0].shape[compiled.axis]
+            some = _some(compiled, batch, G_MAX_IMAGES)
+            float_walk(compiled, [_channels_last(x) for x in batch], see)
         for name, parts in kept.items():
             ldpu = spec.for_layer(name.partition("[")[0]).core.ldpu
             bits = ldpu.link_bits if name in links else ldpu.output_bits
@@ -248,9 +248,11 @@ def measure(image: ChipImage, batches: Iterable[Batch], spec: ChipSpec) -> Range
         links={name: size for name, size in seen.items() if name in links},
         images=images,
     )
-    rules = {spec.for_layer(layer.owner).core.g_max_rule for layer in image.layers}
+    rules = {spec.for_layer(layer.owner).core.g_max_rule for layer in compiled.layers}
     if rules != {"device"} and some is not None:
-        return dataclasses.replace(ranges, g_max_siemens=g_max_of_cores(image, some, spec, ranges))
+        return dataclasses.replace(
+            ranges, g_max_siemens=g_max_of_cores(compiled, some, spec, ranges)
+        )
     return ranges
 
 
@@ -281,13 +283,13 @@ def _magnitude(size: Tensor, calibration: CalibrationSpec) -> float:
 
 
 def g_max_of_cores(
-    image: ChipImage, images: Batch, spec: ChipSpec, ranges: Ranges
+    compiled: Program, images: Batch, spec: ChipSpec, ranges: Ranges
 ) -> dict[str, float]:
     """Return the g_max of every block, by name, that keeps its bit-line currents in range.
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
     images : tuple of (B, ...) tensors
         A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them, for the rule
         "saturation" :data:`SHARE_INPUTS` of those, of all time steps together.
@@ -309,7 +311,7 @@ def g_max_of_cores(
         own = gmax.largest_siemens(weight, core, codes, current="peak")
         found[name] = min(own, found.get(name, own))
 
-    _drive(image, images, spec, ranges, use)
+    _drive(compiled, images, spec, ranges, use)
     for name, (weight, core, parts) in shared.items():
         codes = np.concatenate(parts)
         codes = codes[_spread(len(codes), SHARE_INPUTS).numpy()]
@@ -319,13 +321,13 @@ def g_max_of_cores(
 
 
 def adc_ranges_of_cores(
-    image: ChipImage, images: Batch, spec: ChipSpec, ranges: Ranges
+    compiled: Program, images: Batch, spec: ChipSpec, ranges: Ranges
 ) -> dict[str, float]:
     """Return the full-scale current of every block's ADCs, by name, in amperes.
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
     images : tuple of (B, ...) tensors
         A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them.
     spec : ChipSpec
@@ -362,19 +364,19 @@ def adc_ranges_of_cores(
         largest = max(largest, found.get(name, 0.0))  # of all time steps
         found[name] = largest if limit is None else min(largest, limit)
 
-    _drive(image, images, spec, ranges, use)
+    _drive(compiled, images, spec, ranges, use)
     return found
 
 
 def _drive(
-    image: ChipImage, images: Batch, spec: ChipSpec, ranges: Ranges,
+    compiled: Program, images: Batch, spec: ChipSpec, ranges: Ranges,
     use: Callable[[AnalogLayer, Block, np.ndarray], None],
 ) -> None:  # fmt: skip
     """Call ``use(layer, block, codes)`` with the (N, R) input codes of every block.
 
     With bit-serial inputs they are those of the planes, one after the other.
     """
-    quantisers = value_quantisers(image, spec, ranges)
+    quantisers = value_quantisers(compiled, spec, ranges)
 
     def enter(layer: AnalogLayer, x: Tensor) -> None:
         rows = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
@@ -391,4 +393,4 @@ def _drive(
             use(layer, block, codes[:, block.row_start : block.row_stop])
 
     with torch.inference_mode():
-        float_walk(image, images, enter=enter)
+        float_walk(compiled, images, enter=enter)

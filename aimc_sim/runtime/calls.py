@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..chip.image import AnalogLayer, Block, DigitalStep
+from ..chip.program import AnalogLayer, Block, DigitalStep
 from ..core.quantise import Quantiser
 from .adc import PASSES_ALL, Adc, row
 from .floating import FloatingLines

@@ -1,4 +1,4 @@
-"""The chip as a user holds it: a thin, friendly owner of (spec, image, ranges, state, clock)."""
+"""The chip as a user holds it: a thin, friendly owner of (spec, program, ranges, state, clock)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from .. import arguments, mapping, presets, store, units
 from ..chip import state as chip_state
-from ..chip.image import ChipImage
+from ..chip.program import Program
 from ..core import compensation
 from ..machine import settings
 from ..mapping.where import Where
@@ -84,10 +84,10 @@ class Chip(Held):
         source = Source(model, where)
         network = source.network(example)
         demand_layers(source, network)
-        image = mapping.compile_network(network, spec)
-        check_layers(spec, image)
-        chip = cls(image, spec)
-        chip.variants = Variants(image, spec, source, source.walk.recording.example)
+        compiled = mapping.compile_network(network, spec)
+        check_layers(spec, compiled)
+        chip = cls(compiled, spec)
+        chip.variants = Variants(compiled, spec, source, source.walk.recording.example)
         return chip
 
     @staticmethod
@@ -129,20 +129,20 @@ class Chip(Held):
                 f"batches = {arguments.shown(batches)}: wanted a tensor of images, or an iterable "
                 "of them"
             )
-        others: list[tuple[ChipImage, tuple[Tensor, ...]]] = []
+        others: list[tuple[Program, tuple[Tensor, ...]]] = []
 
         def here() -> Iterator[tuple[Tensor, ...]]:
             for batch in batches:
                 x = self.inputs_of(batch)
-                image = self.variants.of(x)
-                if image is self.image:
+                compiled = self.variants.of(x)
+                if compiled is self.compiled:
                     yield x
                 else:
-                    others.append((image, x))
+                    others.append((compiled, x))
 
-        ranges = calibrate.measure_all(self.image, here(), self.spec)
-        for image, x in others:  # of other sizes: what is larger counts
-            more = calibrate.measure_all(image, [x], self.spec)
+        ranges = calibrate.measure_all(self.compiled, here(), self.spec)
+        for compiled, x in others:  # of other sizes: what is larger counts
+            more = calibrate.measure_all(compiled, [x], self.spec)
             ranges = more if ranges.images == 0 else calibrate.joined(ranges, more)
         if ranges.images == 0:
             raise ValueError("calibrate got no images; give at least one batch")
@@ -168,7 +168,7 @@ class Chip(Held):
         """
         self.pending, self.state = arguments.seed(seed), None
         self.time_seconds = 0.0
-        if self.ranges is not None or not calibrate.chooses_g_max(self.image, self.spec):
+        if self.ranges is not None or not calibrate.chooses_g_max(self.compiled, self.spec):
             self._write()
         return self
 
@@ -197,7 +197,7 @@ class Chip(Held):
         """
         self.check_written()
         self.state = chip_state.program(
-            self.image, self.spec, self.state.seed, self.time_seconds, self.state.cycle + 1,
+            self.compiled, self.spec, self.state.seed, self.time_seconds, self.state.cycle + 1,
             self.ranges,
         )  # fmt: skip
         self.images_seen = 0
@@ -235,11 +235,11 @@ class Chip(Held):
         if images is None:
             return self
         x = self.inputs_of(images)
-        image = self._prepare(x)
+        compiled = self._prepare(x)
         # Far above the numbers of images that are run: no draw is used twice.
-        bare = self.moment.bare_plan(image)
+        bare = self.moment.bare_plan(compiled)
         self.corrections = adapt.batch_norm_corrections(bare, x, 2**62)
-        self.adapted_images = images_in(image, x)
+        self.adapted_images = images_in(compiled, x)
         return self
 
     def to(self, device: torch.device | str) -> Chip:
@@ -292,7 +292,7 @@ class Chip(Held):
         x, lengths = self._arguments(images, named)
         span = None if lengths is None else Span(lengths=lengths)
         outputs = self._run(x, span, first_image, chunk)
-        return outputs if lengths is None else packed(self.image, outputs, lengths)
+        return outputs if lengths is None else packed(self.compiled, outputs, lengths)
 
     def stream(self, first_image: int | None = None) -> Stream:
         """Return a runner that takes sequences piece by piece and keeps the state between pieces.
@@ -314,40 +314,40 @@ class Chip(Held):
         """
         first_image = self.images_seen if first_image is None else first_image
         first_image = arguments.whole(first_image, "first_image", 0, arguments.MOST_IMAGES - 1)
-        return Stream(self.image, self._run, first_image)
+        return Stream(self.compiled, self._run, first_image)
 
     def _run(
         self, x: tuple[Tensor, ...], span: Span | None, first_image: int | None, chunk: int | None
     ) -> Any:
-        image = self._prepare(x)
-        images = images_in(image, x)
+        compiled = self._prepare(x)
+        images = images_in(compiled, x)
         first = self.images_seen if first_image is None else first_image
         first = arguments.whole(
             first, "first_image", 0, arguments.MOST_IMAGES - images,
             "the noise of an image is addressed by its number",
         )  # fmt: skip
         self.images_seen = first + images
-        outputs = executor.run(self.moment.plan(image), x, first, self.counts, chunk, span)
+        outputs = executor.run(self.moment.plan(compiled), x, first, self.counts, chunk, span)
         clipping.warn(self.counts, self.spec.calibration.clip_warning_fraction, self._warned)
         return outputs
 
-    def _prepare(self, x: tuple[Tensor, ...]) -> ChipImage:
+    def _prepare(self, x: tuple[Tensor, ...]) -> Program:
         """Return the program for these inputs; calibrate on them if nothing else was given."""
         if self.state is None and self.pending is None:
             self.check_written()
-        image = self.variants.of(x)
+        compiled = self.variants.of(x)
         if self.ranges is None:
-            if self.state is None or calibrate.needs_ranges(self.image, self.spec):
+            if self.state is None or calibrate.needs_ranges(self.compiled, self.spec):
                 warnings.warn(
-                    f"the chip was not calibrated: using these {images_in(image, x)} "
+                    f"the chip was not calibrated: using these {images_in(compiled, x)} "
                     "images to set the integer ranges; call chip.calibrate(batches) to choose "
                     "others",
                     stacklevel=5,
                 )
-            self.ranges = calibrate.measure_all(image, [x], self.spec)
+            self.ranges = calibrate.measure_all(compiled, [x], self.spec)
             if self.pending is not None:
                 self._write()
-        return image
+        return compiled
 
     # ------------------------------------------------------------------ looking
 
@@ -416,8 +416,8 @@ class Chip(Held):
         ValueError
             If the file is not one of ours, damaged, or of a newer version.
         """
-        spec, image, ranges, state, clock = store.load(arguments.path(path))
-        chip = cls(image, spec)
+        spec, compiled, ranges, state, clock = store.load(arguments.path(path))
+        chip = cls(compiled, spec)
         chip.ranges, chip.state = ranges, state
         looking.restore(chip, clock)
         return chip

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..chip.image import AnalogLayer, DigitalStep, leaves
+from ..chip.program import AnalogLayer, DigitalStep, leaves
 from ..core.converters import Quantiser
 from ..digital.apply import apply
 from ..digital.cells import State
@@ -73,10 +73,10 @@ class Run:
     def __call__(self, *images: Tensor) -> list[Tensor]:
         """Return what leaves the network, in its own numbers, leaf by leaf."""
         plan = self.plan
-        axis = plan.image.axis
+        axis = plan.compiled.axis
         self.batch = 1 if axis is None else images[0].shape[axis]
         values = {}
-        for name, x in zip(plan.image.inputs, images, strict=True):
+        for name, x in zip(plan.compiled.inputs, images, strict=True):
             values[name] = Value(quantise(x, plan.quantisers[name]))
             self.sizes[name] = tuple(x.shape)
         for index, call in enumerate(plan.calls):
@@ -90,7 +90,7 @@ class Run:
             for name in step.sources:
                 if plan.last_use[name] == index:
                     values.pop(name, None)  # bounded memory: a value dies with its last reader
-        return [plan.real(values[name].codes, name) for name, _ in leaves(plan.image.results)]
+        return [plan.real(values[name].codes, name) for name, _ in leaves(plan.compiled.results)]
 
     def loop(self, call: LoopCall, values: dict[str, Value]) -> dict[str, Value]:
         """Run a recurrent step, time step by time step."""
@@ -152,7 +152,7 @@ class Run:
         if call.dac is not None:
             codes = quantise(self.plan.real(codes, layer.source), call.dac)
             squares = None
-        timed = time is None and self.plan.image.recurrent and layer.kind == "linear"
+        timed = time is None and self.plan.compiled.recurrent and layer.kind == "linear"
         timed = timed and codes.ndim > 2
         x = self._maps(layer, codes, timed)
         events = self._events(layer, codes, timed, time)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..chip.image import DigitalStep, leaves
+from ..chip.program import DigitalStep, leaves
 from ..machine import settings
 from ..machine.products import SMALLEST_BATCH
 from .calls import layer_calls
@@ -42,7 +42,7 @@ def run(
     ----------
     plan : Plan
     images : (B, ...) float32 tensor, or one for every input of the network
-        The batch may lie along another dimension, see :class:`aimc_sim.chip.image.ChipImage`.
+        The batch may lie along another dimension, see :class:`aimc_sim.chip.program.Program`.
     first_event : int
         Number of the first image; the noise of an image belongs to its number.
     counts : dict
@@ -57,7 +57,7 @@ def run(
     (B, outputs) float32 tensor, or a tuple, list or dictionary of tensors as the network's own
     """
     inputs = (images,) if isinstance(images, Tensor) else tuple(images)
-    axis, axes = plan.image.axis, plan.image.axes
+    axis, axes = plan.compiled.axis, plan.compiled.axes
     total = 1 if axis is None else inputs[0].shape[axis]
     threads = settings.threads()  # a small batch is split, or all but one would idle
     size = (
@@ -65,7 +65,7 @@ def run(
         if axis is None
         else chunk or min(chunk_size(plan, inputs[0]), max(SMALLEST_BATCH, -(-total // threads)))
     )
-    if any(isinstance(step, DigitalStep) and step.op == "trim" for step in plan.image.steps):
+    if any(isinstance(step, DigitalStep) and step.op == "trim" for step in plan.compiled.steps):
         size = total  # the longest sequence of all decides how long the results are
     starts = range(0, total, size)
     spans = {
@@ -96,9 +96,9 @@ def run(
     by_output = zip(*(outputs for outputs, _ in results), strict=True)
     outputs = [
         parts[0] if axis is None else torch.cat(parts, axis)
-        for parts, (_, axis) in zip(by_output, leaves(plan.image.results), strict=True)
+        for parts, (_, axis) in zip(by_output, leaves(plan.compiled.results), strict=True)
     ]
-    return as_tree(plan.image.results, iter(outputs))
+    return as_tree(plan.compiled.results, iter(outputs))
 
 
 def as_tree(results: Any, outputs: Iterator[Tensor]) -> Any:
@@ -117,13 +117,13 @@ def as_tree(results: Any, outputs: Iterator[Tensor]) -> Any:
 def _run_chunk(
     plan: Plan, parts: list[Tensor], first_event: int, span: Span
 ) -> tuple[list[Tensor], Tally]:
-    axis = plan.image.axis
+    axis = plan.compiled.axis
     n = 1 if axis is None else parts[0].shape[axis]
     parts = [part.to(plan.device) for part in parts]
     if axis is not None and n < SMALLEST_BATCH and plan.device.type != "cpu":
         parts = [
             part if own is None else padded(part, own, SMALLEST_BATCH - n)
-            for part, own in zip(parts, plan.image.axes, strict=True)
+            for part, own in zip(parts, plan.compiled.axes, strict=True)
         ]
         span.pad(SMALLEST_BATCH - n)
     batch, tally = 1 if axis is None else parts[0].shape[axis], new_counts()
@@ -133,16 +133,16 @@ def _run_chunk(
     # Where the network merged other dimensions with the batch, an image has several rows.
     return [
         (output if axis is None else output.narrow(axis, 0, output.shape[axis] // batch * n)).cpu()
-        for output, (_, axis) in zip(outputs, leaves(plan.image.results), strict=True)
+        for output, (_, axis) in zip(outputs, leaves(plan.compiled.results), strict=True)
     ], tally
 
 
 def chunk_size(plan: Plan, images: Tensor) -> int:
     """Return how many images go through at once."""
-    batch = images.shape[plan.image.axis]
+    batch = images.shape[plan.compiled.axis]
     widest = max(call.layer.weight.shape[1] for call in layer_calls(plan.calls))
     budget = CHUNK_BYTES.get(plan.device.type, CHUNK_BYTES["other"])
-    if plan.image.recurrent:
+    if plan.compiled.recurrent:
         # Every time step is a pass of its own, so that large batches are what makes it fast.
         steps = (
             images[0].numel() if images.ndim < 3 else images.numel() // images.shape[-1] // batch

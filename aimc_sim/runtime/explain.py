@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from ..chip.image import AnalogLayer, ChipImage, DigitalStep
+from ..chip.program import AnalogLayer, DigitalStep, Program
 from ..core import inputs
 from ..errors import CapacityError, UnsupportedLayerError
 from ..mapping import compile_network
@@ -114,19 +114,19 @@ def explain(model: nn.Module, spec: ChipSpec, where: Where, example: Any) -> Exp
     if not refused:
         walk.chosen.check()
         try:
-            image = compile_network(network, spec)
+            compiled = compile_network(network, spec)
         except (CapacityError, ValueError) as error:
             problem = str(error)
-            image = _without_places(network, spec)
+            compiled = _without_places(network, spec)
     else:
         problem = f"{len(refused)} of its layers or operations: see 'refused'"
-        image = _without_places(network, spec)
+        compiled = _without_places(network, spec)
     nodes = {node.name: node for node in network.nodes}
-    rows = [row for entry in walk.log for row in _rows(entry, image, nodes)]
+    rows = [row for entry in walk.log for row in _rows(entry, compiled, nodes)]
     rows = _with_idle(walk, _once(rows))
     rows += _unused(source.model, walk, rows)
     placed = problem is None
-    used = image.cores_used if placed else len(image.blocks)
+    used = compiled.cores_used if placed else len(compiled.blocks)
     return Explanation(tuple(rows), problem, used, spec.cores)
 
 
@@ -168,36 +168,36 @@ def _unused(model: nn.Module, walk: Walk, rows: list[Row]) -> list[Row]:
     ]
 
 
-def _without_places(network: Network, spec: ChipSpec) -> ChipImage:
+def _without_places(network: Network, spec: ChipSpec) -> Program:
     """Return the network's blocks, on no cores."""
     steps, results = lower(network)
-    return ChipImage("input", "", split(steps, spec), (), spec.cores, results=results)
+    return Program("input", "", split(steps, spec), (), spec.cores, results=results)
 
 
-def _rows(entry: Entry, image: ChipImage, nodes: dict[str, Any]) -> list[Row]:
+def _rows(entry: Entry, compiled: Program, nodes: dict[str, Any]) -> list[Row]:
     if entry.refused:
         return [Row(entry.name, entry.kind, "refused", entry.refused)]
-    rows = [row for name in entry.nodes for row in _of_node(name, entry, image, nodes)]
+    rows = [row for name in entry.nodes for row in _of_node(name, entry, compiled, nodes)]
     if not rows:
         return [Row(entry.name, entry.kind, "vanishes", "does nothing in evaluation")]
     return rows
 
 
-def _of_node(name: str, entry: Entry, image: ChipImage, nodes: dict[str, Any]) -> list[Row]:
+def _of_node(name: str, entry: Entry, compiled: Program, nodes: dict[str, Any]) -> list[Row]:
     """Return the rows of one node of the graph: its matrices, and what is computed beside them."""
     node = nodes.get(name)
     if node is None:  # nobody reads it
         return []
     matrices = [*node.attrs.get("layers", {}).values(), name]
     rows = []
-    for step in image.steps:
+    for step in compiled.steps:
         if isinstance(step, AnalogLayer) and step.name in matrices:
             rows.append(Row(step.name, entry.kind, "analog", _cores(step), _weights(step)))
         elif isinstance(step, DigitalStep) and (step.name == name or _belongs(step.name, name)):
             unit = UNITS[OPERATIONS[step.op].kind]
             rows.append(Row(step.name, f"{entry.kind}", "digital", f"{step.op}: {unit}"))
     if not rows:
-        into = _merged_into(name, image, nodes)
+        into = _merged_into(name, compiled, nodes)
         rows.append(Row(name, entry.kind, "merged", f"into '{into}'"))
     return rows
 
@@ -208,12 +208,12 @@ def _belongs(step: str, node: str) -> bool:
     return step.startswith(node) and step.removeprefix(node) in ends
 
 
-def _merged_into(name: str, image: ChipImage, nodes: dict[str, Any]) -> str:
+def _merged_into(name: str, compiled: Program, nodes: dict[str, Any]) -> str:
     """Return the analog layer upstream whose digital unit does the node's work."""
     waiting = [name]
     while waiting:
         found = waiting.pop(0)
-        for step in image.layers:
+        for step in compiled.layers:
             if step.name == found:
                 return found
         if found in nodes:
@@ -235,12 +235,12 @@ def _weights(layer: AnalogLayer) -> int:
     return layer.macs if layer.patch == 1 else layer.weight.size
 
 
-def check_layers(spec: ChipSpec, image: ChipImage) -> None:
+def check_layers(spec: ChipSpec, compiled: Program) -> None:
     """Raise ValueError if a pattern of ``spec.layers`` matches no layer, or cores cannot work.
 
     Every layer's converters must work with its input encoding.
     """
-    names = [layer.name for layer in image.layers]
+    names = [layer.name for layer in compiled.layers]
     for pattern, _ in spec.layers:
         check_pattern("layers", pattern, names)
     for own in {spec.for_layer(name).id(): spec.for_layer(name) for name in names}.values():

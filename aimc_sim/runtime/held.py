@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from ..chip import state as chip_state
-from ..chip.image import ChipImage
+from ..chip.program import Program
 from ..chip.state import ChipState, Ranges
 from ..core import compensation
 from ..errors import NotProgrammedError
@@ -27,7 +27,7 @@ class Held:
 
     Attributes
     ----------
-    image : ChipImage
+    compiled : Program
         The placed program.
     spec : ChipSpec
     ranges : Ranges or None
@@ -50,8 +50,8 @@ class Held:
         Programs for other sizes.
     """
 
-    def __init__(self, image: ChipImage, spec: ChipSpec) -> None:
-        self.image = image
+    def __init__(self, compiled: Program, spec: ChipSpec) -> None:
+        self.compiled = compiled
         self.spec = spec
         self.ranges: Ranges | None = None
         self.state: ChipState | None = None
@@ -63,11 +63,16 @@ class Held:
         self.images_seen = 0
         self.device = torch.device("cpu")
         self.counts = new_counts()
-        self.variants = Variants(image, spec)
+        self.variants = Variants(compiled, spec)
         # What follows from the above, kept while it stays true.
         self._looks: Looks | None = None
         self._moment: Moment | None = None
         self._warned: set[str] = set()
+
+    @property
+    def image(self) -> NoReturn:
+        """The former name of :attr:`compiled`."""
+        raise AttributeError("chip.image: the placed program of a chip is now called chip.compiled")
 
     def check_written(self) -> None:
         """Raise NotProgrammedError if no devices are written, and say what they wait for."""
@@ -83,7 +88,7 @@ class Held:
     def _write(self) -> None:
         """Write the devices that were asked for."""
         seed, self.pending = self.pending, None
-        self.state = chip_state.program(self.image, self.spec, seed, ranges=self.ranges)
+        self.state = chip_state.program(self.compiled, self.spec, seed, ranges=self.ranges)
         self.images_seen = 0
         self.corrections, self.adapted_images = {}, 0
 
@@ -91,11 +96,11 @@ class Held:
         """Return the inputs in a batch of a data loader: labels are left, names are arguments."""
         if isinstance(batch, Mapping):
             signature = self.variants.signature
-            known = self.image.inputs if signature is None else signature.parameters
+            known = self.compiled.inputs if signature is None else signature.parameters
             # The first input of a chip from a file has lost its name.
             if len(set(batch) - set(known)) <= (signature is None):
                 return self._arguments((), batch, True)[0]
-        return self._arguments(split_batch(self.image, batch), batch=True)[0]
+        return self._arguments(split_batch(self.compiled, batch), batch=True)[0]
 
     def _arguments(
         self,
@@ -106,7 +111,7 @@ class Held:
         """Return arguments of the network as its inputs, and the lengths of packed sequences."""
         its = self.variants
         return as_inputs(
-            self.image, given, named, its.example, its.source is not None, its.signature, batch
+            self.compiled, given, named, its.example, its.source is not None, its.signature, batch
         )
 
     @property
@@ -116,7 +121,7 @@ class Held:
         amperes = {} if self.ranges is None else self.ranges.adc_amperes
         looks = self._looks
         if looks is None or looks.state is not self.state or looks.amperes != amperes:
-            self._looks = Looks(self.image, self.spec, self.state, amperes)
+            self._looks = Looks(self.compiled, self.spec, self.state, amperes)
         now = Moment(
             self._looks, self.ranges, self.time_seconds, self.compensation, self.corrections,
             self.device,

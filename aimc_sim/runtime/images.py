@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from .. import arguments
-from ..chip.image import AnalogLayer, ChipImage, DigitalStep
+from ..chip.program import AnalogLayer, DigitalStep, Program
 from ..ops import RECURRENT
 from .given import tensor
 from .quantisers import as_integers
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def as_inputs(
-    image: ChipImage, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({}),
+    compiled: Program, given: Sequence[Any], named: Mapping[str, Any] = MappingProxyType({}),
     example: Example | None = None, recordable: bool = False,
     signature: inspect.Signature | None = None, batch: bool = False,
 ) -> tuple[tuple[Tensor, ...], Tensor | None]:  # fmt: skip
@@ -32,7 +32,7 @@ def as_inputs(
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
     given : sequence
         Tensors or arrays, in the structure of the network's own arguments; or one packed sequence.
     named : mapping, optional
@@ -61,44 +61,44 @@ def as_inputs(
         the vocabulary, or a length is not one of 1 to the number of time steps.
     """
     if len(given) == 1 and isinstance(given[0], PackedSequence) and not named:
-        arguments.dense(given[0].data, f"input '{image.input}'")
-        x, lengths = pad_packed_sequence(given[0], batch_first=image.axis == 0)
-        return (_checked(image, image.input, x, None),), lengths
-    found = _flat(image, given, named, example, signature, batch)
-    if len(found) != len(image.inputs):
+        arguments.dense(given[0].data, f"input '{compiled.input}'")
+        x, lengths = pad_packed_sequence(given[0], batch_first=compiled.axis == 0)
+        return (_checked(compiled, compiled.input, x, None),), lengths
+    found = _flat(compiled, given, named, example, signature, batch)
+    if len(found) != len(compiled.inputs):
         raise ValueError(
-            f"the network has {len(image.inputs)} inputs ({', '.join(image.inputs)}), "
+            f"the network has {len(compiled.inputs)} inputs ({', '.join(compiled.inputs)}), "
             f"got {len(found)}; give one tensor for each"
         )
     tensors: list[Tensor] = []
     batch = None
-    for name, axis, x in zip(image.inputs, image.axes, found, strict=True):
-        x = _checked(image, name, tensor(name, x), batch, recordable)
+    for name, axis, x in zip(compiled.inputs, compiled.axes, found, strict=True):
+        x = _checked(compiled, name, tensor(name, x), batch, recordable)
         if batch is None and axis is not None:
             batch = x.shape[axis]
         tensors.append(x)
-    _check_lengths(image, tensors)
+    _check_lengths(compiled, tensors)
     return tuple(tensors), None
 
 
 def _flat(
-    image: ChipImage, given: Sequence[Any], named: Mapping[str, Any], example: Example | None,
+    compiled: Program, given: Sequence[Any], named: Mapping[str, Any], example: Example | None,
     signature: inspect.Signature | None, batch: bool,
 ) -> list[Any]:  # fmt: skip
     """Return the tensors in the arguments, in the order of the network's inputs."""
     if example is None or signature is None:
-        found = [x for part in given for x in _parts(image, part, None, example is None)]
+        found = [x for part in given for x in _parts(compiled, part, None, example is None)]
         named = {name: x for name, x in named.items() if x is not None}
         return found + [
-            x for name in _ordered(image.inputs, named)
-            for x in _parts(image, named[name], None, example is None)
+            x for name in _ordered(compiled.inputs, named)
+            for x in _parts(compiled, named[name], None, example is None)
         ]  # fmt: skip
     recorded = _bound(signature, example.args, example.kwargs)
     try:
         bound = _bound(signature, given, named)
     except TypeError as error:
         if not named:  # the tensors of structures one by one, in their order
-            return [x for part in given for x in _parts(image, part, None, False)]
+            return [x for part in given for x in _parts(compiled, part, None, False)]
         names = ", ".join(signature.parameters)
         raise ValueError(f"{error}: the network takes {names}") from None
     defaults = {
@@ -112,7 +112,7 @@ def _flat(
     order += [name for name in bound if name not in order]
     return [
         x for name in order if name in bound
-        for x in _parts(image, bound[name], recorded.get(name, defaults.get(name)), False)
+        for x in _parts(compiled, bound[name], recorded.get(name, defaults.get(name)), False)
     ]  # fmt: skip
 
 
@@ -168,13 +168,13 @@ def _ordered(inputs: Sequence[str], names: Iterable[str], between: str = "") -> 
     return sorted(names, key=lambda name: -1 if place[name] is None else place[name])
 
 
-def _parts(image: ChipImage, part: Any, recorded: Any, unknown: bool) -> list[Any]:
+def _parts(compiled: Program, part: Any, recorded: Any, unknown: bool) -> list[Any]:
     """Return the tensors in an argument; ``unknown``: how it was recorded is not known."""
     if isinstance(part, Mapping):
         if isinstance(recorded, Mapping):
             keys = list(recorded)
         elif unknown:
-            keys = _ordered(image.inputs, part, "_")
+            keys = _ordered(compiled.inputs, part, "_")
         else:
             raise ValueError(
                 f"the input is a dictionary of {sorted(map(str, part))}, the network takes a "
@@ -186,12 +186,12 @@ def _parts(image: ChipImage, part: Any, recorded: Any, unknown: bool) -> list[An
                 f"{sorted(map(str, keys))}; give the same"
             )
         inner = recorded if isinstance(recorded, Mapping) else {}
-        return [x for key in keys for x in _parts(image, part[key], inner.get(key), unknown)]
+        return [x for key in keys for x in _parts(compiled, part[key], inner.get(key), unknown)]
     if isinstance(part, list | tuple) and not isinstance(part, PackedSequence):
         inner = recorded if isinstance(recorded, list | tuple) else [None] * len(part)
         if any(isinstance(x, Tensor | np.ndarray | Mapping | list | tuple) for x in part):
             pairs = zip(part, [*inner, *[None] * len(part)], strict=False)
-            return [x for one, like in pairs for x in _parts(image, one, like, unknown)]
+            return [x for one, like in pairs for x in _parts(compiled, one, like, unknown)]
     if not _is_option(part):
         return [part]
     if unknown and part is not None:
@@ -204,10 +204,10 @@ def _parts(image: ChipImage, part: Any, recorded: Any, unknown: bool) -> list[An
     return []
 
 
-def _check_lengths(image: ChipImage, tensors: Sequence[Tensor]) -> None:
+def _check_lengths(compiled: Program, tensors: Sequence[Tensor]) -> None:
     """Raise ValueError unless lengths of sequences are whole numbers from 1 to the time steps."""
-    by_name = dict(zip(image.inputs, tensors, strict=True))
-    for step in image.steps:
+    by_name = dict(zip(compiled.inputs, tensors, strict=True))
+    for step in compiled.steps:
         if not isinstance(step, DigitalStep) or not (
             step.op == "trim" or (step.op in RECURRENT and step.attrs.get("lengths"))
         ):
@@ -226,31 +226,31 @@ def _check_lengths(image: ChipImage, tensors: Sequence[Tensor]) -> None:
             )
 
 
-def as_input(image: ChipImage, images: Tensor | np.ndarray) -> Tensor:
+def as_input(compiled: Program, images: Tensor | np.ndarray) -> Tensor:
     """Return :func:`as_inputs` of a network with one input."""
-    return as_inputs(image, (images,))[0][0]
+    return as_inputs(compiled, (images,))[0][0]
 
 
-def split_batch(image: ChipImage, batch: Any) -> tuple[Any, ...]:
+def split_batch(compiled: Program, batch: Any) -> tuple[Any, ...]:
     """Return the inputs in a batch as a data loader gives it: labels, if any, come after them."""
     if isinstance(batch, (tuple, list)) and not isinstance(batch, PackedSequence):
-        whole = len(batch) <= len(image.inputs) or any(
+        whole = len(batch) <= len(compiled.inputs) or any(
             isinstance(part, Mapping | list | tuple) for part in batch
         )
-        return tuple(batch) if whole else tuple(batch[: len(image.inputs)])
+        return tuple(batch) if whole else tuple(batch[: len(compiled.inputs)])
     return (batch,)
 
 
 def _checked(
-    image: ChipImage, name: str, x: Tensor, batch: int | None, recordable: bool = False
+    compiled: Program, name: str, x: Tensor, batch: int | None, recordable: bool = False
 ) -> Tensor:
-    readers = [s for s in image.steps if name in s.sources]
+    readers = [s for s in compiled.steps if name in s.sources]
     first = next((s for s in readers if isinstance(s, AnalogLayer)), None)
-    axis = image.axes[image.inputs.index(name)]
-    fits, wanted = _shape(image, first, x, axis)
-    fits = fits or (recordable and {"==": [{"rank": name}, x.ndim]} not in image.conditions)
+    axis = compiled.axes[compiled.inputs.index(name)]
+    fits, wanted = _shape(compiled, first, x, axis)
+    fits = fits or (recordable and {"==": [{"rank": name}, x.ndim]} not in compiled.conditions)
     if not fits or 0 in x.shape or (axis is not None and axis >= x.ndim):
-        subject = "images have" if name == image.input else f"input '{name}' has"
+        subject = "images have" if name == compiled.input else f"input '{name}' has"
         raise ValueError(
             f"{subject} the shape {tuple(x.shape)}; the network's first layer wants {wanted} "
             "with at least one image"
@@ -258,12 +258,12 @@ def _checked(
     if batch is not None and axis is not None and x.shape[axis] != batch:
         raise ValueError(
             f"input '{name}' has the shape {tuple(x.shape)}: {x.shape[axis]} in the batch, where "
-            f"'{image.input}' has {batch}; give as many of both"
+            f"'{compiled.input}' has {batch}; give as many of both"
         )
     for step in readers:
         if isinstance(step, DigitalStep) and step.op == "embedding":
             _check_tokens(step, x)
-    if as_integers(image, name) or x.is_floating_point():
+    if as_integers(compiled, name) or x.is_floating_point():
         x = x.to(torch.float32)
     if x.is_floating_point() and not torch.isfinite(x).all():
         bad = ~torch.isfinite(x)
@@ -275,12 +275,12 @@ def _checked(
 
 
 def _shape(
-    image: ChipImage, first: AnalogLayer | None, x: Tensor, axis: int | None
+    compiled: Program, first: AnalogLayer | None, x: Tensor, axis: int | None
 ) -> tuple[bool, str]:
     """Return whether a shape fits the first layer that reads it, and which ones would."""
     if first is None:
         return x.ndim > (axis or 0), "(batch, ...)"
-    if image.axis is None:
+    if compiled.axis is None:
         return True, "(...)"
     wanted = first.weight.shape[0] // math.prod(first.kernel_size)
     if first.kind == "linear":
@@ -304,6 +304,6 @@ def _check_tokens(step: DigitalStep, tokens: Tensor) -> None:
         )
 
 
-def images_in(image: ChipImage, inputs: Sequence[Tensor]) -> int:
+def images_in(compiled: Program, inputs: Sequence[Tensor]) -> int:
     """Return how many images a call holds; one, if its inputs belong together."""
-    return 1 if image.axis is None else inputs[0].shape[image.axis]
+    return 1 if compiled.axis is None else inputs[0].shape[compiled.axis]

@@ -30,7 +30,7 @@ def conductances(chip: Held, core: int) -> np.ndarray:
 
 def effective_weights(chip: Held, layer: str) -> np.ndarray:
     """Return a layer's weights, see :meth:`aimc_sim.Chip.effective_weights`."""
-    step, moment = chip.image.layer(layer), chip.moment
+    step, moment = chip.compiled.layer(layer), chip.moment
     tiles, gains = moment.tiles, moment.factors
     matrix = np.zeros_like(step.weight)
     for block in step.blocks:
@@ -50,7 +50,7 @@ def save(chip: Held, path: str | Path) -> None:
     if chip.pending is not None:
         chip.check_written()  # a file would not know that devices were asked for
     store.save(
-        path, chip.spec, chip.image, chip.ranges, chip.state,
+        path, chip.spec, chip.compiled, chip.ranges, chip.state,
         {
             "time_seconds": chip.time_seconds,
             "compensation": chip.compensation,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..chip import state as chip_state
-from ..chip.image import ChipImage
+from ..chip.program import Program
 from ..chip.state import ChipState, Ranges
 from ..core import compensation, tile
 from ..spec import ChipSpec
@@ -29,14 +29,14 @@ class Looks:
 
     Attributes
     ----------
-    image : ChipImage
+    compiled : Program
     spec : ChipSpec
     state : ChipState
     amperes : mapping from block name to float
         Full scales of ADCs that were calibrated.
     """
 
-    image: ChipImage
+    compiled: Program
     spec: ChipSpec
     state: ChipState
     amperes: Mapping[str, float]
@@ -51,7 +51,7 @@ class Looks:
                 del self._kept[other]  # memory: one time besides the reference
             tiles = chip_state.look(self.state, self.spec, t_seconds)
             self._kept[t_seconds] = with_adc_ranges(
-                tiles, self.image, self.spec, self.state, self.amperes
+                tiles, self.compiled, self.spec, self.state, self.amperes
             )
         return self._kept[t_seconds]
 
@@ -98,7 +98,7 @@ class Moment:
     method: compensation.Method
     corrections: Mapping[str, adapt.Correction]
     device: torch.device
-    _plans: dict[int, tuple[ChipImage, plan.Plan]] = field(default_factory=dict)
+    _plans: dict[int, tuple[Program, plan.Plan]] = field(default_factory=dict)
 
     @cached_property
     def tiles(self) -> Mapping[int, tile.TileNow]:
@@ -110,16 +110,18 @@ class Moment:
         """The (C,) factors of the drift compensation, by core; none means 1."""
         return self.looks.factors(self.t_seconds, self.method)
 
-    def bare_plan(self, image: ChipImage) -> plan.Plan:
+    def bare_plan(self, compiled: Program) -> plan.Plan:
         """Return the plan of a program without the corrections of batch norms."""
-        return plan.build(image, self.looks.spec, self.ranges, self.looks.state, self, self.device)
+        return plan.build(
+            compiled, self.looks.spec, self.ranges, self.looks.state, self, self.device
+        )
 
-    def plan(self, image: ChipImage) -> plan.Plan:
+    def plan(self, compiled: Program) -> plan.Plan:
         """Return the plan of a program; it is made once."""
-        if id(image) not in self._plans:
-            made = adapt.apply(self.bare_plan(image), self.corrections)
-            self._plans[id(image)] = image, made
-        return self._plans[id(image)][1]
+        if id(compiled) not in self._plans:
+            made = adapt.apply(self.bare_plan(compiled), self.corrections)
+            self._plans[id(compiled)] = compiled, made
+        return self._plans[id(compiled)][1]
 
     def is_like(self, other: Moment | None) -> bool:
         """Whether another moment gives the same plans."""

@@ -1,4 +1,4 @@
-"""From (image, spec, ranges, state, time) to tensors that the executor only has to run.
+"""From (program, spec, ranges, state, time) to tensors that the executor only has to run.
 
 Everything that does not depend on the images is done here, once per moment: conductances become
 convolution kernels, calibration becomes scales, drift compensation becomes gains.
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..chip.image import AnalogLayer, Block, ChipImage, leaves
+from ..chip.program import AnalogLayer, Block, Program, leaves
 from ..chip.state import ChipState, Ranges, link_name
 from ..core import converters, inputs, tile
 from ..core.quantise import Converter, Quantiser
@@ -68,7 +68,7 @@ class Plan:
     formats : how the device computes products.
     """
 
-    image: ChipImage
+    compiled: Program
     calls: tuple[Call, ...]
     quantisers: Mapping[str, Quantiser]
     last_use: Mapping[str, int]
@@ -95,7 +95,7 @@ class Plan:
 
 
 def build(
-    image: ChipImage,
+    compiled: Program,
     spec: ChipSpec,
     ranges: Ranges,
     state: ChipState,
@@ -106,20 +106,20 @@ def build(
 
     Parameters
     ----------
-    image, spec, ranges, state
+    compiled, spec, ranges, state
     moment : Moment
         The crossbars and the drift compensation at a time.
     device : torch.device
         Where images will be run.
     """
-    quantisers = value_quantisers(image, spec, ranges)
+    quantisers = value_quantisers(compiled, spec, ranges)
     device = torch.device(device)
     found = formats(device)
-    builder = _Builder(image, spec, ranges, state, moment, quantisers, device, found.variance)
+    builder = _Builder(compiled, spec, ranges, state, moment, quantisers, device, found.variance)
     calls: list[Call] = []
-    last_use = {name: len(image.steps) for name, _ in leaves(image.results)}
+    last_use = {name: len(compiled.steps) for name, _ in leaves(compiled.results)}
     inside: dict[str, LayerCall] = {}
-    for step in image.steps:
+    for step in compiled.steps:
         if isinstance(step, AnalogLayer) and step.loop is not None:
             inside[step.name] = builder.layer(step)
             continue
@@ -137,13 +137,13 @@ def build(
         call.layer.source for call in layer_calls(calls) if call.dac is None and call.needs_squares
     }
     return Plan(
-        image, tuple(calls), quantisers, last_use, frozenset(squared), device, spec.gdpu, found
+        compiled, tuple(calls), quantisers, last_use, frozenset(squared), device, spec.gdpu, found
     )
 
 
 @dataclass(frozen=True)
 class _Builder:
-    image: ChipImage
+    compiled: Program
     spec: ChipSpec
     ranges: Ranges
     state: ChipState
@@ -172,7 +172,7 @@ class _Builder:
 
     def _call_number(self, layer: AnalogLayer) -> int:
         """Return which call of its devices a layer is, the first being 0."""
-        calls = [one.name for one in self.image.layers if one.owner == layer.owner]
+        calls = [one.name for one in self.compiled.layers if one.owner == layer.owner]
         return calls.index(layer.name)
 
     def _range(self, name: str) -> float:
@@ -180,7 +180,7 @@ class _Builder:
         while not has_range(self.ranges, name):
             if name.endswith((".raw", ".h")):  # of a recurrent step
                 return 1.0
-            name = next(s for s in self.image.steps if s.name == name).sources[0]
+            name = next(s for s in self.compiled.steps if s.name == name).sources[0]
         return range_of(self.ranges, name) or 1.0
 
     def _chain(

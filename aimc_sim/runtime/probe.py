@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..chip.image import ChipImage
+from ..chip.program import Program
 from ..machine import settings
 from ..machine.products import SMALLEST_BATCH
 from . import executor
@@ -46,8 +46,8 @@ def layer_outputs(chip: Chip, images: Tensor | np.ndarray) -> dict[str, np.ndarr
     NotProgrammedError
         If nothing is programmed.
     """
-    image, x = _inputs(chip, images)
-    return _seen(chip.moment.plan(image), x)
+    compiled, x = _inputs(chip, images)
+    return _seen(chip.moment.plan(compiled), x)
 
 
 @settings.own_methods
@@ -74,13 +74,13 @@ class Mixed:
 
     def __init__(self, chip: Chip, ideal: Chip, layers: Collection[str]) -> None:
         for name in layers:
-            chip.image.layer(name)
-        physical = chip.moment.plan(chip.image)
-        perfect = ideal.moment.plan(ideal.image)
-        if chip.image is not ideal.image or physical.quantisers != perfect.quantisers:
+            chip.compiled.layer(name)
+        physical = chip.moment.plan(chip.compiled)
+        perfect = ideal.moment.plan(ideal.compiled)
+        if chip.compiled is not ideal.compiled or physical.quantisers != perfect.quantisers:
             raise ValueError(
                 "the two chips hold different networks or integer ranges, so their layers cannot "
-                "be exchanged; make the second one from the image and ranges of the first"
+                "be exchanged; make the second one from the program and ranges of the first"
             )
         chosen = set(layers)
         calls = tuple(
@@ -111,12 +111,12 @@ def _chosen(one: Call, other: Call, names: Collection[str]) -> Call:
 
 
 def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
-    axis, seen = plan.image.axis, {}
+    axis, seen = plan.compiled.axis, {}
     n = 1 if axis is None else inputs[0].shape[axis]
     if axis is not None and n < SMALLEST_BATCH:  # as the executor pads small chunks
         inputs = tuple(
             x if own is None else padded(x, own, SMALLEST_BATCH - n)
-            for x, own in zip(inputs, plan.image.axes, strict=True)
+            for x, own in zip(inputs, plan.compiled.axes, strict=True)
         )
     batch = 1 if axis is None else inputs[0].shape[axis]
 
@@ -138,6 +138,6 @@ def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
     return seen
 
 
-def _inputs(chip: Chip, images: Tensor | np.ndarray) -> tuple[ChipImage, tuple[Tensor, ...]]:
+def _inputs(chip: Chip, images: Tensor | np.ndarray) -> tuple[Program, tuple[Tensor, ...]]:
     x = chip.inputs_of(images)
     return chip.variants.of(x), x

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..chip import ledger
-from ..chip.image import ChipImage
+from ..chip.program import Program
 from ..spec import ChipSpec
 
 
@@ -33,7 +33,7 @@ class ProcedureCost:
     joules: float
 
 
-def compensation_cost(image: ChipImage, spec: ChipSpec, method: str) -> ProcedureCost:
+def compensation_cost(compiled: Program, spec: ChipSpec, method: str) -> ProcedureCost:
     """Return the cost of one measurement of the drift compensation, on all cores at once.
 
     It is done twice for a compensated moment: right after programming, for the reference, and
@@ -41,7 +41,7 @@ def compensation_cost(image: ChipImage, spec: ChipSpec, method: str) -> Procedur
     row for ``calibration.compensation_windows`` windows in the phases of positive inputs, half
     of all four (the others have no current).
     """
-    calibration, blocks = spec.calibration, image.blocks
+    calibration, blocks = spec.calibration, compiled.blocks
     if method in ("gdc", "column"):
         core, half = spec.core, 0.5 if spec.core.read.mode == "4-phase" else 1.0
         longer = half * calibration.compensation_windows
@@ -61,13 +61,13 @@ def compensation_cost(image: ChipImage, spec: ChipSpec, method: str) -> Procedur
 
 
 def adaptation_cost(
-    image: ChipImage, spec: ChipSpec, images: int, pixels: Mapping[str, int]
+    compiled: Program, spec: ChipSpec, images: int, pixels: Mapping[str, int]
 ) -> ProcedureCost:
     """Return the cost of adapting batch norm (AdaBS) on a number of images.
 
     Parameters
     ----------
-    image, spec
+    compiled, spec
     images : int
     pixels : mapping from layer name to MVMs per image and core
 
@@ -77,7 +77,7 @@ def adaptation_cost(
     after the other, the cores of a layer at once.
     """
     mvms, seconds = 0, 0.0
-    for layer in image.layers:
+    for layer in compiled.layers:
         count = images * pixels[layer.name]
         mvms += count * len(layer.blocks)
         seconds += count * max(ledger.step_seconds(b.shape[1], spec) for b in layer.blocks)

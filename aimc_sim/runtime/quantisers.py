@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ..chip.image import AnalogLayer, ChipImage, DigitalStep
+from ..chip.program import AnalogLayer, DigitalStep, Program
 from ..chip.state import Ranges
 from ..core import converters
 from ..core.converters import Quantiser
@@ -14,7 +14,7 @@ from ..spec import ChipSpec
 from .adc import AS_IT_IS
 
 
-def value_quantisers(image: ChipImage, spec: ChipSpec, ranges: Ranges) -> dict[str, Quantiser]:
+def value_quantisers(compiled: Program, spec: ChipSpec, ranges: Ranges) -> dict[str, Quantiser]:
     """Return the quantiser of every value of the network.
 
     What digital units keep in floating point, and whole numbers such as tokens, pass as they
@@ -23,13 +23,13 @@ def value_quantisers(image: ChipImage, spec: ChipSpec, ranges: Ranges) -> dict[s
     bits, unit = spec.core.ldpu.output_bits, spec.gdpu
     found = {
         name: converters.integer_range(bits, range_of(ranges, name))
-        if as_integers(image, name)
+        if as_integers(compiled, name)
         else AS_IT_IS
-        for name in image.inputs
+        for name in compiled.inputs
     }
-    gates = {step.attrs["layers"]["hh"] for step in image.steps if _is_recurrent(step)}
-    gates |= {step.sources[0] for step in image.steps if _is_recurrent(step)}
-    for step in image.steps:
+    gates = {step.attrs["layers"]["hh"] for step in compiled.steps if _is_recurrent(step)}
+    gates |= {step.sources[0] for step in compiled.steps if _is_recurrent(step)}
+    for step in compiled.steps:
         if isinstance(step, AnalogLayer):
             own = spec.for_layer(step.owner).core.ldpu.output_bits
             width = _fewest(own, unit.input_bits) if step.name in gates else own
@@ -118,14 +118,14 @@ def keeps_codes(step: DigitalStep, found: Mapping[str, Quantiser]) -> bool:
     return OPERATIONS[step.op].kind == "codes"
 
 
-def as_integers(image: ChipImage, name: str) -> bool:
+def as_integers(compiled: Program, name: str) -> bool:
     """Return whether an input is turned into integers: whether cores or local units read it."""
-    for step in image.steps:
+    for step in compiled.steps:
         if name not in step.sources:
             continue
         if isinstance(step, AnalogLayer):
             return True
         kind = OPERATIONS[step.op].kind
-        if kind == "integer" or (kind == "codes" and as_integers(image, step.name)):
+        if kind == "integer" or (kind == "codes" and as_integers(compiled, step.name)):
             return True
     return False

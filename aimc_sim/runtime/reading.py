@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..chip.image import AnalogLayer
+from ..chip.program import AnalogLayer
 from .blocks import convolve
 from .calls import CoreCall
 from .convert import Passes

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..chip import gdpu, gdpu_cells
-from ..chip.image import AnalogLayer, DigitalStep
+from ..chip.program import AnalogLayer, DigitalStep
 from ..digital.cells import CELLS, State, unroll
 from .calls import LayerCall, LoopCall
 from .convert import Value

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..chip.image import AnalogLayer, Block
 from ..chip.pipeline import PipelineReport, Schedule, simulate
+from ..chip.program import AnalogLayer, Block
 from ..mapping.shapes import pixels, value_shapes
 from .chip import Chip
 from .chunk import Run, quantise
@@ -40,7 +40,7 @@ def run_pipelined(
     images : (B, ...) float
         Sent through back to back.
     schedule : Schedule
-        Core-level and pipelined, of the chip's own image, from
+        Core-level and pipelined, of the chip's own program, from
         :func:`aimc_sim.mapping.schedule.schedule`.
 
     Returns
@@ -55,9 +55,9 @@ def run_pipelined(
     RuntimeError
         If a firing reads an element that is not in its buffer: not there yet, or overwritten.
     """
-    x = as_input(chip.image, images)
+    x = as_input(chip.compiled, images)
     chip(x[:1], first_image=0)  # complains where something is not ready
-    plan = chip.moment.plan(chip.image)
+    plan = chip.moment.plan(chip.compiled)
     count = schedule_rows(schedule) * len(x)
     report = simulate(schedule, len(x), trace=count)
     with torch.inference_mode():
@@ -98,11 +98,11 @@ class _Buffer:
 class _Replay:
     def __init__(self, plan: Plan, schedule: Schedule, images: Tensor) -> None:
         self.plan, self.schedule, self.images = plan, schedule, images
-        self.shapes = value_shapes(plan.image, images.shape[1:])
+        self.shapes = value_shapes(plan.compiled, images.shape[1:])
         self.calls = {(c.layer if isinstance(c, LayerCall) else c.step).name: c for c in plan.calls}
         self.worker = Run(plan, 1, 0, new_counts())
         self.worker.batch = 1
-        layers = {layer.name: layer for layer in plan.image.layers}
+        layers = {layer.name: layer for layer in plan.compiled.layers}
         self.where: dict[int, tuple[AnalogLayer, Block]] = {}
         for layer in layers.values():
             for block in layer.blocks:
@@ -120,7 +120,7 @@ class _Replay:
         ]
         self.windows: dict[tuple[int, int], Tensor] = {}
         self.sums: dict[tuple[int, int], Tensor] = {}
-        quantiser = plan.quantisers[plan.image.input]
+        quantiser = plan.quantisers[plan.compiled.input]
         self.codes = quantise(images, quantiser).reshape(len(images), images.shape[1], -1)
         self.outputs: dict[int, Tensor] = {}
 
@@ -131,7 +131,7 @@ class _Replay:
         return slice(block.col_start, block.col_stop)
 
     def _origin(self, stage: int) -> str:
-        return self.where[stage][0].name if stage in self.where else self.plan.image.input
+        return self.where[stage][0].name if stage in self.where else self.plan.compiled.input
 
     def run(self, trace: np.ndarray) -> Tensor:
         """Follow the trace; inputs are read when MVMs end, before anything begins then."""
@@ -147,7 +147,7 @@ class _Replay:
                 self.buffers[number].arrive(firing)
         while pending:
             self._read(*heapq.heappop(pending)[1:])
-        step = self.plan.quantisers[self.plan.image.output].step
+        step = self.plan.quantisers[self.plan.compiled.output].step
         return torch.stack([self.outputs[i] for i in range(len(self.images))]) * step
 
     # ---- reading
@@ -178,7 +178,7 @@ class _Replay:
             self._check(rows, stage, firing)
             self.windows[stage, firing] = rows
         elif self.schedule.stages[stage].kind == "sink":
-            output = self.plan.image.output
+            output = self.plan.compiled.output
             shape = self.shapes[output]
             seen = self._value(output, stage, image, ("output",))[0].reshape(shape[0], -1)[:, pixel]
             self._check(seen, stage, firing)

@@ -78,10 +78,10 @@ class Report:
     @classmethod
     def of(cls, chip: Held) -> Report:
         """Collect the report of a chip."""
-        spec, image = chip.spec, chip.image
+        spec, compiled = chip.spec, chip.compiled
         cells = spec.core.rows * spec.core.cols
         layers, pixels = [], {}
-        for layer in image.layers:
+        for layer in compiled.layers:
             counts = chip.counts.get(layer.name)
             seen = counts is not None and counts.conversions > 0
             blocks = len(layer.blocks)
@@ -103,14 +103,14 @@ class Report:
             if seen:
                 pixels[layer.name] = round(counts.mvms / blocks / counts.images)
         written = None if chip.state is None else chip.state.report()
-        hops = [transfer.hops for transfer in image.transfers]
-        kinds = [transfer.kind for transfer in image.transfers]
+        hops = [transfer.hops for transfer in compiled.transfers]
+        kinds = [transfer.kind for transfer in compiled.transfers]
         cost = None
-        if len(pixels) == len(image.layers):
-            found = ledger.estimate(image, spec, pixels)
+        if len(pixels) == len(compiled.layers):
+            found = ledger.estimate(compiled, spec, pixels)
             charges = _charges(chip)
-            actual = ledger.ledger(image, spec, pixels, found.interval_seconds, charges)
-            area = ledger.area(image, spec)
+            actual = ledger.ledger(compiled, spec, pixels, found.interval_seconds, charges)
+            area = ledger.area(compiled, spec)
             cost = {
                 **asdict(found),
                 "joules_as_used": actual.joules,
@@ -124,15 +124,15 @@ class Report:
         adaptation = None
         if chip.adapted_images and cost is not None:
             adaptation = asdict(
-                procedures.adaptation_cost(image, spec, chip.adapted_images, pixels)
+                procedures.adaptation_cost(compiled, spec, chip.adapted_images, pixels)
             )
         return cls(
             preset=spec.name,
             spec_id=spec.id(),
-            cores_used=image.cores_used,
-            cores_available=image.cores_available,
+            cores_used=compiled.cores_used,
+            cores_available=compiled.cores_available,
             weights=sum(
-                layer.macs if layer.groups > 1 else layer.weight.size for layer in image.layers
+                layer.macs if layer.groups > 1 else layer.weight.size for layer in compiled.layers
             ),
             digital_operations=_digital_operations(chip),
             programmed_seed=None if chip.state is None else chip.state.seed,
@@ -143,7 +143,7 @@ class Report:
             compensation=chip.compensation,
             compensation_cost=None
             if chip.compensation == "none"
-            else asdict(procedures.compensation_cost(image, spec, chip.compensation)),
+            else asdict(procedures.compensation_cost(compiled, spec, chip.compensation)),
             adapted_images=chip.adapted_images,
             adaptation_cost=adaptation,
             calibration_images=None if chip.ranges is None else chip.ranges.images,
@@ -266,7 +266,7 @@ class Report:
 def _charges(chip: Held) -> dict[int, float]:
     """Return the charge of one MVM of every tile, in coulombs, for the inputs that were run."""
     tiles, found = chip.moment.tiles, {}
-    for layer in chip.image.layers:
+    for layer in chip.compiled.layers:
         core = chip.spec.for_layer(layer.owner).core
         drive = chip.counts[layer.name].mean_magnitude / core.dac.max_code
         for block in layer.blocks:

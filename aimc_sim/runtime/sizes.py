@@ -8,19 +8,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..chip.image import AnalogLayer, ChipImage
+from ..chip.program import AnalogLayer, Program
 from ..mapping import shapes
 from .blocks import convolve
 from .calibrate import float_walk
 from .quantisers import as_integers
 
 
-def output_pixels(image: ChipImage, input_shape: Sequence[int]) -> dict[str, int]:
+def output_pixels(compiled: Program, input_shape: Sequence[int]) -> dict[str, int]:
     """Return the matrix-vector products that every analog layer makes for one input.
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
     input_shape : sequence of int
         Of one input without the batch, for example (3, 32, 32), (time steps, features), or
         (time steps,) for tokens. Networks with several inputs are refused.
@@ -37,11 +37,11 @@ def output_pixels(image: ChipImage, input_shape: Sequence[int]) -> dict[str, int
         If the network cannot read such an input.
     """
     try:
-        return shapes.output_pixels(image, input_shape)
+        return shapes.output_pixels(compiled, input_shape)
     except ValueError as error:
-        if len(image.inputs) > 1:
+        if len(compiled.inputs) > 1:
             raise ValueError(
-                f"the network has {len(image.inputs)} inputs; run them and use chip.report()"
+                f"the network has {len(compiled.inputs)} inputs; run them and use chip.report()"
             ) from error
         reason = error
     counted: Counter[str] = Counter()
@@ -53,14 +53,14 @@ def output_pixels(image: ChipImage, input_shape: Sequence[int]) -> dict[str, int
         counted[layer.name] += len(x) * maps.shape[2] * maps.shape[3]
 
     shape = list(input_shape)
-    if image.axis is not None:
-        shape.insert(image.axis, 1)
-    kind = torch.float32 if as_integers(image, image.input) else torch.int64
+    if compiled.axis is not None:
+        shape.insert(compiled.axis, 1)
+    kind = torch.float32 if as_integers(compiled, compiled.input) else torch.int64
     for dtype in dict.fromkeys((kind, torch.float32)):
         counted.clear()
         try:
             with torch.inference_mode():
-                float_walk(image, torch.zeros(shape, dtype=dtype), enter=enter)
+                float_walk(compiled, torch.zeros(shape, dtype=dtype), enter=enter)
             return dict(counted)
         except (RuntimeError, IndexError, ValueError) as error:
             reason = error

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from ..chip.image import AnalogLayer, ChipImage
+from ..chip.program import AnalogLayer, Program
 from ..machine import settings
 from ..ops import OPERATIONS, RECURRENT
 from .images import as_inputs
@@ -25,9 +25,9 @@ class Stream:
     sequence gives.
     """
 
-    def __init__(self, image: ChipImage, run: Callable[..., Any], first_image: int) -> None:
-        check(image)
-        self.image, self.first_image, self._run = image, first_image, run
+    def __init__(self, compiled: Program, run: Callable[..., Any], first_image: int) -> None:
+        check(compiled)
+        self.compiled, self.first_image, self._run = compiled, first_image, run
         self.steps_seen = 0
         self._span = Span()
         self._batch: int | None = None
@@ -45,9 +45,9 @@ class Stream:
         ValueError
             If the number of sequences is not that of the call before.
         """
-        image = self.image
-        x, lengths = as_inputs(image, inputs)
-        batch = x[0].shape[image.axis]
+        compiled = self.compiled
+        x, lengths = as_inputs(compiled, inputs)
+        batch = x[0].shape[compiled.axis]
         if lengths is not None:
             raise ValueError(
                 "a stream takes sequences of equal length; give tensors, not packed ones"
@@ -60,7 +60,7 @@ class Stream:
         self._batch = batch
         span = Span(self.steps_seen, self._span.final)
         outputs = self._run(x, span, self.first_image, None)
-        self.steps_seen += x[0].shape[1 - image.axis]
+        self.steps_seen += x[0].shape[1 - compiled.axis]
         self._span = span
         return outputs
 
@@ -69,13 +69,13 @@ class Stream:
         return dict(self._span.final)
 
 
-def check(image: ChipImage) -> None:
+def check(compiled: Program) -> None:
     """Raise ValueError unless every step of a network looks at one time step at a time."""
-    if not image.recurrent:
+    if not compiled.recurrent:
         raise ValueError(
             "the network has no recurrent layer, so there is no state to keep; call the chip itself"
         )
-    for step in image.steps:
+    for step in compiled.steps:
         if isinstance(step, AnalogLayer):
             if step.kind != "linear":
                 raise ValueError(
@@ -95,12 +95,12 @@ def check(image: ChipImage) -> None:
             )
 
 
-def packed(image: ChipImage, outputs: Any, lengths: Tensor) -> Any:
+def packed(compiled: Program, outputs: Any, lengths: Tensor) -> Any:
     """Return outputs with the first one packed again, as torch's recurrent layers return it."""
     first, *others = outputs if isinstance(outputs, tuple) else (outputs,)
     if not (isinstance(first, torch.Tensor) and first.ndim == 3):
         return outputs
     first = pack_padded_sequence(
-        first, lengths, batch_first=image.axis == 0, enforce_sorted=False
+        first, lengths, batch_first=compiled.axis == 0, enforce_sorted=False
     )  # fmt: skip
     return (first, *others) if others else first

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ..chip.image import AnalogLayer, ChipImage, leaves
+from ..chip.program import AnalogLayer, Program, leaves
 from ..digital.apply import evaluate
 from ..errors import UnsupportedLayerError
 from ..mapping.graph import Network
@@ -33,7 +33,7 @@ class Variants:
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
         The placed one.
     spec : ChipSpec
     source : Source or None
@@ -43,18 +43,18 @@ class Variants:
     """
 
     def __init__(
-        self, image: ChipImage, spec: ChipSpec, source: Source | None = None,
+        self, compiled: Program, spec: ChipSpec, source: Source | None = None,
         example: Example | None = None,
     ) -> None:  # fmt: skip
-        self.image, self.spec, self.source, self.example = image, spec, source, example
-        self.others: list[ChipImage] = []
+        self.compiled, self.spec, self.source, self.example = compiled, spec, source, example
+        self.others: list[Program] = []
 
     @functools.cached_property
     def signature(self) -> inspect.Signature | None:
         """Of the network's forward method; None for a chip from a file."""
         return None if self.source is None else inspect.signature(self.source.model.forward)
 
-    def of(self, inputs: Sequence[Tensor]) -> ChipImage:
+    def of(self, inputs: Sequence[Tensor]) -> Program:
         """Return the program for inputs of these sizes.
 
         Raises
@@ -63,12 +63,12 @@ class Variants:
             If the network is fixed to other sizes and cannot be recorded again, or its layers
             would be others.
         """
-        sizes = {name: tuple(x.shape) for name, x in zip(self.image.inputs, inputs, strict=True)}
+        sizes = {name: tuple(x.shape) for name, x in zip(self.compiled.inputs, inputs, strict=True)}
         broken = None
-        for image in (self.image, *self.others):
-            found = broken_condition(image, sizes)
+        for compiled in (self.compiled, *self.others):
+            found = broken_condition(compiled, sizes)
             if found is None:
-                return image
+                return compiled
             broken = broken or found
         if self.source is None or self.example is None:
             raise ValueError(
@@ -84,14 +84,14 @@ class Variants:
                     f"the inputs have the sizes {_shown(sizes)}, for which the network cannot be "
                     f"recorded: {error}"
                 ) from error
-            image = on_same_devices(network, self.image, self.spec)
+            compiled = on_same_devices(network, self.compiled, self.spec)
             # A record is made with two images where one was given, which may be another branch.
-            if broken_condition(image, sizes) is None:
-                self.others.append(image)
-                return image
+            if broken_condition(compiled, sizes) is None:
+                self.others.append(compiled)
+                return compiled
         raise ValueError(
             f"the inputs have the sizes {_shown(sizes)}, for which the network cannot be recorded: "
-            f"its record is for inputs with {broken_condition(image, sizes)}"
+            f"its record is for inputs with {broken_condition(compiled, sizes)}"
         )
 
 
@@ -99,9 +99,9 @@ def _shown(sizes: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} {tuple(shape)}" for name, shape in sizes.items())
 
 
-def broken_condition(image: ChipImage, sizes: Mapping[str, tuple[int, ...]]) -> str | None:
+def broken_condition(compiled: Program, sizes: Mapping[str, tuple[int, ...]]) -> str | None:
     """Return the first condition of a program that sizes break, in words; None if they fit."""
-    for condition in image.conditions:
+    for condition in compiled.conditions:
         try:
             fits = evaluate(condition, sizes)
         except (IndexError, ZeroDivisionError):
@@ -130,13 +130,13 @@ def words(tree: Any) -> str:
     )
 
 
-def on_same_devices(network: Network, image: ChipImage, spec: ChipSpec) -> ChipImage:
+def on_same_devices(network: Network, compiled: Program, spec: ChipSpec) -> Program:
     """Return a network's program on the devices of another one.
 
     Parameters
     ----------
     network : Network
-    image : ChipImage
+    compiled : Program
         Placed; holds all the layers, with the same weights.
     spec : ChipSpec
 
@@ -148,7 +148,7 @@ def on_same_devices(network: Network, image: ChipImage, spec: ChipSpec) -> ChipI
     steps, results = lower(network)
     if spec.mapping.replicate:
         steps, results = replicate(steps, results, spec.mapping.replicate)
-    there = {layer.name: layer for layer in image.layers}
+    there = {layer.name: layer for layer in compiled.layers}
     done = []
     for step in steps:
         if isinstance(step, AnalogLayer):
@@ -162,7 +162,7 @@ def on_same_devices(network: Network, image: ChipImage, spec: ChipSpec) -> ChipI
             step = dataclasses.replace(step, blocks=owner.blocks, weight=owner.weight)
         done.append(step)
     return dataclasses.replace(
-        image, input=network.input, output=leaves(results)[0][0], steps=tuple(done),
+        compiled, input=network.input, output=leaves(results)[0][0], steps=tuple(done),
         inputs=network.inputs, axis=network.axis, results=results, axes=network.axes,
         conditions=network.conditions,
     )  # fmt: skip

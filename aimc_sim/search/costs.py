@@ -83,11 +83,11 @@ class CostBook:
         return identity.digest([*parts, *self._code])[:32]
 
     def _computed(self, spec: ChipSpec) -> Costs:
-        image = mapping.compile_network(self._inputs.network, spec)
-        found = performance.performance(image, spec, self._shape, images=IMAGES, mode=self._mode)
+        compiled = mapping.compile_network(self._inputs.network, spec)
+        found = performance.performance(compiled, spec, self._shape, images=IMAGES, mode=self._mode)
         return Costs(
             energy=found.ledger.joules,
             latency=found.pipeline.first_image_seconds,
             throughput=1 / found.ledger.seconds,
-            cores=image.cores_used,
+            cores=compiled.cores_used,
         )

@@ -95,7 +95,7 @@ def execute(trial: Trial, threads: int = 1) -> dict[str, Any]:
         prepared = time.perf_counter()
         rows = list(_rows(trial, ready))
         done = time.perf_counter()
-    names = [layer.name for layer in ready.chip.image.layers] if trial.probe_images else []
+    names = [layer.name for layer in ready.chip.compiled.layers] if trial.probe_images else []
     return {
         "layer_names": names,
         "rows": rows,
@@ -219,7 +219,7 @@ def _ready(trial: Trial) -> _Ready:
             ) from error
         ideal, reference = None, {}
         if needs:
-            ideal = Chip(chip.image, trial.reference_spec)
+            ideal = Chip(chip.compiled, trial.reference_spec)
             ideal.ranges = chip.ranges
             ideal.program(0)
             if trial.probe_images:

@@ -13,7 +13,7 @@ def chip(path: Path):
 
     found = aimc_sim.Chip.load(path)
     tiles = {core: dataclasses.asdict(tile) for core, tile in found.state.tiles.items()}
-    layers = [{**dataclasses.asdict(layer)} for layer in found.image.layers]
+    layers = [{**dataclasses.asdict(layer)} for layer in found.compiled.layers]
     return [found.spec.id(), found.time_seconds, found.compensation, tiles, layers,
             dataclasses.asdict(found.ranges), found.corrections]  # fmt: skip
 

@@ -116,13 +116,13 @@ def test_time_to_place(build, changes, seconds, links, figure):
     spent = []
     for _ in range(2):
         begin = time.process_time()
-        image = compile_network(network, spec)
+        compiled = compile_network(network, spec)
         spent.append(time.process_time() - begin)
     steps = split(lower(network)[0], spec)
-    cores = [block.core for block in image.blocks]
+    cores = [block.core for block in compiled.blocks]
     total = shorten.total(cores, dataflow(steps), shorten.distances(spec))
     figure(
-        f"{build.__name__}, {len(cores)} blocks, {len(image.transfers)} transfers, {changes}",
+        f"{build.__name__}, {len(cores)} blocks, {len(compiled.transfers)} transfers, {changes}",
         f"{spent[0]:.2f} s of CPU, again {spent[1]:.2f} s, {total} links in all",
     )
     assert total <= links
@@ -146,12 +146,12 @@ def test_explain_leaves_the_placement_to_from_model(figure):
 )  # fmt: skip
 def test_time_of_the_closed_form(build, changes, figure):
     spec = presets.hermes().with_(changes)
-    image = compile_network(trace(build().eval()), spec)
-    plan = schedule(image, spec, SIZES[build])
+    compiled = compile_network(trace(build().eval()), spec)
+    plan = schedule(compiled, spec, SIZES[build])
     begin = time.process_time()
     found = estimate(plan)
     closed = time.process_time() - begin
-    where = layout(image, spec)
+    where = layout(compiled, spec)
     figure(
         f"closed form of {build.__name__}, {changes}",
         f"{1e3 * closed:.0f} ms: interval {found.interval_ps * 1e-9:.3f} ms, hops "

@@ -9,8 +9,8 @@ import time
 
 import numpy as np
 
-from aimc_sim.chip.image import AnalogLayer, Block, ChipImage, Transfer
 from aimc_sim.chip.pipeline import estimate, simulate
+from aimc_sim.chip.program import AnalogLayer, Block, Program, Transfer
 from aimc_sim.mapping.route import dataflow
 from aimc_sim.mapping.schedule import schedule
 from aimc_sim.presets import hermes
@@ -54,25 +54,25 @@ def chain(layers, channels, rows_per_block):
         )
         for flow in dataflow(steps)
     )  # fmt: skip
-    return ChipImage("input", steps[-1].name, tuple(steps), transfers, core)
+    return Program("input", steps[-1].name, tuple(steps), transfers, core)
 
 
 def test_events(figure):
     """Target: 300,000 events per second, on a network like ResNet-32 and on a large one."""
     for name, layers, channels, size in (("31 layers", 31, 32, 32), ("60 layers", 60, 128, 28)):
-        image = chain(layers, channels, 252)
-        plan = schedule(image, hermes(), (channels, size, size))
+        compiled = chain(layers, channels, 252)
+        plan = schedule(compiled, hermes(), (channels, size, size))
         events = simulate(plan, 2).events
         seconds = best(lambda plan=plan: simulate(plan, 2), rounds=3)
-        what = f"event simulation, {name} on {len(image.blocks)} cores"
+        what = f"event simulation, {name} on {len(compiled.blocks)} cores"
         figure(what, f"{events / seconds / 1e6:.2f} million events/s ({events} events)")
         assert events / seconds >= 300_000
 
 
 def test_estimate(figure):
     """Target: milliseconds."""
-    image = chain(60, 128, 252)
-    plan = schedule(image, hermes(), (128, 28, 28))
+    compiled = chain(60, 128, 252)
+    plan = schedule(compiled, hermes(), (128, 28, 28))
     seconds = best(lambda: estimate(plan))
-    figure(f"closed-form estimate, {len(image.blocks)} cores", f"{seconds * 1e3:.1f} ms")
+    figure(f"closed-form estimate, {len(compiled.blocks)} cores", f"{seconds * 1e3:.1f} ms")
     assert seconds < 0.5

@@ -102,7 +102,7 @@ def test_one_image(ratio, in_turn, model, images, threads):
 def test_programming(benchmark, figure, model, images):
     chip = programmed(model, images, presets.hermes("odp"))
     benchmark.pedantic(lambda: chip.program(1), rounds=5, warmup_rounds=1)
-    devices = 4 * sum(layer.weight.size for layer in chip.image.layers)
+    devices = 4 * sum(layer.weight.size for layer in chip.compiled.layers)
     seconds = statistics.median(benchmark.stats.stats.data)
     figure("program", f"{seconds * 1e3:.0f} ms for {devices:,} devices")
 

@@ -146,9 +146,9 @@ def test_large_networks_are_traced_and_placed(case):
     chip = chip_for(case, model)
     kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d)
     matrices = sum(m.weight.numel() for m in model.modules() if isinstance(m, kinds))
-    placed = sum(layer.weight.size for layer in chip.image.layers)
+    placed = sum(layer.weight.size for layer in chip.compiled.layers)
     assert placed >= 0.95 * matrices
-    assert 0 < chip.image.cores_used <= chip.spec.cores
+    assert 0 < chip.compiled.cores_used <= chip.spec.cores
 
 
 ASKED_FOR = {

@@ -79,8 +79,8 @@ def test_resnet32_costs(digits_model):
     """17,985 core MVMs per image; 951 uJ in 4-phase mode when whole arrays are charged."""
     chip = aimc_sim.Chip.from_model(digits_model)
     side = {"conv1": 32, "layer1": 32, "layer2": 16, "layer3": 8, "linear": 1}
-    pixels = {layer.name: side[layer.name.split(".")[0]] ** 2 for layer in chip.image.layers}
-    cost = ledger.estimate(chip.image, chip.spec, pixels)
+    pixels = {layer.name: side[layer.name.split(".")[0]] ** 2 for layer in chip.compiled.layers}
+    cost = ledger.estimate(chip.compiled, chip.spec, pixels)
     assert cost.core_mvms == 17_985
     assert cost.mvm_joules == pytest.approx(951e-6, rel=2e-3)
     assert cost.interval_seconds == pytest.approx(1024 * 520e-9)
@@ -89,5 +89,5 @@ def test_resnet32_costs(digits_model):
         ({"core.dac.bits": 10}, 2048e-9),
         ({"core.ldpu.clock_hertz": 16e6}, 1e-6),  # 16 columns, one per clock
     ):
-        cost = ledger.estimate(chip.image, chip.spec.with_(change), pixels)
+        cost = ledger.estimate(chip.compiled, chip.spec.with_(change), pixels)
         assert cost.interval_seconds == pytest.approx(1024 * step)

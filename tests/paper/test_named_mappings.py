@@ -14,19 +14,19 @@ WEIGHTS = {"resnet9": 1_866_536, "char-lstm": 1_299_312, "captioning-lstm": 4_08
 
 @pytest.mark.parametrize("name", names())
 def test_cores_and_weights(name):
-    image = named(name)
-    assert image.cores_used == len(image.blocks) == CORES[name]
-    assert sum(layer.weight.size for layer in image.layers) == WEIGHTS[name]
-    placed = [cell for block in image.blocks for cell in [block.core]]
+    compiled = named(name)
+    assert compiled.cores_used == len(compiled.blocks) == CORES[name]
+    assert sum(layer.weight.size for layer in compiled.layers) == WEIGHTS[name]
+    placed = [cell for block in compiled.blocks for cell in [block.core]]
     assert len(set(placed)) == len(placed)
 
 
 @pytest.mark.parametrize("name", names())
 def test_every_transfer_is_a_link_of_the_chip(name):
     links = with_digital_units(GRID)
-    image = named(name)
-    assert len(image.transfers) > 0
-    for transfer in image.transfers:
+    compiled = named(name)
+    assert len(compiled.transfers) > 0
+    for transfer in compiled.transfers:
         assert links.has_edge(*transfer.route), transfer
         assert transfer.hops == 1
 
@@ -41,15 +41,15 @@ def test_cores_per_layer():
 
 def test_each_digital_unit_gets_all_gates_of_its_column_from_the_fourth_row():
     for name in ("char-lstm", "captioning-lstm"):
-        image = named(name)
-        gates = [t for t in image.transfers if t.kind == "gates"]
+        compiled = named(name)
+        gates = [t for t in compiled.transfers if t.kind == "gates"]
         assert [core_label(t.producer, GRID) for t in gates] == [
             f"Core(4,{c})" for c in range(1, 9)
         ]
         assert [t.channels for t in gates] == [252] * 8  # 63 hidden units, four gates
         assert [t.consumer for t in gates] == list(range(64, 72))
         # Everything that a unit adds up runs down its own column.
-        sums = [t for t in image.transfers if t.value.endswith("gates") and t.kind != "gates"]
+        sums = [t for t in compiled.transfers if t.value.endswith("gates") and t.kind != "gates"]
         assert all(t.consumer == t.producer + 8 for t in sums)
 
 
@@ -69,8 +69,8 @@ def test_the_measured_operations_are_those_of_the_layouts():
 
 def test_traffic_of_the_captioning_network():
     """Three partial sums in every column of the gates, one to its unit, one per output column."""
-    image = named("captioning-lstm")
-    loads = traffic(image, {layer.name: 1 for layer in image.layers})
+    compiled = named("captioning-lstm")
+    loads = traffic(compiled, {layer.name: 1 for layer in compiled.layers})
     assert sum(loads.unicast.values()) == 8 * 4 * 252 + 16 * 254
     assert loads.busiest()[1] == 254
 
@@ -99,8 +99,8 @@ def test_a_layout_can_be_given_to_a_network():
         model.add_module(name, nn.Linear(*size))
     places = tuple((name, cores) for name, cores in cores_of("resnet9") if name in sizes)
     spec = presets.ideal().with_({"mapping.cores": places})
-    image = aimc_sim.Chip.from_model(model.eval(), spec).image
-    assert [block.core for block in image.blocks] == [1, 2, 7]
+    compiled = aimc_sim.Chip.from_model(model.eval(), spec).compiled
+    assert [block.core for block in compiled.blocks] == [1, 2, 7]
     for wrong, message in (
         ((("conv1", (1,)),), "'conv1' has 2 blocks, 1 cores given"),
         ((("conv1", (1, 64)),), "no core 64; use 0 to 63"),

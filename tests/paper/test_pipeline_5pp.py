@@ -23,13 +23,13 @@ SHAPE = (3, 32, 32)
 
 
 @pytest.fixture(scope="module")
-def image(plain_resnet32):
+def compiled(plain_resnet32):
     return compile_network(trace(plain_resnet32), presets.hermes())
 
 
 @pytest.fixture(scope="module")
-def plan(image):
-    return tick_schedule(image, SHAPE)
+def plan(compiled):
+    return tick_schedule(compiled, SHAPE)
 
 
 def residual(plan, fewer):
@@ -41,12 +41,12 @@ def residual(plan, fewer):
     ("per_stage", "first", "interval"),
     [((1, 1, 1), 1652, 1024), ((4, 1, 1), 620, 256), ((16, 4, 1), 243, 64)],
 )
-def test_ticks(image, per_stage, first, interval):
+def test_ticks(compiled, per_stage, first, interval):
     lanes = {
         x.name: per_stage[int(x.name[5]) - 1 if x.name.startswith("layer") else 0]
-        for x in image.layers[:-1]
+        for x in compiled.layers[:-1]
     }
-    plan = tick_schedule(image, SHAPE, pixels_per_step=lanes)
+    plan = tick_schedule(compiled, SHAPE, pixels_per_step=lanes)
     report = simulate(plan, 4)
     assert report.record.done[plan.stage("layer3.4.conv2"), 0] == first
     assert report.first_image_ps == first + 1  # pooling and the linear layer
@@ -83,10 +83,10 @@ def test_residual_buffers_of_peak_minus_two_deadlock(plan):
 
 
 @pytest.mark.parametrize("read", ["1-phase", "4-phase"])
-def test_core_level(image, read):
+def test_core_level(compiled, read):
     """The first stage sets the pace: 1,024 pixels, 16 columns."""
     spec = presets.hermes(read=read)
-    plan = schedule(image, spec, SHAPE)
+    plan = schedule(compiled, spec, SHAPE)
     report, guess = simulate(plan, 3), estimate(plan)
     assert report.interval_seconds == pytest.approx(1024 * step_seconds(16, spec), rel=1e-3)
     assert report.interval_ps == pytest.approx(guess.interval_ps, rel=0.1)

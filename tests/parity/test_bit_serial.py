@@ -49,8 +49,8 @@ def test_a_network_equals_the_sum_over_planes(name, wires, read):
     images = images_of(name)
     chip = programmed(model, spec, images)
     found = chip(images).numpy()
-    plan = chip.moment.bare_plan(chip.image)
-    call, layer = plan.calls[0], chip.image.layers[0]
+    plan = chip.moment.bare_plan(chip.compiled)
+    call, layer = plan.calls[0], chip.compiled.layers[0]
     codes = torch.from_numpy(call.dac.codes(images.numpy())).float()
     rows = rows_of(layer, codes)
     if name == "odd_conv":
@@ -110,7 +110,7 @@ def test_noise_is_fresh_in_every_plane(key):
     codes = torch.tensor([[127.0, -127, 64, 63, 1, 0, -85, 100, 37]])
     chip = programmed(model, spec, codes, key.seed).at("1 day")
     found = chip(codes.repeat(20_000, 1)).numpy()
-    block = chip.image.blocks[0]
+    block = chip.compiled.blocks[0]
     now = chip.moment.tiles[block.tile]
     scale = spec.core.pcm.g_max_siemens / chip.state.tiles[block.tile].siemens_per_weight
     planes = inputs.bit_planes(codes.numpy(), spec.core.dac).astype(float)[:, 0]
@@ -170,11 +170,11 @@ def test_conversions_and_saturations_of_every_plane_are_counted():
     # four phases in a plane with inputs of both signs, as nearly all are
     assert 0.95 * 28 * seen.outputs < seen.conversions <= 28 * seen.outputs
     codes, core = (
-        chip.moment.bare_plan(chip.image).calls[0].dac.codes(images.numpy()),
+        chip.moment.bare_plan(chip.compiled).calls[0].dac.codes(images.numpy()),
         chip.spec.core,
     )
     wanted = 0
-    for b in chip.image.blocks:
+    for b in chip.compiled.blocks:
         now = chip.moment.tiles[b.tile]
         for plane in inputs.bit_planes(codes[:, b.row_start : b.row_stop], core.dac):
             phases = tile.phases(now, plane, core)
@@ -186,7 +186,7 @@ def test_conversions_and_saturations_of_every_plane_are_counted():
 def test_planes_of_a_plan_are_one_core():
     images = images_of("asymmetric_300x40")
     chip = programmed(NETS["asymmetric_300x40"][0], presets.hermes().with_(SERIAL), images)
-    (core, _), = chip.moment.bare_plan(chip.image).calls[0].chains  # fmt: skip
+    (core, _), = chip.moment.bare_plan(chip.compiled).calls[0].chains  # fmt: skip
     assert len({tuple(plane.noise_key) for plane in core.planes}) == 7
     assert all(plane.kernel is core.kernel for plane in core.planes)
     changed = dataclasses.replace(core, gain=2 * core.gain)  # as adaptation does

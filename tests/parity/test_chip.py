@@ -40,7 +40,7 @@ def test_ideal_is_exact_on_the_shipped_resnet(digits_model, digits_test):
     x = digits_test.images[:64]
     with torch.inference_mode():
         torch.testing.assert_close(chip(x), digits_model(x), rtol=1e-4, atol=1e-4)
-    assert chip.image.cores_used == 60
+    assert chip.compiled.cores_used == 60
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -99,7 +99,7 @@ def test_shipped_resnet_threads_and_batches(digits_model, digits_test, two_threa
 
 def test_clock_runs_both_ways():
     chip, images = noisy_chip("odd_conv")
-    core = chip.image.blocks[-1].core
+    core = chip.compiled.blocks[-1].core
     seen = {}
     for time in ("1 h", "1 year", 0, "1 h", 3600, "1 year"):
         chip.at(time)
@@ -116,7 +116,7 @@ def test_clock_runs_both_ways():
 
 def test_programming_is_a_function_of_the_seed():
     chip, _ = noisy_chip("linear_only")
-    core = chip.image.blocks[0].core
+    core = chip.compiled.blocks[0].core
     one, two = (chip.program(seed).conductances(core) for seed in (1, 2))
     assert not np.array_equal(one, two)
     np.testing.assert_array_equal(one, chip.program(1).conductances(core))
@@ -152,8 +152,8 @@ def test_save_and_load_keep_everything(tmp_path):
     assert back.time_seconds == 3600
     assert back.compensation == "gdc"
     assert torch.equal(chip(images), back(images))  # both go on with image 40
-    assert [b for b in back.image.blocks] == [b for b in chip.image.blocks]
-    assert back.image.transfers == chip.image.transfers
+    assert [b for b in back.compiled.blocks] == [b for b in chip.compiled.blocks]
+    assert back.compiled.transfers == chip.compiled.transfers
     unprogrammed = aimc_sim.Chip.from_model(NETS["linear_only"][0])
     unprogrammed.save(tmp_path / "empty.h5")
     with pytest.raises(aimc_sim.NotProgrammedError, match=r"call chip.program\(\) first"):

@@ -34,7 +34,7 @@ def test_both_paths_agree(name, preset, changes, monkeypatch):
     chip = aimc_sim.Chip.from_model(model, spec)
     chip.calibrate(images).program(1).at("1 h").compensate("gdc")
     compiled = chip(images, first_image=0)
-    saturated = [chip.counts[layer.name].output_clipped for layer in chip.image.layers]
+    saturated = [chip.counts[layer.name].output_clipped for layer in chip.compiled.layers]
     chip.counts = counts.new_counts()
     monkeypatch.setattr(chunk, "COMPILED", convert.PLAIN)
     plain = chip(images, first_image=0)
@@ -42,7 +42,7 @@ def test_both_paths_agree(name, preset, changes, monkeypatch):
     error = (plain - compiled).norm() / compiled.norm()
     assert error < 0.01
     assert ((plain - compiled).abs() < 1e-5 * compiled.abs().max()).float().mean() > 0.8
-    again = [chip.counts[layer.name].output_clipped for layer in chip.image.layers]
+    again = [chip.counts[layer.name].output_clipped for layer in chip.compiled.layers]
     assert np.abs(np.array(saturated) - again).max() <= 2
 
 
@@ -57,9 +57,9 @@ def test_bit_true_equals_the_local_unit(monkeypatch):
     spec = presets.hermes("odp").with_({"core.pcm.read_noise": None, "core.ldpu.bit_true": True})
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(images).program(2)
     found = chip(images).numpy()
-    plan = chip.moment.bare_plan(chip.image)
+    plan = chip.moment.bare_plan(chip.compiled)
     (head, tail), core = plan.calls[0].chains[0], spec.core
-    step = plan.quantisers[plan.image.input].step
+    step = plan.quantisers[plan.compiled.input].step
     codes = np.clip(np.rint(images.numpy() / step), -127, 127)
     link = None
     for call in (head, tail):

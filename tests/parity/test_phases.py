@@ -102,8 +102,10 @@ def test_without_noise_both_paths_give_the_same_codes(adc, amperes):
     model, images = nets("asymmetric_300x40")
     chip = aimc_sim.Chip.from_model(model[0], spec).calibrate(images).program(0)
     found = chip(images).numpy()
-    call = chip.moment.bare_plan(chip.image).calls[0]
-    codes = np.clip(np.rint(images.numpy() / chip.ranges.values[chip.image.input] * 127), -127, 127)
+    call = chip.moment.bare_plan(chip.compiled).calls[0]
+    codes = np.clip(
+        np.rint(images.numpy() / chip.ranges.values[chip.compiled.input] * 127), -127, 127
+    )
     wanted, beyond = np.zeros(found.shape), 0
     for core in call.chains[0]:
         part = codes[:, core.block.row_start : core.block.row_stop]
@@ -130,7 +132,7 @@ def test_one_conversion_of_the_net_charge_has_the_law_of_four(sign, monkeypatch)
     images = torch.randn(20_000, ROWS, generator=torch.Generator().manual_seed(1)).clamp(-3, 3)
     images = (images.abs() if sign == "positive" else images) / 3
     chip = chip_of(np.random.default_rng(2).normal(0, 1, ROWS), spec).at("1 h")
-    call = chip.moment.bare_plan(chip.image).calls[0].chains[0][0]
+    call = chip.moment.bare_plan(chip.compiled).calls[0].chains[0][0]
     codes, scale = np.rint(images.numpy() * 127), float(call.gain[0])
     exact = tile.charge(chip.moment.tiles[0], codes) / call.adc.quantiser.step
     fast = chip(images, first_image=0).numpy() / scale - exact
@@ -200,7 +202,7 @@ def test_the_bound_is_a_bound():
         {"core.pcm.read_noise": None, "core.adc.bits": None, **DEVICE}
     )
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(images).program(0)
-    call = chip.moment.bare_plan(chip.image).calls[0]
+    call = chip.moment.bare_plan(chip.compiled).calls[0]
     codes = torch.from_numpy(call.dac.codes(images.numpy())).float() if call.dac else images
     core = call.chains[0][0]
     x = codes[:, core.channels].contiguous(memory_format=torch.channels_last)

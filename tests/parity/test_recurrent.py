@@ -42,7 +42,7 @@ def twin_of(chip, model, x):
 
     def chained(key):
         name = f"LSTM.weight_{key}_l0"
-        blocks = chip.image.layer(name).blocks
+        blocks = chip.compiled.layer(name).blocks
         cuts = [0, *(block.row_stop for block in blocks)]
         partial = [links[f"{name}[{i},0]"] / 127 for i in range(len(blocks) - 1)]
         return cuts, [*partial, steps[key]]
@@ -83,7 +83,7 @@ def lstm_on(spec, inputs=10, hidden=6, gain=3.0):
 def test_lstm_equals_the_twin(bit_true, rows):
     """Code by code over seven time steps; with five rows, partial sums travel on links too."""
     chip, model, x = lstm_on(quiet(bit_true, **{"core.rows": rows}))
-    assert len(chip.image.layer("LSTM.weight_ih_l0").blocks) == -(-10 // rows)
+    assert len(chip.compiled.layer("LSTM.weight_ih_l0").blocks) == -(-10 // rows)
     outputs, (h, c) = chip(x)
     codes, cells = twin_of(chip, model, x)
     np.testing.assert_array_equal((outputs * 127).round().numpy(), codes)
@@ -253,7 +253,7 @@ def test_one_pass_equals_steps(kind, changes, monkeypatch):
     model, x = small_network(kind)
     spec = presets.hermes("odp").with_(CORES[changes])
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(x).program(0).at("1 h")
-    plan = chip.moment.bare_plan(chip.image)
+    plan = chip.moment.bare_plan(chip.compiled)
     loop = next(call for call in plan.calls if isinstance(call, LoopCall))
     assert plan.whole(loop) is not None
     (slow, _), counted = step_by_step(chip, x, monkeypatch, first_image=0)
@@ -292,7 +292,7 @@ def test_what_one_pass_does_not_do_goes_step_by_step(changes):
     model, x = small_network("GRU")
     spec = presets.hermes("odp").with_(changes)
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(x).program(0)
-    plan = chip.moment.bare_plan(chip.image)
+    plan = chip.moment.bare_plan(chip.compiled)
     assert plan.whole(next(call for call in plan.calls if isinstance(call, LoopCall))) is None
     assert torch.isfinite(chip(x)[0]).all()
 

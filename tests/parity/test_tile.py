@@ -81,7 +81,7 @@ def test_executor_equals_the_reference_read(rng, key):
     quiet = spec.with_({"core.pcm.read_noise": None, "core.dac.bits": None})
     chip = linear_chip(quiet, rng, key).at("1 day")
     codes = rng.integers(-127, 128, (64, ROWS)).astype(np.float32)
-    block = chip.image.blocks[0]
+    block = chip.compiled.blocks[0]
     state = chip.state.tiles[block.core]
     now = tile.at(state, quiet.core, 86400.0, chip.state.key(block.core))
     expected = tile.read(now, codes, quiet.core, rng)
@@ -115,7 +115,7 @@ def test_one_phase_sees_two_conductances(rng, key):
          "core.read.polarity": {"mean_fraction": 0.1, "std_fraction": 0.0, "source": ""}}
     )  # fmt: skip
     chip = linear_chip(spec, rng, key)
-    w = chip.image.layers[0].weight
+    w = chip.compiled.layers[0].weight
     x = rng.normal(0, 1, (8, ROWS)).astype(np.float32)
     plus, minus = np.maximum(w, 0), np.maximum(-w, 0)
     expected = np.maximum(x, 0) @ (plus - 1.1 * minus) - np.maximum(-x, 0) @ (1.1 * plus - minus)
@@ -129,10 +129,10 @@ def test_split_linear_is_a_sum_of_reads(rng, key):
          "core.dac.bits": None}
     )  # fmt: skip
     chip = linear_chip(spec, rng, key, 300, 40)
-    assert [b.shape for b in chip.image.blocks] == [(150, 40), (150, 40)]
+    assert [b.shape for b in chip.compiled.blocks] == [(150, 40), (150, 40)]
     codes = rng.integers(-127, 128, (32, 300)).astype(np.float32)
     expected = np.zeros((32, 40))
-    for block in chip.image.blocks:
+    for block in chip.compiled.blocks:
         state = chip.state.tiles[block.core]
         now = tile.at(state, spec.core, 0.0, chip.state.key(block.core))
         scale = converters.adc(spec.core).step * spec.core.pcm.g_max_siemens

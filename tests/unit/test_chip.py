@@ -132,7 +132,7 @@ def test_effective_weights_have_torchs_shape():
 
 def test_conductances():
     chip = aimc_sim.Chip.from_model(MODEL, presets.hermes("tdp")).calibrate(IMAGES).program(0)
-    core = chip.image.blocks[0].core
+    core = chip.compiled.blocks[0].core
     g = chip.conductances(core)
     assert g.shape == (4, 150, 40)
     assert g.dtype == np.float32
@@ -179,12 +179,19 @@ def test_models_may_be_callables_and_stay_untouched():
     def make():
         return nn.Sequential(nn.Linear(4, 3), nn.Dropout())
 
-    assert aimc_sim.Chip.from_model(make).image.cores_used == 1
+    assert aimc_sim.Chip.from_model(make).compiled.cores_used == 1
     model = make().train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     aimc_sim.Chip.from_model(model).program(0)
     assert model.training
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_the_former_name_of_the_program_says_the_new_one():
+    chip = aimc_sim.Chip.from_model(MODEL)
+    with pytest.raises(AttributeError, match=r"chip\.compiled"):
+        chip.image  # noqa: B018
+    assert not hasattr(chip, "image")
 
 
 BAD_IMAGES = {
@@ -259,6 +266,6 @@ def test_a_window_of_one_side():
         x = torch.randn(2, 1, *size, generator=rng)
         with torch.no_grad():
             torch.testing.assert_close(chip(x), model(x), rtol=1e-5, atol=1e-5)
-    assert chip.image.cores_used == 1
+    assert chip.compiled.cores_used == 1
     with pytest.raises(ValueError, match=r"sizes input \(2, 1, 9, 10\).*cannot be recorded"):
         chip(torch.randn(2, 1, 9, 10))  # torch refuses a window of 8 on 7 rows

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimc_sim.chip.image import AnalogLayer, ChipImage, DigitalStep
+from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program
 from aimc_sim.digital.apply import apply
 from aimc_sim.mapping.control import (
     Controller,
@@ -36,7 +36,7 @@ def conv(name, source, channels, outputs, kernel=(1, 1), residual=None, kind="co
 
 
 def program(*steps):
-    return ChipImage("input", steps[-1].name, steps, (), 64)
+    return Program("input", steps[-1].name, steps, (), 64)
 
 
 def brute_reads(size, outputs, kernel, stride, padding, dilation):
@@ -156,14 +156,14 @@ def test_steps_read_what_torch_reads(op, shape, attrs):
 def test_two_values_are_added_or_joined():
     a, b = conv("a", "input", 2, 3), conv("b", "input", 2, 4)
     join = DigitalStep("join", "concat", ("a", "b"), {"dim": 1})
-    image = program(a, b, join, conv("c", "join", 7, 7, (3, 3), padding=(1, 1), residual="join"))
-    shapes = value_shapes(image, (2, 4, 5))
+    compiled = program(a, b, join, conv("c", "join", 7, 7, (3, 3), padding=(1, 1), residual="join"))
+    shapes = value_shapes(compiled, (2, 4, 5))
     assert shapes["join"] == (7, 4, 5)
-    behind = reads_of_origins(image, shapes)
+    behind = reads_of_origins(compiled, shapes)
     assert set(behind["join"]) == {"a", "b"}
     assert all((t[0].rows == np.eye(4)).all() for t in behind["join"].values())
     assert set(behind["c"]) == {"c"}
-    assert output_pixels(image, (2, 4, 5)) == {"a": 20, "b": 20, "c": 20}
+    assert output_pixels(compiled, (2, 4, 5)) == {"a": 20, "b": 20, "c": 20}
 
 
 @given(pool=geometry.filter(lambda g: g[1] > g[3]), outer=geometry, before=st.integers(0, 2))
@@ -196,8 +196,8 @@ def test_a_value_read_along_two_paths():
     down = DigitalStep("down", "pad", ("x",), {"pad": [0, 0, 2, -2]})
     both = DigitalStep("both", "add", ("x", "down"))
     last = conv("last", "both", 1, 1)
-    image = program(x, down, both, last)
-    behind = reads_of_origins(image, value_shapes(image, (1, 4, 3)))["both"]["x"]
+    compiled = program(x, down, both, last)
+    behind = reads_of_origins(compiled, value_shapes(compiled, (1, 4, 3)))["both"]["x"]
     assert len(behind) == 2
     got = table(behind)
     assert got.need.tolist() == list(range(1, 13))

@@ -120,7 +120,7 @@ def test_g_max_per_core_keeps_currents_in_range():
         if rule == "bit-line":
             limits = list(chip.ranges.g_max_siemens.values())
             assert 0.2e-6 < min(limits) < 0.5 * chip.spec.core.pcm.g_max_siemens
-            for block in chip.image.blocks:
+            for block in chip.compiled.blocks:
                 top = chip.state.tiles[block.core].pcm.target.max()
                 name = f"{block.layer}[{block.row_index},{block.col_index}]"
                 assert top <= chip.ranges.g_max_siemens[name] * 1.001
@@ -161,9 +161,9 @@ def test_wires_in_a_network_equal_the_reference(idle, read, name):
     images = torch.randn(12, *shape, generator=torch.Generator().manual_seed(3))
     chip = aimc_sim.Chip.from_model(layer, spec).calibrate(images).program(0)
     found = chip(images)
-    plan = chip.moment.bare_plan(chip.image)
-    call, image_layer = plan.calls[0], chip.image.layers[0]
-    held = call.dac or plan.quantisers[plan.image.input]
+    plan = chip.moment.bare_plan(chip.compiled)
+    call, image_layer = plan.calls[0], chip.compiled.layers[0]
+    held = call.dac or plan.quantisers[plan.compiled.input]
     codes = held.codes(images.numpy())
     if name == "odd_conv":
         maps = torch.from_numpy(codes).float()
@@ -289,9 +289,11 @@ def test_the_calibrated_range_is_the_largest_current():
     """Against the product itself: code of 127 is the whole window, weight to the g_max it gets."""
     spec = presets.ideal_devices(presets.hermes("odp")).with_({"core.adc.range": "calibrated"})
     chip, _, images = chip_of(spec)
-    images, layer = images[:16], chip.image.layers[0]  # what the ranges are measured on
+    images, layer = images[:16], chip.compiled.layers[0]  # what the ranges are measured on
     chip.calibrate(images).program(0)
-    codes = np.clip(np.rint(images.numpy() / chip.ranges.values[chip.image.input] * 127), -127, 127)
+    codes = np.clip(
+        np.rint(images.numpy() / chip.ranges.values[chip.compiled.input] * 127), -127, 127
+    )
     for b in layer.blocks:
         name = f"{b.layer}[{b.row_index},{b.col_index}]"
         siemens = chip.state.tiles[b.tile].siemens_per_weight

@@ -51,13 +51,13 @@ class Net(nn.Module):
 
 def look(spec):
     """Times, energies and places of a network, and of the chip paper's LSTM step."""
-    image = aimc_sim.Chip.from_model(Net().eval(), spec).image
+    compiled = aimc_sim.Chip.from_model(Net().eval(), spec).compiled
     found = [ledger.operation(spec, 32, 32 * 65536, 252, 4, 504)]
     for mode in ("pipelined", "host"):
-        report = performance(image, spec, (3, 6, 6), images=2, mode=mode)
+        report = performance(compiled, spec, (3, 6, 6), images=2, mode=mode)
         found += [report.pipeline.first_image_ps, report.ledger.joules, report.area]
     found.append(ledger.core_mm2(spec.with_({"core.rows": 128})))
-    return found, image.blocks, image.transfers, image.cores_available
+    return found, compiled.blocks, compiled.transfers, compiled.cores_available
 
 
 @pytest.fixture(scope="module")

@@ -149,7 +149,7 @@ def test_the_report_gives_the_energy_of_this_network():
 def test_area():
     """One core of a chip: 1.392 mm2; the die is the sum of its parts; other cores scale."""
     chip = aimc_sim.Chip.from_model(nn.Linear(300, 40), SPEC)
-    area = ledger.area(chip.image, SPEC)
+    area = ledger.area(chip.compiled, SPEC)
     assert area.arrays == pytest.approx(2 * 0.6351)
     assert area.arrays + area.cores == pytest.approx(2 * 1.392)
     assert area.gdpus == pytest.approx(8 * 0.2807)
@@ -158,7 +158,7 @@ def test_area():
     assert sum(ledger.core_mm2(small)) == pytest.approx(1.392 - 0.6 * 0.6351 / 2)
     from aimc_sim.analysis.performance import performance
 
-    found = performance(chip.image, SPEC, (300,))
+    found = performance(chip.compiled, SPEC, (300,))
     assert found.to_dict()["tops_per_mm2"] == pytest.approx(found.tops / area.used)
     assert found.energy_delay_area == pytest.approx(
         found.ledger.joules * found.ledger.seconds * area.used

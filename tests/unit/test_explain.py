@@ -92,14 +92,14 @@ def test_rows_agree_with_the_chip(name):
     found, explanation = rows(model)
     chip = aimc_sim.Chip.from_model(model, IDEAL)
     analog = {row.name: row for row in explanation.rows if row.fate == "analog"}
-    assert set(analog) == {layer.name for layer in chip.image.layers}
-    for layer in chip.image.layers:
+    assert set(analog) == {layer.name for layer in chip.compiled.layers}
+    for layer in chip.compiled.layers:
         cores = sorted({block.core for block in layer.blocks})
         shown = analog[layer.name].where
         assert [int(n) for n in re.findall(r"\d+", shown.split("(")[0])] == cores
         assert "({} x {})".format(*layer.weight.shape) in shown
         assert analog[layer.name].weights == layer.macs
-    steps = {step.name: step for step in chip.image.steps if step.name not in analog}
+    steps = {step.name: step for step in chip.compiled.steps if step.name not in analog}
     digital = {row.name: row for row in explanation.rows if row.fate == "digital"}
     assert set(digital) == set(steps)
     assert all(digital[n].where.startswith(f"{step.op}: ") for n, step in steps.items())
@@ -110,13 +110,13 @@ def test_rows_agree_with_the_chip(name):
         elif row.fate == "vanishes":
             assert row.name not in steps
             assert row.name not in analog
-    folded = {path for layer in chip.image.layers for path in layer.folded}
+    folded = {path for layer in chip.compiled.layers for path in layer.folded}
     merged = [row.name for row in found.values() if row.fate == "merged"]
     for path in folded:  # torch's own transformer layers are folded in parts
         assert any(name == path or name.startswith(f"{path}.") for name in merged)
     paths = {path for path, _ in model.named_modules()}
     assert {name for name in merged if name in paths} <= folded
-    assert (explanation.cores_used, explanation.cores_available) == (chip.image.cores_used, 64)
+    assert (explanation.cores_used, explanation.cores_available) == (chip.compiled.cores_used, 64)
 
 
 def test_fates():

@@ -126,8 +126,8 @@ def test_bad_input():
 
 def saturated_share(chip, images, rule_share):
     """Share of the phases of a layer whose current is beyond 100 uA while all pulses are on."""
-    block = chip.image.blocks[0]
-    codes = np.rint(images.numpy() / chip.ranges.values[chip.image.input] * 127)
+    block = chip.compiled.blocks[0]
+    codes = np.rint(images.numpy() / chip.ranges.values[chip.compiled.input] * 127)
     siemens = chip.state.tiles[block.tile].pcm.target.astype(float)
     half = len(siemens) // 2
     on = [(codes > 0).astype(float), (codes < 0).astype(float)]

@@ -128,11 +128,11 @@ def test_grouped_equals_torch(groups, inputs, outputs, kernel, stride, rows, col
     )
     x = images(2, groups * inputs, 5, 4)
     chip = on_chip(conv, x, spec)
-    layer = chip.image.layers[0]
+    layer = chip.compiled.layers[0]
     found = chip.effective_weights("Conv2d")
     assert found.shape == tuple(conv.weight.shape)
     np.testing.assert_allclose(found, conv.weight.detach(), rtol=1e-5, atol=1e-6)
-    assert chip.image.cores_used == len(layer.blocks)
+    assert chip.compiled.cores_used == len(layer.blocks)
     pixels = ((5 + 2 - kernel) // stride + 1) * ((4 - 2) // stride + 1)
     assert chip.counts["Conv2d"].mvms == 2 * pixels * len(layer.blocks)
     outputs_of_blocks = sum(b.shape[1] for b in layer.blocks)
@@ -186,10 +186,10 @@ def transposed(draw, dims):
 def test_transposed_equals_torch_with_batch_norm_and_relu_merged(conv):
     model = nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU())
     chip = on_chip(model, images(2, conv.in_channels, 3, 3), IDEAL)
-    layer = chip.image.layers[0]
+    layer = chip.compiled.layers[0]
     assert layer.folded == ("1", "2")
     assert layer.relu
-    kinds = {step.op for step in chip.image.steps if step is not layer}
+    kinds = {step.op for step in chip.compiled.steps if step is not layer}
     assert kinds <= {"pixel_shuffle", "subsample"}
     # One MVM per input pixel and the border that the taps reach, however large the stride.
     taps = layer.kernel_size
@@ -201,7 +201,7 @@ def test_transposed_equals_torch_with_batch_norm_and_relu_merged(conv):
 def test_transposed_lines_equal_torch(conv):
     model = nn.Sequential(conv, nn.BatchNorm1d(conv.out_channels), nn.ReLU())
     chip = on_chip(model, images(2, conv.in_channels, 3), IDEAL)
-    assert chip.image.layers[0].folded == ("1", "2")
+    assert chip.compiled.layers[0].folded == ("1", "2")
 
 
 def test_another_reader_keeps_batch_norm_apart():
@@ -215,8 +215,8 @@ def test_another_reader_keeps_batch_norm_apart():
             return self.norm(y) + y
 
     chip = on_chip(Read(), images(2, 2, 3, 3))
-    assert chip.image.layers[0].folded == ()
-    assert [s.op for s in chip.image.steps[1:]] == ["pixel_shuffle", "affine", "add"]
+    assert chip.compiled.layers[0].folded == ()
+    assert [s.op for s in chip.compiled.steps[1:]] == ["pixel_shuffle", "affine", "add"]
 
 
 # -------------------------------------------------------------------------------- lines
@@ -233,7 +233,7 @@ def test_lines_equal_torch(groups, inputs, outputs, kernel, stride, padding, dil
     )  # fmt: skip
     model = nn.Sequential(conv, nn.BatchNorm1d(groups * outputs), nn.ReLU())
     chip = on_chip(model, images(2, groups * inputs, 11))
-    assert chip.image.layers[0].folded == ("1", "2")
+    assert chip.compiled.layers[0].folded == ("1", "2")
     found = chip.effective_weights("0")
     assert found.shape == tuple(conv.weight.shape)
     np.testing.assert_allclose(found, conv.weight.detach(), rtol=1e-5, atol=1e-6)

@@ -174,7 +174,7 @@ def physical(effect, way):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         outputs = chip.calibrate(images).program(3).at("1 h")(images)
-    return outputs, chip.conductances(chip.image.blocks[0].core)
+    return outputs, chip.conductances(chip.compiled.blocks[0].core)
 
 
 @pytest.mark.parametrize("effect", TWO_WAYS)
@@ -200,9 +200,9 @@ def test_without_device_effects_conductances_are_the_targets():
     spec = FULL.with_({key: value for e in DEVICES for key, value in TWO_WAYS[e][0].items()})
     spec = spec.with_({"core.g_max_rule": "device"})
     chip = aimc_sim.Chip.from_model(NETS["asymmetric_300x40"][0], spec).program(3).at("1 year")
-    tile = chip.state.tiles[chip.image.blocks[0].core]
-    found = chip.conductances(chip.image.blocks[0].core)
-    weight = chip.image.layers[0].weight[:150]
+    tile = chip.state.tiles[chip.compiled.blocks[0].core]
+    found = chip.conductances(chip.compiled.blocks[0].core)
+    weight = chip.compiled.layers[0].weight[:150]
     net = found[:2].sum(axis=0) - found[2:].sum(axis=0)
     torch.testing.assert_close(
         torch.from_numpy(net), torch.from_numpy(weight * tile.siemens_per_weight).float(),

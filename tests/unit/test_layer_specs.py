@@ -48,12 +48,12 @@ def plain():
 
 
 def devices(chip, name):
-    return [chip.conductances(block.core) for block in chip.image.layer(name).blocks]
+    return [chip.conductances(block.core) for block in chip.compiled.layer(name).blocks]
 
 
 def same_devices(a, b):
     """Names of the layers whose devices are alike, bit by bit."""
-    assert a.image.blocks == b.image.blocks
+    assert a.compiled.blocks == b.compiled.blocks
     return {
         name for name in NAMES
         if all(map(np.array_equal, devices(a, name), devices(b, name)))

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from interpreter import run_steps, settle
 from torch import nn
 
-from aimc_sim.chip.image import AnalogLayer
+from aimc_sim.chip.program import AnalogLayer
 from aimc_sim.frontend import trace
 from aimc_sim.mapping import Network, Node
 from aimc_sim.mapping.lower import lower

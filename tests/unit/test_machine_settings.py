@@ -69,7 +69,7 @@ def life(net):
         chip.adapt_batch_norm(net.images)
         found += [chip(net.images.numpy(), first_image=0).numpy()]
     found += list(probe.layer_outputs(chip, net.images[:2]).values())
-    return [*found, chip.effective_weights(chip.image.layers[-1].name)]
+    return [*found, chip.effective_weights(chip.compiled.layers[-1].name)]
 
 
 def state():

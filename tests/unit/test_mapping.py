@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mapped import SPEC, LambdaLayer, check, fabric, transfers
 from torch import nn
 
-from aimc_sim.chip.image import AnalogLayer, DigitalStep
+from aimc_sim.chip.program import AnalogLayer, DigitalStep
 from aimc_sim.errors import CapacityError
 from aimc_sim.frontend import trace
 from aimc_sim.mapping import compile_network
@@ -64,27 +64,27 @@ class WidespreadResNet(nn.Module):
 @pytest.mark.parametrize("build", [resnet32, WidespreadResNet])
 def test_resnet32_takes_60_cores(build):
     """1 + 10x1, 1 + 9x2, 2 + 9x3, 1: the count of facts/topology-5pp.md, section 3."""
-    image = check(build(), 2, 3, 32, 32)
-    assert len(image.blocks) == image.cores_used == 60
+    compiled = check(build(), 2, 3, 32, 32)
+    assert len(compiled.blocks) == compiled.cores_used == 60
     per_stage = [
-        [len(layer.blocks) for layer in image.layers if layer.name.startswith(f"layer{i}")]
+        [len(layer.blocks) for layer in compiled.layers if layer.name.startswith(f"layer{i}")]
         for i in (1, 2, 3)
     ]
     assert per_stage == [[1] * 10, [1] + [2] * 9, [2] + [3] * 9]
-    assert [block.shape[0] for block in image.layer("layer3.0.conv2").blocks] == [198, 189, 189]
+    assert [block.shape[0] for block in compiled.layer("layer3.0.conv2").blocks] == [198, 189, 189]
 
     # Every convolution has taken up its batch norm and ReLU, every second one its shortcut.
-    assert [step.op for step in image.steps if isinstance(step, DigitalStep)] == [
+    assert [step.op for step in compiled.steps if isinstance(step, DigitalStep)] == [
         "subsample", "pad", "subsample", "pad", "global_avg_pool", "flatten",
     ]  # fmt: skip
-    convolutions = image.layers[:-1]
+    convolutions = compiled.layers[:-1]
     assert all(layer.relu and len(layer.folded) == 1 for layer in convolutions)
     assert [layer.residual is not None for layer in convolutions[1:]] == [False, True] * 15
 
     # Shortcuts arrive at the head of the chain, once per block of the network.
-    assert len(transfers(image, "residual")) == 15
-    assert len(transfers(image, "partial_sum")) == 9 + 1 + 2 * 9
-    assert sum(t.hops for t in image.transfers) <= 1.3 * len(image.transfers)
+    assert len(transfers(compiled, "residual")) == 15
+    assert len(transfers(compiled, "partial_sum")) == 9 + 1 + 2 * 9
+    assert sum(t.hops for t in compiled.transfers) <= 1.3 * len(compiled.transfers)
 
 
 def test_compiling_twice_gives_the_same_image(plain_resnet32):

@@ -286,7 +286,7 @@ def test_zoo(name):
     for mine, theirs in zip(leaves(chip(x)), expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max())
     cores = CORES.get(name.removesuffix("-aware"))
-    assert cores in (None, chip.image.cores_used)
+    assert cores in (None, chip.compiled.cores_used)
 
 
 def test_fused_evaluation_paths_do_not_bypass_the_tiles():
@@ -295,7 +295,7 @@ def test_fused_evaluation_paths_do_not_bypass_the_tiles():
     model = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval()
     x = torch.randn(4, 6, 16)
     chip = aimc_sim.Chip.from_model(model, presets.hermes("odp")).calibrate(x).program(0)
-    names = {layer.name for layer in chip.image.layers}
+    names = {layer.name for layer in chip.compiled.layers}
     prefix = "TransformerEncoderLayer."
     assert {n.removeprefix(prefix) for n in names} == {
         "self_attn.in_proj", "self_attn.out_proj", "linear1", "linear2"

@@ -32,11 +32,13 @@ def chip(model, placement, **fabric):
 
 
 def test_every_transfer_takes_one_link():
-    image = chip(Residual(70), "one-hop", **{"core.cols": 80}).image  # two row blocks per layer
+    compiled = chip(
+        Residual(70), "one-hop", **{"core.cols": 80}
+    ).compiled  # two row blocks per layer
     links = fabric_graph(SMALL.fabric)
-    assert len(image.transfers) == 8
-    assert {t.hops for t in image.transfers} == {1}
-    assert all(links.has_edge(*t.route) for t in image.transfers)
+    assert len(compiled.transfers) == 8
+    assert {t.hops for t in compiled.transfers} == {1}
+    assert all(links.has_edge(*t.route) for t in compiled.transfers)
 
 
 def test_a_refusal_after_an_exhaustive_search_says_so():
@@ -58,10 +60,10 @@ def test_a_triangle_has_no_place_on_a_mesh_and_the_refusal_says_so():
 def test_a_relay_takes_the_triangle_to_the_mesh():
     found = chip(Residual(), "relays", **{"fabric.topology": "mesh"})
     links = fabric_graph(found.spec.fabric)
-    holds = {block.core for block in found.image.blocks}
-    hops = sorted(t.hops for t in found.image.transfers)
+    holds = {block.core for block in found.compiled.blocks}
+    hops = sorted(t.hops for t in found.compiled.transfers)
     assert hops == [1, 1, 2]
-    for transfer in found.image.transfers:
+    for transfer in found.compiled.transfers:
         for pair in zip(transfer.route, transfer.route[1:], strict=False):
             assert links.has_edge(*pair)
         assert not holds & set(transfer.route[1:-1])  # a relay is a core without weights
@@ -75,29 +77,29 @@ def test_a_relay_takes_the_triangle_to_the_mesh():
 def test_fixed_blocks_stay():
     spec = {"mapping.cores": (("a", (27,)),)}
     found = chip(Residual(), "one-hop", **spec)
-    assert found.image.layer("a").blocks[0].core == 27
-    assert {t.hops for t in found.image.transfers} == {1}
+    assert found.compiled.layer("a").blocks[0].core == 27
+    assert {t.hops for t in found.compiled.transfers} == {1}
     with pytest.raises(MappingError, match=r"moves all blocks; leave mapping\.cores"):
         chip(Residual(), "relays", **spec)
 
 
 def test_blocks_that_share_a_core_are_embedded_together():
     found = chip(Residual(15), "one-hop", **{"mapping.blocks_per_core": 2})
-    assert found.image.cores_used == 2
-    assert max(t.hops for t in found.image.transfers) == 1
+    assert found.compiled.cores_used == 2
+    assert max(t.hops for t in found.compiled.transfers) == 1
 
 
 def test_inputs_carried_along_the_chain():
     """Every block but the head gets its inputs by way of the blocks before it."""
     spec = {"core.cols": 80, "mapping.carry_inputs": True}
     model = Residual(100).eval()  # three row blocks per layer, two column blocks
-    image = chip(model, "search", **spec).image
-    plain = chip(model, "search", **{"core.cols": 80}).image
-    assert len(image.transfers) == len(plain.transfers)
-    chains = {block.core: chain for layer in image.layers for chain in layer.chains
+    compiled = chip(model, "search", **spec).compiled
+    plain = chip(model, "search", **{"core.cols": 80}).compiled
+    assert len(compiled.transfers) == len(plain.transfers)
+    chains = {block.core: chain for layer in compiled.layers for chain in layer.chains
               for block in chain}  # fmt: skip
     carried = 0
-    for transfer in image.transfers:
+    for transfer in compiled.transfers:
         if transfer.kind != "activation":
             continue
         chain = chains[transfer.consumer]
@@ -118,14 +120,14 @@ def _row(chain, transfer):
 def test_resnet32_needs_one_relay_when_its_chains_carry_their_inputs(plain_resnet32):
     """The 64-core chip has no one-hop placement of its 60 blocks (tests/paper/test_dazzi_2021)."""
     spec = presets.hermes().with_({"mapping.placement": "relays", "mapping.carry_inputs": True})
-    image = aimc_sim.Chip.from_model(plain_resnet32, spec).image
+    compiled = aimc_sim.Chip.from_model(plain_resnet32, spec).compiled
     links = fabric_graph(spec.fabric)
-    passed = {core for t in image.transfers for core in t.route}
-    assert image.cores_used == 60
+    passed = {core for t in compiled.transfers for core in t.route}
+    assert compiled.cores_used == 60
     assert len(passed) == 61
     assert all(
         links.has_edge(*pair)
-        for t in image.transfers
+        for t in compiled.transfers
         for pair in zip(t.route, t.route[1:], strict=False)
     )
     with pytest.raises(MappingError, match="hang together by triangles"):

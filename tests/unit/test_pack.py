@@ -60,7 +60,7 @@ def test_sharing_a_core_changes_no_ideal_result():
     with torch.no_grad():
         exact = MODEL(images)
     chip, y = outputs(presets.ideal().with_({"mapping.blocks_per_core": 2}), images)
-    assert chip.image.cores_used == 2
+    assert chip.compiled.cores_used == 2
     torch.testing.assert_close(y, exact, atol=1e-5, rtol=1e-5)
 
 
@@ -70,7 +70,7 @@ def test_blocks_of_a_core_have_devices_of_their_own():
     twice[1].weight.data[:] = twice[0].weight.data
     spec = presets.hermes().with_({"mapping.blocks_per_core": 2})
     chip = aimc_sim.Chip.from_model(twice, spec).calibrate(torch.ones(2, 20)).program(0)
-    assert chip.image.cores_used == 1
+    assert chip.compiled.cores_used == 1
     first, second = (chip.effective_weights(name) for name in ("0", "1"))
     assert abs(first - second).max() > 0.01
 
@@ -81,12 +81,12 @@ def test_blocks_of_a_core_take_turns():
     pixels = {"0": 1, "2": 1, "4": 1}
     alone = aimc_sim.Chip.from_model(MODEL, presets.hermes())
     shared = aimc_sim.Chip.from_model(MODEL, presets.hermes().with_({"mapping.blocks_per_core": 3}))
-    once = ledger.estimate(alone.image, alone.spec, pixels)
-    turns = ledger.estimate(shared.image, shared.spec, pixels)
-    assert shared.image.cores_used == 1
+    once = ledger.estimate(alone.compiled, alone.spec, pixels)
+    turns = ledger.estimate(shared.compiled, shared.spec, pixels)
+    assert shared.compiled.cores_used == 1
     assert turns.interval_seconds == pytest.approx(3 * once.interval_seconds)
     assert turns.core_mvms == once.core_mvms
-    inside = traffic(shared.image, pixels)
+    inside = traffic(shared.compiled, pixels)
     assert (inside.unicast, inside.inside) == ({}, 12 + 30)
 
 
@@ -99,22 +99,22 @@ def test_two_chips_hold_what_one_cannot():
     chip, y = outputs(small.with_({"chips": 2}), images)
     with torch.no_grad():
         torch.testing.assert_close(y, MODEL(images), atol=1e-5, rtol=1e-5)
-    assert chip.image.cores_available == 16
-    crossing = [t for t in chip.image.transfers if t.producer // 8 != t.consumer // 8]
+    assert chip.compiled.cores_available == 16
+    crossing = [t for t in chip.compiled.transfers if t.producer // 8 != t.consumer // 8]
     assert crossing
-    assert all(t.off_chip == (t in crossing) for t in chip.image.transfers)
-    found = traffic(chip.image, {"0": 1, "2": 1, "4": 1})
+    assert all(t.off_chip == (t in crossing) for t in chip.compiled.transfers)
+    found = traffic(chip.compiled, {"0": 1, "2": 1, "4": 1})
     assert found.off_chip == sum(t.channels for t in crossing)
 
 
 def test_bytes_on_links_add_up():
     """Every byte of a transfer crosses each link of its route; copies share what is common."""
     spec = presets.ideal().with_({"core.rows": 10, "core.cols": 10})
-    image = aimc_sim.Chip.from_model(MODEL, spec).image
+    compiled = aimc_sim.Chip.from_model(MODEL, spec).compiled
     pixels = {"0": 1, "2": 3, "4": 1}
-    found = traffic(image, pixels)
-    total = sum(t.hops * t.channels * pixels[t.value] for t in image.transfers)
+    found = traffic(compiled, pixels)
+    total = sum(t.hops * t.channels * pixels[t.value] for t in compiled.transfers)
     assert sum(found.unicast.values()) == total
     assert all(0 < found.multicast[link] <= load for link, load in found.unicast.items())
     assert found.busiest()[1] == max(found.unicast.values())
-    assert unused_links(image, spec) == 320 - len(found.unicast)
+    assert unused_links(compiled, spec) == 320 - len(found.unicast)

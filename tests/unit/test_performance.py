@@ -40,15 +40,15 @@ class Net(nn.Module):
 @settings(max_examples=12, deadline=None)
 def test_sums_and_signs(channels, depth, stride, size, mode, shared, chips):
     spec = SPEC.with_({"mapping.blocks_per_core": shared, "chips": chips})
-    image = aimc_sim.Chip.from_model(Net(channels, depth, stride).eval(), spec).image
-    weights = sum(block.shape[0] * block.shape[1] for block in image.blocks)
-    assert weights == sum(layer.weight.size for layer in image.layers)  # each placed once
+    compiled = aimc_sim.Chip.from_model(Net(channels, depth, stride).eval(), spec).compiled
+    weights = sum(block.shape[0] * block.shape[1] for block in compiled.blocks)
+    assert weights == sum(layer.weight.size for layer in compiled.layers)  # each placed once
     cells = {
         (b.core, b.row_offset + r, b.col_offset + c)
-        for b in image.blocks for r in range(b.shape[0]) for c in range(b.shape[1])
+        for b in compiled.blocks for r in range(b.shape[0]) for c in range(b.shape[1])
     }  # fmt: skip
     assert len(cells) == weights
-    found = performance(image, spec, (3, size, size), images=3, mode=mode)
+    found = performance(compiled, spec, (3, size, size), images=3, mode=mode)
     book = found.ledger
     assert 0 < found.pipeline.interval_seconds <= found.pipeline.first_image_seconds * (1 + 1e-9)
     for key in ("component", "layer", "core"):
@@ -56,7 +56,7 @@ def test_sums_and_signs(channels, depth, stride, size, mode, shared, chips):
     assert all(entry.joules >= 0 and entry.events >= 0 for entry in book.entries)
     assert set(book.by("component")) <= set(COMPONENTS)
     static = book.by("component")["static, cores"]
-    assert static == pytest.approx(image.cores_used * spec.cost.core_watts * book.seconds)
+    assert static == pytest.approx(compiled.cores_used * spec.cost.core_watts * book.seconds)
     assert max(found.pipeline.link_utilisation, default=0) <= 1 + 1e-12
     assert np.array_equal(found.pipeline.edge_bytes, found.pipeline.sent_bytes)
     for roof in found.roofs:
@@ -65,15 +65,17 @@ def test_sums_and_signs(channels, depth, stride, size, mode, shared, chips):
 
 def test_resnet32_in_steps_of_one_mvm(plain_resnet32):
     """One image per 1,024 MVMs of the first stage; the patch makes it bound by 256 streams."""
-    image = aimc_sim.Chip.from_model(plain_resnet32, SPEC).image
-    found = performance(image, SPEC, (3, 32, 32), images=3)
+    compiled = aimc_sim.Chip.from_model(plain_resnet32, SPEC).compiled
+    found = performance(compiled, SPEC, (3, 32, 32), images=3)
     assert found.pipeline.interval_seconds == pytest.approx(1024 * 133e-9, rel=2e-3)
     assert found.macs == 68_862_592
     assert found.estimate.interval_ps * 1e-12 == pytest.approx(
         found.pipeline.interval_seconds, rel=0.02
     )
     spec = SPEC.with_({"mapping.replicate": (("conv1", 2), ("layer1.*", 2))})
-    patched = performance(aimc_sim.Chip.from_model(plain_resnet32, spec).image, spec, (3, 32, 32))
+    patched = performance(
+        aimc_sim.Chip.from_model(plain_resnet32, spec).compiled, spec, (3, 32, 32)
+    )
     assert patched.macs == found.macs
     # 256 patches of 64 outputs take 160 ns each: 41 us, 24,400 images per second.
     assert patched.pipeline.interval_seconds == pytest.approx(256 * 160e-9, rel=2e-3)
@@ -81,21 +83,21 @@ def test_resnet32_in_steps_of_one_mvm(plain_resnet32):
 
 
 def test_slower_reads_and_links_take_longer():
-    image = aimc_sim.Chip.from_model(Net(20, 2, 1).eval(), SPEC).image
-    base = performance(image, SPEC, (3, 8, 8), images=3)
+    compiled = aimc_sim.Chip.from_model(Net(20, 2, 1).eval(), SPEC).compiled
+    base = performance(compiled, SPEC, (3, 8, 8), images=3)
     slow = SPEC.with_({"core.read.mvm_seconds": 1e-6})
-    assert performance(image, slow, (3, 8, 8), images=3).ledger.seconds == pytest.approx(
+    assert performance(compiled, slow, (3, 8, 8), images=3).ledger.seconds == pytest.approx(
         64 * mvm_seconds(slow)
     )
     link = SPEC.with_({"fabric.link_hertz": 10e6})  # 20 bytes take 2 us
-    assert performance(image, link, (3, 8, 8), images=3).ledger.seconds > 60 * 2e-6
+    assert performance(compiled, link, (3, 8, 8), images=3).ledger.seconds > 60 * 2e-6
     assert base.ledger.seconds == pytest.approx(64 * 133e-9)
 
 
 def test_layout_in_words():
     spec = SPEC.with_({"chips": 2, "fabric.rows": 1, "fabric.cols": 2})
-    image = aimc_sim.Chip.from_model(Net(4, 1, 1).eval(), spec).image
-    found = layout(image, spec, output_pixels(image, (3, 4, 4)))
+    compiled = aimc_sim.Chip.from_model(Net(4, 1, 1).eval(), spec).compiled
+    found = layout(compiled, spec, output_pixels(compiled, (3, 4, 4)))
     text = str(found)
     assert "3 of 4 on 2 chips" in text
     assert "between chips" in text
@@ -106,16 +108,16 @@ def test_layout_in_words():
 @pytest.fixture(scope="module")
 def small():
     spec = SPEC.with_({"mapping.blocks_per_core": 2})
-    image = aimc_sim.Chip.from_model(Net(8, 2, 1).eval(), spec).image
-    return image, spec, performance(image, spec, (3, 6, 6), images=2, trace=100_000)
+    compiled = aimc_sim.Chip.from_model(Net(8, 2, 1).eval(), spec).compiled
+    return compiled, spec, performance(compiled, spec, (3, 6, 6), images=2, trace=100_000)
 
 
 def test_pipeline_picture_shows_every_layer_and_image(small):
-    image, _, found = small
+    compiled, _, found = small
     (ax,) = pipeline_plots.gantt(found.pipeline).axes
-    assert [t.get_text() for t in ax.get_yticklabels()] == [layer.name for layer in image.layers]
+    assert [t.get_text() for t in ax.get_yticklabels()] == [layer.name for layer in compiled.layers]
     drawn = [c for c in ax.collections if len(c.get_paths())]
-    assert len(drawn) == len(image.layers) * 2
+    assert len(drawn) == len(compiled.layers) * 2
     right = max(path.vertices[:, 0].max() for c in drawn for path in c.get_paths())
     assert right <= ax.get_xlim()[1] * 1.01
 
@@ -141,12 +143,12 @@ def test_roofline_points_lie_below_the_roof(small):
 
 
 def test_heat_map_names_every_core(small):
-    image, spec, found = small
+    compiled, spec, found = small
     cores = pipeline_plots.core_shares(found.pipeline)
     links = pipeline_plots.link_shares(found.pipeline)
-    ax = floorplans.heat_map(image, spec, links=links, cores=cores).axes[0]
+    ax = floorplans.heat_map(compiled, spec, links=links, cores=cores).axes[0]
     texts = [t.get_text() for t in ax.texts if t.get_text()]
-    assert sum("empty" in text for text in texts) == 64 - image.cores_used
+    assert sum("empty" in text for text in texts) == 64 - compiled.cores_used
     busiest = max(cores, key=cores.get)
     assert f"{busiest}\n{100 * cores[busiest]:.0f} %" in texts
     assert max(cores.values()) > 0.5

@@ -25,29 +25,29 @@ def test_small_cores_split_both_ways_and_still_compute():
         nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3),
         nn.Conv2d(8, 7, (1, 2)), nn.Flatten(), nn.Linear(14, 6), nn.Linear(6, 3),
     )  # fmt: skip
-    image = check(model, 2, 3, 8, 8, spec=spec)
-    shapes = {layer.name: (len(layer.chains[0]), len(layer.chains)) for layer in image.layers}
+    compiled = check(model, 2, 3, 8, 8, spec=spec)
+    shapes = {layer.name: (len(layer.chains[0]), len(layer.chains)) for layer in compiled.layers}
     assert shapes == {"0": (2, 2), "4": (1, 2), "6": (1, 2), "7": (1, 1)}
 
 
 def test_activations_go_where_their_channels_are_read():
     """Channels 0-4 and 5-9 of the first layer; rows of the second hold channels 0-4, 5-9."""
     spec = fabric(4, 4, **{"core.rows": 5, "core.cols": 5})
-    image = check(nn.Sequential(nn.Conv2d(3, 10, 1), nn.Conv2d(10, 4, 1)), spec=spec)
-    assert transfers(image, "activation") == [
+    compiled = check(nn.Sequential(nn.Conv2d(3, 10, 1), nn.Conv2d(10, 4, 1)), spec=spec)
+    assert transfers(compiled, "activation") == [
         (("0", 0), ("1", 0, 0)),
         (("0", 1), ("1", 1, 0)),
     ]
-    assert transfers(image, "partial_sum") == [(("1", 0), ("1", 1, 0))]
+    assert transfers(compiled, "partial_sum") == [(("1", 0), ("1", 1, 0))]
 
 
 def test_flattened_maps_keep_their_channels():
     spec = fabric(5, 5, **{"core.rows": 8, "core.cols": 4})
-    image = check(
+    compiled = check(
         nn.Sequential(nn.Conv2d(3, 8, 1), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(32, 2)),
         spec=spec,
     )  # four pixels per channel: 8 rows are two channels
-    assert transfers(image, "activation") == [
+    assert transfers(compiled, "activation") == [
         (("0", 0), ("3", 0, 0)),
         (("0", 0), ("3", 1, 0)),
         (("0", 1), ("3", 2, 0)),
@@ -68,15 +68,15 @@ def test_residual_goes_to_the_heads_that_add_its_channels():
             return self.b(x) + F.pad(x, (0, 0, 0, 0, 4, 4))
 
     spec = fabric(5, 5, **{"core.rows": 4, "core.cols": 4})
-    image = check(Widening(), spec=spec)
-    assert transfers(image, "residual") == [(("a", 0), ("b", 0, 1)), (("a", 1), ("b", 0, 2))]
+    compiled = check(Widening(), spec=spec)
+    assert transfers(compiled, "residual") == [(("a", 0), ("b", 0, 1)), (("a", 1), ("b", 0, 2))]
 
 
 def test_lost_channels_reach_everyone():
     spec = fabric(5, 5, **{"core.rows": 3, "core.cols": 4})
     model = nn.Sequential(nn.Conv2d(3, 8, 1), LambdaLayer(lambda x: x[:, ::2]), nn.Conv2d(4, 2, 1))
-    image = check(model, spec=spec)
-    assert len(transfers(image, "activation")) == 2 * 2
+    compiled = check(model, spec=spec)
+    assert len(transfers(compiled, "activation")) == 2 * 2
 
 
 def test_vectors_padded_by_features_reach_everyone():
@@ -88,9 +88,9 @@ def test_vectors_padded_by_features_reach_everyone():
 
 
 def test_input_as_residual_needs_no_transfer():
-    image = check(Residual(nn.Conv2d(3, 3, 3, padding=1)))
-    assert image.layer("inner").residual == "input"
-    assert image.transfers == ()
+    compiled = check(Residual(nn.Conv2d(3, 3, 3, padding=1)))
+    assert compiled.layer("inner").residual == "input"
+    assert compiled.transfers == ()
 
 
 class Residual(nn.Module):
@@ -173,11 +173,11 @@ class Branches(nn.Module):
 
 def test_joined_branches_compute_and_send_to_who_reads_them():
     """Channels 0-5 of `left`, 6-9 of `stem`, 10-14 of `right`; rows of `after` are 0-7, 8-14."""
-    image = check(Branches(), spec=fabric(5, 5, **{"core.rows": 36, "core.cols": 8}))
-    assert len(image.layer("after").blocks) == 1
+    compiled = check(Branches(), spec=fabric(5, 5, **{"core.rows": 36, "core.cols": 8}))
+    assert len(compiled.layer("after").blocks) == 1
     spec = fabric(5, 5, **{"core.rows": 8, "core.cols": 8})
-    image = check(Branches(), spec=spec)
-    pairs = [(a, b) for a, b in transfers(image, "activation") if b[0] == "after"]
+    compiled = check(Branches(), spec=spec)
+    pairs = [(a, b) for a, b in transfers(compiled, "activation") if b[0] == "after"]
     assert pairs == [
         (("left", 0), ("after", 0, 0)),
         (("stem", 0), ("after", 0, 0)),
@@ -185,9 +185,9 @@ def test_joined_branches_compute_and_send_to_who_reads_them():
         (("right", 0), ("after", 1, 0)),
     ]
     sizes = {
-        (t.value, t.consumer): t.channels for t in image.transfers if t.kind == "activation"
+        (t.value, t.consumer): t.channels for t in compiled.transfers if t.kind == "activation"
     }  # fmt: skip
-    blocks = {b.row_index: b.core for b in image.layer("after").blocks}
+    blocks = {b.row_index: b.core for b in compiled.layer("after").blocks}
     assert [sizes["left", blocks[0]], sizes["stem", blocks[0]]] == [6, 2]
     assert [sizes["stem", blocks[1]], sizes["right", blocks[1]]] == [2, 5]
 
@@ -205,8 +205,8 @@ def test_a_flattened_residual_goes_to_the_heads_that_add_its_pixels():
             return self.sum(x) + x
 
     spec = fabric(5, 5, **{"core.rows": 12, "core.cols": 6})
-    image = check(Flat(), 2, 3, 2, 3, spec=spec)
-    assert transfers(image, "residual") == [
+    compiled = check(Flat(), 2, 3, 2, 3, spec=spec)
+    assert transfers(compiled, "residual") == [
         (("map", 0), ("sum", 0, 0)),
         (("map", 0), ("sum", 0, 1)),
     ]

@@ -76,23 +76,23 @@ def test_many_times_keep_labels_apart():
 def test_floorplan_names_every_block_and_shows_free_cores(digits_model, tmp_path):
     chip = Chip.from_model(digits_model, presets.hermes())
     path = tmp_path / "floorplan.png"
-    (ax,) = floorplans.floorplan(chip.image, chip.spec, path=path).axes
+    (ax,) = floorplans.floorplan(chip.compiled, chip.spec, path=path).axes
     texts = [text.get_text() for text in ax.texts]
     assert texts.count("empty") == 4
     assert "60 of 64 cores" in ax.get_title(loc="left")
     assert "layer3.4.conv2\n3 of 3\n189×64" in texts
     assert "conv1\n27×16" in texts
     arrows = [text for text in ax.texts if getattr(text, "arrow_patch", None) is not None]
-    assert len(arrows) == sum(t.kind == "partial_sum" for t in chip.image.transfers)
+    assert len(arrows) == sum(t.kind == "partial_sum" for t in chip.compiled.transfers)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_used_part_is_drawn_to_scale(digits_model):
     chip = Chip.from_model(digits_model, presets.hermes())
-    (ax,) = floorplans.floorplan(chip.image, chip.spec).axes
+    (ax,) = floorplans.floorplan(chip.compiled, chip.spec).axes
     sizes = {(round(p.get_width(), 4), round(p.get_height(), 4)) for p in ax.patches}
     side = 0.92
-    for block in chip.image.blocks:
+    for block in chip.compiled.blocks:
         rows, cols = block.shape
         assert (round(side * cols / 256, 4), round(side * rows / 256, 4)) in sizes
 
@@ -103,7 +103,7 @@ def test_nothing_is_cut_off_where_the_grid_is_small(rows, cols):
         {"fabric.rows": rows, "fabric.cols": cols, "fabric.topology": "mesh"}
     )
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Flatten(), nn.Linear(8 * 36, 10))
-    figure = floorplans.floorplan(Chip.from_model(model.eval(), spec).image, spec)
+    figure = floorplans.floorplan(Chip.from_model(model.eval(), spec).compiled, spec)
     figure.draw_without_rendering()
     width, height = figure.bbox.size
     (ax,) = figure.axes

@@ -108,7 +108,7 @@ def test_results_are_those_without_clocks(threads, chip, images):
 
 def test_every_layer_has_its_parts(chip, images):
     sums = recorded(chip, images)
-    names = [layer.name for layer in chip.image.layers]
+    names = [layer.name for layer in chip.compiled.layers]
     assert [step for step in dict.fromkeys(s for s, _ in sums) if step in names] == names
     for name in names:
         for part in ("product", "variance", "fused pass", "Python"):
@@ -143,7 +143,7 @@ def test_digital_cells_are_digital():
     chip = aimc_sim.Chip.from_model(char_lstm(), presets.hermes("odp"))
     chip.calibrate(tokens).program(0)(tokens)
     sums = recorded(chip, tokens)
-    loops = [step.name for step in chip.image.steps if getattr(step, "op", "") == "lstm"]
+    loops = [step.name for step in chip.compiled.steps if getattr(step, "op", "") == "lstm"]
     assert loops
     assert all(sums[name, "digital"].seconds > 0 for name in loops)
 

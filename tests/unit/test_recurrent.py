@@ -175,7 +175,7 @@ def test_chunks_and_threads_do_not_matter(case, streamed, two_threads):
         torch.set_num_threads(threads)
         results += [chip(x, first_image=2, chunk=chunk) for chunk in (None, 1, 2, 3)]
     assert all(alike(results[0], other) for other in results[1:])
-    axis = chip.image.axis
+    axis = chip.compiled.axis
     last = chip(x.narrow(axis, 3, 2), first_image=5)
     for whole, part in zip(leaves(results[0]), leaves(last), strict=True):
         at = axis if whole.shape[axis] == 5 else 1  # states count the batch second
@@ -323,7 +323,7 @@ def test_what_one_layer_takes_for_time_and_another_for_the_batch_is_one_piece():
 
     model = settle(Mixed()).eval()
     chip = aimc_sim.Chip.from_model(model, presets.ideal()).program(0)
-    assert chip.image.axis is None
+    assert chip.compiled.axis is None
     for x in (numbers(5, 2, 4), numbers(3, 7, 4)):
         with torch.no_grad():
             torch.testing.assert_close(chip(x), model(x), rtol=1e-4, atol=1e-5)

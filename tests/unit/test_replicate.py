@@ -113,5 +113,5 @@ def test_the_first_stage_of_resnet32_needs_no_more_cores(plain_resnet32):
     plain = aimc_sim.Chip.from_model(plain_resnet32, presets.hermes())
     spec = presets.hermes().with_({"mapping.replicate": (("layer1.*", 2),)})
     patched = aimc_sim.Chip.from_model(plain_resnet32, spec)
-    assert plain.image.cores_used == patched.image.cores_used == 60
-    assert patched.image.layer("layer1.0.conv1").blocks[0].shape == (256, 64)
+    assert plain.compiled.cores_used == patched.compiled.cores_used == 60
+    assert patched.compiled.layer("layer1.0.conv1").blocks[0].shape == (256, 64)

@@ -134,10 +134,10 @@ def test_the_charts_hold_what_the_statistics_say(made, text, folder):
 
 def test_cost_of_the_machine_is_that_of_the_analysis(made):
     machine = made.machine
-    found = performance(machine.image, machine.spec, (40,), images=4)
+    found = performance(machine.compiled, machine.spec, (40,), images=4)
     cards = {name: value for name, value, _ in page._cards(made)}
     assert cards["energy per image"] == tables.shown(found.ledger.joules, "J")
-    assert cards["cores"] == str(machine.image.cores_used)
+    assert cards["cores"] == str(machine.compiled.cores_used)
     energy = made.tables["energy"][0]
     assert sum(row[1].key for row in energy.rows) == pytest.approx(found.ledger.joules)
     assert len(made.tables["machines"][0].rows) == 3  # 6 and 8 bits, and 11 without errors
@@ -147,13 +147,13 @@ def test_drawings_show_every_block_and_image(made):
     plan = made.drawings["floorplan"]
     tips = [mark.tip for mark in plan.marks if mark.tip]
     assert len(tips) == 64
-    used = {block.core for block in made.machine.image.blocks}
+    used = {block.core for block in made.machine.compiled.blocks}
     assert sum("% of the cells" in tip for tip in tips) == len(used)
     assert sum("empty" in tip for tip in tips) == 64 - len(used)
     filled = [mark for mark in plan.marks if mark.look.startswith("used")]
     side = 96 - 2 * 5
     areas = sum(m.at["width"] * m.at["height"] for m in filled) / side**2
-    cells = sum(np.prod(block.shape) for block in made.machine.image.blocks)
+    cells = sum(np.prod(block.shape) for block in made.machine.compiled.blocks)
     assert areas == pytest.approx(cells / 256**2, rel=1e-2)
     line = made.drawings["pipeline"]
     bars = [mark for mark in line.marks if mark.look.startswith("bar")]

@@ -35,7 +35,7 @@ def measured():
 WRITERS = {
     "chip": lambda chip, path: chip.save(path),
     "measurement": lambda chip, path: schema.write(path, measured(), force=True),
-    "picture": lambda chip, path: floorplans.floorplan(chip.image, chip.spec, path=path),
+    "picture": lambda chip, path: floorplans.floorplan(chip.compiled, chip.spec, path=path),
     "table": lambda chip, path: results.write_parquet(pd.DataFrame({"a": [1]}), path),
     "table of designs": lambda chip, path: outcome._replace(path, "a,b\n"),
     "checkpoint": lambda chip, path: training.save({"a": 1}, path),

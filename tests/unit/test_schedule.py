@@ -42,30 +42,30 @@ class Small(nn.Module):
         return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-def compiled(model, spec=HERMES, **changes):
+def placed(model, spec=HERMES, **changes):
     spec = spec.with_(changes) if changes else spec
     return compile_network(trace(settle(model.eval())), spec), spec
 
 
 def test_stages_and_edges_follow_the_program():
-    image, spec = compiled(Small(40))
-    plan = schedule(image, spec, (3, 12, 12))
-    pixels = output_pixels(image, (3, 12, 12))
-    for layer in image.layers:
+    compiled, spec = placed(Small(40))
+    plan = schedule(compiled, spec, (3, 12, 12))
+    pixels = output_pixels(compiled, (3, 12, 12))
+    for layer in compiled.layers:
         mine = [stage for stage in plan.stages if stage.layer == layer.name]
         assert len(mine) == len(layer.blocks)
         assert all(stage.firings == pixels[layer.name] for stage in mine)
         assert sorted(s.outputs for s in mine) == sorted(b.shape[1] for b in layer.blocks)
-    assert len(image.layer("b").blocks) > 1
+    assert len(compiled.layer("b").blocks) > 1
     inside = [e for e in plan.edges if e.kind not in ("input", "output")]
-    assert len(inside) == len(image.transfers)
-    for edge, transfer in zip(inside, image.transfers, strict=True):
+    assert len(inside) == len(compiled.transfers)
+    for edge, transfer in zip(inside, compiled.transfers, strict=True):
         assert edge.kind == transfer.kind
         assert len(edge.route) == transfer.hops
         assert edge.joins == ("mvm" if edge.kind == "activation" else "ldpu")
         assert edge.capacity >= edge.smallest
     report = simulate(plan, 3)
-    traffic = sum(t.hops * t.channels * pixels[t.value] * 3 for t in image.transfers)
+    traffic = sum(t.hops * t.channels * pixels[t.value] * 3 for t in compiled.transfers)
     fabric = [i for i, link in enumerate(plan.links) if "host" not in link.name]
     assert report.link_bytes[fabric].sum() == traffic
 
@@ -73,8 +73,8 @@ def test_stages_and_edges_follow_the_program():
 @pytest.mark.parametrize("spec", [HERMES, HERMES.with_({"fabric.topology": "mesh"})])
 @pytest.mark.parametrize("channels", [4, 40])
 def test_estimate_is_close(spec, channels):
-    image, _ = compiled(Small(channels), spec)
-    plan = schedule(image, spec, (3, 16, 16))
+    compiled, _ = placed(Small(channels), spec)
+    plan = schedule(compiled, spec, (3, 16, 16))
     report, guess = simulate(plan, 6), estimate(plan)
     assert report.interval_ps == pytest.approx(guess.interval_ps, rel=0.1)
     assert report.first_image_ps == pytest.approx(guess.first_image_ps, rel=0.1)
@@ -94,67 +94,67 @@ def test_estimate_is_close(spec, channels):
     ],
 )
 def test_estimate_is_close_on_other_chips(changes, mode, rel):
-    image, spec = compiled(Small(40), **changes)
-    plan = schedule(image, spec, (3, 16, 16), mode=mode)
+    compiled, spec = placed(Small(40), **changes)
+    plan = schedule(compiled, spec, (3, 16, 16), mode=mode)
     report, guess = simulate(plan, 6), estimate(plan)
     assert report.interval_ps == pytest.approx(guess.interval_ps, rel=0.1)
     assert report.first_image_ps == pytest.approx(guess.first_image_ps, rel=rel)
     blocks_on = {}
-    for block in image.blocks:
+    for block in compiled.blocks:
         blocks_on[block.core] = blocks_on.get(block.core, 0) + 1
     assert (max(blocks_on.values()) > 1) == ("mapping.blocks_per_core" in changes)
-    assert any(t.off_chip for t in image.transfers) == ("chips" in changes)
+    assert any(t.off_chip for t in compiled.transfers) == ("chips" in changes)
     if "chips" in changes:
         port = next(i for i, link in enumerate(plan.links) if link.name == "host -> chip")
-        pixels = output_pixels(image, (3, 16, 16))
-        crossing = sum(t.channels * pixels[t.value] for t in image.transfers if t.off_chip)
+        pixels = output_pixels(compiled, (3, 16, 16))
+        crossing = sum(t.channels * pixels[t.value] for t in compiled.transfers if t.off_chip)
         assert report.link_bytes[port] == 6 * crossing > 0
 
 
 def test_host_mode_is_layer_by_layer():
-    image, spec = compiled(Small())
-    plan = schedule(image, spec, (3, 8, 8), mode="host")
+    compiled, spec = placed(Small())
+    plan = schedule(compiled, spec, (3, 8, 8), mode="host")
     report = simulate(plan, 3, trace=10**5)
     assert report.interval_ps == report.first_image_ps
     assert report.total_ps == 3 * report.first_image_ps
     rows = report.gantt()
     when = {}
-    for layer in image.layers:
+    for layer in compiled.layers:
         mine = [r for r in rows if r["stage"].split("[")[0] == layer.name]
         when[layer.name] = min(r["begin_ps"] for r in mine), max(r["end_ps"] for r in mine)
     latency = 2 * round(spec.host.latency_seconds * 1e12)
-    for layer in image.layers[1:]:
+    for layer in compiled.layers[1:]:
         source = layer.source if layer.source in when else None
         if source:
             assert when[layer.name][0] >= when[source][1] + latency
     assert estimate(plan).first_image_ps == pytest.approx(report.first_image_ps, rel=0.1)
-    pipelined = simulate(schedule(image, spec, (3, 8, 8)), 3)
+    pipelined = simulate(schedule(compiled, spec, (3, 8, 8)), 3)
     assert pipelined.interval_ps < report.interval_ps
     # Every window travels: the bytes into the chip are rows of all MVMs, and the residuals.
-    pixels = output_pixels(image, (3, 8, 8))
-    rows = sum(b.shape[0] * pixels[b.layer] for b in image.blocks)
-    rows += sum(x.weight.shape[1] * pixels[x.name] for x in image.layers if x.residual)
+    pixels = output_pixels(compiled, (3, 8, 8))
+    rows = sum(b.shape[0] * pixels[b.layer] for b in compiled.blocks)
+    rows += sum(x.weight.shape[1] * pixels[x.name] for x in compiled.layers if x.residual)
     names = [link.name for link in plan.links]
     assert report.link_bytes[names.index("host -> chip")] == 3 * rows
 
 
 def test_buffers_by_name_and_unlimited():
-    image, spec = compiled(Small())
-    free = schedule(image, spec, (3, 8, 8), buffers=None)
+    compiled, spec = placed(Small())
+    free = schedule(compiled, spec, (3, 8, 8), buffers=None)
     assert all(edge.capacity is None for edge in free.edges)
-    given = schedule(image, spec, (3, 8, 8), buffers={"a": 30})
+    given = schedule(compiled, spec, (3, 8, 8), buffers={"a": 30})
     held = [e.capacity for e in given.edges if given.stages[e.consumer].layer == "a"]
     assert held == [30]
-    by_edge = schedule(image, spec, (3, 8, 8), buffers={"source -> stem (input)": 50})
+    by_edge = schedule(compiled, spec, (3, 8, 8), buffers={"source -> stem (input)": 50})
     assert by_edge.edges[0].capacity == 50
     with pytest.raises(ValueError, match="names 'x', which is no layer and no edge"):
-        schedule(image, spec, (3, 8, 8), buffers={"x": 30})
+        schedule(compiled, spec, (3, 8, 8), buffers={"x": 30})
     with pytest.raises(ValueError, match="give 'enough'"):
-        schedule(image, spec, (3, 8, 8), buffers="plenty")
+        schedule(compiled, spec, (3, 8, 8), buffers="plenty")
     with pytest.raises(ValueError, match="choose 'pipelined' or 'host'"):
-        schedule(image, spec, (3, 8, 8), mode="wrong")
+        schedule(compiled, spec, (3, 8, 8), mode="wrong")
     with pytest.raises(DeadlockError, match="'a' needs 19 elements at once"):
-        simulate(schedule(image, spec, (3, 8, 8), buffers={"a": 18}))
+        simulate(schedule(compiled, spec, (3, 8, 8), buffers={"a": 18}))
 
 
 def test_tick_model_counts_layers():
@@ -164,9 +164,9 @@ def test_tick_model_counts_layers():
         def __init__(self):
             super().__init__(*(nn.Conv2d(2, 2, 1) for _ in range(4)))
 
-    image, _ = compiled(Chain())
+    compiled, _ = placed(Chain())
     for lanes, ticks in ((1, 36), (4, 9)):
-        plan = tick_schedule(image, (2, 6, 6), pixels_per_step=lanes)
+        plan = tick_schedule(compiled, (2, 6, 6), pixels_per_step=lanes)
         report = simulate(plan, 3)
         assert report.first_image_ps == ticks + 4
         assert report.interval_ps == ticks
@@ -214,7 +214,7 @@ def test_joined_branches(patches, rng):
     spec = IDEAL.with_({"core.rows": 40, "core.cols": 24, "mapping.replicate": patches})
     x = torch.from_numpy(rng.normal(size=(1, 3, 6, 8))).float()
     chip = Chip.from_model(settle(Joined().eval()), spec).calibrate(x).program(seed=1)
-    plan = schedule(chip.image, spec, x.shape[1:])
+    plan = schedule(chip.compiled, spec, x.shape[1:])
     got, report = run_pipelined(chip, x, plan)
     torch.testing.assert_close(got, chip(x, first_image=0), rtol=1e-5, atol=1e-6)
     # The 1 x 1 branch with its short buffer holds the source back for the others as well.
@@ -225,7 +225,7 @@ def test_values_of_layers_that_add_their_source(rng):
     spec = IDEAL.with_({"core.rows": 40, "core.cols": 6})
     x = torch.from_numpy(rng.normal(size=(2, 3, 5, 8))).float()
     chip = Chip.from_model(settle(OwnSource().eval()), spec).calibrate(x).program(seed=1)
-    got, _ = run_pipelined(chip, x, schedule(chip.image, spec, x.shape[1:]))
+    got, _ = run_pipelined(chip, x, schedule(chip.compiled, spec, x.shape[1:]))
     torch.testing.assert_close(got, chip(x, first_image=0), rtol=1e-5, atol=1e-6)
 
 
@@ -236,12 +236,12 @@ def test_values_through_the_pipeline(name, rows, rng):
     spec = NOISELESS[name].with_({"core.rows": rows, "core.cols": 6 if rows == 40 else 256})
     x = torch.from_numpy(rng.normal(size=(2 if rows == 256 else 1, 3, 6, 8))).float()
     chip = Chip.from_model(settle(Small().eval()), spec).calibrate(x).program(seed=1)
-    plan = schedule(chip.image, spec, x.shape[1:])
+    plan = schedule(chip.compiled, spec, x.shape[1:])
     got, report = run_pipelined(chip, x, plan)
     wanted = chip(x, first_image=0)
     if name == "integers":
         # Sums in another order may move a code by one.
-        step = chip.moment.bare_plan(chip.image).quantisers[chip.image.output].step
+        step = chip.moment.bare_plan(chip.compiled).quantisers[chip.compiled.output].step
         assert (got - wanted).abs().max() <= 1.001 * step
     else:
         torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
@@ -252,7 +252,7 @@ def test_values_notice_a_slot_that_is_overwritten(rng):
     """The replay has teeth: with fewer slots than the simulated schedule, values are gone."""
     x = torch.from_numpy(rng.normal(size=(1, 3, 10, 8))).float()
     chip = Chip.from_model(settle(Small().eval()), IDEAL).calibrate(x).program(seed=1)
-    plan = schedule(chip.image, IDEAL, x.shape[1:])
+    plan = schedule(chip.compiled, IDEAL, x.shape[1:])
     from aimc_sim.runtime import replay_values
 
     report = simulate(plan, 1, trace=10**6)
@@ -260,7 +260,7 @@ def test_values_notice_a_slot_that_is_overwritten(rng):
     number = next(i for i, e in enumerate(plan.edges) if plan.stages[e.consumer].layer == "a")
     small = with_buffers(plan, {number: plan.edges[number].capacity - 2})
     with pytest.raises(RuntimeError, match="not in its line buffers"):
-        replay_values._Replay(chip.moment.bare_plan(chip.image), small, x).run(rows)
+        replay_values._Replay(chip.moment.bare_plan(chip.compiled), small, x).run(rows)
 
 
 @st.composite
@@ -310,8 +310,8 @@ def networks(draw):
 @settings(max_examples=15, deadline=None, derandomize=True)
 def test_random_networks(case, mode):
     model, spec, shape = case
-    image = compile_network(trace(settle(model.eval())), spec)
-    plan = schedule(image, spec, shape, mode=mode)
+    compiled = compile_network(trace(settle(model.eval())), spec)
+    plan = schedule(compiled, spec, shape, mode=mode)
     report, images = simulate(plan, 4, trace=10**6), 4
     record = report.record
     # All images finish, in order, after a positive time that no stage can beat.

@@ -131,8 +131,8 @@ def test_a_proposal_is_a_machine():
 
 def test_costs_are_those_of_the_pipeline_and_are_kept(given, tmp_path, monkeypatch):
     spec = presets.by_name("hermes-odp")
-    image = mapping.compile_network(given.network, spec)
-    wanted = performance.performance(image, spec, (40,), images=IMAGES)
+    compiled = mapping.compile_network(given.network, spec)
+    wanted = performance.performance(compiled, spec, (40,), images=IMAGES)
     book = CostBook(given, "pipelined", tmp_path / "costs")
     found = book.of(spec)
     assert found == Costs(

@@ -63,9 +63,9 @@ def chips(spec, calibrated=False):
 
 def test_cores_are_counted_once():
     twice, once, _, _ = chips(IDEAL)
-    assert twice.image.cores_used == once.image.cores_used == 2
-    assert len(twice.image.layers) == 2 * len(once.image.layers)
-    assert {layer.owner for layer in twice.image.layers} == {"conv", "fc"}
+    assert twice.compiled.cores_used == once.compiled.cores_used == 2
+    assert len(twice.compiled.layers) == 2 * len(once.compiled.layers)
+    assert {layer.owner for layer in twice.compiled.layers} == {"conv", "fc"}
     assert len(twice.state.cores if hasattr(twice.state, "cores") else twice.moment.tiles) == 2
 
 
@@ -84,7 +84,7 @@ def test_energy_and_products_are_counted_every_time():
     once(x)
 
     def products(chip, owner):
-        return sum(chip.counts[i.name].mvms for i in chip.image.layers if i.owner == owner)
+        return sum(chip.counts[i.name].mvms for i in chip.compiled.layers if i.owner == owner)
 
     for owner in ("conv", "fc"):
         assert products(twice, owner) == 2 * products(once, owner) > 0
@@ -122,7 +122,7 @@ def test_other_weights_are_other_devices():
     torch.manual_seed(4)
     model, x = Masked().eval(), torch.randn(3, 4)
     chip = aimc_sim.Chip.from_model(model, IDEAL).program(0)
-    assert chip.image.cores_used == 2
+    assert chip.compiled.cores_used == 2
     with torch.no_grad():
         torch.testing.assert_close(chip(x), model(x), rtol=1e-5, atol=1e-5)
 
@@ -135,8 +135,8 @@ def test_calls_are_served_one_after_the_other_in_a_pipeline():
         torch.manual_seed(5)
         model = Chain(times).eval()
         chip = aimc_sim.Chip.from_model(model, IDEAL, example=x).program(0)
-        assert chip.image.cores_used == 1
-        plan = schedule(chip.image, IDEAL, x.shape[1:])
+        assert chip.compiled.cores_used == 1
+        plan = schedule(chip.compiled, IDEAL, x.shape[1:])
         found, report = run_pipelined(chip, x, plan)
         with torch.no_grad():
             torch.testing.assert_close(found, model(x), rtol=1e-5, atol=1e-5)

@@ -168,9 +168,9 @@ def test_a_placement_is_found_once_in_a_process():
     rows = aimc_sim.Chip.explain(model, spec).rows
     chip = aimc_sim.Chip.from_model(model, spec)
     assert task.solve.cache_info()[:2] == (1, 1)  # hits, misses
-    assert ", ".join(str(core) for core in sorted(b.core for b in chip.image.layers[0].blocks)) in (
-        rows[0].where
-    )
+    assert ", ".join(
+        str(core) for core in sorted(b.core for b in chip.compiled.layers[0].blocks)
+    ) in (rows[0].where)
     aimc_sim.Chip.from_model(model, spec.with_({"core.ldpu.output_bits": 7, "name": "other"}))
     assert task.solve.cache_info().misses == 1
     for changes in (
@@ -178,10 +178,10 @@ def test_a_placement_is_found_once_in_a_process():
         {"mapping.placement": "relays"}, {"mapping.cores": (("1", (7, 3)),)}, {"core.rows": 150},
     ):  # fmt: skip
         before = task.solve.cache_info().misses
-        kept = aimc_sim.Chip.from_model(model, spec.with_(changes)).image
+        kept = aimc_sim.Chip.from_model(model, spec.with_(changes)).compiled
         assert task.solve.cache_info().misses == before + 1
         task.solve.cache_clear()
-        anew = aimc_sim.Chip.from_model(model, spec.with_(changes)).image
+        anew = aimc_sim.Chip.from_model(model, spec.with_(changes)).compiled
         assert [b.core for b in kept.blocks] == [b.core for b in anew.blocks]
         assert [t.route for t in kept.transfers] == [t.route for t in anew.transfers]
     assert task.solve.cache_info().maxsize == task.KEPT

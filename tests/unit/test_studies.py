@@ -230,7 +230,7 @@ def test_a_trial_is_what_a_chip_gives_by_hand(given, trial):
     result = work.execute(trial.with_seed(2))
     chip = Chip.from_model(toy_study.network(), trial.spec)
     chip.calibrate(torch.from_numpy(given.calibration)).program(2)
-    ideal = Chip(chip.image, presets.ideal_devices(trial.spec))
+    ideal = Chip(chip.compiled, presets.ideal_devices(trial.spec))
     ideal.ranges = chip.ranges
     ideal.program(0)
     x = torch.from_numpy(given.images)

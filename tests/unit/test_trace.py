@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from interpreter import run_network, settle
 from torch import nn
 
-from aimc_sim.chip.image import leaves
+from aimc_sim.chip.program import leaves
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import trace
 from aimc_sim.frontend.evaluate import run_network as run_values

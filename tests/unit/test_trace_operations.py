@@ -15,7 +15,7 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.chip.image import DigitalStep
+from aimc_sim.chip.program import DigitalStep
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import forms, layers, recording, source, trace
 from aimc_sim.ops import ATEN, OPERATIONS
@@ -288,7 +288,7 @@ def operations(model, *inputs):
     """Return the operations of every digital step, by its operation."""
     chip = aimc_sim.Chip.from_model(settle(model).eval(), IDEAL).program(0)
     chip(*inputs)
-    ops = {step.name: step.op for step in chip.image.steps if isinstance(step, DigitalStep)}
+    ops = {step.name: step.op for step in chip.compiled.steps if isinstance(step, DigitalStep)}
     counted = ((name, chip.counts[name].operations) for name in ops if name in chip.counts)
     return {ops[name]: count for name, count in counted if count}
 

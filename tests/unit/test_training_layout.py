@@ -53,11 +53,11 @@ def in_training(crossbar, weight):
 def compare(layer, spec, model=None, names=None):
     """Check a layer against the chip's image of it, matrix by matrix."""
     try:
-        image = aimc_sim.Chip.from_model(numbered(model or layer), spec).image
+        compiled = aimc_sim.Chip.from_model(numbered(model or layer), spec).compiled
     except aimc_sim.CapacityError:
         reject()  # more blocks than cores
     prepared = prepare(layer, spec)
-    wanted = [blocks for chip_layer in image.layers for blocks in on_chip(chip_layer)]
+    wanted = [blocks for chip_layer in compiled.layers for blocks in on_chip(chip_layer)]
     found = []
     for name, crossbar in prepared.analog.items():
         if names is None or name in names:
@@ -171,8 +171,8 @@ def test_attention(reads, core):
     model = Attention(reads, layer)
     spec = crossbar(*core)
     if reads == "q, kv":
-        image = aimc_sim.Chip.from_model(model.eval(), spec).image
-        if not any(one.weight.shape == (8, 16) for one in image.layers):
+        compiled = aimc_sim.Chip.from_model(model.eval(), spec).compiled
+        if not any(one.weight.shape == (8, 16) for one in compiled.layers):
             pytest.skip("this front end takes keys and values of one source apart")
     compare(layer, spec, model, names)
 

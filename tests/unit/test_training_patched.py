@@ -338,8 +338,8 @@ def test_where_means_the_same_in_training_and_on_the_chip(case):
         torch.manual_seed(2)
         model = Parts().eval()
     spec = IDEAL.with_({"fabric.rows": 4, "fabric.cols": 5})
-    image = aimc_sim.Chip.from_model(model, spec, where=where).image
-    chip = {layer.name.split(".weight_")[0] for layer in image.layers}
+    compiled = aimc_sim.Chip.from_model(model, spec, where=where).compiled
+    chip = {layer.name.split(".weight_")[0] for layer in compiled.layers}
     prepared = prepare(model, spec, where=iter(where) if case == "an iterator" else where)
     assert on_crossbars(prepared) == chip
     x = values(2, 4, 5)

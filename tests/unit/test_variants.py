@@ -51,11 +51,11 @@ def assert_equal(chip, model, *shape):
 
 def test_other_lengths_are_recorded_once_each():
     model, chip = made(Steps, 2, 5, 4)
-    used = chip.image.cores_used
+    used = chip.compiled.cores_used
     for shape, others in (((3, 5, 4), 0), ((3, 8, 4), 1), ((1, 8, 4), 1), ((2, 3, 4), 2)):
         assert_equal(chip, model, *shape)
         assert len(chip.variants.others) == others
-    assert chip.image.cores_used == used == 2
+    assert chip.compiled.cores_used == used == 2
 
 
 def test_free_sizes_need_one_record():

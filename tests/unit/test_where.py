@@ -9,7 +9,7 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.chip.image import DigitalStep
+from aimc_sim.chip.program import DigitalStep
 from aimc_sim.mapping.where import Chosen
 
 
@@ -58,7 +58,7 @@ def images(n=3):
 
 
 def analog(chip):
-    return {layer.name for layer in chip.image.layers}
+    return {layer.name for layer in chip.compiled.layers}
 
 
 CHOICES = {
@@ -142,7 +142,7 @@ def test_digital_part_is_exact_beside_noisy_devices(case):
 def test_batch_norm_behind_a_digital_convolution_stays():
     model = settle(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))).eval()
     chip = aimc_sim.Chip.from_model(model, IDEAL, where={"0": "digital"}).program(0)
-    assert [s.op for s in chip.image.steps if isinstance(s, DigitalStep)] == [
+    assert [s.op for s in chip.compiled.steps if isinstance(s, DigitalStep)] == [
         "convolution_digital", "affine"
     ]  # fmt: skip
     with torch.no_grad():
@@ -152,7 +152,7 @@ def test_batch_norm_behind_a_digital_convolution_stays():
 def test_digital_layers_need_no_cores(mixed):
     everything = aimc_sim.Chip.from_model(mixed, IDEAL)
     less = aimc_sim.Chip.from_model(mixed, IDEAL, where={"gru": "digital"})
-    assert everything.image.cores_used - less.image.cores_used == len(ON_CROSSBARS["gru"])
+    assert everything.compiled.cores_used - less.compiled.cores_used == len(ON_CROSSBARS["gru"])
 
 
 def test_layer_called_twice_on_either_side():
@@ -160,7 +160,7 @@ def test_layer_called_twice_on_either_side():
     model, x = nn.Sequential(layer, nn.Linear(4, 4), layer), torch.randn(3, 4)
     for where, blocks in ((None, 2), ({"0": "digital", "1": "analog"}, 1)):
         chip = aimc_sim.Chip.from_model(model, IDEAL, where=where).program(0)
-        assert len(chip.image.blocks) == blocks
+        assert len(chip.compiled.blocks) == blocks
         torch.testing.assert_close(chip(x), model(x).detach(), rtol=1e-4, atol=1e-5)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aimc_sim.chip.image import ChipImage
+from aimc_sim.chip.program import Program
 from aimc_sim.spec import ChipSpec
 
 CHIP_CORES, CHIP_SIDE, CHIP_GDPUS = 64, 256, 8
@@ -57,9 +57,9 @@ def core_mm2(spec: ChipSpec) -> tuple[float, float]:
     return mvm, (cost.core_mm2 - cost.mvm_mm2) * columns
 
 
-def area(image: ChipImage, spec: ChipSpec) -> Area:
+def area(compiled: Program, spec: ChipSpec) -> Area:
     """Return the area of a placed network: cores in use, and the whole chips they are on."""
-    used = {block.core for block in image.blocks}
+    used = {block.core for block in compiled.blocks}
     chips = len({core // spec.fabric.cores for core in used})
     cost = spec.cost
     mvm, other = core_mm2(spec)

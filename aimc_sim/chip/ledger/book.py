@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from aimc_sim.chip.image import AnalogLayer, ChipImage
 from aimc_sim.chip.ledger.energy import published_mvm_joules
 from aimc_sim.chip.ledger.parts import mvm_parts
 from aimc_sim.chip.ledger.times import gdpu_seconds, mvm_seconds, operation_seconds, step_seconds
+from aimc_sim.chip.program import AnalogLayer, Program
 from aimc_sim.spec import ChipSpec
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ class Cost:
         return 2 * self.macs / self.joules * 1e-12
 
 
-def estimate(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int]) -> Cost:
+def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Cost:
     """Return the cost of one image.
 
     Parameters
     ----------
-    image, spec
+    compiled, spec
     pixels : mapping from layer name to MVMs per image of its cores
         Output pixels (1 for a vector), or patches of them.
 
@@ -123,52 +123,52 @@ def estimate(image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int]) -> Cos
     busy: Counter[int] = Counter()
     of: dict[int, str] = {}
     mvms = macs = 0
-    for layer in image.layers:
+    for layer in compiled.layers:
         count = pixels[layer.name]
         mvms += count * len(layer.blocks)
         macs += layer.macs * count
         for block in layer.blocks:
             seconds = step_seconds(block.shape[1], spec)
             if layer.loop is not None:
-                seconds = loop_seconds(image, layer, block.shape[1], spec)
+                seconds = loop_seconds(compiled, layer, block.shape[1], spec)
             busy[block.core] += count * seconds
             of.setdefault(block.core, layer.name)
     core, interval = max(busy.items(), key=lambda item: item[1])
-    joules = ledger(image, spec, pixels, interval).joules
+    joules = ledger(compiled, spec, pixels, interval).joules
     return Cost(mvms, mvms * published_mvm_joules(spec), joules, interval, of[core], macs)
 
 
-def loop_seconds(image: ChipImage, layer: AnalogLayer, columns: int, spec: ChipSpec) -> float:
+def loop_seconds(compiled: Program, layer: AnalogLayer, columns: int, spec: ChipSpec) -> float:
     """Return the time of one step of a recurrent layer: MVM, accumulation, gates, state.
 
     The partial sums of the input matrix are waiting; a projection follows in the same step.
     """
-    hidden = image.step(layer.loop).attrs["hidden"] if layer.source == layer.loop else 0
+    hidden = compiled.step(layer.loop).attrs["hidden"] if layer.source == layer.loop else 0
     chain = max(len(chain) for chain in layer.chains)
     own = operation_seconds(columns, chain, spec, hidden)
     others = [
-        other for other in image.layers if other.loop == layer.loop and other.name != layer.name
+        other for other in compiled.layers if other.loop == layer.loop and other.name != layer.name
     ]
     return own + sum(
         operation_seconds(
             max(block.shape[1] for block in other.blocks),
             max(len(chain) for chain in other.chains),
             spec,
-            image.step(other.loop).attrs["hidden"] if other.source == other.loop else 0,
+            compiled.step(other.loop).attrs["hidden"] if other.source == other.loop else 0,
         )
         for other in others
     )
 
 
 def ledger(
-    image: ChipImage, spec: ChipSpec, pixels: Mapping[str, int], seconds: float,
+    compiled: Program, spec: ChipSpec, pixels: Mapping[str, int], seconds: float,
     charges: Mapping[int, float] | None = None,
 ) -> Ledger:  # fmt: skip
     """Return every event of one image.
 
     Parameters
     ----------
-    image, spec
+    compiled, spec
     pixels : mapping from layer name to MVMs per image of its cores
     seconds : float
         Time per image, for which static power is charged: the interval of a pipeline, or the
@@ -181,7 +181,7 @@ def ledger(
     cost, clock = spec.cost, spec.core.ldpu.clock_hertz
     entries = []
     cores = set()
-    for layer in image.layers:
+    for layer in compiled.layers:
         count = pixels[layer.name]
         for block in layer.blocks:
             outputs = count * block.shape[1]
@@ -199,13 +199,13 @@ def ledger(
             ]  # fmt: skip
             cores.add(block.core)
         if layer.loop is not None and layer.source == layer.loop:
-            outputs = count * image.step(layer.loop).attrs["hidden"]
+            outputs = count * compiled.step(layer.loop).attrs["hidden"]
             entries.append(
                 Entry("global digital unit", layer.name, -1, outputs,
                       count * gdpu_seconds(outputs // max(1, count), spec),
                       outputs * cost.gdpu_joules_per_output)
             )  # fmt: skip
-    for transfer in image.transfers:
+    for transfer in compiled.transfers:
         # The first link is part of the digital unit's energy, as in the measurement.
         further = max(0, transfer.hops - 1) * transfer.channels * pixels[transfer.value]
         if further:

@@ -8,9 +8,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from aimc_sim.chip.image import HOST, AnalogLayer, Block
 from aimc_sim.chip.ledger import mvm_seconds
 from aimc_sim.chip.pipeline.plan import Edge, Link, Schedule, Stage
+from aimc_sim.chip.program import HOST, AnalogLayer, Block
 from aimc_sim.spec import ChipSpec
 
 HOP_CLOCKS = 1

@@ -10,7 +10,7 @@ from aimc_sim.chip.pipeline.errors import check_buffers, explain
 from aimc_sim.chip.pipeline.plan import UNBOUNDED, Schedule
 from aimc_sim.chip.pipeline.report import PipelineReport
 from aimc_sim.kernels import events
-from aimc_sim.kernels.events import Program, Record
+from aimc_sim.kernels.events import Record, ScheduleArrays
 
 
 def simulate(schedule: Schedule, images: int = 4, trace: int = 0) -> PipelineReport:
@@ -45,7 +45,7 @@ def simulate(schedule: Schedule, images: int = 4, trace: int = 0) -> PipelineRep
     return PipelineReport(schedule, images, record)
 
 
-def compile_schedule(schedule: Schedule) -> Program:
+def compile_schedule(schedule: Schedule) -> ScheduleArrays:
     """Return the arrays that the kernel runs; equal tables are stored once."""
     stages, edges = schedule.stages, schedule.edges
     names = {}
@@ -92,7 +92,7 @@ def compile_schedule(schedule: Schedule) -> Program:
         "hop_busy": hop_busy,
         "hop_latency": hop_latency,
     }
-    return Program(**{key: np.asarray(column, np.int64) for key, column in columns.items()})
+    return ScheduleArrays(**{key: np.asarray(column, np.int64) for key, column in columns.items()})
 
 
 def empty_record(schedule: Schedule, images: int, trace: int = 0) -> Record:

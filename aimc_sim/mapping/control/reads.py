@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from aimc_sim.chip.image import AnalogLayer, ChipImage, DigitalStep
+from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program
 from aimc_sim.ops import OPERATIONS
 from aimc_sim.ops.geometry import Reads, Shape, pixel_reads, pixels, taps
 
@@ -45,13 +45,13 @@ def step_reads(step: DigitalStep, source: Shape, output: Shape) -> Reads:
 
 
 def reads_of_origins(
-    image: ChipImage, shapes: Mapping[str, Shape]
+    compiled: Program, shapes: Mapping[str, Shape]
 ) -> dict[str, dict[str, tuple[Reads, ...]]]:
     """Follow every value back to the analog layers and the input behind it.
 
     Parameters
     ----------
-    image : ChipImage
+    compiled : Program
     shapes : mapping of str to Shape
         Of every value.
 
@@ -61,8 +61,8 @@ def reads_of_origins(
         By value, then by origin (name of an analog layer or of the network's input): one
         relation for every path between them, from pixels of the value to pixels of the origin.
     """
-    behind = {image.input: {image.input: (_itself(shapes[image.input]),)}}
-    for step in image.steps:
+    behind = {compiled.input: {compiled.input: (_itself(shapes[compiled.input]),)}}
+    for step in compiled.steps:
         if isinstance(step, AnalogLayer):
             behind[step.name] = {step.name: (_itself(shapes[step.name]),)}
             continue

@@ -1,6 +1,6 @@
 """The chip's program: what runs where. The mapper writes it, the chip executes it.
 
-An image is a list of steps in execution order. A step reads named values and writes one value,
+A program is a list of steps in execution order. A step reads named values and writes one value,
 whose name is the step's own. Values are batches of feature maps or vectors.
 """
 
@@ -205,7 +205,7 @@ def with_names(results: Any, rename: Callable[[str], str]) -> Any:
 
 
 @dataclass(frozen=True)
-class ChipImage:
+class Program:
     """A network placed on the cores of a chip.
 
     ``input`` is the first of ``inputs``; ``output`` the first value in ``results``, a tree of
