@@ -24,7 +24,7 @@ MOST_IMAGES = 2**62
 ones belong to AdaBS."""
 
 MOST_SEED = 2**63 - 1
-"""Largest seed: what a signed 64-bit column of a table of results holds."""
+"""Largest seed, that of a signed 64-bit column in a table of results."""
 
 
 LONGEST_NAME, LONGEST_PATH = 255, 4000
@@ -37,11 +37,13 @@ def whole(value: Any, name: str, low: int, high: int, advice: str = "") -> int:
     Parameters
     ----------
     value : int or numpy integer
+        The argument.
     name : str
         Of the argument, for the message.
     low, high : int
+        The bounds.
     advice : str
-        Ends the message: what to do.
+        Ends the message with a way out.
 
     Raises
     ------
@@ -106,19 +108,76 @@ def choice(value: Any, name: str, known: Iterable[str]) -> str:
     TypeError
         If it is no text.
     ValueError
-        If it is not known; names the nearest.
+        If it is not known; see :func:`unknown`.
     """
     known = list(known)
     wanted = "wanted one of " + ", ".join(f"'{one}'" for one in known)
     if not isinstance(value, str):
         raise TypeError(f"{name} = {shown(value)}: {wanted}")
     if value not in known:
-        near = difflib.get_close_matches(value, known, n=1)
-        raise ValueError(
-            f"{name} = {shown(value)} is unknown: {wanted}"
-            + (f"; did you mean '{near[0]}'?" if near else "")
-        )
+        raise ValueError(unknown(f"{name} = {shown(value)} is unknown", value, known))
     return value
+
+
+def unknown(
+    fault: str,
+    name: str,
+    known: Iterable[str],
+    advice: str = "",
+    *,
+    most: int = 20,
+    cutoff: float = 0.6,
+) -> str:
+    """Return the message about a name that does not exist: the nearest one, and those that do.
+
+    ``no preset named 'idael'; did you mean 'ideal'? There are: generic-pcm, ideal``
+
+    Parameters
+    ----------
+    fault : str
+        Says where, and which name; no full stop.
+    name : str
+        The name that does not exist.
+    known : iterable of str
+        The names there are, in the order of the message.
+    advice : str
+        Ends the message with an alternative.
+    most : int
+        Names that are listed; an ellipsis stands for the others.
+    cutoff : float
+        See :func:`nearest`.
+
+    Returns
+    -------
+    str
+        One sentence, or two where a name is near.
+    """
+    known = list(known)
+    near = nearest(name, known, cutoff)
+    hint = "there are: " if near is None else f"did you mean '{near}'? There are: "
+    listed = ", ".join(known[:most]) + ", ..." * (len(known) > most)
+    return f"{fault}; {hint}{listed or 'none'}{_tail(advice)}"
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the name that is nearest to a mistyped one, or None.
+
+    Parameters
+    ----------
+    name : str
+        The mistyped one.
+    known : iterable of str
+        The names there are.
+    cutoff : float
+        Least similarity, 0 to 1, as in :func:`difflib.get_close_matches`.
+
+    Returns
+    -------
+    str or None
+        None if no name is that near.
+    """
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return near[0] if near else None
 
 
 def path(value: Any, name: str = "path") -> Path:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from .. import arguments
 from ..spec import StateCurve
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ class Report:
         for law in self.laws:
             if law.name == name:
                 return law
-        raise KeyError(f"no law named '{name}'; there are: {', '.join(x.name for x in self.laws)}")
+        known = [law.name for law in self.laws]
+        raise KeyError(arguments.unknown(f"no law named '{name}'", name, known))
 
     def value(self, law: str, quantity: str, level: float | None = None) -> Estimate:
         """Return one estimate, for a quantity per level that of the nearest level."""

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import arguments
+
 SLOT = 2**16
 """Tile numbers of the blocks that share a core differ by multiples of this."""
 
@@ -263,5 +265,5 @@ class Program:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        known = ", ".join(layer.name for layer in self.layers)
-        raise KeyError(f"no analog layer named '{name}'; there are: {known}")
+        known = [layer.name for layer in self.layers]
+        raise KeyError(arguments.unknown(f"no analog layer named '{name}'", name, known))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import math
@@ -80,10 +79,7 @@ def methods(text: str) -> list[str]:
     found = _listed([text], "--compensation")
     for name in found:
         if name not in METHODS:
-            raise BadInput(
-                f"no compensation named '{name}'; {_nearest(name, METHODS)}"
-                f"there are: {', '.join(METHODS)}"
-            )
+            raise BadInput(arguments.unknown(f"no compensation named '{name}'", name, METHODS))
     return found
 
 
@@ -170,18 +166,11 @@ def _listed(texts: Iterable[str], option: str) -> list[str]:
     return list(dict.fromkeys(parts))
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean '{near[0]}'? " if near else ""
-
-
 def _callable(name: str) -> Callable[[], Any]:
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
-        raise BadInput(
-            f"no model named '{name}'; {_nearest(name, [RESNET32])}give {RESNET32}, or "
-            "package.module:callable for a function that returns a torch.nn.Module"
-        )
+        advice = "or give package.module:callable for a function that returns a torch.nn.Module"
+        raise BadInput(arguments.unknown(f"no model named '{name}'", name, [RESNET32], advice))
     if "" not in sys.path:
         sys.path.insert(0, "")  # the user's own file beside them, as with python -m
     try:
@@ -192,10 +181,9 @@ def _callable(name: str) -> Callable[[], Any]:
             "it is looked for in the present folder and among the installed packages"
         ) from error
     if not callable(getattr(found, attribute, None)):
-        near = _nearest(attribute, [n for n in dir(found) if callable(getattr(found, n))])
-        raise BadInput(
-            f"--model {name}: '{module}' has no callable '{attribute}'; {near}".rstrip("; ")
-        )
+        known = [n for n in dir(found) if n[0] != "_" and callable(getattr(found, n))]
+        fault = f"--model {name}: '{module}' has no callable '{attribute}'"
+        raise BadInput(arguments.unknown(fault, attribute, known, most=8))
     return getattr(found, attribute)
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from .. import arguments
 from ..spec import CoreSpec
 from . import weights
 
@@ -108,5 +109,4 @@ def _check(weight, codes, limit, percentile, current) -> None:
         raise ValueError(f"full_scale_amperes = {limit:g} must be above 0")
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile = {percentile:g} must be above 0 and at most 100")
-    if current not in ("mean", "peak"):
-        raise ValueError(f"current = {current!r} is unknown; choose 'mean' or 'peak'")
+    arguments.choice(current, "current", ("mean", "peak"))

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from aimc_sim import arguments
 from aimc_sim.chip.program import AnalogLayer, Block
 from aimc_sim.errors import CapacityError
 from aimc_sim.mapping.direct import Paths
@@ -95,7 +96,7 @@ def _fixed(layers: Sequence[AnalogLayer], spots: Sequence[Spot], spec: ChipSpec)
     for name, cores in spec.mapping.cores:
         where = f"mapping.cores: layer '{name}'"
         if name not in groups:
-            raise ValueError(f"{where} does not exist; there are: {', '.join(groups)}")
+            raise ValueError(arguments.unknown(f"{where} does not exist", name, groups))
         if len(cores) != len(groups[name]):
             raise ValueError(f"{where} has {len(groups[name])} blocks, {len(cores)} cores given")
         for group, core in zip(groups[name], cores, strict=True):

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from aimc_sim import arguments
 from aimc_sim.chip.program import AnalogLayer, DigitalStep, with_names
 from aimc_sim.mapping.lower import Step
 
@@ -52,10 +53,8 @@ def replicate(
     convolutions = [s.name for s in steps if _can_patch(s)]
     for pattern, _ in patches:
         if not any(fnmatchcase(name, pattern) for name in convolutions):
-            raise ValueError(
-                f"mapping.replicate: '{pattern}' matches no convolution; "
-                f"there are: {', '.join(convolutions[:8])}{', ...' * (len(convolutions) > 8)}"
-            )
+            fault = f"mapping.replicate: '{pattern}' matches no convolution"
+            raise ValueError(arguments.unknown(fault, pattern, convolutions, most=8))
     done: list[Step] = []
     renamed: dict[str, str] = {}
     for step in steps:

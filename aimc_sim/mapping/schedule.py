@@ -18,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 
+from aimc_sim import arguments
 from aimc_sim.chip.pipeline import Schedule, Stage, enough, with_buffers
 from aimc_sim.chip.pipeline.build import Builder, core_stage
 from aimc_sim.chip.program import AnalogLayer, Program
@@ -65,8 +66,7 @@ def schedule(
     ValueError
         If the input does not fit the network, or ``buffers`` names what does not exist.
     """
-    if mode not in ("pipelined", "host"):
-        raise ValueError(f"mode = {mode!r} is unknown; choose 'pipelined' or 'host'")
+    arguments.choice(mode, "mode", ("pipelined", "host"))
     reads = _Reads(compiled, input_shape)
     plan = (_pipelined if mode == "pipelined" else _by_host)(compiled, spec, reads)
     return plan if mode == "host" else _buffered(plan, buffers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -61,9 +60,5 @@ def check_pattern(where: str, pattern: str, names: Iterable[str]) -> None:
     names = list(names)
     if any(fnmatchcase(name, pattern) for name in names):
         return
-    near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.4)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    shown = ", ".join(names[:8]) + ", ..." * (len(names) > 8)
-    raise ValueError(
-        f"{where}: '{pattern}' matches no layer with weights; {hint}there are: {shown or 'none'}"
-    )
+    fault = f"{where}: '{pattern}' matches no layer with weights"
+    raise ValueError(arguments.unknown(fault, pattern, names, most=8, cutoff=0.4))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
+from .. import arguments
 from ..spec import ChipSpec
 from ..studies import attribute
 
@@ -93,10 +93,8 @@ def choose(
             set(summary.loc[summary["setting"] == wanted, "label"])
         )
         if not chosen:
-            near = difflib.get_close_matches(wanted, labels, n=1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
             raise KeyError(
-                f"no setting '{wanted}' in the results; {hint}there are: {', '.join(labels[:20])}"
+                arguments.unknown(f"no setting '{wanted}' in the results", wanted, labels)
             )
         why = "chosen with --setting"
     elif attribute.EVERYTHING in set(summary["setting"]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Literal
 
@@ -33,25 +32,23 @@ _FABRIC = FabricSpec(
 
 
 def _read(mode: str) -> ReadSpec:
-    if mode == "4-phase":
+    if arguments.choice(mode, "read", ("4-phase", "1-phase")) == "4-phase":
         return ReadSpec(
             mode="4-phase", mvm_seconds=520e-9, v_read_volts=0.2,
             source="[chip] Extended Data Table I: 520 ns; 0.2 V is the "
             "verify-read voltage, assumed for MVMs too",
         )  # fmt: skip
-    if mode == "1-phase":
-        return ReadSpec(
-            mode="1-phase", mvm_seconds=133e-9, v_read_volts=0.2,
-            polarity=PolaritySpec(
-                mean_fraction=0.05,
-                std_fraction=0.02,
-                source="assumption, not measured: [chip] names polarity-dependent conduction "
-                "and gives no magnitude",
-            ),
-            source="[chip] Extended Data Table I: 133 ns; "
-            "0.2 V is the verify-read voltage, assumed for MVMs too",
-        )  # fmt: skip
-    raise ValueError(f"read = {mode!r} is unknown; choose '4-phase' or '1-phase'")
+    return ReadSpec(
+        mode="1-phase", mvm_seconds=133e-9, v_read_volts=0.2,
+        polarity=PolaritySpec(
+            mean_fraction=0.05,
+            std_fraction=0.02,
+            source="assumption, not measured: [chip] names polarity-dependent conduction "
+            "and gives no magnitude",
+        ),
+        source="[chip] Extended Data Table I: 133 ns; "
+        "0.2 V is the verify-read voltage, assumed for MVMs too",
+    )  # fmt: skip
 
 
 def _hermes_core(pcm: PcmSpec, read: str) -> CoreSpec:
@@ -89,8 +86,7 @@ def hermes(
         Draw the error from the published fit, or write every device pulse by pulse.
     """
     laws = {"tdp": pcm_hermes_two_devices, "odp": pcm_hermes_one_device}
-    if mode not in laws:
-        raise ValueError(f"mode = {mode!r} is unknown; choose 'tdp' or 'odp'")
+    arguments.choice(mode, "mode", laws)
     if programming == "statistical":
         device = laws[mode]()
     else:
@@ -151,8 +147,8 @@ def as_published(network: str, mode: Literal["tdp", "odp"] = "tdp") -> ChipSpec:
         If the paper reports none for them; lists those it does.
     """
     if (network, mode) not in PUBLISHED_COUNTS:
-        known = ", ".join(f"{n} ({m})" for n, m in PUBLISHED_COUNTS)
-        raise KeyError(f"no published ranges of '{network}' ({mode}); there are: {known}")
+        name, known = f"{network} ({mode})", [f"{n} ({m})" for n, m in PUBLISHED_COUNTS]
+        raise KeyError(arguments.unknown(f"no published ranges of '{name}'", name, known))
     chip = hermes(mode)
     top = chip.core.pcm.g_max_siemens
     layers = {
@@ -208,9 +204,6 @@ PRESETS: dict[str, Callable[[], ChipSpec]] = {
 def by_name(name: str) -> ChipSpec:
     """Return a preset by name; KeyError gives the nearest name and all there are."""
     if arguments.text(name, "preset") not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise KeyError(
-            f"no preset named {arguments.shown(name)}; {hint}There are: {', '.join(PRESETS)}"
-        )
+        fault = f"no preset named {arguments.shown(name)}"
+        raise KeyError(arguments.unknown(fault, name, PRESETS))
     return PRESETS[name]()

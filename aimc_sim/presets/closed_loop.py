@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from .. import arguments
 from ..spec import GradientProgramming, PcmSpec, ProgramVerify, VerifyRead
 from .devices import pcm_hermes_one_device
 from .pulsed import pulses_hermes
@@ -48,7 +49,7 @@ def pcm_hermes_closed_loop(
     scheme : "program-and-verify" or "gradient"
     """
     loop = program_and_verify(fill)
-    if scheme == "gradient":
+    if arguments.choice(scheme, "scheme", ("program-and-verify", "gradient")) == "gradient":
         loop = GradientProgramming(
             start=loop, steps=30, inputs=512, threshold_counts=4, threshold_fraction=0.07,
             measured_seconds=1.0,
@@ -56,10 +57,6 @@ def pcm_hermes_closed_loop(
             source="idea: gradient-descent programming (arXiv:2305.16647, abstract read); every "
             "number here is an assumption",
         )  # fmt: skip
-    elif scheme != "program-and-verify":
-        raise ValueError(
-            f"scheme = {scheme!r} is unknown; choose 'program-and-verify' or 'gradient'"
-        )
     return pcm_hermes_one_device().with_(
         programming=loop,
         pulses=pulses_hermes(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -202,9 +201,7 @@ class Search(Checked):
 
 def _refuse_unknown(name: str) -> None:
     if name not in OBJECTIVES:
-        near = difflib.get_close_matches(name, OBJECTIVES, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise ValueError(f"no objective '{name}'; {hint}Known: {', '.join(OBJECTIVES)}")
+        raise ValueError(arguments.unknown(f"no objective '{name}'", name, OBJECTIVES))
 
 
 def make_search(data: Mapping[str, Any], where: str = "search") -> Search:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from .. import presets
+from .. import arguments, presets
 from ..spec import ChipSpec
 from ..studies.schema import Method
 from .schema import COMPENSATION, PRESET, Choices, Knob, Options, Range, Search
@@ -152,8 +151,8 @@ def _try(base: ChipSpec, changes: Mapping[str, Any], where: str) -> None:
     except KeyError as error:
         key = str(error.args[0]).split("'")[1]
         known = [*_NO_FIELD, *_fields(base.model_dump())]
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else f": {error.args[0]}"
+        near = arguments.nearest(key, known, 0.5)
+        hint = f": {error.args[0]}" if near is None else f"; did you mean '{near}'?"
         raise KeyError(f"{where}: the machine has no field '{key}'{hint}") from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -166,11 +165,9 @@ class Spec(BaseModel):
                     f"set '{walked}' as a whole first"
                 )
             if part not in level:
-                near = difflib.get_close_matches(part, level, n=1)
-                hint = f"did you mean '{near[0]}'? " if near else ""
                 place = f"'{walked}'" if walked else "the specification"
-                known = ", ".join(sorted(level))
-                raise KeyError(f"'{path}': {place} has no field '{part}'; {hint}Known: {known}")
+                fault = f"'{path}': {place} has no field '{part}'"
+                raise KeyError(arguments.unknown(fault, part, sorted(level), most=len(level)))
             if part is not last or len(walked.split(".")) < len(parents):
                 walked = f"{walked}.{part}".lstrip(".")
             parent, level = level, level[part]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import files
+from .. import arguments, files
 from ..mapping.graph import Network
 from . import identity
 from .schema import DataChoice, NetworkChoice, Study
@@ -90,12 +89,9 @@ def _model(choice: NetworkChoice) -> Any:
 
     if ":" not in choice.name:
         if choice.name not in ENTRIES:
-            near = difflib.get_close_matches(choice.name, ENTRIES, n=1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            raise ValueError(
-                f"network: no network '{choice.name}' in the zoo; {hint}there are: "
-                f"{', '.join(ENTRIES)}; or give package.module:callable"
-            )
+            fault = f"network: no network '{choice.name}' in the zoo"
+            advice = "or give package.module:callable"
+            raise ValueError(arguments.unknown(fault, choice.name, ENTRIES, advice))
         if choice.weights is None:
             return load(choice.name)
         return ENTRIES[choice.name].build(weights=choice.weights)
@@ -129,12 +125,8 @@ def _data(choice: DataChoice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             )
         return _cut(*(np.asarray(part) for part in found), choice)
     else:
-        near = difflib.get_close_matches(choice.name, ("digits", "cifar10"), n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise ValueError(
-            f"data: no data named '{choice.name}'; {hint}give digits, cifar10 or "
-            "package.module:callable"
-        )
+        fault, advice = f"data: no data named '{choice.name}'", "or give package.module:callable"
+        raise ValueError(arguments.unknown(fault, choice.name, ("digits", "cifar10"), advice))
     return _cut(test.images.numpy(), test.labels.numpy(), train.images.numpy(), choice)
 
 

@@ -6,7 +6,6 @@ mapping. Every key is explained where it is declared below.
 
 from __future__ import annotations
 
-import difflib
 import runpy
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,9 +55,7 @@ class Checked(BaseModel):
             return data
         for key in data:
             if key not in cls.model_fields:
-                near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
-                hint = f"did you mean '{near[0]}'? " if near else ""
-                raise ValueError(f"no key '{key}'; {hint}Known: {', '.join(cls.model_fields)}")
+                raise ValueError(arguments.unknown(f"no key '{key}'", str(key), cls.model_fields))
         return data
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .. import __version__, arguments
 from . import folder as results_folder
 from . import settings
 from .feed import Feed, MakeSource, Shares, Source
@@ -278,10 +278,8 @@ def check(study: Study, inputs: Inputs) -> None:
     for choice in study.settings:
         for layer in choice.layers or ():
             if layer not in known:
-                raise KeyError(
-                    f"setting '{choice.name}': the network has no analog layer '{layer}'; there "
-                    f"are: {', '.join(known)}"
-                )
+                fault = f"setting '{choice.name}': the network has no analog layer '{layer}'"
+                raise KeyError(arguments.unknown(fault, layer, known))
 
 
 def _duration(hours: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from aimc_sim import arguments
 from aimc_sim.zoo.char_lstm import KIND as CHAR_LSTM
 from aimc_sim.zoo.char_lstm import char_lstm
 from aimc_sim.zoo.resnet import KIND as RESNET32
@@ -75,5 +76,5 @@ def record(name: str) -> dict[str, Any]:
 
 def _entry(name: str) -> Entry:
     if name not in ENTRIES:
-        raise ValueError(f"no network '{name}' in the zoo: wanted one of {', '.join(ENTRIES)}")
+        raise ValueError(arguments.unknown(f"no network '{name}' in the zoo", name, ENTRIES))
     return ENTRIES[name]

@@ -214,7 +214,7 @@ def test_bad_calls():
     chip = aimc_sim.Chip.from_model(MODEL)
     with pytest.raises(aimc_sim.NotProgrammedError, match=r"call chip\.program"):
         chip(IMAGES)
-    with pytest.raises(ValueError, match="compensation = 'gcd' is unknown: wanted one of 'none'"):
+    with pytest.raises(ValueError, match="compensation = 'gcd' is unknown; did you mean 'gdc'"):
         chip.compensate("gcd")
     with pytest.raises(ValueError, match="time = -1 must be a finite time >= 0"):
         chip.at(-1)

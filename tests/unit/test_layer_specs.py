@@ -182,7 +182,7 @@ def test_refused(case):
 
 
 def test_unknown_pattern_is_refused_with_the_nearest_name():
-    with pytest.raises(ValueError, match=r"layers: 'frist' matches no layer.*mean 'first'\? there"):
+    with pytest.raises(ValueError, match=r"layers: 'frist' matches no layer.*mean 'first'\? There"):
         chip_with({"frist": {"core.adc.bits": 5}})
 
 

@@ -140,7 +140,7 @@ def test_values_can_be_left_out_by_kind_and_are_counted(tmp_path):
     assert found.data.provenance.notes.startswith("Mine. Import: taken 2 of 9 values; left out: 4")
     with pytest.raises(ValueError, match="every value was left out"):
         load(tmp_path, "d,g,t\n0,x,1\n0,y,2\n", GOOD, leave_out=("text",))
-    with pytest.raises(ValueError, match="--leave-out odd: unknown kind; known: missing"):
+    with pytest.raises(ValueError, match="--leave-out odd: unknown kind; there are: missing"):
         load(tmp_path, text, GOOD, leave_out=("odd",))
 
 

@@ -222,7 +222,7 @@ def test_specs_that_cannot_be_programmed():
         presets.pcm_hermes_two_devices().with_(programming=loop, pulses=presets.pulses_hermes())
     with pytest.raises(ValueError, match=r"start_amperes = 0\.0003 must lie between"):
         loop.with_(low_amperes=4e-4)
-    with pytest.raises(ValueError, match="choose 'program-and-verify' or 'gradient'"):
+    with pytest.raises(ValueError, match="there are: program-and-verify, gradient"):
         presets.pcm_hermes_closed_loop(scheme="magic")
 
 

@@ -7,6 +7,8 @@ import tomllib
 from itertools import chain
 from pathlib import Path
 
+import pytest
+
 import aimc_sim
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +56,21 @@ def test_no_draw_without_an_address():
         if path.name not in ("train_digits.py", "resnet.py", "examples.py"):
             assert not re.search(r"torch\.(rand|randn|randint|normal|bernoulli)\(", text), path
         assert "model_copy(" not in text, path
+
+
+ONE_PLACE = {
+    r"^import difflib": "arguments.py",  # "did you mean": arguments.unknown
+}
+"""What is written once: a pattern of source lines, and the file that may have them."""
+
+
+@pytest.mark.parametrize("pattern", ONE_PLACE)
+def test_one_mechanism_per_thing(pattern):
+    found = {
+        path.relative_to(ROOT / "aimc_sim").as_posix()
+        for path in SOURCES if re.search(pattern, path.read_text(), re.MULTILINE)
+    }  # fmt: skip
+    assert found == {ONE_PLACE[pattern]}
 
 
 def test_versions_agree():

@@ -151,7 +151,7 @@ def test_buffers_by_name_and_unlimited():
         schedule(compiled, spec, (3, 8, 8), buffers={"x": 30})
     with pytest.raises(ValueError, match="give 'enough'"):
         schedule(compiled, spec, (3, 8, 8), buffers="plenty")
-    with pytest.raises(ValueError, match="choose 'pipelined' or 'host'"):
+    with pytest.raises(ValueError, match="is unknown; there are: pipelined, host"):
         schedule(compiled, spec, (3, 8, 8), mode="wrong")
     with pytest.raises(DeadlockError, match="'a' needs 19 elements at once"):
         simulate(schedule(compiled, spec, (3, 8, 8), buffers={"a": 18}))

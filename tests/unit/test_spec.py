@@ -49,9 +49,9 @@ def test_presets_differ():
     assert len({presets.by_name(n).id() for n in names}) == len(names)
     with pytest.raises(KeyError, match="did you mean 'hermes-tdp'"):
         presets.by_name("hermes-tpd")
-    with pytest.raises(ValueError, match="choose 'tdp' or 'odp'"):
+    with pytest.raises(ValueError, match="'both' is unknown; there are: tdp, odp"):
         presets.hermes("both")
-    with pytest.raises(ValueError, match="choose '4-phase' or '1-phase'"):
+    with pytest.raises(ValueError, match=r"read = .2-phase. is unknown; did you mean .4-phase"):
         presets.hermes(read="2-phase")
 
 

@@ -292,7 +292,7 @@ BAD = {
     ),
     "pattern": (
         lambda: nn.Sequential(nn.Linear(2, 2)), {"where": {"00": "digital"}}, ValueError,
-        r"where: '00' matches no layer with weights; did you mean '0'\? there are: 0",
+        r"where: '00' matches no layer with weights; did you mean '0'\? There are: 0",
     ),
     "choice": (
         lambda: nn.Linear(2, 2), {"where": {"*": "off"}}, ValueError, r"= 'off'; choose 'analog'",

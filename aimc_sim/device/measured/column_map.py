@@ -13,13 +13,13 @@ numbers) and ``time=@30 300 3000[s]`` (the times of an array).
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 
+from ... import arguments
 from . import columns as rules
 from .headers import UNITS
 
@@ -149,9 +149,7 @@ def _entry(text: str, unit_of: Callable[[str], str]) -> Source:
         )
     target, constant, unit = match[1], match[2], match[6]
     if target not in TARGETS:
-        near = difflib.get_close_matches(target, TARGETS, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise ValueError(f"the map's '{target}' is unknown; {hint}Known: {', '.join(TARGETS)}")
+        raise ValueError(arguments.unknown(f"the map's '{target}' is unknown", target, TARGETS))
     name, kind = TARGETS[target]
     if unit is None and not constant:
         unit = unit_of(source) or None

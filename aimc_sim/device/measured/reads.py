@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ... import arguments
 from . import cells, headers
 from .column_map import Source
 
@@ -76,12 +77,11 @@ class Options:
             ("--repeats", self.repeats, ("reads", "cycles")),
         ):
             if value is not None and value not in known:
-                raise ValueError(f"{name} {value}: wanted one of {', '.join(known)}")
+                raise ValueError(arguments.unknown(f"{name} {value} is unknown", value, known))
         for kind in self.leave_out:
             if kind not in cells.KINDS:
-                raise ValueError(
-                    f"--leave-out {kind}: unknown kind; known: {', '.join(cells.KINDS)}, all"
-                )
+                fault = f"--leave-out {kind}: unknown kind"
+                raise ValueError(arguments.unknown(fault, kind, (*cells.KINDS, "all")))
         if self.every is not None and not (self.every > 0 and self.wide == "time"):
             raise ValueError(f"--every {self.every:g}: wanted seconds above 0, with --wide time")
         if self.read_volts is not None and not (
