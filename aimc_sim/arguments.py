@@ -55,9 +55,10 @@ def whole(value: Any, name: str, low: int, high: int, advice: str = "") -> int:
     wanted = f"wanted a whole number from {low} to {high}{_tail(advice)}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} = {shown(value)}: {wanted}")
-    if not low <= value <= high:
+    found = int(value)
+    if not low <= found <= high:
         raise ValueError(f"{name} = {shown(value)}: {wanted}")
-    return int(value)
+    return found
 
 
 def seed(value: Any, name: str = "seed") -> int:

@@ -21,8 +21,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
-from typing import IO
 
 import h5py
 
@@ -108,7 +108,7 @@ def _damaged(path: Path, error: Exception) -> ValueError:
     return ValueError(f"'{path}' is damaged or not an HDF5 file ({reason})")
 
 
-def _digest(raw: IO[bytes]) -> str:
+def _digest(raw: BufferedReader | BufferedRandom) -> str:
     """Return the SHA-256 of everything behind the user block."""
     raw.seek(SEAL_BYTES)
     return hashlib.file_digest(raw, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +59,11 @@ def save(
         _write(file, spec, compiled, ranges, state, clock)
 
 
-def load(
-    path: str | Path,
-) -> tuple[ChipSpec, Program, Ranges | None, ChipState | None, dict[str, Any]]:
+Stored = tuple[ChipSpec, Program, Ranges | None, ChipState | None, dict[str, Any]]
+"""What a file holds, in the order of the arguments of :func:`save`."""
+
+
+def load(path: str | Path) -> Stored:
     """Read what :func:`save` wrote, in the order of its arguments.
 
     Raises
@@ -94,7 +97,7 @@ def load(
                 "ask of the sizes of inputs; make the chip again from its model and save it"
             )
         try:
-            found = _read(file)
+            found: Stored = _read(file)
             _check(*found)
         except _FOREIGN as error:
             reason = " ".join(str(error.args[0] if error.args else error).split())[:160]
@@ -161,7 +164,10 @@ def _array(group: h5py.Group, name: str, value: np.ndarray, unit: str) -> None:
     dataset.attrs["unit"] = unit
 
 
-def _write(file, spec, compiled, ranges, state, clock) -> None:
+def _write(
+    file: h5py.File, spec: ChipSpec, compiled: Program, ranges: Ranges | None,
+    state: ChipState | None, clock: Mapping[str, Any],
+) -> None:  # fmt: skip
     file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
     file.attrs["spec"], file.attrs["spec_id"] = spec.model_dump_json(), spec.id()
     file.attrs["clock"] = json.dumps(clock)
@@ -220,7 +226,7 @@ def _write(file, spec, compiled, ranges, state, clock) -> None:
         group.attrs["report"] = json.dumps(dataclasses.asdict(tile.report))
 
 
-def _read(file: h5py.File):
+def _read(file: h5py.File) -> Stored:
     spec = ChipSpec.model_validate_json(file.attrs["spec"])
     head = json.loads(file["image"][()])
     steps: tuple[AnalogLayer | DigitalStep, ...] = ()
@@ -272,7 +278,8 @@ def _step(
     blocks = tuple(Block(**block) for block in fields.pop("blocks"))
     arrays = {n: group[n][()] for n in _LAYER_ARRAYS if n in group}
     if "weight" not in arrays:
-        owner = next(step for step in before if step.name == fields["devices"])
+        layers = (step for step in before if isinstance(step, AnalogLayer))
+        owner = next(layer for layer in layers if layer.name == fields["devices"])
         arrays["weight"] = owner.weight
     return AnalogLayer(
         **{name: frozen(value) for name, value in fields.items()}, **arrays, blocks=blocks

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -138,20 +138,26 @@ def _pieces(error: float, sloped: int) -> list[tuple[float, float, float]]:
     while len(found) <= sloped:
         _, slope, offset = found[-1]
         end = _bisect(
-            lambda x, s=slope, o=offset: s * x + o - math.tanh(x) - error,
-            math.atanh(touching), (2 - offset) / slope,
-        )  # fmt: skip
+            partial(_above, slope, offset, error), math.atanh(touching), (2 - offset) / slope
+        )
         top = math.tanh(end) + error
         if top >= 1 - error:
             return [*found, (end, 0.0, 1 - error)]
         # The next line starts at (end, top) and touches the curve shifted down by the error.
-        touching = _bisect(
-            lambda t, x=end, y=top: t - error - y - (1 - t * t) * (math.atanh(t) - x),
-            math.tanh(end), _BELOW_ONE,
-        )  # fmt: skip
+        touching = _bisect(partial(_beside, end, top, error), math.tanh(end), _BELOW_ONE)
         slope = 1 - touching**2
         found.append((end, slope, top - slope * end))
     return []
+
+
+def _above(slope: float, offset: float, error: float, x: float) -> float:
+    """Return how far a line runs above the curve shifted up by the error, at x."""
+    return slope * x + offset - math.tanh(x) - error
+
+
+def _beside(start: float, top: float, error: float, t: float) -> float:
+    """Return by how much the tangent at ``tanh(x) = t`` passes a point of the line before it."""
+    return t - error - top - (1 - t * t) * (math.atanh(t) - start)
 
 
 def _bisect(function: Callable[[float], float], low: float, high: float) -> float:
@@ -299,8 +305,11 @@ def lstm_passes(codes: np.ndarray, cell: np.ndarray, registers: Registers, spec:
     ]
     if len(parts) == 1:
         return parts[0]
-    joined = (np.concatenate([getattr(p, key) for p in parts], 1) for key in ("codes", "cell"))
-    return Step(*joined, sum(part.saturated for part in parts))
+    return Step(
+        np.concatenate([part.codes for part in parts], 1),
+        np.concatenate([part.cell for part in parts], 1),
+        sum(part.saturated for part in parts),
+    )
 
 
 def cycles(hidden: int, spec: GdpuSpec) -> int:

@@ -142,7 +142,7 @@ class DigitalStep:
     name: str
     op: str
     sources: tuple[str, ...]
-    attrs: dict = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
 

@@ -30,6 +30,9 @@ import numpy as np
 
 from ..kernels import half
 
+Operand = np.ndarray | np.floating | float
+"""Array, or a number that stands for all its elements."""
+
 COUNT_LIMIT = 4095
 """Largest count of a 12-bit counter."""
 
@@ -41,19 +44,19 @@ LARGEST_HALF = 65504.0
 class Arithmetic:
     """Operations on float32 arrays that broadcast: ``convert`` rounds into the format."""
 
-    convert: Callable[[np.ndarray], np.ndarray]
-    multiply: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    fma: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    convert: Callable[[Operand], np.ndarray]
+    multiply: Callable[[Operand, Operand], np.ndarray]
+    fma: Callable[[Operand, Operand, Operand], np.ndarray]
     largest: float
 
 
-def _flat(*arrays: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+def _flat(*arrays: Operand) -> tuple[list[np.ndarray], np.ndarray]:
     same = np.broadcast_arrays(*(np.asarray(a, np.float32) for a in arrays))
     return [np.ascontiguousarray(a).reshape(-1) for a in same], np.empty(same[0].shape, np.float32)
 
 
 def _on_arrays(kernel: Callable[..., None]) -> Callable[..., np.ndarray]:
-    def apply(*arrays: np.ndarray) -> np.ndarray:
+    def apply(*arrays: Operand) -> np.ndarray:
         flat, out = _flat(*arrays)
         kernel(*flat, out.reshape(-1))
         return out
@@ -69,10 +72,15 @@ HALF = Arithmetic(
 )
 """float16, every operation rounded once."""
 
+
+def _single(x: Operand) -> np.ndarray:
+    return np.asarray(x, np.float32)
+
+
 SINGLE = Arithmetic(
-    lambda x: np.asarray(x, np.float32),
-    lambda a, b: np.float32(a) * np.float32(b),
-    lambda a, b, c: np.float32(a) * np.float32(b) + np.float32(c),
+    _single,
+    lambda a, b: _single(a) * _single(b),
+    lambda a, b, c: _single(a) * _single(b) + _single(c),
     float(np.finfo(np.float32).max),
 )
 """float32; product and sum each rounded."""
@@ -120,7 +128,7 @@ class Registers:
     rounds: bool = True
 
 
-def register(values: np.ndarray | float, name: str, unit: Arithmetic) -> np.ndarray:
+def register(values: Operand, name: str, unit: Arithmetic) -> np.ndarray:
     """Return values in the unit's format, as they stand in a register.
 
     Parameters
@@ -223,7 +231,7 @@ def run(
 
 
 def quantise(
-    y: np.ndarray, per_step: np.ndarray, limit: float, rounds: bool, unit: Arithmetic
+    y: np.ndarray, per_step: Operand, limit: float, rounds: bool, unit: Arithmetic
 ) -> tuple[np.ndarray, int]:
     """Return the (N, C) float32 codes of values, and how many lay beyond the limit.
 

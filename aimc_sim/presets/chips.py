@@ -19,7 +19,7 @@ from ..spec import (
     PolaritySpec,
     ReadSpec,
 )
-from .closed_loop import pcm_hermes_closed_loop
+from .closed_loop import Fill, pcm_hermes_closed_loop
 from .devices import pcm_25_microsiemens, pcm_hermes_one_device, pcm_hermes_two_devices, pcm_ideal
 
 _FABRIC = FabricSpec(
@@ -90,7 +90,7 @@ def hermes(
     if programming == "statistical":
         device = laws[mode]()
     else:
-        fill = {"tdp": "max-set-fill", "odp": "one-device"}[mode]
+        fill: Fill = "max-set-fill" if mode == "tdp" else "one-device"
         device = pcm_hermes_closed_loop(fill, programming)
     parts = [f"hermes-{mode}"]
     parts += ["1-phase"] if read == "1-phase" else []

@@ -48,10 +48,11 @@ def pcm_hermes_closed_loop(
     fill : "one-device" (ODP) or "max-set-fill" (TDP)
     scheme : "program-and-verify" or "gradient"
     """
-    loop = program_and_verify(fill)
+    pulses = program_and_verify(fill)
+    loop: ProgramVerify | GradientProgramming = pulses
     if arguments.choice(scheme, "scheme", ("program-and-verify", "gradient")) == "gradient":
         loop = GradientProgramming(
-            start=loop, steps=30, inputs=512, threshold_counts=4, threshold_fraction=0.07,
+            start=pulses, steps=30, inputs=512, threshold_counts=4, threshold_fraction=0.07,
             measured_seconds=1.0,
             step_amperes_per_count=1 * _uA,
             source="idea: gradient-descent programming (arXiv:2305.16647, abstract read); every "

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
@@ -18,6 +18,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 
 from .. import arguments
 
@@ -81,8 +82,23 @@ def quantity(
     ``later`` marks a field that was added to a published class: while it holds its default,
     which must mean "as before", it is left out of the identity, so that old results keep theirs.
     """
-    extra = {"unit": unit, "later": later}
+    extra: dict[str, Any] = {"unit": unit, "later": later}
     return Field(default, description=about, json_schema_extra=extra, **bounds)
+
+
+class Marks(NamedTuple):
+    """What :func:`quantity` notes beside a field; see there."""
+
+    unit: str = "-"
+    later: bool = False
+
+
+def marked(field: FieldInfo) -> Marks:
+    """Return the notes of a field; those of a field without any are the defaults."""
+    extra = field.json_schema_extra
+    if not isinstance(extra, dict):
+        return Marks()
+    return Marks(str(extra.get("unit", "-")), bool(extra.get("later", False)))
 
 
 class Spec(BaseModel):
@@ -99,11 +115,11 @@ class Spec(BaseModel):
         numbers = [v for v in (value if isinstance(value, tuple) else (value,)) if _is_number(v)]
         if not numbers:
             return value
-        field = cls.model_fields[info.field_name]
-        unit = (field.json_schema_extra or {}).get("unit", "-")
+        field = cls.model_fields[info.field_name or ""]
+        unit = marked(field).unit
         span = SPANS[unit]
         has_top = any(isinstance(part, (Le, Lt)) for part in field.metadata)
-        has_bottom = any(isinstance(part, Ge) and part.ge > 0 for part in field.metadata)
+        has_bottom = any(isinstance(part, Ge) and _above_zero(part) for part in field.metadata)
         positive = any(isinstance(part, Gt) for part in field.metadata)
         shown = "" if unit == "-" else f" {unit}"
         for number in numbers:
@@ -201,6 +217,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _above_zero(bound: Ge) -> bool:
+    return isinstance(bound.ge, int | float) and bound.ge > 0
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Spec):
         return value.model_dump()
@@ -215,9 +235,6 @@ def _identity(value: Any) -> Any:
             name: _identity(getattr(value, name))
             for name, field in type(value).model_fields.items()
             if name not in _DESCRIPTIVE
-            and not (
-                (field.json_schema_extra or {}).get("later")
-                and getattr(value, name) == field.default
-            )
+            and not (marked(field).later and getattr(value, name) == field.default)
         }
     return [_identity(v) for v in value] if isinstance(value, tuple) else value

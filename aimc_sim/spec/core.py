@@ -34,7 +34,7 @@ class DacSpec(Spec):
     @property
     def max_code(self) -> int:
         """Largest magnitude that the modulator can send (127 for 8 bits)."""
-        return 2 ** ((self.bits or 8) - 1) - 1
+        return int(2 ** ((self.bits or 8) - 1) - 1)
 
 
 class AdcSpec(Spec):
@@ -65,7 +65,7 @@ class AdcSpec(Spec):
     @property
     def max_code(self) -> int | None:
         """Largest magnitude of the output code, or None for an ideal converter."""
-        return None if self.bits is None else 2 ** (self.bits - 1) - 1
+        return None if self.bits is None else int(2 ** (self.bits - 1) - 1)
 
     @property
     def perfect(self) -> bool:

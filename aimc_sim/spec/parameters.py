@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .base import Spec
+from .base import Spec, marked
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def parameters(spec: Spec, path: str = "", source: str = "") -> Iterator[Paramet
         if isinstance(value, Spec):
             parts.append((name, value))
         elif name not in ("name", "source"):
-            unit = (field.json_schema_extra or {}).get("unit", "-")
+            unit = marked(field).unit
             yield Parameter(f"{path}{name}", value, unit, field.description or "", source)
     for name, part in parts:
         yield from parameters(part, f"{path}{name}.", source)

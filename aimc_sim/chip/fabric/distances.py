@@ -28,6 +28,6 @@ def distances(spec: FabricSpec) -> np.ndarray:
     from scipy.sparse.csgraph import shortest_path
 
     links = nx.to_scipy_sparse_array(fabric_graph(spec), format="csr")
-    found = shortest_path(links, unweighted=True).astype(np.int16)
+    found: np.ndarray = shortest_path(links, unweighted=True).astype(np.int16)
     found.flags.writeable = False
     return found

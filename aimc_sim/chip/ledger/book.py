@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -61,7 +61,7 @@ class Ledger:
 
     def by(self, key: Literal["component", "layer", "core"]) -> dict[str | int, float]:
         """Return the energy in joules by component, layer or core; the sum is :attr:`joules`."""
-        sums: Counter = Counter()
+        sums: defaultdict[str | int, float] = defaultdict(float)
         for entry in self.entries:
             sums[getattr(entry, key)] += entry.joules
         return dict(sums)
@@ -120,7 +120,7 @@ def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Co
     take turns. A recurrent layer makes no step before the one before has gone all its way, so
     that its time steps count with their latency. Derived here, not measured.
     """
-    busy: Counter[int] = Counter()
+    busy: defaultdict[int, float] = defaultdict(float)
     of: dict[int, str] = {}
     mvms = macs = 0
     for layer in compiled.layers:
@@ -143,9 +143,8 @@ def loop_seconds(compiled: Program, layer: AnalogLayer, columns: int, spec: Chip
 
     The partial sums of the input matrix are waiting; a projection follows in the same step.
     """
-    hidden = compiled.step(layer.loop).attrs["hidden"] if layer.source == layer.loop else 0
     chain = max(len(chain) for chain in layer.chains)
-    own = operation_seconds(columns, chain, spec, hidden)
+    own = operation_seconds(columns, chain, spec, gated(compiled, layer))
     others = [
         other for other in compiled.layers if other.loop == layer.loop and other.name != layer.name
     ]
@@ -154,10 +153,20 @@ def loop_seconds(compiled: Program, layer: AnalogLayer, columns: int, spec: Chip
             max(block.shape[1] for block in other.blocks),
             max(len(chain) for chain in other.chains),
             spec,
-            compiled.step(other.loop).attrs["hidden"] if other.source == other.loop else 0,
+            gated(compiled, other),
         )
         for other in others
     )
+
+
+def gated(compiled: Program, layer: AnalogLayer) -> int:
+    """Return the hidden states that the global digital unit makes of a layer's outputs, or 0."""
+    if layer.loop is None or layer.source != layer.loop:
+        return 0
+    step = compiled.step(layer.loop)
+    if isinstance(step, AnalogLayer):
+        raise TypeError(f"loop '{layer.loop}' of '{layer.name}' is a layer; wanted a digital step")
+    return int(step.attrs["hidden"])
 
 
 def ledger(
@@ -198,8 +207,8 @@ def ledger(
                       outputs * cost.ldpu_joules_per_output),
             ]  # fmt: skip
             cores.add(block.core)
-        if layer.loop is not None and layer.source == layer.loop:
-            outputs = count * compiled.step(layer.loop).attrs["hidden"]
+        if hidden := gated(compiled, layer):
+            outputs = count * hidden
             entries.append(
                 Entry("global digital unit", layer.name, -1, outputs,
                       count * gdpu_seconds(outputs // max(1, count), spec),

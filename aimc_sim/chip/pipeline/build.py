@@ -97,7 +97,7 @@ def chain_schedule(
         size = build.stages[first].outputs
         is_core = build.stages[first].kind == "core"
         route = build.links_of((first, second)) if is_core else ()
-        joins = "mvm" if kind == "output" else "ldpu"
+        joins: Literal["mvm", "ldpu"] = "mvm" if kind == "output" else "ldpu"
         build.edge(first, second, kind, one, size, route, joins)
     return build.done()
 
@@ -138,14 +138,20 @@ class Builder:
         self._link_list: list[Link] = []
 
     @property
+    def _timed(self) -> ChipSpec:
+        if self.spec is None:
+            raise ValueError("this schedule has no specification, so its links have no times")
+        return self.spec
+
+    @property
     def host_byte_ps(self) -> int:
         """Time of a byte between host and chip, ps."""
-        return to_ps(1 / self.spec.host.bytes_per_second)
+        return to_ps(1 / self._timed.host.bytes_per_second)
 
     @property
     def host_latency_ps(self) -> int:
         """Latency between host and chip, ps."""
-        return to_ps(self.spec.host.latency_seconds)
+        return to_ps(self._timed.host.latency_seconds)
 
     @property
     def to_host(self) -> tuple[int, ...]:
@@ -171,9 +177,9 @@ class Builder:
 
     def _link(self, ends: tuple[int | str, int | str]) -> Link:
         if HOST not in ends:
-            return core_link(f"{ends[0]} -> {ends[1]}", self.spec)
+            return core_link(f"{ends[0]} -> {ends[1]}", self._timed)
         name = "chip -> host" if ends[1] == HOST else "host -> chip"
-        return Link(name, 1e12 / self.spec.host.bytes_per_second, self.host_latency_ps)
+        return Link(name, 1e12 / self._timed.host.bytes_per_second, self.host_latency_ps)
 
     def stage(self, stage: Stage) -> int:
         """Add a stage and return its number."""

@@ -183,7 +183,8 @@ def _busy_until(begins: np.ndarray, length: int, times: np.ndarray) -> np.ndarra
     begun = np.searchsorted(begins, times)
     done = np.searchsorted(begins + length, times)
     sums = np.concatenate([[0.0], np.cumsum(begins, dtype=np.float64)])
-    return done * length + (begun - done) * times - (sums[begun] - sums[done])
+    spent: np.ndarray = done * length + (begun - done) * times - (sums[begun] - sums[done])
+    return spent
 
 
 def _in_turn(ready: np.ndarray, step: int, lanes: int) -> np.ndarray:

@@ -36,7 +36,8 @@ class PipelineReport:
     def finish_ps(self) -> np.ndarray:
         """(images,) int64: when the last output of every image had left."""
         last = [i for i, stage in enumerate(self.schedule.stages) if stage.kind == "sink"]
-        return self.record.done[last or slice(None)].max(axis=0)
+        finish: np.ndarray = self.record.done[last or slice(None)].max(axis=0)
+        return finish
 
     @property
     def first_image_ps(self) -> int:
@@ -64,12 +65,14 @@ class PipelineReport:
     @property
     def interval_seconds(self) -> float | None:
         """:attr:`interval_ps` in seconds; None for one image."""
-        return None if self.interval_ps is None else self.interval_ps * self._unit
+        interval = self.interval_ps
+        return None if interval is None else interval * self._unit
 
     @property
     def images_per_second(self) -> float | None:
         """One over the interval; None for one image."""
-        return None if self.interval_ps is None else 1 / self.interval_seconds
+        interval = self.interval_seconds
+        return None if interval is None else 1 / interval
 
     @property
     def _unit(self) -> float:
@@ -92,7 +95,9 @@ class PipelineReport:
 
     def _busy(self, duration: str) -> np.ndarray:
         stages = self.schedule.stages
-        return self.record.fired * np.array([getattr(s, duration) / s.lanes for s in stages])
+        durations = np.array([getattr(stage, duration) / stage.lanes for stage in stages])
+        busy: np.ndarray = self.record.fired * durations
+        return busy
 
     @property
     def link_utilisation(self) -> np.ndarray:

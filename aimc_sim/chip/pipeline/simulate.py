@@ -48,7 +48,7 @@ def simulate(schedule: Schedule, images: int = 4, trace: int = 0) -> PipelineRep
 def compile_schedule(schedule: Schedule) -> ScheduleArrays:
     """Return the arrays that the kernel runs; equal tables are stored once."""
     stages, edges = schedule.stages, schedule.edges
-    names = {}
+    names: dict[object, int] = {}
     cores = [
         names.setdefault(("own", i) if s.core is None else s.core, len(names))
         for i, s in enumerate(stages)
