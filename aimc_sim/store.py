@@ -60,7 +60,7 @@ def save(
 
 
 Stored = tuple[ChipSpec, Program, Ranges | None, ChipState | None, dict[str, Any]]
-"""What a file holds, in the order of the arguments of :func:`save`."""
+"""Contents of a file, in the order of the arguments of :func:`save`."""
 
 
 def load(path: str | Path) -> Stored:

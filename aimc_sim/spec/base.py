@@ -87,7 +87,7 @@ def quantity(
 
 
 class Marks(NamedTuple):
-    """What :func:`quantity` notes beside a field; see there."""
+    """Notes that :func:`quantity` leaves beside a field; see there."""
 
     unit: str = "-"
     later: bool = False

@@ -438,9 +438,12 @@ def main(arguments: Sequence[str]) -> int:
     """Print the faults under the paths; with ``--write``, write the list of counts instead."""
     if "--write" in arguments:
         now = counts(ROOT / "aimc_sim")
-        before = sum(allowed().values()) if DEBT.exists() else 0
+        before = allowed() if DEBT.exists() else {}
         DEBT.write_text("".join(f"{name} {count}\n" for name, count in now.items()))
-        print(f"{DEBT.name}: {before} before, {sum(now.values())} now")
+        print(f"{DEBT.name}: {sum(before.values())} before, {sum(now.values())} now")
+        for name in now:
+            if now[name] > before.get(name, 0):
+                print(f"more than before: {name} {before.get(name, 0)} -> {now[name]}")
         return 0
     paths = [Path(argument) for argument in arguments] or [ROOT / "aimc_sim"]
     for path in paths:
