@@ -5,8 +5,8 @@ file               what is in it
 =================  ==========================================================================
 ``entries``        every trained network by name: ``load("resnet32-digits")``
 ``resnet``         ResNet-32
-``resnet9``        the chip paper's ResNet-9
-``char_lstm``      the chip paper's character LSTM
+``paper_resnet``   the chip paper's ResNet-9
+``paper_lstm``     the chip paper's character LSTM
 ``stored``         reading weight files into them
 ``datasets``       digits (bundled with scikit-learn) and CIFAR-10 (from a folder)
 ``text``           Penn Treebank as characters (from a folder)
@@ -20,11 +20,11 @@ file               what is in it
 =================  ==========================================================================
 """
 
-from aimc_sim.zoo.char_lstm import char_lstm
 from aimc_sim.zoo.datasets import ImageSet, cifar10, digits, download_cifar10
 from aimc_sim.zoo.entries import ENTRIES, load, record
+from aimc_sim.zoo.paper_lstm import char_lstm
+from aimc_sim.zoo.paper_resnet import resnet9
 from aimc_sim.zoo.resnet import resnet32
-from aimc_sim.zoo.resnet9 import resnet9
 from aimc_sim.zoo.text import Text, ptb_characters
 
 __all__ = [

@@ -10,12 +10,12 @@ from typing import Any
 from torch import nn
 
 from aimc_sim import arguments
-from aimc_sim.zoo.char_lstm import KIND as CHAR_LSTM
-from aimc_sim.zoo.char_lstm import char_lstm
+from aimc_sim.zoo.paper_lstm import KIND as CHAR_LSTM
+from aimc_sim.zoo.paper_lstm import char_lstm
+from aimc_sim.zoo.paper_resnet import KIND as RESNET9
+from aimc_sim.zoo.paper_resnet import resnet9
 from aimc_sim.zoo.resnet import KIND as RESNET32
 from aimc_sim.zoo.resnet import resnet32
-from aimc_sim.zoo.resnet9 import KIND as RESNET9
-from aimc_sim.zoo.resnet9 import resnet9
 from aimc_sim.zoo.stored import Kind
 
 

@@ -33,8 +33,8 @@ from aimc_sim.training import finalize
 from aimc_sim.zoo.augment import crop_and_flip, cutout
 from aimc_sim.zoo.aware import OPTIONS, Aware
 from aimc_sim.zoo.datasets import ImageSet, cifar10
+from aimc_sim.zoo.paper_resnet import resnet9
 from aimc_sim.zoo.resnet import resnet32
-from aimc_sim.zoo.resnet9 import resnet9
 from aimc_sim.zoo.training import (
     Row,
     accuracy,

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from aimc_sim.training import finalize
 from aimc_sim.zoo.aware import OPTIONS, Aware
-from aimc_sim.zoo.char_lstm import CharLSTM, char_lstm, redraw
+from aimc_sim.zoo.paper_lstm import CharLSTM, char_lstm, redraw
 from aimc_sim.zoo.text import Text, ptb_characters
 from aimc_sim.zoo.training import (
     Row,

@@ -1,5 +1,7 @@
 """What must stay true of the project as a whole."""
 
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -44,6 +46,19 @@ def test_public_names_resolve():
     for name in aimc_sim.__all__:
         assert getattr(aimc_sim, name) is not None
     assert len(aimc_sim.__all__) <= 40
+
+
+def test_no_name_hides_a_module():
+    """``import aimc_sim.mapping.place`` gives a module: no room has a function of that name."""
+    found = [m for m in pkgutil.walk_packages(aimc_sim.__path__, "aimc_sim.")
+             if not m.name.endswith(".__main__")]  # fmt: skip
+    modules = {m.name: importlib.import_module(m.name) for m in found}
+    assert len(modules) > 200
+    hidden = [
+        name for name, module in modules.items()
+        if getattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2]) is not module
+    ]  # fmt: skip
+    assert not hidden
 
 
 def test_no_draw_without_an_address():

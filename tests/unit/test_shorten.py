@@ -1,7 +1,5 @@
 """The search for short ways: its sums are exact, its size is bounded, its result is found once."""
 
-import importlib
-
 import networkx as nx
 import numpy as np
 import pytest
@@ -16,12 +14,10 @@ from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.kernels import anneal as kernels
 from aimc_sim.kernels.philox import philox7
 from aimc_sim.kernels.ways import cheapest
+from aimc_sim.mapping import route as routing
 from aimc_sim.mapping import shorten, task
 from aimc_sim.mapping.route import Flow
 from aimc_sim.rng import Key
-
-routing = importlib.import_module("aimc_sim.mapping.route")
-"""The name in the package is that of its function."""
 
 
 def random_flows(count, size, seed=0):

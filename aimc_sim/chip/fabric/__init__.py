@@ -9,7 +9,7 @@ sheet counts 418 physical links; eight more lead from the fourth row to the glob
 the place of the others is not known. A strip is two rows of this grid.
 
 - :mod:`links`: which cores are linked, for nine topologies; the graph of one chip
-- :mod:`distances`: links between any two cores of one chip
+- :mod:`hops`: links between any two cores of one chip
 - :mod:`counts`: links, degrees and cliques in closed form
 - :mod:`whole`: with the global digital units, and several chips
 - :mod:`combine`: the strip from copies of K_6
@@ -24,7 +24,7 @@ from aimc_sim.chip.fabric.counts import (
     max_degree,
     pairs,
 )
-from aimc_sim.chip.fabric.distances import distances
+from aimc_sim.chip.fabric.hops import distances
 from aimc_sim.chip.fabric.links import core_label, fabric_graph
 from aimc_sim.chip.fabric.whole import chips_graph, feeding_core, with_digital_units
 

@@ -3,7 +3,7 @@
 - :mod:`times`: how long an MVM, a step of a core and one input to a layer take
 - :mod:`parts`: energy of an MVM by its causes
 - :mod:`energy`: joules per event, with the constants of the specification
-- :mod:`area`: mm2 of a placed network
+- :mod:`silicon`: mm2 of a placed network
 - :mod:`book`: all events of an image
 
 Energies are a model anchored at Table I of the chip paper (arXiv:2212.02872), see
@@ -12,7 +12,6 @@ use, or, where charges of images that were run are given, for what is used. Core
 without weights are taken to be switched off; the host's energy is not included.
 """
 
-from aimc_sim.chip.ledger.area import Area, area, core_mm2
 from aimc_sim.chip.ledger.book import COMPONENTS, Cost, Entry, Ledger, estimate, ledger
 from aimc_sim.chip.ledger.energy import (
     Operation,
@@ -21,6 +20,7 @@ from aimc_sim.chip.ledger.energy import (
     published_mvm_joules,
 )
 from aimc_sim.chip.ledger.parts import Parts, coulombs, mvm_parts
+from aimc_sim.chip.ledger.silicon import Area, area, core_mm2
 from aimc_sim.chip.ledger.times import (
     gdpu_seconds,
     ldpu_latency_seconds,

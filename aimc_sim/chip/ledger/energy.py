@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aimc_sim.chip.ledger.area import core_mm2
 from aimc_sim.chip.ledger.parts import mvm_parts
+from aimc_sim.chip.ledger.silicon import core_mm2
 from aimc_sim.chip.ledger.times import mvm_seconds, operation_seconds
 from aimc_sim.spec import ChipSpec
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from aimc_sim.chip.pipeline.estimate import paced
+from aimc_sim.chip.pipeline.closed_form import paced
 from aimc_sim.chip.pipeline.plan import Schedule
-from aimc_sim.chip.pipeline.simulate import simulate
+from aimc_sim.chip.pipeline.simulation import simulate
 
 
 def enough(schedule: Schedule, images: int = 2) -> tuple[int, ...]:

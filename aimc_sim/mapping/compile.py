@@ -1,0 +1,59 @@
+"""The whole way from a network to a program for a chip."""
+
+from __future__ import annotations
+
+from aimc_sim.chip.program import Program, leaves
+from aimc_sim.mapping.graph import ANALOG, Network
+from aimc_sim.mapping.lower import lower
+from aimc_sim.mapping.place import place
+from aimc_sim.mapping.replicate import replicate
+from aimc_sim.mapping.route import route
+from aimc_sim.mapping.split import split
+from aimc_sim.spec import ChipSpec
+
+
+def compile_network(network: Network, spec: ChipSpec) -> Program:
+    """Compile a network into a program for a chip.
+
+    Parameters
+    ----------
+    network : Network
+        From :func:`aimc_sim.frontend.trace`, or built by hand.
+    spec : ChipSpec
+        Size of the cores, number of cores and links between them.
+
+    Returns
+    -------
+    Program
+        Steps with placed blocks, and the transfers between cores.
+
+    Raises
+    ------
+    CapacityError
+        If the network needs more cores than the chip has.
+    MappingError
+        If ``mapping.placement`` asks for direct links and there is no such placement.
+    ValueError
+        If the network has no convolution or linear layer.
+    """
+    steps, results = lower(network)
+    if spec.mapping.replicate:
+        steps, results = replicate(steps, results, spec.mapping.replicate)
+    if not any(node.op in ANALOG for node in network.nodes):
+        raise ValueError(
+            "the network has no convolution, linear or recurrent layer, so nothing would run on "
+            "the cores; expected at least one"
+        )
+    steps, paths = place(split(steps, spec), spec)
+    return Program(
+        input=network.input,
+        output=leaves(results)[0][0],
+        steps=steps,
+        transfers=route(steps, spec, paths),
+        cores_available=spec.cores,
+        inputs=network.inputs,
+        axis=network.axis,
+        results=results,
+        axes=network.axes,
+        conditions=network.conditions,
+    )
