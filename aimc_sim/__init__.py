@@ -9,7 +9,18 @@ matplotlib.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; at run time, __getattr__ loads what is used
+    from . import analysis, presets, results, spec, studies, units, zoo
+    from .errors import (
+        CapacityError,
+        MappingError,
+        NotProgrammedError,
+        UnsupportedLayerError,
+    )
+    from .runtime.chip import Chip
+    from .spec import ChipSpec
 
 __version__ = "0.1.0"
 
@@ -23,7 +34,11 @@ _HOMES = {
 }
 _ROOMS = ("presets", "zoo", "units", "spec", "analysis", "studies", "results")
 
-__all__ = ["__version__", *_HOMES, *_ROOMS]
+__all__ = [
+    "CapacityError", "Chip", "ChipSpec", "MappingError", "NotProgrammedError",
+    "UnsupportedLayerError", "__version__", "analysis", "presets", "results", "spec", "studies",
+    "units", "zoo",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

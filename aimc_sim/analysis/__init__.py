@@ -22,3 +22,10 @@ file                what is in it
 ``canvas``          what the pictures share
 ==================  =========================================================================
 """
+
+__all__ = [
+    "canvas", "device_check", "device_plots", "drift", "fit", "fit_clusters", "fit_curves",
+    "fit_design", "fit_estimates", "fit_forms", "fit_laws", "fit_noise", "fit_pulses",
+    "fit_traces", "fit_variance", "floorplans", "layout", "metrics", "performance",
+    "pipeline_plots", "plots", "profile", "profile_parts",
+]  # fmt: skip

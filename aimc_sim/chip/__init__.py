@@ -7,3 +7,7 @@
 - :mod:`pipeline`: what fires when: schedules, line buffers, events
 - :mod:`ledger`: what work costs: time and energy of every event
 """
+
+__all__ = [
+    "fabric", "gdpu", "gdpu_cells", "ledger", "pipeline", "program", "state",
+]  # fmt: skip

@@ -49,6 +49,8 @@ from . import (
 from .errors import BadInput, Interrupted
 from .output import complain, say, show_warnings_in_a_line
 
+__all__ = ["app", "main"]
+
 LONGEST = 1000
 """Characters of a complaint."""
 

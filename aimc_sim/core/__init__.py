@@ -17,3 +17,9 @@ file             what is in it
 ``estimate``     weights inferred from products, and the error split
 ===============  ============================================================================
 """
+
+__all__ = [
+    "adc", "compensation", "converters", "currents", "estimate", "gmax", "gradient", "idle",
+    "inputs", "ldpu", "oscillators", "programming", "quantise", "symmetric", "tile", "weights",
+    "wired", "wires",
+]  # fmt: skip

@@ -12,3 +12,7 @@ file             what is in it
 ``synthetic``    measured data made with a statistical law
 ===============  ============================================================================
 """
+
+__all__ = [
+    "faults", "measured", "pcm", "programming", "pulses", "synapse", "synthetic",
+]  # fmt: skip

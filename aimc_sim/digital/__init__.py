@@ -3,3 +3,7 @@
 - :mod:`.apply`: an operation of :mod:`aimc_sim.ops`, from its attributes, values and arrays
 - :mod:`.cells`: one time step of a recurrent layer, and the loop over steps, exactly
 """
+
+__all__ = [
+    "apply", "cells",
+]  # fmt: skip

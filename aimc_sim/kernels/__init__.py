@@ -52,6 +52,8 @@ from numba.extending import register_jitable
 
 from . import threads
 
+__all__ = ["NO_CACHE", "SMALL", "loop", "point", "serial", "share"]
+
 CONTRACT = {"contract", "nsz"}
 """Floating-point freedom of every kernel: fused multiply-add and the sign of zero, nothing that
 reorders sums or assumes away NaN and infinity."""

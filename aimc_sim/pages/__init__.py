@@ -28,3 +28,8 @@ file             what is in it
 The scripts draw the line charts, show values and sort tables; nothing is loaded from anywhere,
 and the page forbids it to itself (Content-Security-Policy).
 """
+
+__all__ = [
+    "accuracy", "costs", "drawings", "errors", "figures", "headline", "limits", "machine",
+    "material", "page", "parameters", "reproduce", "tables",
+]  # fmt: skip

@@ -10,3 +10,10 @@
 - :mod:`.adapt`: batch-norm statistics measured on the chip; :mod:`.clipping`: warnings
 - :mod:`.probe`: what every layer gives; :mod:`.replay_values`: values through the pipeline
 """
+
+__all__ = [
+    "adapt", "adc", "blocks", "calibrate", "calls", "chip", "chunk", "clipping", "convert",
+    "counts", "executor", "explain", "floating", "given", "held", "images", "looking", "moment",
+    "phases", "plan", "probe", "procedures", "quantisers", "reading", "recurrent",
+    "replay_values", "report", "rounding", "sizes", "stream", "survey", "variants", "whole",
+]  # fmt: skip

@@ -28,3 +28,8 @@ file            what is in it
 ``picture``     the Pareto plot
 ==============  ==============================================================================
 """
+
+__all__ = [
+    "costs", "feed", "front", "objectives", "optimise", "outcome", "picture", "proposals",
+    "schema", "space",
+]  # fmt: skip

@@ -27,3 +27,9 @@ file             what is in it
 ``waterfall``    the picture of it
 ===============  =============================================================================
 """
+
+__all__ = [
+    "attribute", "closed", "feed", "folder", "identity", "inputs", "paired", "pools", "records",
+    "results", "schema", "settings", "statistics", "sweep", "text", "trial", "waterfall",
+    "work",
+]  # fmt: skip

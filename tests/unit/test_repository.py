@@ -1,5 +1,6 @@
 """What must stay true of the project as a whole."""
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -59,6 +60,31 @@ def test_no_name_hides_a_module():
         if getattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2]) is not module
     ]  # fmt: skip
     assert not hidden
+
+
+def test_every_room_says_what_is_public():
+    for path in SOURCES:
+        if path.name == "__init__.py":
+            name = ".".join(path.relative_to(ROOT).parent.parts)
+            room = importlib.import_module(name)
+            assert len(set(room.__all__)) == len(room.__all__), name
+            for public in room.__all__:
+                beside = path.parent / f"{public}.py", path.parent / public / "__init__.py"
+                assert hasattr(room, public) or any(one.exists() for one in beside), public
+
+
+def test_editors_find_what_is_loaded_late():
+    """The package's names are those that it imports for type checkers, from the same places."""
+    tree = ast.parse(Path(aimc_sim.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    homes = {
+        one.name: f"aimc_sim.{node.module}" if node.module else "aimc_sim"
+        for node in block.body
+        for one in node.names
+    }
+    assert homes == {**aimc_sim._HOMES, **dict.fromkeys(aimc_sim._ROOMS, "aimc_sim")}
+    assert {*homes, "__version__"} == set(aimc_sim.__all__)
 
 
 def test_no_draw_without_an_address():
