@@ -13,12 +13,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
-from aimc_sim import arguments
+from aimc_sim import patterns
 from aimc_sim.chip.program import AnalogLayer, DigitalStep, with_names
 from aimc_sim.mapping.lower import Step
 
@@ -52,9 +51,7 @@ def replicate(
     """
     convolutions = [s.name for s in steps if _can_patch(s)]
     for pattern, _ in patches:
-        if not any(fnmatchcase(name, pattern) for name in convolutions):
-            fault = f"mapping.replicate: '{pattern}' matches no convolution"
-            raise ValueError(arguments.unknown(fault, pattern, convolutions, most=8))
+        patterns.check("mapping.replicate", pattern, convolutions, "convolution")
     done: list[Step] = []
     renamed: dict[str, str] = {}
     for step in steps:
@@ -136,8 +133,7 @@ def _can_patch(step: Step) -> bool:
 def _patch(step: Step, patches: Sequence[tuple[str, int]]) -> int:
     if not _can_patch(step):
         return 1
-    found = [n for pattern, n in patches if fnmatchcase(step.devices or step.name, pattern)]
-    return found[-1] if found else 1
+    return patterns.last(patches, step.devices or step.name, 1)
 
 
 def _renamed(step: Step, names: dict[str, str]) -> Step:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Literal
 
-from .. import arguments
+from .. import arguments, patterns
 
 Side = Literal["analog", "digital"]
 Where = Mapping[str, Side] | Iterable[str] | None
 """{pattern: side}, of which the last match counts; patterns of analog layers; None: all analog."""
+
+WEIGHTED = "layer with weights"
+"""The layers that patterns choose among, in words."""
 
 
 @dataclass
@@ -45,20 +47,10 @@ class Chosen:
     def analog(self, name: str) -> bool:
         """Return whether a layer goes on crossbars."""
         self.asked.append(name)
-        found = [side for pattern, side in self.patterns if fnmatchcase(name, pattern)]
-        return not found or found[-1] == "analog"
+        return patterns.last(self.patterns, name, "analog") == "analog"
 
     def check(self) -> None:
         """Raise ValueError if a pattern matched no layer with weights."""
         for pattern, _ in self.patterns:
-            if pattern != "*" and not any(fnmatchcase(name, pattern) for name in self.asked):
-                check_pattern("where", pattern, self.asked)
-
-
-def check_pattern(where: str, pattern: str, names: Iterable[str]) -> None:
-    """Raise ValueError if a pattern matches none of the names; the message gives the nearest."""
-    names = list(names)
-    if any(fnmatchcase(name, pattern) for name in names):
-        return
-    fault = f"{where}: '{pattern}' matches no layer with weights"
-    raise ValueError(arguments.unknown(fault, pattern, names, most=8, cutoff=0.4))
+            if pattern != "*":
+                patterns.check("where", pattern, self.asked, WEIGHTED)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from .. import patterns
 from ..chip.program import AnalogLayer, DigitalStep, Program
 from ..core import inputs
 from ..errors import CapacityError, UnsupportedLayerError
@@ -15,7 +16,7 @@ from ..mapping import compile_network
 from ..mapping.graph import Network
 from ..mapping.lower import lower
 from ..mapping.split import split
-from ..mapping.where import Where, check_pattern
+from ..mapping.where import WEIGHTED, Where
 from ..ops import OPERATIONS
 from ..spec import ChipSpec
 
@@ -242,6 +243,6 @@ def check_layers(spec: ChipSpec, compiled: Program) -> None:
     """
     names = [layer.name for layer in compiled.layers]
     for pattern, _ in spec.layers:
-        check_pattern("layers", pattern, names)
+        patterns.check("layers", pattern, names, WEIGHTED)
     for own in {spec.for_layer(name).id(): spec.for_layer(name) for name in names}.values():
         inputs.check(own.core)

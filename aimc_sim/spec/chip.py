@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
+from .. import patterns
 from .base import Spec, _plain, quantity
 from .core import CoreSpec
 from .cost import CostSpec, HostSpec
@@ -131,9 +131,8 @@ class ChipSpec(Spec):
             overrule earlier ones field by field.
         """
         changes: dict[str, Any] = {}
-        for pattern, own in self.layers:
-            if fnmatchcase(name, pattern):
-                changes.update(own)
+        for own in patterns.every(self.layers, name):
+            changes.update(own)
         return self.with_({"layers": (), **changes}) if changes else self
 
     @property

@@ -2,8 +2,7 @@
 
 import pytest
 
-from aimc_sim import arguments, presets
-from aimc_sim.mapping.where import check_pattern
+from aimc_sim import arguments, patterns, presets
 
 
 def test_a_mistyped_name_gets_the_nearest_and_all_there_are():
@@ -32,7 +31,7 @@ def test_the_cutoff_decides_how_far_a_guess_may_lie():
 @pytest.mark.parametrize(("build", "error"), [
     (lambda: arguments.choice("gcd", "compensation", ("none", "gdc")), ValueError),
     (lambda: presets.by_name("gdc-x"), KeyError),
-    (lambda: check_pattern("where", "gd", ["gdc", "none"]), ValueError),
+    (lambda: patterns.check("where", "gd", ["gdc"], "layer"), ValueError),
 ])  # fmt: skip
 def test_all_refusals_of_names_are_made_in_one_place(build, error, monkeypatch):
     monkeypatch.setattr(arguments, "unknown", lambda *_, **__: "made there")
