@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from aimc_sim.digital.apply import apply
 from aimc_sim.digital.cells import CELLS, unroll
 from aimc_sim.mapping.graph import Network, Node
-from aimc_sim.ops import RECURRENT
+from aimc_sim.ops import GATES, RECURRENT
 
 
 def run_network(network: Network, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -81,7 +81,7 @@ def _recurrent(node: Node, inputs: list[Tensor]) -> dict[str, Tensor]:
     x = inputs[0].movedim(axis, 0)
     gates = F.linear(x, arrays["weight_ih"], arrays.get("bias_ih"))
     weight, projection = arrays["weight_hh"], arrays.get("weight_hr")
-    hidden = len(weight) // {"lstm": 4, "gru": 3, "rnn": 1}[node.op]
+    hidden = len(weight) // GATES[node.op]
     given = inputs[1 : 1 + int(attrs.get("initial", 0))]
     h = given[0] if given else x.new_zeros(len(x), weight.shape[1])
     c = given[1] if len(given) > 1 else x.new_zeros(len(x), hidden)

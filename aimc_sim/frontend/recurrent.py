@@ -15,6 +15,7 @@ from aimc_sim.frontend.cells import CELLS
 from aimc_sim.frontend.layers import Rule, linear, weights
 from aimc_sim.frontend.sizes import expressions
 from aimc_sim.frontend.values import BatchAxisError, Constant, Value, location, unsupported
+from aimc_sim.ops import GATES
 
 if TYPE_CHECKING:
     from aimc_sim.frontend.walk import Walk
@@ -170,7 +171,7 @@ def _off_cores(
         for place, suffix in enumerate(suffixes) for i, key in enumerate(keys)
     }  # fmt: skip
     arrays = weights(f"layer '{path}'", **named)
-    hidden = arrays["weight_hh_l0"].shape[0] // {"lstm": 4, "gru": 3}.get(kind, 1)
+    hidden = arrays["weight_hh_l0"].shape[0] // GATES[kind.partition("_")[0]]
     options: dict[str, Any] = {
         "input_size": arrays["weight_ih_l0"].shape[1], "hidden_size": hidden,
         "num_layers": layers, "bias": biases, "batch_first": batch_first,

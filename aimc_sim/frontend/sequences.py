@@ -19,6 +19,8 @@ from torch.nn.modules import rnn as modules
 from torch.nn.utils import rnn as utilities
 from torch.overrides import TorchFunctionMode
 
+from aimc_sim.ops import GATES
+
 _LIBRARY = torch.library.Library("aimc_sim", "DEF")
 _LIBRARY.define(
     "recurrent(Tensor x, Tensor[] states, Tensor[] weights, Tensor? lengths, str kind, "
@@ -34,7 +36,7 @@ def _recurrent_sizes(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     directions = 2 if bidirectional else 1
     per_direction = len(weights) // (layers * directions)
-    hidden = weights[1].shape[0] // {"lstm": 4, "gru": 3}.get(kind, 1)
+    hidden = weights[1].shape[0] // GATES[kind.partition("_")[0]]
     projected = kind == "lstm" and per_direction == (5 if biases else 3)
     shown = weights[per_direction - 1].shape[0] if projected else hidden
     batch = x.shape[0 if batch_first else 1]

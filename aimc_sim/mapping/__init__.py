@@ -1,4 +1,4 @@
-"""Where a network goes on the chip. Knows the chip's program format, not torch.
+"""The mapper: from a network to a program of the chip, with a core for every block of weights.
 
 Read in the order of the flow::
 
@@ -11,13 +11,13 @@ Read in the order of the flow::
 - :mod:`replicate`: a patch of output pixels per MVM instead of one
 - :mod:`split`: weights larger than a crossbar become near-equal blocks
 - :mod:`pack`: small blocks share a core
-- :mod:`place`: a core for every block; :mod:`task`: what decides it, and what was found before;
-  :mod:`shorten`: by annealing; :mod:`direct`: on direct links only
-- :mod:`route`: who sends what to whom, over which links; :mod:`traffic`: how many bytes
+- :mod:`place`: a core for every block; :mod:`task`: that question as a value, and the answers
+  found so far; :mod:`shorten`: by annealing; :mod:`direct`: on direct links only
+- :mod:`route`: the flows between blocks, and their links; :mod:`traffic`: the bytes per link
 
 Beside the flow: :mod:`where` (which layers go on crossbars), :mod:`named` (the layouts of the chip
 paper), :mod:`embedding` (one link for every flow, exactly), and for the pipeline :mod:`shapes`,
-:mod:`control` (which data waits for which) and :mod:`schedule`.
+:mod:`control` (which data waits for which) and :mod:`schedule`. Nothing here imports torch.
 """
 
 from __future__ import annotations

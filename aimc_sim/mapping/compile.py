@@ -18,9 +18,9 @@ def compile_network(network: Network, spec: ChipSpec) -> Program:
     Parameters
     ----------
     network : Network
-        From :func:`aimc_sim.frontend.trace`, or built by hand.
+        The graph, from :func:`aimc_sim.frontend.trace` or built by hand.
     spec : ChipSpec
-        Size of the cores, number of cores and links between them.
+        The machine: size and number of its cores, their links, and how to map.
 
     Returns
     -------
@@ -34,7 +34,8 @@ def compile_network(network: Network, spec: ChipSpec) -> Program:
     MappingError
         If ``mapping.placement`` asks for direct links and there is no such placement.
     ValueError
-        If the network has no convolution or linear layer.
+        If the network has no layer with weights for a crossbar, or a pattern or a core of the
+        ``mapping`` settings does not exist.
     """
     steps, results = lower(network)
     if spec.mapping.replicate:

@@ -6,7 +6,8 @@ says which data has no link.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, cast
 
 from aimc_sim.chip.fabric import chips_graph
 from aimc_sim.errors import MappingError
@@ -14,7 +15,7 @@ from aimc_sim.mapping.route import Flow
 from aimc_sim.spec import ChipSpec
 
 SECONDS = 60.0
-"""Wall time of the search, after which it gives up and says so."""
+"""Wall time, seconds, after which the search gives up with a MappingError."""
 
 Paths = Mapping[tuple[int, int], tuple[int, ...]]
 """Cores passed, by (producer's core, consumer's core), both ends included."""
@@ -27,25 +28,28 @@ def place_one_hop(
 
     Parameters
     ----------
-    names : sequence of str
-        Of the blocks (or groups that share a core), for messages.
+    names : sequence of str, (blocks,)
+        Name of every block (or group of blocks that share a core), for messages.
     flows : sequence of Flow
-        Between them.
+        Data that the blocks exchange; producer and consumer are places in ``names``.
     spec : ChipSpec
-        ``mapping.placement`` is "one-hop" or "relays", which adds free cores to the ways that
-        have no link.
-    fixed : mapping from block to core
+        The machine. ``mapping.placement`` is "one-hop" or "relays"; the latter adds free cores
+        to the paths of flows that have no link.
+    fixed : mapping of int to int
+        Cores that are given beforehand, by number of the block.
 
     Returns
     -------
-    cores : list of int
-    paths : mapping
-        Ways over relays.
+    cores : list of int, (blocks,)
+        Core of every block.
+    paths : mapping of (int, int) to tuple of int
+        Cores passed by the flows that go over relays, by (producer's core, consumer's core).
 
     Raises
     ------
     MappingError
-        If there is no such placement, or none was found in :data:`SECONDS`.
+        If there is no such placement, or none was found in :data:`SECONDS`; or if ``fixed``
+        is given for a placement with relays.
     """
     import networkx as nx
 
@@ -70,11 +74,12 @@ def place_one_hop(
             f"{spec.fabric.rows} x {spec.fabric.cols}: {found.reason}; or take "
             "mapping.placement = 'search', which sends data over several links"
         )
-    cores = [found.cores[name] for name in names]
-    return cores, _paths(result.relayed, found.cores) if relayed else {}
+    placed = cast(dict[str, int], found.cores)  # nodes of the pattern are names, cores numbers
+    return [placed[name] for name in names], _paths(result.relayed, placed) if relayed else {}
 
 
-def _paths(relayed: Sequence[tuple[str, str, int]], cores: Mapping[str, int]) -> Paths:
+def _paths(relayed: Sequence[tuple[Hashable, Hashable, int]], cores: Mapping[Any, int]) -> Paths:
+    """Return the cores passed by every edge of the pattern that got relays."""
     paths: dict[tuple[int, int], tuple[int, ...]] = {}
     for producer, consumer, count in relayed:
         relays = [f"relay {i} of {producer} -> {consumer}" for i in range(1, count + 1)]

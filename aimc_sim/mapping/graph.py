@@ -1,4 +1,4 @@
-"""The network as the mapper sees it: a small graph of named operations, without torch.
+"""The network that the mapper reads: a small graph of named operations, without torch.
 
 A node reads named values and writes one value, which carries the node's own name. Arrays are
 numpy, attributes are plain JSON values, so that a graph can come from any framework.
@@ -9,9 +9,9 @@ operation           arrays; attributes
 input               the batch that enters the chip
 conv2d              weight (out, in / groups, kh, kw), bias? (out,); stride, padding, dilation,
                     groups?, axis?
-conv1d              the same with kh = 1 and pairs that begin with 1, 0, 1, for (N, C, L)
-conv_transpose2d    weight (in, out / groups, kh, kw), bias?; the same, output_padding
-conv_transpose1d    likewise
+conv1d              as conv2d with kh = 1 and pairs that begin with 1, 0, 1, for (N, C, L)
+conv_transpose2d    weight (in, out / groups, kh, kw), bias?; as conv2d, and output_padding
+conv_transpose1d    as conv_transpose2d with kh = 1 and pairs that begin with 1, 0, 1, 0
 linear              weight (out, in), bias? (out,); axis?
 lstm, gru, rnn      weight_ih, weight_hh, bias_ih?, bias_hh?, weight_hr?; reverse, function, axis,
                     initial (values given for hidden and cell state), lengths (whether the last
@@ -34,7 +34,7 @@ dimension that counts the batch, 0 if absent. Every other operation of
 :mod:`aimc_sim.ops` may stand in a graph as well, with its attributes and arrays.
 
 An analog node with ``devices`` (name of another node; for recurrent ones a name per matrix) is a
-further call of that layer: the same weights on the same devices. An addition with ``merge`` =
+further call of that layer, with the weights on its devices. An addition with ``merge`` =
 false, or a pair of truth values for its two operands, says which of them has every number of
 the result.
 """
@@ -103,13 +103,13 @@ class Node:
     name : str
         Unique in the network; the torch module path where there is one.
     op : str
-        One of :data:`OPERATIONS`.
+        The operation, one of :data:`OPERATIONS`.
     inputs : tuple of str
         Names of the values read.
-    attrs : dict
-        JSON values; see the table of the module.
+    attrs : dict of str to JSON values
+        Attributes of the operation; see the table of the module.
     arrays : dict of str to numpy.ndarray
-        float32, dimensionless; see the table of the module.
+        Trained numbers, float32 and dimensionless, with the shapes in the table of the module.
     modules : tuple of str
         Paths of the torch modules behind the node; empty for a function.
 
@@ -152,6 +152,7 @@ class Node:
             self._check_array(key, array)
 
     def _check_array(self, key: str, array: np.ndarray) -> None:
+        """Raise ValueError if an array has a shape or numbers that do not fit the operation."""
         where = f"layer '{self.name}': {key}"
         ndim = _WEIGHT_NDIM.get(self.op, array.ndim) if key == "weight" else 1
         if self.op not in _ARRAYS or self.op in RECURRENT:
@@ -161,7 +162,7 @@ class Node:
                 raise ValueError(
                     f"{where} has shape {array.shape}, expected {ndim} sizes above zero"
                 )
-        # Masks hold minus infinity; in what is trained, it is a fault.
+        # Masks hold minus infinity; in trained numbers it is a fault.
         trained = self.op in _ARRAYS or key in ("weight", "bias")
         bad = int(np.count_nonzero(~np.isfinite(array))) if trained else 0
         if bad:
@@ -192,17 +193,19 @@ class Network:
     Parameters
     ----------
     nodes : tuple of Node
-        In execution order: a node reads only values written before it.
+        Operations in execution order: a node reads only values written before it.
     input, output : str
         Names of the (first) value that enters and of the (first) value that leaves.
-    axis : int
-        Dimension of the inputs that counts the batch.
+    axis : int or None
+        Dimension of the first input that counts the batch; None: the inputs of a call are one
+        image.
     results : tree, optional
-        All that leaves, see :class:`aimc_sim.chip.program.Program`.
-    axes : tuple of int or None, optional
-        Dimension of every input that counts the batch; None: ``axis`` for all.
+        All values that leave, see :class:`aimc_sim.chip.program.Program`; None: ``output``.
+    axes : tuple of (int or None), optional
+        Dimension of every input that counts the batch, None for an input without a batch; empty:
+        ``axis`` for all.
     conditions : tuple of trees
-        What must hold of the sizes of the inputs, see :mod:`aimc_sim.frontend.sizes`.
+        Conditions on the sizes of the inputs, see :mod:`aimc_sim.frontend.sizes`.
 
     Raises
     ------
@@ -249,7 +252,13 @@ class Network:
         return tuple(node.name for node in self.nodes if node.op == "input")
 
     def readers(self) -> dict[str, int]:
-        """Return how often each value is read, leaving the network being one reading."""
+        """Return how often each value is read; leaving the network counts as one reading.
+
+        Returns
+        -------
+        dict of str to int
+            Number of readings by name of the value.
+        """
         counts = {name: 0 for node in self.nodes for name in node.values}
         for node in self.nodes:
             for name in node.inputs:

@@ -1,4 +1,4 @@
-"""Lowering: merge what a core's digital unit can do into the analog layer before it.
+"""Lowering: operations of a core's digital unit are merged into the analog layer before them.
 
 A core ends in an affine per output channel, the addition of one link input and a ReLU (facts:
 chip paper arXiv:2212.02872, local digital processing unit). So batch normalisation, bias, one
@@ -17,7 +17,7 @@ import numpy as np
 from aimc_sim.chip.program import AnalogLayer, DigitalStep, with_names
 from aimc_sim.mapping.graph import Network, Node
 from aimc_sim.mapping.matrices import crossbar_matrix, transposed_as_convolution
-from aimc_sim.ops import OPERATIONS, RECURRENT
+from aimc_sim.ops import GATES, OPERATIONS, RECURRENT
 
 Step = AnalogLayer | DigitalStep
 
@@ -33,10 +33,15 @@ def lower(network: Network) -> tuple[tuple[Step, ...], Any]:
     Returns
     -------
     steps : tuple of AnalogLayer or DigitalStep
-        In execution order. A merged layer keeps its own name; an addition that was merged
+        Steps in execution order. A merged layer keeps its own name; an addition that was merged
         moves the layer to the place of the addition, where its residual is available.
     results : tree
-        What leaves the chip, see :class:`aimc_sim.chip.program.Program`.
+        Values that leave the chip, see :class:`aimc_sim.chip.program.Program`.
+
+    Raises
+    ------
+    ValueError
+        If a batch normalisation has another number of channels than the layer before it.
     """
     lowering = _Lowering(network.readers())
     for node in network.nodes:
@@ -47,10 +52,23 @@ def lower(network: Network) -> tuple[tuple[Step, ...], Any]:
 
 
 class _Lowering:
-    """Steps so far (in order), the readers of each graph value, and merged values' names.
+    """The steps made so far, while the nodes of a graph are visited in order.
 
-    ``expanded`` holds, by the step that ends it, the analog layer of a transposed convolution;
-    ``floating`` the values that are not integer codes.
+    Parameters
+    ----------
+    readers : dict of str to int
+        Number of readers of each value of the graph.
+
+    Attributes
+    ----------
+    steps : dict of str to Step
+        Steps by name, in execution order.
+    renamed : dict of str to str
+        Step that writes each merged value of the graph.
+    expanded : dict of str to str
+        Analog layer of a transposed convolution, by the name of its last step.
+    floating : set of str
+        Values that are not integer codes.
     """
 
     def __init__(self, readers: dict[str, int]) -> None:
@@ -78,7 +96,7 @@ class _Lowering:
             self._digital(node.name, node.op, sources, dict(node.attrs), node)
 
     def finished(self) -> tuple[Step, ...]:
-        """Return the steps; sizes of merged values are looked up under their last names."""
+        """Return the steps; sizes of merged values are read under their last names."""
         return tuple(
             replace(step, attrs=_with_sizes(step.attrs, self.renamed))
             if isinstance(step, DigitalStep)
@@ -87,8 +105,9 @@ class _Lowering:
         )
 
     def _digital(
-        self, name: str, op: str, sources: tuple[str, ...], attrs: dict, node: Node
+        self, name: str, op: str, sources: tuple[str, ...], attrs: dict[str, Any], node: Node
     ) -> None:
+        """Add a digital step; arrays go along if the node's own operation stays."""
         arrays = dict(node.arrays) if op == node.op else {}
         self.steps[name] = DigitalStep(name, op, sources, attrs, arrays, node.modules)
         kind = OPERATIONS[op].kind
@@ -96,13 +115,14 @@ class _Lowering:
             self.floating.add(name)
 
     def _open_layer(self, value: str, name: str) -> AnalogLayer | None:
-        """Return the layer behind `name` if only this reader of graph value `value` sees it."""
+        """Return the layer behind `name` if nobody else reads the graph value `value`."""
         step = self.steps.get(self.expanded.get(name, name))
         if isinstance(step, AnalogLayer) and not step.relu and self.readers[value] == 1:
             return step
         return None
 
-    def _merge(self, node: Node, layer: AnalogLayer, **changes: object) -> None:
+    def _merge(self, node: Node, layer: AnalogLayer, **changes: Any) -> None:
+        """Replace a layer by one that does a node's operation as well."""
         self.steps[layer.name] = replace(layer, folded=layer.folded + node.modules, **changes)
         ends = {start: end for end, start in self.expanded.items()}
         self.renamed[node.name] = ends.get(layer.name, layer.name)
@@ -161,12 +181,12 @@ class _Lowering:
             self._digital(node.name, "add", sources, {}, node)
             return
         _, chosen = max(choices)
-        layer = self.steps.pop(sources[chosen])  # re-inserted last: its residual is ready there
-        assert isinstance(layer, AnalogLayer)
-        self._merge(node, layer, residual=sources[1 - chosen])
+        step = self.steps.pop(sources[chosen])  # re-inserted last: its residual is ready there
+        assert isinstance(step, AnalogLayer)
+        self._merge(node, step, residual=sources[1 - chosen])
 
     def _transposed(self, node: Node, source: str) -> None:
-        """A convolution that computes all pixels of a stride at once, put in order and cropped."""
+        """Add a convolution for all pixels of a stride at once, and steps that order and crop."""
         convolution, factor, crop = transposed_as_convolution(node)
         last = node.name
         self.steps[last] = analog_layer(convolution, source)
@@ -189,11 +209,11 @@ class _Lowering:
         self.renamed[node.name] = last
 
     def _recurrent(self, node: Node, sources: tuple[str, ...]) -> None:
-        """Input matrix for all time steps; hidden matrix (and projection) inside the step.
+        """Add the input matrix, for all time steps, and the hidden one (and projection), per step.
 
-        The hidden matrix of an LSTM adds what the input matrix gave, which reaches it by link;
-        a GRU multiplies one by a gate before the sum, so its two products meet in the digital
-        unit.
+        The hidden matrix of an LSTM adds the output of the input matrix, which reaches it by
+        link; a GRU multiplies one by a gate before the sum, so its two products meet in the
+        digital unit.
         """
         names, arrays, axis = node.attrs["layers"], node.arrays, int(node.attrs.get("axis", 0))
         zero = np.zeros(len(arrays["weight_ih"]), np.float32)
@@ -204,7 +224,7 @@ class _Lowering:
 
         owners = node.attrs.get("devices", {})
 
-        def layer(key: str, source: str, bias: np.ndarray | None, **more: object) -> AnalogLayer:
+        def layer(key: str, source: str, bias: np.ndarray | None, **more: Any) -> AnalogLayer:
             name = names[key]
             more["devices"] = owners.get(key)
             matrix = {"weight": arrays[f"weight_{key}"]}
@@ -232,9 +252,6 @@ class _Lowering:
 
 _SOURCE = {"value": 0}
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-"""Rows of the hidden matrix per hidden unit."""
-
 
 def _with_sizes(tree: Any, renamed: Mapping[str, str]) -> Any:
     """Return attributes in which sizes are those of the values' last names."""
@@ -254,18 +271,20 @@ def analog_layer(node: Node, source: str) -> AnalogLayer:
     Parameters
     ----------
     node : Node
-        With weight (out, in / groups, kh, kw) or (out, in), dimensionless.
+        The node; its weight has the shape (out, in / groups, kh, kw) or (out, in),
+        dimensionless.
     source : str
-        Name of the value read.
+        Name of the value that the layer reads.
 
     Returns
     -------
     AnalogLayer
-        Weight (in * kh * kw, out), scale one, offset the bias or zero.
+        The layer, with a weight (in * kh * kw, out) float32, the scale one, and the bias (or
+        zero) as offset.
     """
     weight, groups = node.arrays["weight"], int(node.attrs.get("groups", 1))
     outputs = weight.shape[0]
-    geometry = {}
+    geometry: dict[str, Any] = {}
     if node.op != "linear":
         geometry = {key: tuple(node.attrs[key]) for key in ("stride", "padding", "dilation")}
         geometry["kernel_size"] = weight.shape[2:]

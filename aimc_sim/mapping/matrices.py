@@ -10,7 +10,7 @@ import numpy as np
 
 from aimc_sim.mapping.graph import Node
 
-Crop = list[list[int | None]]
+_Crop = list[list[int | None]]
 
 
 def crossbar_matrix(weight: np.ndarray, groups: int = 1) -> np.ndarray:
@@ -19,13 +19,16 @@ def crossbar_matrix(weight: np.ndarray, groups: int = 1) -> np.ndarray:
     Parameters
     ----------
     weight : (out, in / groups, ...) float32
+        Weights as torch stores them, dimensionless; the dimensions behind the second are those
+        of the kernel, with ``area`` pixels in all.
     groups : int
-        Inputs of a group reach its own outputs only.
+        Number of groups of channels; inputs of a group reach its own outputs only.
 
     Returns
     -------
     (in * area, out) float32
-        Block diagonal where there are groups: zeros elsewhere.
+        Crossbar inputs as rows, outputs as columns. Block diagonal where there are groups,
+        with zeros elsewhere.
     """
     outputs = weight.shape[0]
     flat = weight.reshape(outputs, -1).T
@@ -40,7 +43,22 @@ def crossbar_matrix(weight: np.ndarray, groups: int = 1) -> np.ndarray:
 
 
 def grouped_weight(matrix: np.ndarray, kernel_size: tuple[int, ...], groups: int) -> np.ndarray:
-    """Return the (out, in / groups, *kernel) weight behind :func:`crossbar_matrix`."""
+    """Return the weight behind a matrix: the inverse of :func:`crossbar_matrix`.
+
+    Parameters
+    ----------
+    matrix : (in * area, out) float32
+        Matrix that a crossbar holds, dimensionless.
+    kernel_size : tuple of int
+        Rows and columns of the kernel, pixels; their product is ``area``.
+    groups : int
+        Number of groups of channels.
+
+    Returns
+    -------
+    (out, in / groups, *kernel_size) float32
+        Weights as torch stores them.
+    """
     outputs = matrix.shape[1]
     rows, cols = matrix.shape[0] // groups, outputs // groups
     parts = [matrix[g * rows : (g + 1) * rows, g * cols : (g + 1) * cols].T for g in range(groups)]
@@ -51,7 +69,19 @@ def transposed_taps(
     kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
     output_padding: Sequence[int],
 ) -> list[int]:  # fmt: skip
-    """Return rows and columns of the kernel in :func:`transposed_as_convolution`."""
+    """Return the size of the kernel that :func:`transposed_as_convolution` makes.
+
+    Parameters
+    ----------
+    kernel, stride, padding, dilation, output_padding : sequence of int, (axes,)
+        Geometry of the transposed convolution along each axis of the map, pixels, with the
+        meanings of ``torch.nn.ConvTranspose2d``.
+
+    Returns
+    -------
+    list of int, (axes,)
+        Taps of the ordinary convolution along each axis.
+    """
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     return [
         ceil(max(k, k + e - p) / s)
@@ -59,23 +89,24 @@ def transposed_taps(
     ]
 
 
-def transposed_as_convolution(node: Node) -> tuple[Node, list[int], Crop]:
+def transposed_as_convolution(node: Node) -> tuple[Node, list[int], _Crop]:
     """Return a transposed convolution as an ordinary one.
 
     Parameters
     ----------
     node : Node
-        conv_transpose2d or conv_transpose1d; weight (in, out / groups, kh, kw) of any type.
+        A conv_transpose2d or conv_transpose1d with a weight (in, out / groups, kh, kw) of any
+        numeric type, dimensionless.
 
     Returns
     -------
     convolution : Node
-        Stride 1; output channel ``(c sy + i) sx + j`` is row i and column j of the ``sy x sx``
-        pixels that lie between two inputs in channel c.
-    factor : [sy, sx]
-        Of the pixel shuffle that puts them in order.
-    crop : slices of rows and columns
-        What remains of the shuffled map.
+        The ordinary convolution, with stride 1; its output channel ``(c sy + i) sx + j`` is row i
+        and column j of the ``sy x sx`` pixels that lie between two inputs in channel c.
+    factor : list of int, (2,)
+        Rows and columns ``[sy, sx]`` of the pixel shuffle that puts these pixels in order.
+    crop : list of [start, stop, step], (2,)
+        Slices of rows and columns that cut the output out of the shuffled map.
 
     Notes
     -----

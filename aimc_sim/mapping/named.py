@@ -24,10 +24,18 @@ GRID = FabricSpec(topology="prism_grid", rows=8, cols=8)
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """A layer and its cores, (row, column) from 1 as the paper counts them.
+class _Matrix:
+    """A layer and its cores.
 
-    ``cores`` runs over column blocks and, in each, from the head of the chain to its tail.
+    Attributes
+    ----------
+    name : str
+        Name of the layer.
+    inputs, outputs : int
+        Rows and columns of its matrix.
+    cores : tuple of (int, int)
+        Row and column of every core, from 1 as the paper counts them, column block by column
+        block and in each from the head of the chain to its tail.
     """
 
     name: str
@@ -37,43 +45,44 @@ class Matrix:
 
 
 def _row(row: int, first: int = 1, last: int = 8) -> tuple[tuple[int, int], ...]:
+    """Return the cores of a row from left to right."""
     return tuple((row, col) for col in range(first, last + 1))
 
 
 def _columns(top: int, bottom: int, first: int = 1, last: int = 8) -> tuple[tuple[int, int], ...]:
-    """Cores column by column, each from top to bottom."""
+    """Return the cores of some rows column by column, each column from top to bottom."""
     return tuple((row, c) for c in range(first, last + 1) for row in range(top, bottom + 1))
 
 
-MATRICES: dict[str, tuple[Matrix, ...]] = {
+_MATRICES: dict[str, tuple[_Matrix, ...]] = {
     "resnet9": (
-        Matrix("conv0", 27, 56, _row(1, 1, 1)),
-        Matrix("conv1", 504, 112, _row(1, 2, 3)),
-        Matrix("conv2", 1008, 112, _row(1, 4, 7)),
-        Matrix("conv3", 1008, 112, _row(2, 1, 4)),
-        Matrix("conv4", 1008, 224, _row(2, 5, 8)),
-        Matrix("conv5", 2016, 224, _row(3)),
-        Matrix("conv6", 2016, 224, _row(4)),
-        Matrix("conv7", 2016, 224, _row(5)),
-        Matrix("dense", 224, 10, _row(1, 8, 8)),
+        _Matrix("conv0", 27, 56, _row(1, 1, 1)),
+        _Matrix("conv1", 504, 112, _row(1, 2, 3)),
+        _Matrix("conv2", 1008, 112, _row(1, 4, 7)),
+        _Matrix("conv3", 1008, 112, _row(2, 1, 4)),
+        _Matrix("conv4", 1008, 224, _row(2, 5, 8)),
+        _Matrix("conv5", 2016, 224, _row(3)),
+        _Matrix("conv6", 2016, 224, _row(4)),
+        _Matrix("conv7", 2016, 224, _row(5)),
+        _Matrix("dense", 224, 10, _row(1, 8, 8)),
     ),
     "char-lstm": (
-        Matrix("input gates", 128, 2016, _columns(2, 2)),
-        Matrix("hidden gates", 504, 2016, _columns(3, 4)),
-        Matrix("output", 504, 50, _row(5, 1, 2)),
+        _Matrix("input gates", 128, 2016, _columns(2, 2)),
+        _Matrix("hidden gates", 504, 2016, _columns(3, 4)),
+        _Matrix("output", 504, 50, _row(5, 1, 2)),
     ),
     "captioning-lstm": (
-        Matrix("input gates", 504, 2016, _columns(1, 2)),
-        Matrix("hidden gates", 504, 2016, _columns(3, 4)),
-        Matrix("output", 504, 4064, _columns(5, 6) + _columns(7, 8)),
+        _Matrix("input gates", 504, 2016, _columns(1, 2)),
+        _Matrix("hidden gates", 504, 2016, _columns(3, 4)),
+        _Matrix("output", 504, 4064, _columns(5, 6) + _columns(7, 8)),
     ),
 }
-"""The networks of the paper: 40, 26 and 64 cores."""
+"""Layers of the paper's networks, on 40, 26 and 64 cores."""
 
 
 def names() -> tuple[str, ...]:
     """Return the names of the layouts."""
-    return tuple(MATRICES)
+    return tuple(_MATRICES)
 
 
 def named(name: str) -> Program:
@@ -81,7 +90,8 @@ def named(name: str) -> Program:
 
     Parameters
     ----------
-    name : "resnet9", "char-lstm" or "captioning-lstm"
+    name : {"resnet9", "char-lstm", "captioning-lstm"}
+        The network of the paper.
 
     Returns
     -------
@@ -94,11 +104,11 @@ def named(name: str) -> Program:
     Raises
     ------
     KeyError
-        If there is no such layout; names those there are.
+        If there is no layout of that name; the message lists the names.
     """
-    if name not in MATRICES:
-        raise KeyError(f"there is no layout '{name}'; choose one of {', '.join(MATRICES)}")
-    layers = [_layer(matrix) for matrix in MATRICES[name]]
+    if name not in _MATRICES:
+        raise KeyError(f"there is no layout '{name}'; choose one of {', '.join(_MATRICES)}")
+    layers = [_layer(matrix) for matrix in _MATRICES[name]]
     transfers = [
         Transfer("partial_sum", layer.name, a.core, b.core, (a.core, b.core), a.shape[1])
         for layer in layers
@@ -117,13 +127,29 @@ def named(name: str) -> Program:
 
 
 def cores_of(name: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Return a layout as ``mapping.cores`` of a specification takes it, (layer, cores)."""
+    """Return a layout in the form of ``mapping.cores`` of a specification.
+
+    Parameters
+    ----------
+    name : {"resnet9", "char-lstm", "captioning-lstm"}
+        The network of the paper.
+
+    Returns
+    -------
+    tuple of (str, tuple of int)
+        Name of every layer, and the cores of its blocks.
+
+    Raises
+    ------
+    KeyError
+        If there is no layout of that name; the message lists the names.
+    """
     return tuple(
         (layer.name, tuple(block.core for block in layer.blocks)) for layer in named(name).layers
     )
 
 
-def _layer(matrix: Matrix) -> AnalogLayer:
+def _layer(matrix: _Matrix) -> AnalogLayer:
     core = hermes().core
     layer = AnalogLayer(
         name=matrix.name,

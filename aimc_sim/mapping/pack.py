@@ -14,7 +14,17 @@ from typing import NamedTuple
 
 
 class Spot(NamedTuple):
-    """Where a block lies: number of its core (before placement), its number there, first cell."""
+    """The place of a block before cores are chosen.
+
+    Attributes
+    ----------
+    group : int
+        Number of the core that holds the block, counted before placement.
+    slot : int
+        Number of the block among those of its core.
+    row, col : int
+        First row and column of the block in the crossbar, cells.
+    """
 
     group: int
     slot: int
@@ -57,27 +67,29 @@ def pack(
 
     Parameters
     ----------
-    shapes : sequence of (rows, cols)
-        Of the blocks, in execution order; each fits a core.
+    shapes : sequence of (int, int)
+        Rows and columns of every block, cells, in execution order; each fits a core.
     rows, cols : int
-        Crossbar.
+        Size of a crossbar, cells.
     blocks_per_core : int
-        Blocks in one core at most; 1 gives every block a core of its own.
+        Largest number of blocks in one core; 1 gives every block a core of its own.
 
     Returns
     -------
     tuple of Spot
-        In the order of the blocks; groups are numbered by their first block.
+        Place of every block, in the order of ``shapes``; groups are numbered by their first
+        block.
     """
     cores: list[_Core] = []
     spots: dict[int, Spot] = {}
     for number in sorted(range(len(shapes)), key=lambda i: -shapes[i][0] * shapes[i][1]):
         height, width = shapes[number]
-        open_cores = [core for core in cores if len(core.taken) < blocks_per_core]
-        corners = ((core, core.corner(height, width)) for core in open_cores)
-        core, corner = next((found for found in corners if found[1]), (None, (0, 0)))
-        if core is None:
-            core = _Core(rows, cols)
+        for core in cores:
+            corner = core.corner(height, width) if len(core.taken) < blocks_per_core else None
+            if corner is not None:
+                break
+        else:
+            core, corner = _Core(rows, cols), (0, 0)
             cores.append(core)
         spots[number] = Spot(cores.index(core), len(core.taken), *corner)
         core.taken.append((*corner, height, width))

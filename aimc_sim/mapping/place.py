@@ -1,7 +1,7 @@
 """Placement: a core for every block, so that data crosses few links.
 
-Blocks that share a core are placed together. Which core they get is decided in
-:mod:`aimc_sim.mapping.task`; here blocks become a task, and its solution their places.
+Blocks that share a core are placed together. :mod:`aimc_sim.mapping.task` decides which core they
+get; here blocks become a task, and its solution becomes their places.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[tuple[Step, ...], Path
     Parameters
     ----------
     steps : sequence of AnalogLayer or DigitalStep
-        With blocks, as returned by :func:`aimc_sim.mapping.split.split`.
+        Steps of the program, whose layers have blocks, from
+        :func:`aimc_sim.mapping.split.split`.
     spec : ChipSpec
-        The chip.
+        The machine.
 
     Returns
     -------
     steps : tuple of AnalogLayer or DigitalStep
-        The same steps with placed blocks.
-    paths : mapping
-        Ways over relays, by (producer's core, consumer's core); the others are the router's.
+        The steps in their order, with placed blocks.
+    paths : mapping of (int, int) to tuple of int
+        Cores passed by the flows that go over relays, by (producer's core, consumer's core);
+        the router chooses the other paths.
 
     Raises
     ------
@@ -44,6 +46,9 @@ def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[tuple[Step, ...], Path
         If the blocks need more cores than there are.
     MappingError
         If ``mapping.placement`` asks for direct links and there is no such placement.
+    ValueError
+        If ``mapping.cores`` names a layer or core that does not exist, gives a layer another
+        number of cores than it has blocks, or gives one core twice.
     """
     layers = [s for s in steps if isinstance(s, AnalogLayer) and s.devices is None]
     shapes = [block.shape for layer in layers for block in layer.blocks]
@@ -111,6 +116,7 @@ def _fixed(layers: Sequence[AnalogLayer], spots: Sequence[Spot], spec: ChipSpec)
 
 
 def _check_capacity(needed: int, layers: Sequence[AnalogLayer], spec: ChipSpec) -> None:
+    """Raise CapacityError if the blocks need more cores than there are."""
     if needed <= spec.cores:
         return
     biggest = sorted(layers, key=lambda layer: -len(layer.blocks))[:3]

@@ -1,7 +1,7 @@
 """Replication: one MVM computes a patch of n x n output pixels instead of one.
 
 A convolution with a K x K kernel and stride S has the same weights at every output pixel. A patch
-of n x n pixels reads (K + (n - 1) S)^2 input pixels; written out as one matrix, it is a convolution
+of n x n pixels reads (K + (n - 1) S)^2 input pixels; written out in one matrix, it is a convolution
 with that larger kernel, stride n S and n^2 times the output channels, whose results are the pixels
 of the patch. So the layer needs n^2 times fewer MVMs. In a crossbar with rows to spare it costs
 no core: 3 x 3 x 16 inputs are 144 rows, a 2 x 2 patch 4 x 4 x 16 = 256 rows and 4 x 16 columns.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from aimc_sim.chip.program import AnalogLayer, DigitalStep, with_names
 from aimc_sim.mapping.lower import Step
 
 MOST_WEIGHTS = 2**28
-"""Entries of the matrix of a patch: 1 GB in float32, and the cells of 4,096 cores of 256 x 256."""
+"""Largest number of entries in the matrix of a patch: 1 GB in float32, and the cells of 4,096
+cores of 256 x 256."""
 
 
 def replicate(
@@ -33,16 +34,19 @@ def replicate(
     Parameters
     ----------
     steps : sequence of AnalogLayer or DigitalStep
-        From :func:`aimc_sim.mapping.lower.lower`.
+        Steps of the program, from :func:`aimc_sim.mapping.lower.lower`.
     results : tree
-        What leaves the chip, see :class:`aimc_sim.chip.program.Program`.
-    patches : sequence of (pattern, n)
-        Shell patterns of layer names; the last one that matches a layer counts.
+        Values that leave the chip, see :class:`aimc_sim.chip.program.Program`.
+    patches : sequence of (str, int)
+        Shell patterns of layer names, and the rows (and columns) of a patch in output pixels;
+        the last pattern that matches a layer counts.
 
     Returns
     -------
-    steps, results
-        As given, with every patch layer followed by a step that puts its pixels in order.
+    steps : tuple of AnalogLayer or DigitalStep
+        The steps, with every patch layer followed by a step that puts its pixels in order.
+    results : tree
+        The values that leave, under their new names.
 
     Raises
     ------
@@ -56,8 +60,8 @@ def replicate(
     renamed: dict[str, str] = {}
     for step in steps:
         step = _renamed(step, renamed)
-        n = _patch(step, patches)
-        if n == 1:
+        n = _patch(step, patches) if _can_patch(step) else 1
+        if not _can_patch(step) or n == 1:
             done.append(step)
             continue
         if step.residual is not None:
@@ -79,19 +83,26 @@ def patch_layer(layer: AnalogLayer, n: int) -> AnalogLayer:
     Parameters
     ----------
     layer : AnalogLayer
-        A convolution, weight (inputs K K, outputs).
+        A convolution with a weight (inputs K K, outputs).
     n : int
-        At least 1; the output map must be a multiple of it.
+        Rows and columns of the patch, output pixels, at least 1; the output map must be a
+        multiple of it.
 
     Returns
     -------
     AnalogLayer
-        Weight (inputs L L, outputs n n) with L = K + (n - 1) stride for dilation 1; column
-        ``c n n + i n + j`` is output channel c at row i and column j of the patch.
+        The convolution with a weight (inputs L L, outputs n n), L = K + (n - 1) stride for
+        dilation 1; column ``c n n + i n + j`` is output channel c at row i and column j of the
+        patch.
+
+    Raises
+    ------
+    ValueError
+        If the matrix would have more than :data:`MOST_WEIGHTS` entries.
     """
     kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    window = tuple(r + (n - 1) * s for r, s in zip(reach, stride, strict=True))
+    window = (reach[0] + (n - 1) * stride[0], reach[1] + (n - 1) * stride[1])
     columns = layer.weight.shape[1]
     size = layer.weight.shape[0] // math.prod(kernel) * math.prod(window) * columns * n * n
     if size > MOST_WEIGHTS:
@@ -109,15 +120,15 @@ def patch_layer(layer: AnalogLayer, n: int) -> AnalogLayer:
             cols = slice(left, left + reach[1], dilation[1])
             large[:, rows, cols, :, i, j] = small
 
-    def spread(values: np.ndarray) -> np.ndarray:
+    def repeated(values: np.ndarray) -> np.ndarray:
         return np.repeat(values, n * n, axis=-1)
 
     return replace(
         layer,
         weight=large.reshape(len(small) * window[0] * window[1], -1),
-        scale=spread(layer.scale),
-        offset=spread(layer.offset),
-        norm=None if layer.norm is None else spread(layer.norm),
+        scale=repeated(layer.scale),
+        offset=repeated(layer.offset),
+        norm=None if layer.norm is None else repeated(layer.norm),
         kernel_size=window,
         stride=(n * stride[0], n * stride[1]),
         dilation=(1, 1),
@@ -126,17 +137,18 @@ def patch_layer(layer: AnalogLayer, n: int) -> AnalogLayer:
     )
 
 
-def _can_patch(step: Step) -> bool:
+def _can_patch(step: Step) -> TypeGuard[AnalogLayer]:
+    """Return whether a step is a convolution that may compute patches."""
     return isinstance(step, AnalogLayer) and step.kind == "conv2d" and step.groups == 1
 
 
-def _patch(step: Step, patches: Sequence[tuple[str, int]]) -> int:
-    if not _can_patch(step):
-        return 1
-    return patterns.last(patches, step.devices or step.name, 1)
+def _patch(layer: AnalogLayer, patches: Sequence[tuple[str, int]]) -> int:
+    """Return the rows (and columns) of the patch that is asked for, 1 for none."""
+    return patterns.last(patches, layer.devices or layer.name, 1)
 
 
 def _renamed(step: Step, names: dict[str, str]) -> Step:
+    """Return a step that reads values under their new names."""
     if isinstance(step, DigitalStep):
         return replace(step, sources=tuple(names.get(name, name) for name in step.sources))
     residual = step.residual

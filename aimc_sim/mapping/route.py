@@ -1,4 +1,4 @@
-"""Routing: which block sends to which, and over which links.
+"""Routing: the flows between blocks, and the links that carry them.
 
 Three kinds of data leave a core. The *partial sums* of a layer run along each chain of row
 blocks from head to tail. A tail holds finished outputs, the *activations*, for every block
@@ -24,10 +24,20 @@ from aimc_sim.spec import ChipSpec, FabricSpec
 
 
 class Flow(NamedTuple):
-    """Data from one block to another; both are places in the list of all blocks.
+    """Data that one block sends to another.
 
-    ``channels`` counts the values (bytes) that go along for every output pixel; ``value`` and
-    ``reader`` are the calls of layers that write and read it.
+    Attributes
+    ----------
+    kind : {"activation", "partial_sum", "residual"}
+        The part that the data has in the consumer's sum.
+    value : str
+        Call of the layer that writes the data.
+    producer, consumer : int
+        Places of the two blocks in the list of all blocks.
+    channels : int
+        Values (bytes) per output pixel.
+    reader : str
+        Call of the layer that reads the data.
     """
 
     kind: str
@@ -38,11 +48,18 @@ class Flow(NamedTuple):
     reader: str = ""
 
 
-class Origin(NamedTuple):
-    """An analog layer behind a value: its channel c is the value's channel c + shift.
+class _Origin(NamedTuple):
+    """An analog layer behind a value.
 
-    ``channels`` is the value's number of channels. Both are None where channels were lost
-    track of, which means that every channel may hold any output of the layer.
+    Attributes
+    ----------
+    layer : str
+        Name of the layer.
+    shift : int or None
+        Channel c of the layer is channel c + shift of the value; None: every channel of the
+        value may hold any output of the layer.
+    channels : int or None
+        Channels of the value; None where ``shift`` is.
     """
 
     layer: str
@@ -51,22 +68,22 @@ class Origin(NamedTuple):
 
 
 def dataflow(steps: Sequence[Step]) -> tuple[Flow, ...]:
-    """List what the blocks send to each other.
+    """List the flows between blocks.
 
     Parameters
     ----------
     steps : sequence of AnalogLayer or DigitalStep
-        With blocks, placed or not.
+        Steps of the program, whose layers have blocks, placed or not.
 
     Returns
     -------
     tuple of Flow
-        In execution order and without repetition; numbers count the blocks of all steps in
-        their order.
+        Flows in execution order and without repetition; producer and consumer count the blocks
+        of all steps in their order.
     """
     layers = {step.name: step for step in steps if isinstance(step, AnalogLayer)}
     numbers = {block: number for number, block in enumerate(own_blocks(steps))}
-    behind = origins(steps)
+    behind = _origins(steps)
     flows: dict[Flow, int] = {}
 
     def add(
@@ -105,20 +122,21 @@ def route(
     Parameters
     ----------
     steps : sequence of AnalogLayer or DigitalStep
-        With placed blocks.
+        Steps of the program, whose layers have placed blocks.
     spec : ChipSpec
-        Links of a chip, and the number of chips.
-    paths : mapping, optional
-        Ways that are given beforehand, by (producer's core, consumer's core).
+        The machine: the links of a chip and the number of chips are read.
+    paths : mapping of (int, int) to tuple of int, optional
+        Cores passed by the flows whose path is given beforehand, by (producer's core, consumer's
+        core).
 
     Returns
     -------
     tuple of Transfer
-        One per flow, in the same order; equal inputs give equal routes. Between two chips data
-        goes through the host.
+        One transfer per flow, in the order of :func:`dataflow`; equal inputs give equal routes.
+        Between two chips data goes through the host.
     """
     flows = dataflow(steps)
-    carry = carriers(flows) if spec.mapping.carry_inputs else {}
+    carry = _carriers(flows) if spec.mapping.carry_inputs else {}
     cores = [block.core for block in own_blocks(steps)]
     ways = _Ways(spec, paths, sum(flow.channels for flow in flows))
 
@@ -138,7 +156,17 @@ def route(
 
 
 class _Ways:
-    """Shortest paths on the links of all chips, and the bytes that they carry so far."""
+    """Shortest paths on the links of all chips, and the bytes that the links carry so far.
+
+    Parameters
+    ----------
+    spec : ChipSpec
+        The machine.
+    given : mapping of (int, int) to tuple of int
+        Paths that are given beforehand, by their two ends.
+    total : int
+        Bytes of all flows together.
+    """
 
     def __init__(
         self, spec: ChipSpec, given: Mapping[tuple[int, int], tuple[int, ...]], total: int
@@ -150,7 +178,7 @@ class _Ways:
         self.total = total
 
     def length(self, stops: Sequence[int]) -> int:
-        """Return the links between some cores in turn; other chips are further than any core."""
+        """Return the links on the way over some cores; other chips are further than any core."""
         return sum(
             int(self.hops[a % self.cores, b % self.cores])
             if a // self.cores == b // self.cores
@@ -159,7 +187,7 @@ class _Ways:
         )
 
     def through(self, stops: Sequence[int], size: int) -> tuple[int, ...]:
-        """Return the way over some cores in turn, and count `size` bytes on it."""
+        """Return the path over some cores, and count `size` bytes on its links."""
         path = [stops[0]]
         for ends in pairwise(stops):
             path += self._between(*ends)[1:]
@@ -176,7 +204,8 @@ class _Ways:
             return start, HOST, end
         first = chip * self.cores
         path = cheapest(start - first, end - first, self.links, self.load, self.total)
-        return (path + first).tolist()
+        cores: list[int] = (path + first).tolist()
+        return cores
 
 
 def _listed(spec: FabricSpec) -> tuple[Links, dict[tuple[int, int], int]]:
@@ -192,11 +221,21 @@ def _listed(spec: FabricSpec) -> tuple[Links, dict[tuple[int, int], int]]:
     return Links(*ends), number
 
 
-def carriers(flows: Sequence[Flow]) -> dict[int, int]:
-    """Return the block before each block of a chain that the same activations reach.
+def _carriers(flows: Sequence[Flow]) -> dict[int, int]:
+    """Return, for each block of a chain, the block before it that receives its activations too.
 
     With ``mapping.carry_inputs`` a block gets its inputs from the one before it in its chain,
-    which passes on what it got from the producer.
+    which passes on the activations that it received from the producer.
+
+    Parameters
+    ----------
+    flows : sequence of Flow
+        Flows between blocks, from :func:`dataflow`.
+
+    Returns
+    -------
+    dict of int to int
+        Number of the block before, by number of the block.
     """
     before = {flow.consumer: flow.producer for flow in flows if flow.kind == "partial_sum"}
     sources: dict[int, set[int]] = {}
@@ -211,8 +250,19 @@ def carriers(flows: Sequence[Flow]) -> dict[int, int]:
 
 
 def carried(flows: Sequence[Flow]) -> tuple[Flow, ...]:
-    """Return the flows from neighbour to neighbour when chains carry their inputs."""
-    carry = carriers(flows)
+    """Return the flows between neighbours for chains that carry their inputs.
+
+    Parameters
+    ----------
+    flows : sequence of Flow
+        Flows between blocks, from :func:`dataflow`.
+
+    Returns
+    -------
+    tuple of Flow
+        The flows in their order; an activation that the block before passes on comes from it.
+    """
+    carry = _carriers(flows)
     return tuple(
         flow._replace(producer=carry[flow.consumer])
         if flow.kind == "activation" and flow.consumer in carry
@@ -221,13 +271,24 @@ def carried(flows: Sequence[Flow]) -> tuple[Flow, ...]:
     )
 
 
-def origins(steps: Sequence[Step]) -> dict[str, tuple[Origin, ...]]:
-    """Return the analog layers behind each value; the network's input has none."""
-    behind: dict[str, tuple[Origin, ...]] = {}
+def _origins(steps: Sequence[Step]) -> dict[str, tuple[_Origin, ...]]:
+    """Return the analog layers behind each value.
+
+    Parameters
+    ----------
+    steps : sequence of AnalogLayer or DigitalStep
+        Steps of the program.
+
+    Returns
+    -------
+    dict of str to tuple of _Origin
+        Layers by name of the value; the network's input has none and is left out.
+    """
+    behind: dict[str, tuple[_Origin, ...]] = {}
     vectors: set[str] = set()
     for step in steps:
         if isinstance(step, AnalogLayer):
-            behind[step.name] = (Origin(step.name, 0, step.weight.shape[1]),)
+            behind[step.name] = (_Origin(step.name, 0, step.weight.shape[1]),)
             is_vector = step.kind == "linear"
         else:
             found = _sources(step, behind)
@@ -238,53 +299,54 @@ def origins(steps: Sequence[Step]) -> dict[str, tuple[Origin, ...]]:
     return behind
 
 
-def _sources(step: DigitalStep, behind: Mapping[str, tuple[Origin, ...]]) -> list[Origin]:
+def _sources(step: DigitalStep, behind: Mapping[str, tuple[_Origin, ...]]) -> list[_Origin]:
     """Return the origins of a step's sources; those of a concatenation behind each other."""
     if step.op != "concat":
         return [origin for name in step.sources for origin in behind.get(name, ())]
-    found: list[Origin] = []
+    found: list[_Origin] = []
     sizes = [
         next((o.channels for o in behind.get(name, ()) if o.shift is not None), None)
         for name in step.sources
     ]
-    known = all(size is not None for size in sizes)
+    total = sum(size or 0 for size in sizes)
     start = 0
     for name, size in zip(step.sources, sizes, strict=True):
         for origin in behind.get(name, ()):
-            if not known or origin.shift is None:
-                found.append(Origin(origin.layer, None, None))
+            if None in sizes or origin.shift is None:
+                found.append(_Origin(origin.layer, None, None))
             else:
-                found.append(Origin(origin.layer, origin.shift + start, sum(sizes)))
+                found.append(_Origin(origin.layer, origin.shift + start, total))
         start += size or 0
     return found
 
 
-def _through(step: DigitalStep, origin: Origin, is_vector: bool) -> Origin:
+def _through(step: DigitalStep, origin: _Origin, is_vector: bool) -> _Origin:
     """Follow the channels through a digital step that yields vectors or feature maps."""
     if origin.shift is None or origin.channels is None:
         return origin
     if step.op == "pad" and is_vector:
-        return Origin(origin.layer, None, None)
+        return _Origin(origin.layer, None, None)
     if step.op == "pad":
         # The list runs from the last dimension backwards; channels are third from the end
         # of a feature map. A shorter list leaves them alone.
         before, after = (*step.attrs["pad"], 0, 0, 0, 0, 0, 0)[4:6]
-        return Origin(origin.layer, origin.shift + before, origin.channels + before + after)
+        return _Origin(origin.layer, origin.shift + before, origin.channels + before + after)
     if step.op == "pixel_shuffle" and origin.shift == 0:
         # Channel c of the map holds the layer's outputs c n n to (c + 1) n n - 1.
-        return Origin(origin.layer, None, None)
+        return _Origin(origin.layer, None, None)
     slices = step.attrs.get("slices", ())
     if len(slices) > 1 and slices[1] != [None, None, None]:
-        return Origin(origin.layer, None, None)
+        return _Origin(origin.layer, None, None)
     return origin
 
 
 def _pairs(producer: AnalogLayer, consumers: Iterable[Block]) -> list[tuple[Block, Block]]:
+    """Return every tail of the producer's chains with every consumer."""
     tails = [chain[-1] for chain in producer.chains]
     return [(tail, consumer) for consumer in consumers for tail in tails]
 
 
-def _channels(entries: tuple[int, int], total: int, origin: Origin) -> tuple[int, int]:
+def _channels(entries: tuple[int, int], total: int, origin: _Origin) -> tuple[int, int]:
     """Return the channels behind a range of the `total` entries of a value.
 
     After flattening, a channel is as many entries as its map had pixels.
@@ -293,8 +355,8 @@ def _channels(entries: tuple[int, int], total: int, origin: Origin) -> tuple[int
     return entries[0] // per_channel, -(-entries[1] // per_channel)
 
 
-def _shared(origin: Origin, tail: Block, channels: tuple[int, int]) -> int:
-    """Return how many of the tail's channels are read."""
+def _shared(origin: _Origin, tail: Block, channels: tuple[int, int]) -> int:
+    """Return the number of the tail's channels that are read."""
     if origin.shift is None:
         return tail.shape[1]
     start, stop = tail.col_start + origin.shift, tail.col_stop + origin.shift

@@ -7,7 +7,7 @@ begins when the host holds its whole input, and an image when the one before it 
 sums use the links in both.
 
 The idealised model of :func:`tick_schedule` counts ticks: one layer, one stage; one MVM, one
-tick; what is written in a tick is visible at its end.
+tick; elements written in a tick can be read at its end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from aimc_sim.chip.program import AnalogLayer, Program
 from aimc_sim.mapping.control import Table, reads_of_origins, table
 from aimc_sim.mapping.control.reads import layer_reads
 from aimc_sim.mapping.route import dataflow
-from aimc_sim.mapping.shapes import pixels, value_shapes
+from aimc_sim.mapping.shapes import value_shapes
+from aimc_sim.ops.geometry import pixels
 from aimc_sim.spec import ChipSpec
 
 Mode = Literal["pipelined", "host"]
@@ -45,26 +46,28 @@ def schedule(
     Parameters
     ----------
     compiled : Program
-        Placed and routed.
+        A placed and routed program.
     spec : ChipSpec
-        Times of MVMs, digital units, links and host.
+        The machine: times of MVMs, digital units, links and host are read.
     input_shape : sequence of int
-        Of one input, without the batch: (channels, rows, columns) or (features,).
-    mode : "pipelined" or "host"
-    buffers : "enough", None or mapping
-        Line buffers: just enough for full speed (:func:`aimc_sim.chip.pipeline.enough`); no
-        limit; or elements by name of an edge, or of the layer that reads, with enough for the
-        rest. The host's memory has no limit.
+        Shape of one input without the batch: (channels, rows, columns) or (features,).
+    mode : {"pipelined", "host"}
+        Whether activations go from core to core, or through the host after every layer.
+    buffers : {"enough", None} or mapping of str to int
+        Capacity of the line buffers: just enough for full speed
+        (:func:`aimc_sim.chip.pipeline.enough`); no limit; or elements by name of an edge, or of
+        the layer that reads, with enough for the rest. The host's memory has no limit.
 
     Returns
     -------
     Schedule
-        Times in ps.
+        Stages and edges of the pipeline; times in ps.
 
     Raises
     ------
     ValueError
-        If the input does not fit the network, or ``buffers`` names what does not exist.
+        If ``mode`` or ``buffers`` is none of the choices, the input does not fit the network, or
+        ``buffers`` names a layer or edge that does not exist.
     """
     arguments.choice(mode, "mode", ("pipelined", "host"))
     reads = _Reads(compiled, input_shape)
@@ -84,18 +87,27 @@ def tick_schedule(
     Parameters
     ----------
     compiled : Program
-        Blocks and places do not matter.
+        A program; its blocks and places do not matter.
     input_shape : sequence of int
-    pixels_per_step : int or mapping from layer name to int
-        Output pixels that a layer computes per tick at most, on as many copies of its weights;
-        each begins when its own inputs are there. 1 where a mapping says nothing. The source
-        delivers as many as the layers that read it compute.
-    buffers : as in :func:`schedule`
+        Shape of one input without the batch: (channels, rows, columns) or (features,).
+    pixels_per_step : int or mapping of str to int
+        Largest number of output pixels that a layer computes per tick, on as many copies of its
+        weights, or that number by name of the layer, 1 where a layer is left out. Each copy
+        begins when its own inputs are there. The source delivers as many pixels as the layers
+        that read it compute.
+    buffers : {"enough", None} or mapping of str to int
+        Capacity of the line buffers, elements, as for :func:`schedule`.
 
     Returns
     -------
     Schedule
-        Times in ticks. The source's first pixel takes tick 0.
+        Stages and edges of the pipeline; times in ticks. The source's first pixel takes tick 0.
+
+    Raises
+    ------
+    ValueError
+        If the input does not fit the network, or ``buffers`` is none of the choices or names a
+        layer or edge that does not exist.
     """
     reads = _Reads(compiled, input_shape)
 
@@ -109,19 +121,36 @@ def tick_schedule(
     for layer in compiled.layers:
         stage = Stage(layer.name, "core", reads.count(layer.name), 1, layer=layer.name,
                       lanes=lanes(layer.name))  # fmt: skip
-        build.made[layer.name] = [build.stage(stage)]
+        number = build.stage(stage)
+        build.made[layer.name] = [number]
         for origin in reads.behind[layer.source]:
-            build.edge(*build.made[origin], *build.made[layer.name], "activation",
-                       reads.of_layer(layer, origin))  # fmt: skip
-        for origin in reads.behind[layer.residual] if layer.residual is not None else ():
-            build.edge(*build.made[origin], *build.made[layer.name], "residual",
-                       reads.of_value(layer.residual, origin))  # fmt: skip
+            needs = reads.of_layer(layer, origin)
+            build.edge(build.made[origin][0], number, "activation", needs)
+        if layer.residual is not None:
+            for origin in reads.behind[layer.residual]:
+                needs = reads.of_value(layer.residual, origin)
+                build.edge(build.made[origin][0], number, "residual", needs)
     _sink(compiled, reads, build)
     return _buffered(build.done("mvm", "tick"), buffers)
 
 
 class _Reads:
-    """Shapes of all values, and the tables between them."""
+    """Shapes of all values, and the tables between them.
+
+    Parameters
+    ----------
+    compiled : Program
+        A program.
+    input_shape : sequence of int
+        Shape of one input without the batch.
+
+    Attributes
+    ----------
+    shapes : dict of str to tuple of int
+        Shape of every value.
+    behind : dict of str to dict of str to tuple of Reads
+        Relations between every value and the layers and inputs behind it.
+    """
 
     def __init__(self, compiled: Program, input_shape: Sequence[int]) -> None:
         self.shapes = value_shapes(compiled, input_shape)
@@ -132,11 +161,11 @@ class _Reads:
         self._tables: dict[tuple[str, ...], Table] = {}
 
     def count(self, value: str) -> int:
-        """Pixels of a value."""
+        """Return the number of pixels of a value."""
         return prod(pixels(self.shapes[value]))
 
     def of_layer(self, layer: AnalogLayer, origin: str) -> Table:
-        """What the MVMs of a layer need of an origin behind its source."""
+        """Return the table of the MVMs of a layer and an origin behind its source."""
         if ("", layer.name, origin) not in self._tables:
             outer = layer_reads(layer, self.shapes[layer.source], self.shapes[layer.name])
             paths = (outer.after(inner) for inner in self.behind[layer.source][origin])
@@ -144,13 +173,13 @@ class _Reads:
         return self._tables["", layer.name, origin]
 
     def of_value(self, value: str, origin: str) -> Table:
-        """What the pixels of a value need of an origin behind it."""
+        """Return the table of the pixels of a value and an origin behind it."""
         if (value, origin) not in self._tables:
             self._tables[value, origin] = table(self.behind[value][origin])
         return self._tables[value, origin]
 
     def whole(self, value: str, firings: int) -> Table:
-        """Every firing needs all of a value."""
+        """Return the table of a consumer whose every firing needs all of a value."""
         elements = self.count(value)
         free = np.zeros(firings, np.int64)
         free[-1] = elements
@@ -158,10 +187,12 @@ class _Reads:
 
 
 def _input_bytes(layer: AnalogLayer, rows: int) -> int:
+    """Return the bytes per input pixel of a block with a number of weight rows."""
     return -(-rows // prod(layer.kernel_size))
 
 
 def _pipelined(compiled: Program, spec: ChipSpec, reads: _Reads) -> Schedule:
+    """Return the schedule in which all layers work at once."""
     build = Builder(spec)
     shape = reads.shapes[compiled.input]
     build.made[compiled.input] = [
@@ -187,6 +218,7 @@ def _pipelined(compiled: Program, spec: ChipSpec, reads: _Reads) -> Schedule:
 
 
 def _cores(compiled: Program, spec: ChipSpec, reads: _Reads, build: Builder) -> None:
+    """Add a stage for every block."""
     for layer in compiled.layers:
         for block in layer.blocks:
             name, count = build.block_name(layer, block), reads.count(layer.name)
@@ -207,6 +239,7 @@ def _flows(compiled: Program, reads: _Reads, build: Builder, kinds: Sequence[str
         if flow.kind == "activation":
             needs = reads.of_layer(layer, flow.value)
         elif flow.kind == "residual":
+            assert layer.residual is not None  # the flow was made for it
             needs = reads.of_value(layer.residual, flow.value)
         else:
             needs = reads.of_value(layer.name, layer.name)
@@ -230,6 +263,7 @@ def _sink(compiled: Program, reads: _Reads, build: Builder, route: Sequence[int]
 
 
 def _by_host(compiled: Program, spec: ChipSpec, reads: _Reads) -> Schedule:
+    """Return the schedule in which layers work in turn, with inputs from the host."""
     build = Builder(spec)
     source = build.stage(Stage("source", "source", reads.count(compiled.input)))
     build.made[compiled.input] = [source]
@@ -260,6 +294,7 @@ def _by_host(compiled: Program, spec: ChipSpec, reads: _Reads) -> Schedule:
 
 
 def _buffered(plan: Schedule, buffers: Buffers) -> Schedule:
+    """Return a schedule with capacities of its line buffers."""
     if buffers is None:
         return plan
     if buffers == "enough":

@@ -20,18 +20,19 @@ def value_shapes(compiled: Program, input_shape: Sequence[int]) -> dict[str, Sha
     Parameters
     ----------
     compiled : Program
+        A program.
     input_shape : sequence of int
         Shape of one input without the batch: (channels, rows, columns) or (features,).
 
     Returns
     -------
     dict of str to tuple of int
-        By name of the value, the network's input included.
+        Shape of every value by its name, the network's input included.
 
     Raises
     ------
     ValueError
-        If a layer or step cannot read the shape it gets; names it.
+        If a layer or step cannot read the shape of its source; the message names it.
     """
     shape = tuple(int(size) for size in input_shape)
     if len(shape) not in (1, 3) or min(shape, default=0) < 1:
@@ -52,13 +53,29 @@ def value_shapes(compiled: Program, input_shape: Sequence[int]) -> dict[str, Sha
 def output_pixels(compiled: Program, input_shape: Sequence[int]) -> dict[str, int]:
     """Return the output pixels per image of every analog layer: its MVMs on each of its cores.
 
-    Parameters and errors are those of :func:`value_shapes`.
+    Parameters
+    ----------
+    compiled : Program
+        A program.
+    input_shape : sequence of int
+        Shape of one input without the batch: (channels, rows, columns) or (features,).
+
+    Returns
+    -------
+    dict of str to int
+        Output pixels by name of the layer.
+
+    Raises
+    ------
+    ValueError
+        If a layer or step cannot read the shape of its source; the message names it.
     """
     shapes = value_shapes(compiled, input_shape)
     return {layer.name: prod(pixels(shapes[layer.name])) for layer in compiled.layers}
 
 
 def _layer(layer: AnalogLayer, sources: list[Shape]) -> Shape:
+    """Return the shape of an analog layer's output."""
     source, outputs = sources[0], layer.weight.shape[1]
     if layer.kind == "conv1d" or layer.loop is not None:
         raise _error(
@@ -89,6 +106,7 @@ def _layer(layer: AnalogLayer, sources: list[Shape]) -> Shape:
 
 
 def _digital(step: DigitalStep, sources: list[Shape]) -> Shape:
+    """Return the shape of a digital step's output."""
     rule = OPERATIONS[step.op].shape if step.op in OPERATIONS else None
     if rule is None:
         raise _error(
@@ -98,12 +116,14 @@ def _digital(step: DigitalStep, sources: list[Shape]) -> Shape:
     return _positive(step, rule(step, sources), sources[0])
 
 
-def _error(step: AnalogLayer | DigitalStep, what: str) -> ValueError:
+def _error(step: AnalogLayer | DigitalStep, problem: str) -> ValueError:
+    """Return the error of a step that cannot read the shape of its source."""
     kind = step.kind if isinstance(step, AnalogLayer) else step.op
-    return ValueError(f"layer '{step.name}' ({kind}) {what}")
+    return ValueError(f"layer '{step.name}' ({kind}) {problem}")
 
 
 def _positive(step: AnalogLayer | DigitalStep, shape: Shape, source: Shape) -> Shape:
+    """Return a shape if all its sizes are above zero."""
     if min(shape) < 1:
         raise _error(step, f"has no output left: {source} becomes {shape}; give larger images")
     return shape

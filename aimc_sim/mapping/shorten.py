@@ -28,7 +28,7 @@ from aimc_sim.rng import Key, Purpose
 from aimc_sim.spec import ChipSpec
 
 MOVES_PER_PAIR = 1_000
-"""Exchanges tried, for every pair of blocks: 0.3 s for the 60 blocks of a ResNet-32."""
+"""Exchanges tried for every pair of blocks; the 60 blocks of a ResNet-32 take 0.3 s."""
 
 ONLY_FREE = 64
 """Blocks up to which all exchanges are free, the cores of the published chip. A core's number is in
@@ -48,8 +48,8 @@ REACH = 16
 HEAT_FREE, HEAT_NEAR = (1.0, 0.1), (4.0, 0.2)
 """Temperatures at the beginning and the end, in links. At 1.0 an exchange that makes one flow one
 link longer is accepted every third time, at 0.1 never. The first one of near exchanges is that of
-a block with one partner; it grows with the root of their mean number, as the spread of what
-exchanges change does."""
+a block with one partner; it grows with the root of the mean number of partners, like the standard
+deviation of the changes in length that exchanges make."""
 
 OTHER_CHIP = 32
 """Distance between cores of different chips, in links: far more than any way on one chip, so
@@ -67,29 +67,35 @@ def place_blocks(
     count : int
         Number of blocks.
     flows : sequence of Flow
-        What the blocks send to each other; every flow counts its distance in links once.
+        Data that the blocks exchange; every flow counts its distance in links once.
     spec : ChipSpec
-        Fabric, and the number of chips.
+        The machine: its fabric and the number of chips are read.
     moves : int, optional
-        Exchanges of the annealing; 0 only improves the serpentine.
-    fixed : mapping from block to core, optional
-        Blocks that stay where they are put.
+        Exchanges of the annealing; 0 only improves the serpentine. None: by the number of
+        movable blocks.
+    fixed : mapping of int to int, optional
+        Cores that are given beforehand, by number of the block.
 
     Returns
     -------
-    list of int
-        (count,) different core numbers; chip c has ``c * fabric.cores`` and following.
+    list of int, (count,)
+        Different core numbers; chip c has ``c * fabric.cores`` and following.
+
+    Raises
+    ------
+    CapacityError
+        If there are more blocks than cores.
     """
     if count > spec.cores:
         raise CapacityError(
             f"{count} blocks do not fit on the {spec.cores} cores of '{spec.name}'; use a "
             f"narrower network, a larger fabric, or chips = {-(-count // spec.fabric.cores)}"
         )
-    start = _start(count, spec, fixed or {})
+    start = _start(spec, fixed or {})
     movable = [block for block in range(count) if block not in (fixed or {})]
     items = np.array([*movable, *range(count, len(start))])
     if not flows or not movable or len(items) < 2:
-        return start[:count].tolist()
+        return _numbers(start[:count])
     partners = _partners(flows, len(start))
     distance = distances(spec)
     if moves is None:
@@ -103,7 +109,7 @@ def place_blocks(
             )
     for cores in found:
         polish(cores, items, len(movable), *partners, distance)
-    return min(found, key=lambda cores: total(cores, flows, distance))[:count].tolist()
+    return _numbers(min(found, key=lambda cores: total(cores, flows, distance))[:count])
 
 
 def total(cores: Sequence[int] | np.ndarray, flows: Sequence[Flow], distance: np.ndarray) -> int:
@@ -111,15 +117,34 @@ def total(cores: Sequence[int] | np.ndarray, flows: Sequence[Flow], distance: np
 
     Parameters
     ----------
-    cores : (blocks,) int
+    cores : sequence of int, or (blocks,) int64
+        Core of every block.
     flows : sequence of Flow
-    distance : (cores, cores) int16, links
+        Data that the blocks exchange.
+    distance : (cores, cores) int16
+        Links between any two cores, from :func:`distances`.
+
+    Returns
+    -------
+    int
+        Sum over the flows, each counted once, in links.
     """
     return sum(int(distance[cores[flow.producer], cores[flow.consumer]]) for flow in flows)
 
 
 def distances(spec: ChipSpec) -> np.ndarray:
-    """Return the links between any two cores, (cores, cores) int16; see :data:`OTHER_CHIP`."""
+    """Return the distances between any two cores of a machine.
+
+    Parameters
+    ----------
+    spec : ChipSpec
+        The machine: its fabric and the number of chips are read.
+
+    Returns
+    -------
+    (cores, cores) int16
+        Links on a shortest path; between cores of different chips :data:`OTHER_CHIP`.
+    """
     on_chip = fabric.distances(spec.fabric)
     matrix = np.full((spec.cores, spec.cores), OTHER_CHIP, np.int16)
     for chip in range(spec.chips):
@@ -129,15 +154,36 @@ def distances(spec: ChipSpec) -> np.ndarray:
 
 
 def serpentine(rows: int, cols: int) -> list[int]:
-    """Return all cores row by row, every second row from right to left."""
-    cores = []
+    """Return all cores row by row, every second row from right to left.
+
+    Parameters
+    ----------
+    rows, cols : int
+        Size of the grid of cores.
+
+    Returns
+    -------
+    list of int, (rows * cols,)
+        Numbers of the cores; row r has ``r * cols`` and following.
+
+    Examples
+    --------
+    >>> serpentine(2, 3)
+    [0, 1, 2, 5, 4, 3]
+    """
+    cores: list[int] = []
     for row in range(rows):
         line = range(row * cols, (row + 1) * cols)
         cores += line if row % 2 == 0 else reversed(line)
     return cores
 
 
-def _start(count: int, spec: ChipSpec, fixed: Mapping[int, int]) -> np.ndarray:
+def _numbers(cores: np.ndarray) -> list[int]:
+    """Return the entries of an array as Python's numbers."""
+    return [int(core) for core in cores]
+
+
+def _start(spec: ChipSpec, fixed: Mapping[int, int]) -> np.ndarray:
     """Return the serpentine, chip after chip, with the fixed blocks in their places."""
     line = [
         chip * spec.fabric.cores + core
@@ -152,15 +198,22 @@ def _start(count: int, spec: ChipSpec, fixed: Mapping[int, int]) -> np.ndarray:
 def _searches(
     count: int, distance: np.ndarray, partners: float
 ) -> list[tuple[np.ndarray, tuple[float, float]]]:
-    """Return the searches for so many blocks: the near places of each, and its temperatures.
+    """Return the searches for a number of blocks: the near places of each, and its temperatures.
 
     Parameters
     ----------
     count : int
-        Blocks that may be moved.
-    distance : (n, n) int16, links
+        Number of blocks that may be moved.
+    distance : (n, n) int16
+        Links between any two cores.
     partners : float
         Mean number of partners of a block.
+
+    Returns
+    -------
+    list of ((n, reach) int64, (float, float))
+        For every search the cores near each core (``reach`` is 0 for free exchanges), and the
+        temperatures at its beginning and end, links.
     """
     searches = []
     if count <= ONLY_NEAR:
@@ -173,12 +226,19 @@ def _searches(
 
 
 def _partners(flows: Sequence[Flow], n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return starts (n + 1,), others and weights (2 pairs,): each pair seen from both ends.
+    """Return the pairs of blocks that exchange data, each listed at both of its ends.
 
-    A weight is the number of flows between two blocks, whatever their direction.
+    Returns
+    -------
+    starts : (n + 1,) int64
+        Partners of block i are the entries ``starts[i]`` to ``starts[i + 1] - 1``.
+    others : (2 pairs,) int64
+        Number of the other block.
+    weights : (2 pairs,) int32
+        Flows between the two blocks, in either direction.
     """
     pairs = Counter((flow.producer, flow.consumer) for flow in flows)
     pairs += Counter((flow.consumer, flow.producer) for flow in flows)
-    seen = np.array([(*ends, weight) for ends, weight in sorted(pairs.items())])
-    starts = np.searchsorted(seen[:, 0], np.arange(n + 1))
-    return starts, seen[:, 1].copy(), seen[:, 2].astype(np.int32)
+    listed = np.array([(*ends, weight) for ends, weight in sorted(pairs.items())])
+    starts = np.searchsorted(listed[:, 0], np.arange(n + 1))
+    return starts, listed[:, 1].copy(), listed[:, 2].astype(np.int32)

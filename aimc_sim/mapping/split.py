@@ -2,7 +2,7 @@
 
 Row cuts of a convolution fall between input channels, so that every block is itself a smaller
 convolution over a range of channels (no unfolding of feature maps is needed), and the sizes of
-blocks differ by at most one channel. The chip paper splits in the same way: 2016 x 224 into
+blocks differ by at most one channel. The chip paper splits like this: 2016 x 224 into
 8 blocks of 252 x 224 (arXiv:2212.02872, weight mapping).
 """
 
@@ -26,14 +26,14 @@ def split(steps: Sequence[Step], spec: ChipSpec) -> tuple[Step, ...]:
     Parameters
     ----------
     steps : sequence of AnalogLayer or DigitalStep
-        As returned by :func:`aimc_sim.mapping.lower.lower`.
+        Steps of the program, from :func:`aimc_sim.mapping.lower.lower`.
     spec : ChipSpec
-        Size of the cores.
+        The machine: the size of its cores is read.
 
     Returns
     -------
     tuple of AnalogLayer or DigitalStep
-        The same steps; the layers' blocks have ``core = UNPLACED``.
+        The steps in their order; the layers' blocks have ``core = UNPLACED``.
     """
     blocks = {
         step.name: split_layer(step, spec.core.rows, spec.core.cols)
@@ -54,14 +54,14 @@ def split_layer(layer: AnalogLayer, rows: int, cols: int) -> tuple[Block, ...]:
     Parameters
     ----------
     layer : AnalogLayer
-        With weight (weight rows, weight columns).
+        The layer; its weight has the shape (weight rows, weight columns).
     rows, cols : int
-        Largest block: inputs and outputs of one crossbar.
+        Size of the largest block: inputs and outputs of one crossbar.
 
     Returns
     -------
     tuple of Block
-        Column block by column block, each from head to tail, with ``core = UNPLACED``.
+        Blocks, column by column, each column from head to tail, with ``core = UNPLACED``.
     """
     rows_of_group, cols_of_group = (size // layer.groups for size in layer.weight.shape)
     area = layer.kernel_size[0] * layer.kernel_size[1]
@@ -98,6 +98,18 @@ def equal_cuts(total: int, largest: int) -> list[int]:
     """Return the cut positions 0, ..., total of the fewest parts of at most `largest` items.
 
     The sizes of the parts differ by at most one, the larger parts come first.
+
+    Parameters
+    ----------
+    total : int
+        Number of items, at least 1.
+    largest : int
+        Largest number of items in one part, at least 1.
+
+    Returns
+    -------
+    list of int, (parts + 1,)
+        Positions of the cuts, both ends included.
 
     Examples
     --------

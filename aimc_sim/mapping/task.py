@@ -1,8 +1,8 @@
-"""What decides a placement, and the placements that were found in this process.
+"""The task of placing blocks, as a value, and its solutions, which a process keeps.
 
-A placement depends on who sends what to whom and on the links, not on weights or devices. So
+A placement depends on the flows between blocks and on the links, not on weights or devices. So
 ``explain`` and ``from_model`` of one network, the trials of a study and the points of a search
-ask for the same placement; it is found once.
+ask for one placement; it is found once.
 """
 
 from __future__ import annotations
@@ -29,19 +29,21 @@ class Task:
 
     Attributes
     ----------
-    names : tuple of str
-        Of the blocks, or of the groups that share a core.
+    names : tuple of str, (blocks,)
+        Name of every block, or of every group of blocks that share a core.
     flows : tuple of Flow
-        Between two of them.
-    fixed : tuple of (block, core)
-        Blocks that stay where they are put.
+        Data that the blocks exchange; producer and consumer are places in ``names``.
+    fixed : tuple of (int, int)
+        Blocks whose core is given beforehand, as (number of the block, core).
     fabric : FabricSpec
+        Cores and links of one chip.
     chips : int
+        Number of chips.
     placement : str
-        As ``mapping.placement``.
+        The method, ``mapping.placement`` of the specification.
     spec : ChipSpec
-        The machine that the rest of the attributes was taken from. Not compared: machines that
-        differ in their devices have the same task.
+        The machine that the rest of the attributes was taken from. It is not compared: machines
+        that differ in their devices have equal tasks.
     """
 
     names: tuple[str, ...]
@@ -56,7 +58,24 @@ class Task:
     def of(
         cls, names: Sequence[str], flows: Sequence[Flow], fixed: Mapping[int, int], spec: ChipSpec
     ) -> Self:
-        """Return the task of placing blocks on a machine."""
+        """Return the task of placing blocks on a machine.
+
+        Parameters
+        ----------
+        names : sequence of str, (blocks,)
+            Name of every block.
+        flows : sequence of Flow
+            Data that the blocks exchange.
+        fixed : mapping of int to int
+            Cores that are given beforehand, by number of the block.
+        spec : ChipSpec
+            The machine.
+
+        Returns
+        -------
+        Task
+            The task, with its parts in a form that can be compared and hashed.
+        """
         return cls(
             tuple(names), tuple(flows), tuple(sorted(fixed.items())), spec.fabric, spec.chips,
             spec.mapping.placement, spec,
@@ -65,13 +84,27 @@ class Task:
 
 @lru_cache(maxsize=KEPT)
 def solve(task: Task) -> tuple[tuple[int, ...], Paths]:
-    """Return a core for every block, and ways over relays by (producer's, consumer's core).
+    """Return a core for every block.
+
+    Parameters
+    ----------
+    task : Task
+        The blocks, their flows and the machine.
+
+    Returns
+    -------
+    cores : tuple of int, (blocks,)
+        Core of every block.
+    paths : mapping of (int, int) to tuple of int
+        Cores passed by the flows that go over relays, by (producer's core, consumer's core).
 
     Raises
     ------
     MappingError
         If the task asks for direct links and there is no such placement. A failure is not kept:
         another try may have more time.
+    CapacityError
+        If there are more blocks than cores.
     """
     count, fixed = len(task.names), dict(task.fixed)
     if task.placement == "search":
@@ -85,7 +118,7 @@ def solve(task: Task) -> tuple[tuple[int, ...], Paths]:
 
 
 def _linkless(cores: Sequence[int], task: Task) -> str:
-    """Say which flows have no link of their own in a placement."""
+    """Return a sentence that names the flows without a link of their own in a placement."""
     distance = distances(task.spec)
     pairs = dict.fromkeys((flow.producer, flow.consumer) for flow in task.flows)
     far = [(a, b) for a, b in pairs if distance[cores[a], cores[b]] > 1]

@@ -1,4 +1,4 @@
-"""Traffic: how many bytes every link carries for one image, and what leaves the chip."""
+"""Traffic: the bytes that every link carries for one image, and those that leave the chip."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ class Traffic:
 
     Attributes
     ----------
-    unicast : by link (sender, receiver): one copy of the data for every consumer.
-    multicast : by link: copies that start at the same core share the links they have in common.
-    off_chip : between chips, through the host; one copy for every consumer.
-    inside : from block to block of one core, over no link.
+    unicast : mapping of (int, int) to int
+        Bytes by link (sender, receiver), with one copy of the data for every consumer.
+    multicast : mapping of (int, int) to int
+        Bytes by link, if copies that start at one core share the links that they have in common.
+    off_chip : int
+        Bytes between chips, through the host, with one copy for every consumer.
+    inside : int
+        Bytes from block to block of one core, over no link.
     """
 
     unicast: Mapping[Link, int]
@@ -32,23 +36,47 @@ class Traffic:
     inside: int
 
     def busiest(self, multicast: bool = False) -> tuple[Link | None, int]:
-        """Return the link with most bytes, and those; (None, 0) if no link is used."""
+        """Return the link that carries the most bytes.
+
+        Parameters
+        ----------
+        multicast : bool
+            Whether copies share links, see the attributes of that name.
+
+        Returns
+        -------
+        link : (int, int) or None
+            Sender and receiver; None if no link is used.
+        bytes : int
+            Bytes that the link carries per image.
+        """
         loads = self.multicast if multicast else self.unicast
         return max(loads.items(), key=lambda item: item[1], default=(None, 0))
 
 
 def traffic(compiled: Program, pixels: Mapping[str, int]) -> Traffic:
-    """Return what the links carry.
+    """Return the bytes that the links carry for one image.
 
     Parameters
     ----------
     compiled : Program
-    pixels : mapping from layer name to output pixels per image (1 for a vector)
-        MVMs; where one MVM computes several pixels, their values are already counted as
-        channels.
+        A placed and routed program.
+    pixels : mapping of str to int
+        MVMs per image of every layer, by its name: its output pixels, 1 for a vector. Where one
+        MVM computes several pixels, their values are already counted as channels.
+
+    Returns
+    -------
+    Traffic
+        Bytes by link, between chips, and inside cores.
+
+    Raises
+    ------
+    KeyError
+        If ``pixels`` lacks a layer.
     """
     unicast: Counter[Link] = Counter()
-    shared: defaultdict[Link, dict[tuple[str, int, str], int]] = defaultdict(dict)
+    shared: defaultdict[Link, dict[tuple[str, int, bool], int]] = defaultdict(dict)
     off_chip = inside = 0
     for transfer in compiled.transfers:
         size = transfer.channels * pixels[transfer.value]
@@ -66,7 +94,20 @@ def traffic(compiled: Program, pixels: Mapping[str, int]) -> Traffic:
 
 
 def unused_links(compiled: Program, spec: ChipSpec) -> int:
-    """Return how many links of the fabric carry nothing (counted per direction)."""
-    links = fabric_graph(spec.fabric).number_of_edges() * spec.chips
+    """Return the number of links of the fabric that carry nothing.
+
+    Parameters
+    ----------
+    compiled : Program
+        A placed and routed program.
+    spec : ChipSpec
+        The machine: its links and the number of chips are read.
+
+    Returns
+    -------
+    int
+        Links, counted per direction.
+    """
+    links: int = fabric_graph(spec.fabric).number_of_edges() * spec.chips
     used = {link for t in compiled.transfers if not t.off_chip for link in pairwise(t.route)}
     return links - len(used)

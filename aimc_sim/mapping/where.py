@@ -10,7 +10,8 @@ from .. import arguments, patterns
 
 Side = Literal["analog", "digital"]
 Where = Mapping[str, Side] | Iterable[str] | None
-"""{pattern: side}, of which the last match counts; patterns of analog layers; None: all analog."""
+"""``{pattern: side}``, of which the last match counts; or patterns of analog layers; or None: all
+layers are analog."""
 
 WEIGHTED = "layer with weights"
 """The layers that patterns choose among, in words."""
@@ -18,21 +19,39 @@ WEIGHTED = "layer with weights"
 
 @dataclass
 class Chosen:
-    """The choice, and the layers that it was asked for."""
+    """The choice of layers on crossbars.
+
+    Attributes
+    ----------
+    patterns : tuple of (str, str)
+        Shell patterns of layer names, each with its side, "analog" or "digital".
+    asked : list of str
+        Layers whose side was asked for so far.
+    """
 
     patterns: tuple[tuple[str, Side], ...]
     asked: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, where: Where) -> Chosen:
-        """Read what a user gives.
+        """Return the choice that a user's argument stands for.
+
+        Parameters
+        ----------
+        where : mapping of str to str, iterable of str, or None
+            The argument, see :data:`Where`.
+
+        Returns
+        -------
+        Chosen
+            The choice.
 
         Raises
         ------
         ValueError
             If a side is neither "analog" nor "digital".
         TypeError
-            If it is no mapping or list of texts.
+            If the argument is no mapping or list of texts.
         """
         if where is None:
             return cls(())
@@ -45,12 +64,29 @@ class Chosen:
         return cls(tuple(where.items()))
 
     def analog(self, name: str) -> bool:
-        """Return whether a layer goes on crossbars."""
+        """Return whether a layer goes on crossbars.
+
+        Parameters
+        ----------
+        name : str
+            Name of the layer.
+
+        Returns
+        -------
+        bool
+            True for the analog side.
+        """
         self.asked.append(name)
         return patterns.last(self.patterns, name, "analog") == "analog"
 
     def check(self) -> None:
-        """Raise ValueError if a pattern matched no layer with weights."""
+        """Check that every pattern matched a layer with weights.
+
+        Raises
+        ------
+        ValueError
+            If a pattern matched none of the layers asked for; names it.
+        """
         for pattern, _ in self.patterns:
             if pattern != "*":
                 patterns.check("where", pattern, self.asked, WEIGHTED)

@@ -35,9 +35,9 @@ from aimc_sim.ops import (
     views,
 )
 from aimc_sim.ops.record import Operation, Sizes
-from aimc_sim.ops.recurrent import RECURRENT
+from aimc_sim.ops.recurrent import GATES, RECURRENT
 
-__all__ = ["ATEN", "FAMILIES", "OPERATIONS", "RECURRENT", "Operation", "Sizes"]
+__all__ = ["ATEN", "FAMILIES", "GATES", "OPERATIONS", "RECURRENT", "Operation", "Sizes"]
 
 FAMILIES: dict[str, tuple[Operation, ...]] = {
     "pointwise": pointwise.RECORDS,

@@ -8,7 +8,7 @@ a value through several digital steps is a product of matrices.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
@@ -22,9 +22,17 @@ Shape = tuple[int, ...]
 class Step(Protocol):
     """Shape and operation of a :class:`aimc_sim.chip.program.DigitalStep`."""
 
-    name: str
-    op: str
-    attrs: dict
+    @property
+    def name(self) -> str:
+        """Name of the step, for messages."""
+
+    @property
+    def op(self) -> str:
+        """Name of the operation."""
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """JSON attributes of the operation."""
 
 
 ShapeRule = Callable[[Any, list[Shape]], Shape]

@@ -12,6 +12,9 @@ RECORDS = (
 RECURRENT = frozenset(record.name for record in RECORDS)
 """Operations with a state that goes from one time step to the next."""
 
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+"""Rows of the hidden matrix per hidden unit, by operation."""
+
 
 def _recurrence(sources, result, attrs):
     from math import prod

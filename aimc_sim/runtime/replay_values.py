@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ..chip.pipeline import PipelineReport, Schedule, simulate
 from ..chip.program import AnalogLayer, Block
-from ..mapping.shapes import pixels, value_shapes
+from ..mapping.shapes import value_shapes
+from ..ops.geometry import pixels
 from .chip import Chip
 from .chunk import Run, quantise
 from .convert import Value

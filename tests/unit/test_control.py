@@ -22,8 +22,9 @@ from aimc_sim.mapping.control import (
     table,
     unlocked,
 )
-from aimc_sim.mapping.control.reads import layer_reads, taps
-from aimc_sim.mapping.shapes import output_pixels, value_shapes, windows
+from aimc_sim.mapping.control.reads import layer_reads
+from aimc_sim.mapping.shapes import output_pixels, value_shapes
+from aimc_sim.ops.geometry import taps, windows
 
 QUICK = settings(max_examples=200, deadline=None, derandomize=True)
 

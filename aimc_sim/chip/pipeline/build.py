@@ -21,9 +21,17 @@ latency includes the first link, so it shows on longer routes only."""
 class Needs(Protocol):
     """What one stage needs of another; see :class:`aimc_sim.mapping.control.Table`."""
 
-    elements: int
-    need: np.ndarray
-    free: np.ndarray
+    @property
+    def elements(self) -> int:
+        """Pixels that the producer writes per image."""
+
+    @property
+    def need(self) -> np.ndarray:
+        """Elements that must have been written before each firing, (firings,) int64."""
+
+    @property
+    def free(self) -> np.ndarray:
+        """Elements that are not read any more after each firing, (firings,) int64."""
 
 
 def to_ps(seconds: float) -> int:

@@ -1,4 +1,4 @@
-"""Control: when a core may fire, from what its layer reads.
+"""Control: when a core may fire, derived from the pixels that its layer reads.
 
 Read :mod:`reads` (which pixels a pixel needs, through pooling, padding and the like), then
 :mod:`tables` (need, free and unlock tables; the state machine that a core's controller runs).
@@ -11,7 +11,7 @@ pixels in raster order; stride, and which elements may be overwritten, are addit
 
 from __future__ import annotations
 
-from aimc_sim.mapping.control.reads import Reads, reads_of_origins, step_reads
+from aimc_sim.mapping.control.reads import reads_of_origins, step_reads
 from aimc_sim.mapping.control.tables import (
     Controller,
     Table,
@@ -20,6 +20,7 @@ from aimc_sim.mapping.control.tables import (
     table,
     unlocked,
 )
+from aimc_sim.ops.geometry import Reads
 
 __all__ = [
     "Controller",

@@ -16,7 +16,21 @@ from aimc_sim.ops.geometry import Reads, Shape, pixel_reads, pixels, taps
 
 
 def layer_reads(layer: AnalogLayer, source: Shape, output: Shape) -> Reads:
-    """Return which pixels of its source an analog layer reads for each output pixel."""
+    """Return which pixels of its source an analog layer reads for each output pixel.
+
+    Parameters
+    ----------
+    layer : AnalogLayer
+        A convolution of maps, or a linear layer of vectors.
+    source, output : tuple of int
+        Shape of the value read and of the value written, from
+        :func:`aimc_sim.mapping.shapes.value_shapes`.
+
+    Returns
+    -------
+    Reads
+        The relation from output pixels to pixels of the source.
+    """
     if layer.kind == "linear":
         return Reads(np.ones((1, 1), bool), np.ones((1, 1), bool))
     geometry = zip(
@@ -32,13 +46,15 @@ def step_reads(step: DigitalStep, source: Shape, output: Shape) -> Reads:
     Parameters
     ----------
     step : DigitalStep
-    source, output : Shape
-        Of the value read and of the value written, from
+        The step.
+    source, output : tuple of int
+        Shape of the value read and of the value written, from
         :func:`aimc_sim.mapping.shapes.value_shapes`.
 
     Returns
     -------
     Reads
+        The relation from output pixels to pixels of the source.
     """
     rule = OPERATIONS[step.op].reads or pixel_reads
     return rule(step, source, output)
@@ -52,16 +68,19 @@ def reads_of_origins(
     Parameters
     ----------
     compiled : Program
-    shapes : mapping of str to Shape
-        Of every value.
+        A program.
+    shapes : mapping of str to tuple of int
+        Shape of every value, from :func:`aimc_sim.mapping.shapes.value_shapes`.
 
     Returns
     -------
     dict of str to dict of str to tuple of Reads
-        By value, then by origin (name of an analog layer or of the network's input): one
-        relation for every path between them, from pixels of the value to pixels of the origin.
+        Relations by value, then by origin (name of an analog layer or of the network's input):
+        one for every path between them, from pixels of the value to pixels of the origin.
     """
-    behind = {compiled.input: {compiled.input: (_itself(shapes[compiled.input]),)}}
+    behind: dict[str, dict[str, tuple[Reads, ...]]] = {
+        compiled.input: {compiled.input: (_itself(shapes[compiled.input]),)}
+    }
     for step in compiled.steps:
         if isinstance(step, AnalogLayer):
             behind[step.name] = {step.name: (_itself(shapes[step.name]),)}
@@ -76,8 +95,10 @@ def reads_of_origins(
 
 
 def _itself(shape: Shape) -> Reads:
+    """Return the relation of a value to itself."""
     return Reads(*(np.eye(n, dtype=bool) for n in pixels(shape)))
 
 
 def _distinct(paths: list[Reads]) -> tuple[Reads, ...]:
+    """Return the relations without repetition, in their order."""
     return tuple({(p.rows.tobytes(), p.cols.tobytes()): p for p in paths}.values())

@@ -4,10 +4,11 @@ For firing i of a consumer, in raster order of its output pixels, and one input 
 
 - ``need[i]``: elements that must have been written before it may run,
   ``max over j <= i of (last element read by j) + 1``. The running maximum is D' of
-  arXiv:2003.04293; firings run in order, so firing i waits for what any earlier one needed.
-- ``free[i]``: elements that nobody reads any more once it has run,
-  ``min over j > i of (first element read by j)``, and all elements after the last firing. This
-  is what a line buffer may overwrite; that work lists overwrite protection as open.
+  arXiv:2003.04293; firings run in order, so firing i waits for every element that an earlier
+  firing needed.
+- ``free[i]``: elements that no later firing reads once it has run,
+  ``min over j > i of (first element read by j)``, and all elements after the last firing. A line
+  buffer may overwrite these elements; that work lists overwrite protection as open.
 """
 
 from __future__ import annotations
@@ -17,19 +18,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aimc_sim.mapping.control.reads import Reads
+from aimc_sim.ops.geometry import Reads
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What one consumer needs of one producer, per image.
+    """Elements that one consumer needs of one producer, per image.
 
     Attributes
     ----------
     elements : int
         Pixels that the producer writes per image.
-    need, free : (firings,) int64
-        Elements needed before, and not read any more after, each firing; never falling.
+    need : (firings,) int64
+        Elements that must have been written before each firing; never falling.
+    free : (firings,) int64
+        Elements that are not read any more after each firing; never falling.
     """
 
     elements: int
@@ -52,7 +55,12 @@ def table(paths: Iterable[Reads]) -> Table:
     Parameters
     ----------
     paths : iterable of Reads
-        From the consumer's output pixels to the producer's; at least one.
+        Relations from the consumer's output pixels to the producer's, one per path; at least one.
+
+    Returns
+    -------
+    Table
+        The elements needed and released along all paths together.
     """
     paths = tuple(paths)
     elements = paths[0].rows.shape[1] * paths[0].cols.shape[1]
@@ -71,13 +79,15 @@ def conv_need(
 
     Parameters
     ----------
-    size, outputs : (rows, columns)
-        Of the input and of the output map, pixels.
-    kernel, stride, padding, dilation : (rows, columns)
+    size, outputs : (int, int)
+        Rows and columns of the input and of the output map, pixels.
+    kernel, stride, padding, dilation : (int, int)
+        Geometry of the convolution along rows and columns, pixels.
 
     Returns
     -------
     (output pixels,) int64
+        Elements that must have been written before each firing, see :class:`Table`.
 
     Notes
     -----
@@ -85,7 +95,8 @@ def conv_need(
     d))``, so with dilation 1 the last element is ``min(y S + K - 1 - p, H - 1) W + min(x S + K - 1
     - p, W - 1)``. An output whose window lies in the padding needs nothing itself.
     """
-    rows, cols = _last_taps(size, outputs, kernel, stride, padding, dilation)
+    axes = zip(size, outputs, kernel, stride, padding, dilation, strict=True)
+    rows, cols = (_last_tap(*axis) for axis in axes)
     last = np.where((rows[:, None] < 0) | (cols < 0), -1, rows[:, None] * size[1] + cols)
     return np.maximum.accumulate(last.ravel()) + 1
 
@@ -94,36 +105,47 @@ def conv_free(
     size: tuple[int, int], outputs: tuple[int, int], kernel: tuple[int, int],
     stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int] = (1, 1),
 ) -> np.ndarray:  # fmt: skip
-    """Return ``free`` of a convolution in closed form; arguments as in :func:`conv_need`.
+    """Return ``free`` of a convolution in closed form.
 
+    Parameters
+    ----------
+    size, outputs : (int, int)
+        Rows and columns of the input and of the output map, pixels.
+    kernel, stride, padding, dilation : (int, int)
+        Geometry of the convolution along rows and columns, pixels.
+
+    Returns
+    -------
+    (output pixels,) int64
+        Elements that are not read any more after each firing, see :class:`Table`.
+
+    Notes
+    -----
     The first tap of output y is ``y S - p`` moved into the map by whole dilations,
     ``y S - p + d ceil((p - y S) / d)`` where that is negative: the mirror image of the last tap.
     """
-    mirrored = [_last_taps_mirrored(*axis) for axis in zip(size, outputs, kernel, stride, padding,
-                                                           dilation, strict=True)]  # fmt: skip
-    rows, cols = mirrored
+    axes = zip(size, outputs, kernel, stride, padding, dilation, strict=True)
+    rows, cols = (_first_tap(*axis) for axis in axes)
     elements = size[0] * size[1]
     none = (rows[:, None] < 0) | (cols < 0)
     first = np.where(none, elements, rows[:, None] * size[1] + cols).ravel()
     return np.append(np.minimum.accumulate(first[:0:-1])[::-1], elements)
 
 
-def _last_taps(size, outputs, kernel, stride, padding, dilation) -> list[np.ndarray]:
-    axes = zip(size, outputs, kernel, stride, padding, dilation, strict=True)
-    found = []
-    for n, m, k, s, p, d in axes:
-        start = np.arange(m, dtype=np.int64) * s - p
-        tap = start + d * np.minimum(k - 1, (n - 1 - start) // d)
-        # A window that begins behind the map, or whose taps jump over it, reads nothing.
-        found.append(np.where((start <= n - 1) & (tap >= 0), tap, -1))
-    return found
+def _last_tap(size: int, outputs: int, k: int, s: int, p: int, d: int) -> np.ndarray:
+    """Return the last pixel along one axis that every output reads, -1 for none, int64."""
+    start = np.arange(outputs, dtype=np.int64) * s - p
+    tap = start + d * np.minimum(k - 1, (size - 1 - start) // d)
+    # A window that begins behind the map, or whose taps jump over it, reads nothing.
+    return np.where((start <= size - 1) & (tap >= 0), tap, -1)
 
 
-def _last_taps_mirrored(n: int, m: int, k: int, s: int, p: int, d: int) -> np.ndarray:
-    start = np.arange(m, dtype=np.int64) * s - p
+def _first_tap(size: int, outputs: int, k: int, s: int, p: int, d: int) -> np.ndarray:
+    """Return the first pixel along one axis that every output reads, -1 for none, int64."""
+    start = np.arange(outputs, dtype=np.int64) * s - p
     jump = np.maximum(0, -(start // d))
     tap = start + d * jump
-    return np.where((jump <= k - 1) & (tap < n), tap, -1)
+    return np.where((jump <= k - 1) & (tap < size), tap, -1)
 
 
 def unlocked(need: np.ndarray, elements: int) -> np.ndarray:
@@ -132,9 +154,9 @@ def unlocked(need: np.ndarray, elements: int) -> np.ndarray:
     Parameters
     ----------
     need : (firings,) int64
-        Never falling.
+        Elements that must have been written before each firing; never falling.
     elements : int
-        Written per image.
+        Elements written per image.
 
     Returns
     -------
@@ -146,17 +168,29 @@ def unlocked(need: np.ndarray, elements: int) -> np.ndarray:
 
 
 class Controller:
-    """The state machine of one core: snoops writes into its memory, says what may run.
+    """The state machine of one core, which counts writes into its memory and allows firings.
 
     Parameters
     ----------
     tables : mapping of str to Table
-        By name of the input object.
+        Elements needed of every input object, by its name.
+
+    Attributes
+    ----------
+    firings : int
+        Firings per image.
+    fired : int
+        Firings run so far, over all images.
+
+    Raises
+    ------
+    ValueError
+        If there is no input object, or two of them have different numbers of firings.
 
     Notes
     -----
-    For every input it counts the writes and looks up the last firing they allow; firing i may
-    run when every input allows it. Images stream back to back.
+    For every input the controller counts the writes and reads the last firing that they allow
+    from a table; firing i may run when every input allows it. Images stream back to back.
     """
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
@@ -175,11 +209,28 @@ class Controller:
         self._written = dict.fromkeys(tables, 0)
 
     def write(self, name: str) -> None:
-        """Snoop the next write into an input object; elements come in raster order."""
+        """Count the next write into an input object; elements come in raster order.
+
+        Parameters
+        ----------
+        name : str
+            Name of the input object.
+        """
         self._written[name] += 1
 
     def max_iter(self, name: str) -> int:
-        """Return the firings that one input allows, counted over all images."""
+        """Return the firings that one input allows.
+
+        Parameters
+        ----------
+        name : str
+            Name of the input object.
+
+        Returns
+        -------
+        int
+            Firings, counted over all images.
+        """
         images, rest = divmod(self._written[name], len(self._unlock[name]))
         allowed = self._unlock[name][rest - 1] if rest else self._gift[name]
         return images * self.firings + int(allowed)
@@ -189,7 +240,12 @@ class Controller:
         return self.fired < min(self.max_iter(name) for name in self._written)
 
     def fire(self) -> int:
-        """Run the next firing and return its number.
+        """Run the next firing.
+
+        Returns
+        -------
+        int
+            Number of the firing, counted over all images.
 
         Raises
         ------

@@ -1,6 +1,6 @@
 """One-hop embedding: whether every flow can have a link of its own.
 
-- :mod:`flows`: what blocks send to each other, as a pattern
+- :mod:`flows`: the data that blocks exchange, as a pattern of nodes and edges
 - :mod:`onehop`: ``embed``: quick refusals, then search, then constraint solver
 - :mod:`reasons`: why a pattern cannot fit, in one sentence
 - :mod:`target`, :mod:`symmetry`: the fabric prepared for searches

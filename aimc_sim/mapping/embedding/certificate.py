@@ -8,6 +8,9 @@ from typing import Literal
 
 import networkx as nx
 
+Outcome = Literal["found", "impossible", "unknown"]
+"""Answer of a search: "impossible" is proved, "unknown" means that time or trials ran out."""
+
 
 @dataclass(frozen=True)
 class Embedding:
@@ -17,15 +20,15 @@ class Embedding:
     ----------
     outcome : {"found", "impossible", "unknown"}
         "impossible" is proved, "unknown" means that the time ran out.
-    cores : dict
+    cores : dict of node to core
         Core of every node of the pattern if found, else empty.
     reason : str
-        Why there is none, naming nodes or edges, and what would help; empty if found.
+        A sentence that names the nodes or edges which do not fit and a remedy; empty if found.
     seconds : float
-        Wall time of the search.
+        Wall time of the search, seconds.
     """
 
-    outcome: Literal["found", "impossible", "unknown"]
+    outcome: Outcome
     cores: dict[Hashable, Hashable] = field(default_factory=dict)
     reason: str = ""
     seconds: float = 0.0
@@ -40,21 +43,21 @@ def check_embedding(
 ) -> None:
     """Check edge by edge that every node has a core of its own and every edge a link.
 
-    Shares nothing with the searches.
+    The check shares no code with the searches.
 
     Parameters
     ----------
     pattern : networkx.Graph or networkx.DiGraph
-        Who sends to whom; an undirected edge needs both directions.
+        Senders and receivers as nodes, flows as edges; an undirected edge needs both directions.
     fabric : networkx.Graph or networkx.DiGraph
-        Cores and links.
-    cores : mapping
+        Cores as nodes, links as edges.
+    cores : mapping of node to core
         Core of every node of the pattern.
 
     Raises
     ------
     ValueError
-        Naming the first node or edge that is wrong.
+        If a node has no core of its own, or an edge has no link; names the first one.
     """
     taken: dict[Hashable, Hashable] = {}
     for node in pattern:

@@ -1,4 +1,4 @@
-"""From what the blocks of a network send to each other to a pattern of who needs a link."""
+"""The data that the blocks of a network exchange, as a pattern of the links that they need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import networkx as nx
 
 from aimc_sim.mapping.route import Flow
+from aimc_sim.mapping.route import carried as along_chains
 
 
 def pattern_of(count: int, flows: Sequence[Flow], *, carried: bool = False) -> nx.DiGraph:
@@ -17,7 +18,7 @@ def pattern_of(count: int, flows: Sequence[Flow], *, carried: bool = False) -> n
     count : int
         Number of blocks; they are the nodes 0 .. count - 1.
     flows : sequence of Flow
-        From :func:`aimc_sim.mapping.route.dataflow`.
+        Data that the blocks exchange, from :func:`aimc_sim.mapping.route.dataflow`.
     carried : bool
         Whether input channels travel along a chain of row blocks beside its partial sums, from
         the head on, instead of coming to every block from their producer. It takes links away
@@ -27,18 +28,13 @@ def pattern_of(count: int, flows: Sequence[Flow], *, carried: bool = False) -> n
     Returns
     -------
     networkx.DiGraph
-        Edge attribute ``kinds``: the kinds of flow on that edge, sorted.
+        Blocks as nodes, flows as edges; the edge attribute ``kinds`` holds the kinds of flow on
+        the edge, sorted.
     """
     pattern = nx.DiGraph()
     pattern.add_nodes_from(range(count))
-    before = {flow.consumer: flow.producer for flow in flows if flow.kind == "partial_sum"}
-    read = {(flow.producer, flow.consumer) for flow in flows if flow.kind == "activation"}
-    for flow in flows:
+    for flow in along_chains(flows) if carried else flows:
         edge = flow.producer, flow.consumer
-        if carried and flow.kind == "activation" and flow.consumer in before:
-            edge = before[flow.consumer], flow.consumer
-            if (flow.producer, edge[0]) not in read:
-                edge = flow.producer, flow.consumer  # the block before does not get this value
         kinds = pattern.edges[edge]["kinds"] if pattern.has_edge(*edge) else ()
         pattern.add_edge(*edge, kinds=tuple(sorted({*kinds, flow.kind})))
     return pattern

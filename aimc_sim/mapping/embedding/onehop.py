@@ -8,7 +8,7 @@ from typing import Literal
 
 import networkx as nx
 
-from aimc_sim.mapping.embedding.certificate import Embedding, check_embedding
+from aimc_sim.mapping.embedding.certificate import Embedding, Outcome, check_embedding
 from aimc_sim.mapping.embedding.problem import Problem
 from aimc_sim.mapping.embedding.reasons import refusal
 from aimc_sim.mapping.embedding.search import search
@@ -36,14 +36,14 @@ def embed(
     Parameters
     ----------
     pattern : networkx.Graph or networkx.DiGraph
-        Who sends to whom. An undirected edge needs a link in both directions. Loops are left
-        out: a core needs no link to itself.
-    fabric : networkx.Graph or networkx.DiGraph
+        Senders and receivers as nodes, flows as edges. An undirected edge needs a link in both
+        directions. Loops are left out: a core needs no link to itself.
+    fabric : networkx.Graph, networkx.DiGraph or Target
         Cores and links, from :func:`aimc_sim.chip.fabric.fabric_graph`. For many patterns on one
         fabric give ``Target(fabric)``, which prepares it once.
     seconds : float
-        Wall time after which the answer is "unknown".
-    fixed : mapping, optional
+        Wall time, seconds, after which the answer is "unknown".
+    fixed : mapping of node to core, optional
         Cores of some nodes, given beforehand.
     method : {"both", "search", "solver"}
         The search is quick where it succeeds, the solver is stronger at proofs.
@@ -78,7 +78,8 @@ def embed(
     if reason:
         return Embedding("impossible", {}, reason, monotonic() - start)
     problem = Problem(pattern, target, fixed)
-    outcome, cores = ("unknown", []) if all(problem.candidates) else ("impossible", [])
+    outcome: Outcome = "unknown" if all(problem.candidates) else "impossible"
+    cores: list[int] = []
     if method != "solver" and outcome == "unknown":
         if trials is None:
             trials = TRIALS if method == "both" else 1 << 62
@@ -96,6 +97,7 @@ def embed(
 def _checked(
     fixed: Mapping[Hashable, Hashable], pattern: nx.Graph, fabric: nx.Graph
 ) -> Mapping[Hashable, Hashable]:
+    """Return cores that are given beforehand, if all nodes and cores exist."""
     for node, core in fixed.items():
         if node not in pattern or core not in fabric:
             raise ValueError(
@@ -107,6 +109,7 @@ def _checked(
 
 
 def _explain(outcome: str, pattern: nx.Graph, fabric: nx.Graph, spent: float) -> str:
+    """Return the sentence for a search that found no placement in `spent` seconds."""
     size = f"{len(pattern)} nodes and {pattern.number_of_edges()} edges"
     helps = "insert relays (embed_with_relays), replicate nodes, or use a fabric with more links"
     if outcome == "impossible":

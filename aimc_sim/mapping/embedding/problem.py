@@ -15,21 +15,25 @@ class Problem:
     Parameters
     ----------
     pattern : networkx.Graph or networkx.DiGraph
+        Senders and receivers as nodes, flows as edges.
     target : Target
         The fabric.
-    fixed : mapping
-        Cores of some nodes.
+    fixed : mapping of node to core
+        Cores of some nodes, given beforehand.
 
     Attributes
     ----------
+    target : Target
+        The fabric.
     nodes : list
-        Nodes of the pattern; elsewhere they are known by their number here.
+        Nodes of the pattern; everywhere else a node is its number in this list.
     edges : list of (int, int)
-        Directed edges.
+        Edges as (sender, receiver).
     edges_of : list of list of (int, int)
         Edges from and to each node.
     distances : list of list of int
-        Edges between two nodes, in either direction; beyond the fabric's diameter if none lead.
+        Edges on a shortest path between two nodes, in either direction; more than the fabric's
+        diameter where there is no path.
     candidates : list of int
         Mask of the cores that each node may take: those with enough links, away from mirror
         images for one node if none is fixed.
@@ -53,13 +57,13 @@ class Problem:
         self.candidates = self._candidates(graph, fixed)
 
     def _candidates(self, graph: nx.DiGraph, fixed: Mapping[Hashable, Hashable]) -> list[int]:
-        sends = [mask.bit_count() for mask in self.target.targets]
-        hears = [mask.bit_count() for mask in self.target.origins]
+        links_out = [mask.bit_count() for mask in self.target.targets]
+        links_in = [mask.bit_count() for mask in self.target.origins]
         masks = []
         for node in self.nodes:
-            cores = [self.target.number[fixed[node]]] if node in fixed else range(len(sends))
+            cores = [self.target.number[fixed[node]]] if node in fixed else range(len(links_out))
             out, into = graph.out_degree(node), graph.in_degree(node)
-            masks.append(sum(1 << c for c in cores if sends[c] >= out and hears[c] >= into))
+            masks.append(sum(1 << c for c in cores if links_out[c] >= out and links_in[c] >= into))
         if masks and not fixed:
             # All symmetries are still there, so any one node may stay away from mirror images.
             first = fewest(masks)
@@ -68,6 +72,17 @@ class Problem:
 
 
 def fewest(candidates: list[int]) -> int:
-    """Return the node with the fewest candidates, the first of equals; -1 counts as placed."""
+    """Return the node with the fewest candidates, the first of equals.
+
+    Parameters
+    ----------
+    candidates : list of int, (nodes,)
+        Mask of the cores that each node may take; -1 for a node that has been placed.
+
+    Returns
+    -------
+    int
+        Number of the node.
+    """
     counts = [mask.bit_count() if mask >= 0 else 1 << 30 for mask in candidates]
     return counts.index(min(counts))

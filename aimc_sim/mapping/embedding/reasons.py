@@ -24,20 +24,33 @@ def refusal(pattern: nx.Graph, fabric: nx.Graph | Target) -> str:
     Parameters
     ----------
     pattern : networkx.Graph or networkx.DiGraph
-        Who sends to whom.
-    fabric : networkx.Graph or networkx.DiGraph
-        Cores and links.
+        Senders and receivers as nodes, flows as edges.
+    fabric : networkx.Graph, networkx.DiGraph or Target
+        Cores as nodes, links as edges.
 
     Returns
     -------
     str
-        One sentence: what, how much there is, and what would help.
+        One sentence that names the nodes, the numbers needed and available, and a remedy.
     """
     return next(refusals(pattern, fabric), "")
 
 
 def refusals(pattern: nx.Graph, fabric: nx.Graph | Target) -> Iterator[str]:
-    """Yield every condition that fails, quickest first; see :func:`refusal`."""
+    """Yield a sentence for every condition that fails, the quickest to check first.
+
+    Parameters
+    ----------
+    pattern : networkx.Graph or networkx.DiGraph
+        Senders and receivers as nodes, flows as edges.
+    fabric : networkx.Graph, networkx.DiGraph or Target
+        Cores as nodes, links as edges.
+
+    Yields
+    ------
+    str
+        A sentence as :func:`refusal` returns it.
+    """
     pattern = undirected(pattern)
     target = fabric if isinstance(fabric, Target) else Target(fabric)
     for condition in (_count, _parts, _degree, _odd_cycle, _clique, _triangles):
@@ -47,16 +60,16 @@ def refusals(pattern: nx.Graph, fabric: nx.Graph | Target) -> Iterator[str]:
 def fewest_relays(pattern: nx.Graph, fabric: nx.Graph | Target) -> int:
     """Return a number of edges that need relays in any case, counted by triangles.
 
-    Parts of the pattern that hang together by triangles, have no edge in common, and have more
-    nodes than any such part of the fabric: each has an edge that cannot stay direct. They are
+    Every part of the pattern that hangs together by triangles and has more nodes than any such
+    part of the fabric has an edge that cannot stay direct. Parts without a common edge are
     collected greedily, so there may be more.
 
     Parameters
     ----------
     pattern : networkx.Graph or networkx.DiGraph
-        Who sends to whom.
+        Senders and receivers as nodes, flows as edges.
     fabric : networkx.Graph, networkx.DiGraph or Target
-        Cores and links.
+        Cores as nodes, links as edges.
 
     Returns
     -------
@@ -67,7 +80,7 @@ def fewest_relays(pattern: nx.Graph, fabric: nx.Graph | Target) -> int:
     target = fabric if isinstance(fabric, Target) else Target(fabric)
     number = {node: i for i, node in enumerate(links)}
     small = takewhile(lambda clique: len(clique) <= 3, nx.enumerate_all_cliques(links))
-    waiting = [sorted(clique, key=number.get) for clique in small if len(clique) == 3]
+    waiting = [sorted(clique, key=number.__getitem__) for clique in small if len(clique) == 3]
     waiting.sort(key=lambda triangle: [number[node] for node in triangle])
     found = 0
     while waiting:

@@ -19,7 +19,7 @@ from aimc_sim.mapping.embedding.reasons import fewest_relays, refusal
 from aimc_sim.mapping.embedding.target import Target, undirected
 
 TRIALS = 2_000
-"""Placements tried per pattern while the place of a relay is looked for."""
+"""Placements tried per pattern during the search for the place of a relay."""
 
 _MOST_PER_EDGE = 3
 _COMPARED = 4
@@ -37,7 +37,7 @@ class Relayed:
     pattern : networkx.DiGraph or networkx.Graph
         The pattern with relay nodes, which have the attribute ``relays``: the edge (u, v) that
         they serve.
-    relayed : tuple
+    relayed : tuple of (node, node, int)
         The edges that got relays, as (u, v, number of relays).
     embedding : Embedding
         Certificate of the augmented pattern, or why there is none.
@@ -61,6 +61,7 @@ def insert_relays(
     Parameters
     ----------
     pattern : networkx.Graph or networkx.DiGraph
+        Senders and receivers as nodes, flows as edges. It is not changed.
     edges : iterable of (node, node)
         Edges of the pattern; in a directed one only that direction passes through the relays.
     count : int
@@ -69,8 +70,8 @@ def insert_relays(
     Returns
     -------
     networkx.Graph or networkx.DiGraph
-        Edges keep their attributes on every piece. Relays are named "relay 1 of u -> v" and
-        have the attribute ``relays = (u, v)``.
+        The copy. Edges keep their attributes on every piece. Relays are named
+        "relay 1 of u -> v" and have the attribute ``relays = (u, v)``.
 
     Raises
     ------
@@ -105,13 +106,13 @@ def embed_with_relays(
     Parameters
     ----------
     pattern : networkx.Graph or networkx.DiGraph
-        Who sends to whom.
+        Senders and receivers as nodes, flows as edges.
     fabric : networkx.Graph or networkx.DiGraph
-        Cores and links.
+        Cores as nodes, links as edges.
     seconds : float
-        Wall time.
+        Wall time of the search, seconds.
     max_relays : int, optional
-        Most relays in all; the default is the number of cores left over.
+        Largest number of relays in all; None: the number of cores left over.
 
     Returns
     -------

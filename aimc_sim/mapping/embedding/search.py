@@ -1,22 +1,24 @@
 """Depth-first search for a one-hop embedding, exhaustive if it is given the time.
 
-Each step places one node. What that leaves to the others: not this core; a core that this one
-sends to (or hears from) for its neighbours; and, for a node d edges away, a core within d links.
-The next node is the one with the fewest candidates left, its cores are tried in the order of
-their free neighbours, fewest first, which fills a strip from one end without holes.
+Each step places one node, which narrows the candidates of the others: no other node may take this
+core; a neighbour needs a core that this one sends to (or receives from); a node d edges away needs
+a core within d links. The next node is the one with the fewest candidates left. Its cores are
+tried in the order of their free neighbours, fewest first, which fills a strip from one end
+without holes.
 """
 
 from __future__ import annotations
 
 from time import monotonic
 
+from aimc_sim.mapping.embedding.certificate import Outcome
 from aimc_sim.mapping.embedding.problem import Problem, fewest
 from aimc_sim.mapping.embedding.target import bits
 
 _PLACED = -1
 
 
-def search(problem: Problem, seconds: float, trials: int) -> tuple[str, list[int]]:
+def search(problem: Problem, seconds: float, trials: int) -> tuple[Outcome, list[int]]:
     """Search for an embedding.
 
     Parameters
@@ -24,14 +26,15 @@ def search(problem: Problem, seconds: float, trials: int) -> tuple[str, list[int
     problem : Problem
         Pattern, fabric and first candidates.
     seconds : float
-        Time after which the search gives up.
+        Wall time, seconds, after which the search gives up.
     trials : int
-        Placements of one node after which it gives up.
+        Placements of one node after which the search gives up.
 
     Returns
     -------
     outcome : {"found", "impossible", "unknown"}
-    cores : list of int
+        "impossible" is proved; "unknown" means that time or trials ran out.
+    cores : list of int, (nodes,)
         Core number of every node if found, else empty.
     """
     if not problem.nodes:

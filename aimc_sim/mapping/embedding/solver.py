@@ -7,11 +7,12 @@ to, and the other way round.
 
 from __future__ import annotations
 
+from aimc_sim.mapping.embedding.certificate import Outcome
 from aimc_sim.mapping.embedding.problem import Problem
 from aimc_sim.mapping.embedding.target import bits
 
 
-def solve(problem: Problem, seconds: float, workers: int = 1) -> tuple[str, list[int]]:
+def solve(problem: Problem, seconds: float, workers: int = 1) -> tuple[Outcome, list[int]]:
     """Search for an embedding with the constraint solver.
 
     Parameters
@@ -19,14 +20,15 @@ def solve(problem: Problem, seconds: float, workers: int = 1) -> tuple[str, list
     problem : Problem
         Pattern, fabric and first candidates.
     seconds : float
-        Time after which the solver gives up.
+        Wall time, seconds, after which the solver gives up.
     workers : int
         Threads; with one, equal inputs give equal placements.
 
     Returns
     -------
     outcome : {"found", "impossible", "unknown"}
-    cores : list of int
+        "impossible" is proved; "unknown" means that the time ran out.
+    cores : list of int, (nodes,)
         Core number of every node if found, else empty.
     """
     from ortools.sat.python import cp_model  # a second to import

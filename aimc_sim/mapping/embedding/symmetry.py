@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from itertools import product
 
 import networkx as nx
@@ -10,12 +10,12 @@ from networkx.utils import UnionFind
 
 
 def representatives(fabric: nx.DiGraph) -> int:
-    """Return the mask of one core of every set of cores that look alike.
+    """Return the mask of one core of every set of equivalent cores.
 
-    Two cores look alike if a symmetry of the fabric takes one to the other: then the fabric
-    looks the same from both, and a search may let its first node take the first of them only.
-    Shifts, mirror images and exchanged bits of the core number are tried, and each is used only
-    after it was checked link by link, so that fabrics with missing cores or links are safe.
+    Two cores are equivalent if a symmetry of the fabric takes one to the other; a search may let
+    its first node take the first of them only. Shifts, mirror images and exchanged bits of the
+    core number are tried, and each is used only after it was checked link by link, so that
+    fabrics with missing cores or links are safe.
 
     Parameters
     ----------
@@ -26,36 +26,37 @@ def representatives(fabric: nx.DiGraph) -> int:
     Returns
     -------
     int
-        Bit c for core number c in the order of the fabric's nodes.
+        The mask; bit c stands for core number c in the order of the fabric's nodes.
     """
     cores = list(fabric)
-    alike = UnionFind(cores)
+    equivalent = UnionFind(cores)
     for image in _images(fabric):
         to = dict(zip(cores, image, strict=True))
         if all(fabric.has_edge(to[a], to[b]) for a, b in fabric.edges):
             for core in cores:
-                alike.union(core, to[core])
-    first = {}
+                equivalent.union(core, to[core])
+    first: dict[Hashable, Hashable] = {}
     for core in cores:
-        first.setdefault(alike[core], core)
+        first.setdefault(equivalent[core], core)
     kept = set(first.values())
     return sum(1 << number for number, core in enumerate(cores) if core in kept)
 
 
-def _images(fabric: nx.DiGraph) -> Iterator[list]:
+def _images(fabric: nx.DiGraph) -> Iterator[list[Hashable]]:
     """Yield candidates: for every core, the core that it goes to."""
-    cores = list(fabric)
+    cores: list[Hashable] = list(fabric)
     count = len(cores)
     rows, cols = fabric.graph.get("rows", 1), fabric.graph.get("cols", count)
     if rows * cols != count:
         rows, cols = 1, count
     grid = list(product(range(rows), range(cols)))
-    for move in (
+    moves: tuple[Callable[[int, int], tuple[int, int]], ...] = (
         lambda r, c: (rows - 1 - r, c),
         lambda r, c: (r, cols - 1 - c),
         lambda r, c: ((r + 1) % rows, c),
         lambda r, c: (r, (c + 1) % cols),
-    ):
+    )
+    for move in moves:
         yield [cores[r * cols + c] for r, c in (move(*at) for at in grid)]
     if rows == cols:
         yield [cores[c * cols + r] for r, c in grid]

@@ -1,8 +1,8 @@
-"""A fabric prepared for searches: what is needed of it again and again, computed once."""
+"""A fabric prepared for searches: masks and bounds that every search needs, computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from functools import cached_property
 
 import networkx as nx
@@ -18,7 +18,16 @@ class Target:
     Parameters
     ----------
     fabric : networkx.Graph or networkx.DiGraph
-        Not to be changed afterwards.
+        Cores as nodes, links as edges; not to be changed afterwards.
+
+    Attributes
+    ----------
+    graph : networkx.DiGraph
+        The fabric with a link per direction and without loops.
+    cores : list
+        Nodes of the fabric; elsewhere a core is its number in this list.
+    number : dict of node to int
+        Number of every core.
     """
 
     def __init__(self, fabric: nx.Graph):
@@ -36,7 +45,7 @@ class Target:
         """Mask of the cores that send to each core."""
         return self._masks(self.graph.pred)
 
-    def _masks(self, neighbours: Mapping) -> list[int]:
+    def _masks(self, neighbours: Mapping[Hashable, Iterable[Hashable]]) -> list[int]:
         return [sum(1 << self.number[other] for other in neighbours[core]) for core in self.cores]
 
     @cached_property
@@ -57,7 +66,7 @@ class Target:
 
     @cached_property
     def representatives(self) -> int:
-        """Mask of one core of every set of cores that look alike."""
+        """Mask of one core of every set of equivalent cores."""
         return representatives(self.graph)
 
     @cached_property
@@ -78,7 +87,7 @@ class Target:
     @cached_property
     def bipartite(self) -> bool:
         """Whether all cycles have even length."""
-        return nx.is_bipartite(self.links)
+        return bool(nx.is_bipartite(self.links))
 
     @cached_property
     def clique(self) -> int:
@@ -92,7 +101,13 @@ class Target:
 
 
 def bits(mask: int) -> Iterator[int]:
-    """Yield the numbers of the set bits, lowest first."""
+    """Yield the numbers of the set bits of a mask, lowest first.
+
+    Examples
+    --------
+    >>> list(bits(0b1010))
+    [1, 3]
+    """
     while mask:
         lowest = mask & -mask
         yield lowest.bit_length() - 1
