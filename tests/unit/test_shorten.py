@@ -144,7 +144,7 @@ def test_near_exchanges_need_fewer_tries():
     spec, count = fabric(20, 20), 390
     flows = random_flows(count, 300)
     distance, partners = shorten.distances(spec), shorten._partners(flows, 400)
-    start = shorten._start(count, spec, {})
+    start = shorten._start(spec, {})
     ((near, heat),) = shorten._searches(count, distance, len(partners[1]) / count)
     nowhere = np.empty((400, 0), np.int64)
 
