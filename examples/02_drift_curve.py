@@ -15,7 +15,8 @@ import pandas as pd
 
 import aimc_sim
 from aimc_sim import units
-from aimc_sim.analysis import drift, plots
+from aimc_sim.analysis import drift
+from aimc_sim.figures import accuracy
 from aimc_sim.zoo import digits, resnet32
 
 
@@ -53,7 +54,7 @@ def main() -> None:
 
     references = {"float": drift.float_accuracy(network, test)}
     path = options.out / "drift_curve.png"
-    plots.drift_accuracy(pd.DataFrame(rows), references, chance=0.1, path=path)
+    accuracy.drift_accuracy(pd.DataFrame(rows), references, chance=0.1, path=path)
     print(f"wrote {path}")
 
 

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import aimc_sim
-from aimc_sim.analysis import drift, floorplans
+from aimc_sim.analysis import drift
+from aimc_sim.figures.floorplan import floorplan
 from aimc_sim.zoo import digits
 
 
@@ -74,7 +75,7 @@ def main() -> None:
         print(f"{name:28} {right:6.1%}  {chip.compiled.cores_used} cores")
     path = options.out / "your_own_network.png"
     axis = plt.subplots(figsize=(11, 6.5))[1]
-    floorplans.floorplan(chip.compiled, spec, ax=axis, path=path)
+    floorplan(chip.compiled, spec, ax=axis, path=path)
 
     print("\nA layer that the chip does not have:")
     try:

@@ -24,9 +24,9 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.analysis import device_plots
 from aimc_sim.analysis.fit import fit
 from aimc_sim.device import measured
+from aimc_sim.figures import devices
 from aimc_sim.zoo import digits
 
 FILE = Path(__file__).resolve().parents[1] / "device_data" / "generated_25us.h5"
@@ -84,7 +84,7 @@ def main() -> None:
         print(f"  drift exponent at {1e6 * nu.level:4.1f} uS: {nu.value:.4f} "
               f"+- {nu.standard_error:.4f}")  # fmt: skip
     path = options.out / "your_own_device.png"
-    device_plots.measured(data, path=path)
+    devices.measured(data, path=path)
 
     # Or no law at all: every simulated device follows a whole measured trace. What was not
     # measured is said in a warning, once; here it is printed.

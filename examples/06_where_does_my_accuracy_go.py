@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from aimc_sim import results
+from aimc_sim.figures.waterfall import waterfall
 from aimc_sim.studies import attribute, inputs, pools, sweep
 from aimc_sim.studies.schema import make_study
-from aimc_sim.studies.waterfall import waterfall
 from aimc_sim.zoo import digits
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import aimc_sim
 from aimc_sim import presets, units, zoo
-from aimc_sim.analysis import pipeline_plots
 from aimc_sim.analysis.performance import performance
+from aimc_sim.figures.energy import energy
+from aimc_sim.figures.pipeline import gantt
 
 EARLY = (("conv1", 2), ("layer1.*", 2))  # 2 x 2 output pixels per MVM where there are most
 
@@ -47,9 +48,9 @@ def main() -> None:
             chosen = name, found
     name, found = chosen
     print(f"\n{name}, in full:\n{found}")
-    pipeline_plots.energy(found, path=options.out / "energy.png")
+    energy(found, path=options.out / "energy.png")
     title = f"{name}: which layer works on which image"
-    pipeline_plots.gantt(found.pipeline, title=title, path=options.out / "pipeline.png")
+    gantt(found.pipeline, title=title, path=options.out / "pipeline.png")
 
     # Once images have run, the report of any chip has its costs, beside ranges and clipping.
     few = zoo.digits().images[:2, :, : shape[1], : shape[2]]

@@ -18,7 +18,8 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets, units
-from aimc_sim.analysis import drift, plots
+from aimc_sim.analysis import drift
+from aimc_sim.figures import accuracy
 from aimc_sim.training import TrainingSpec, finalize, prepare
 from aimc_sim.zoo import digits
 
@@ -75,7 +76,7 @@ def main() -> None:
         shown = "".join(f"{of[units.seconds(time)]:6.1%}  " for time in times)
         print(f"{name:22} {references[name]:6.1%}  {shown}")
     path = options.out / "trained_for_the_chip.png"
-    plots.drift_accuracy(rows, {"torch": references}, path=path)
+    accuracy.drift_accuracy(rows, {"torch": references}, path=path)
     print(f"mean of {programmings} programmings; wrote {path}")
 
 

@@ -17,9 +17,9 @@ import numpy as np
 from comparison import Row, write
 from matplotlib.figure import Figure
 
-from aimc_sim.analysis.plots import PALETTE
 from aimc_sim.chip import gdpu
 from aimc_sim.core import ldpu
+from aimc_sim.figures.canvas import PALETTE
 from aimc_sim.rng import Key
 from aimc_sim.spec.gdpu import GdpuSpec
 

@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from pcm_25us_law import exponent_mean, exponent_std, folded, sigma_programming
 
 from aimc_sim import presets
-from aimc_sim.analysis.plots import PALETTE
 from aimc_sim.device import pcm
+from aimc_sim.figures.canvas import PALETTE
 from aimc_sim.rng import Key
 
 POINTS = Path(__file__).resolve().parents[1] / "device_data" / "pcm_25us_digitised.csv"

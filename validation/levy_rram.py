@@ -25,11 +25,11 @@ from matplotlib.lines import Line2D
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.analysis.plots import PALETTE
 from aimc_sim.cli import main as run_command
 from aimc_sim.device import measured
 from aimc_sim.device.measured import replay
 from aimc_sim.device.measured.traces import traces
+from aimc_sim.figures.canvas import PALETTE
 from aimc_sim.rng import Key
 from aimc_sim.zoo import digits
 

@@ -20,9 +20,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aimc_sim import presets
-from aimc_sim.analysis.plots import PALETTE
 from aimc_sim.device import pulses, synapse
 from aimc_sim.device.pulses import Pulse
+from aimc_sim.figures.canvas import PALETTE
 from aimc_sim.rng import Key
 
 US = 1e-6

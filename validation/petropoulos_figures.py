@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from pcm_25us_law import Check
 from scipy.special import ndtr, ndtri
 
-from aimc_sim.analysis.plots import PALETTE
+from aimc_sim.figures.canvas import PALETTE
 
 
 def seconds(t_seconds: float) -> str:

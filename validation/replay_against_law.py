@@ -25,9 +25,9 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.analysis.plots import PALETTE
 from aimc_sim.device import measured, synthetic
 from aimc_sim.device.measured import reach, replay
+from aimc_sim.figures.canvas import PALETTE
 from aimc_sim.rng import Key
 from aimc_sim.spec import ChipSpec
 from aimc_sim.zoo import digits

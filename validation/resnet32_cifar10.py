@@ -25,7 +25,8 @@ from torch import Tensor
 
 import aimc_sim
 from aimc_sim import presets, units, zoo
-from aimc_sim.analysis import drift, plots
+from aimc_sim.analysis import drift
+from aimc_sim.figures import accuracy
 
 SPECS = {
     "hermes-odp": presets.hermes("odp"),
@@ -227,7 +228,7 @@ def main() -> None:
     float_accuracy = in_float(model, test, args.images)
     text = table(rows, checks, float_accuracy, args)
     (args.out / "table.md").write_text(text)
-    plots.drift_accuracy(
+    accuracy.drift_accuracy(
         shown(rows),
         {"float": float_accuracy},
         chance=0.1,

@@ -27,10 +27,10 @@ import aimc_sim
 from aimc_sim import presets
 from aimc_sim.analysis.fit import fit
 from aimc_sim.analysis.fit_variance import variance_split
-from aimc_sim.analysis.plots import PALETTE
 from aimc_sim.device.measured import MeasuredData, importer, replay
 from aimc_sim.device.measured import write as write_measured
 from aimc_sim.device.measured.traces import traces
+from aimc_sim.figures.canvas import PALETTE
 from aimc_sim.rng import Key
 from aimc_sim.zoo import digits
 

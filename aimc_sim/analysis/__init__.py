@@ -1,4 +1,4 @@
-"""Questions put to chips, and their answers as tables and pictures.
+"""Questions put to chips, and their answers as tables; :mod:`aimc_sim.figures` draws them.
 
 ==================  =========================================================================
 file                what is in it
@@ -15,17 +15,11 @@ file                what is in it
 ``fit_pulses``      laws of single pulses from pulse records
 ``fit_design``      what a planned measurement would identify
 ``device_check``    what measured data can say and what not
-``plots``           accuracy against time
-``floorplans``      who sits where on the chip, and how busy cores and links are
-``pipeline_plots``  the pipeline in time, energy, roofline
-``device_plots``    the pictures of measured devices
-``canvas``          what the pictures share
 ==================  =========================================================================
 """
 
 __all__ = [
-    "canvas", "device_check", "device_plots", "drift", "fit", "fit_clusters", "fit_curves",
-    "fit_design", "fit_estimates", "fit_forms", "fit_laws", "fit_noise", "fit_pulses",
-    "fit_traces", "fit_variance", "floorplans", "layout", "metrics", "performance",
-    "pipeline_plots", "plots", "profile", "profile_parts",
+    "device_check", "drift", "fit", "fit_clusters", "fit_curves", "fit_design", "fit_estimates",
+    "fit_forms", "fit_laws", "fit_noise", "fit_pulses", "fit_traces", "fit_variance", "layout",
+    "metrics", "performance", "profile", "profile_parts",
 ]  # fmt: skip

@@ -196,3 +196,22 @@ def performance(
         report, estimate(plan), ledger(compiled, spec, mvms, interval), macs, tuple(roofs),
         area(compiled, spec), programming,
     )  # fmt: skip
+
+
+def core_shares(report: PipelineReport) -> dict[int, float]:
+    """Return the share of time in which every core has an MVM under way, 0 to 1."""
+    shares: dict[int, float] = {}
+    for stage, share in zip(report.schedule.stages, report.mvm_utilisation, strict=True):
+        if stage.core is not None:
+            shares[stage.core] = shares.get(stage.core, 0.0) + float(share)
+    return shares
+
+
+def link_shares(report: PipelineReport) -> dict[tuple[int, int], float]:
+    """Return the share of time in which every link between cores carries bytes, 0 to 1."""
+    shares = {}
+    for link, share in zip(report.schedule.links, report.link_utilisation, strict=True):
+        ends = link.name.split(" -> ")
+        if len(ends) == 2 and all(end.isdigit() for end in ends):
+            shares[int(ends[0]), int(ends[1])] = float(share)
+    return shares

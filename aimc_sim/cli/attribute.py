@@ -82,9 +82,9 @@ def attribute(
 
 
 def _write(output: Output, out: Path, title: str) -> None:
+    from ..figures.waterfall import waterfall
     from ..studies import attribute as parts
     from ..studies import results
-    from ..studies.waterfall import waterfall
 
     results.export(out)
     rows = parts.table(results.load(out))

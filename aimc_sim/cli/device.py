@@ -82,9 +82,9 @@ def show(
     """Draw the data: conductance against time and pulse, and its spread per level."""
     _refuse_other_pictures(out)
     data = read_measured(file)
-    from ..analysis import device_plots
+    from ..figures import devices
 
-    _write(out, force, lambda path: device_plots.measured(data, path=path))
+    _write(out, force, lambda path: devices.measured(data, path=path))
     say(f"{size(data)} drawn to {out}")
 
 
@@ -106,9 +106,9 @@ def check(
         found = device_check.check(data)
     say(found.text())
     if out is not None:
-        from ..analysis import device_plots
+        from ..figures import devices
 
-        _write(out, force, lambda path: device_plots.checked(data, found, path=path))
+        _write(out, force, lambda path: devices.checked(data, found, path=path))
         say(f"drawn to {out}")
 
 

@@ -59,8 +59,8 @@ def optimise(
     with folder.removed_if_empty(out):
         progress, plan = _search(search, out, trials, workers, scheduler, memory, yes)
     wanted = plan.search
+    from ..figures.pareto import pareto
     from ..search import outcome
-    from ..search.picture import pareto
 
     found = outcome.table(plan.feed, out)
     with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):

@@ -108,7 +108,11 @@ def perf(
             f"'{model}' is a layout without a network behind it; 'aimc-sim map {model}' shows it"
         )
     spec = _spec(preset, set_, replicate)
-    from ..analysis import floorplans, performance, pipeline_plots
+    from ..analysis import performance
+    from ..figures.energy import energy
+    from ..figures.floorplan import heat_map
+    from ..figures.pipeline import gantt
+    from ..figures.roofline import roofline
 
     with results_folder(out, PERF_FILES, force) as scratch:
         chip = inputs.chip(inputs.network(model, None, None), spec)
@@ -126,13 +130,13 @@ def perf(
         with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
             _write_map(scratch, chip.compiled, spec, place, request)
             write_json(scratch / "perf.json", {**request, "performance": found.to_dict()})
-            floorplans.heat_map(
-                chip.compiled, spec, links=pipeline_plots.link_shares(found.pipeline),
-                cores=pipeline_plots.core_shares(found.pipeline), path=scratch / "links.png",
+            heat_map(
+                chip.compiled, spec, links=performance.link_shares(found.pipeline),
+                cores=performance.core_shares(found.pipeline), path=scratch / "links.png",
             )  # fmt: skip
-            pipeline_plots.gantt(found.pipeline, path=scratch / "pipeline.png")
-            pipeline_plots.energy(found, path=scratch / "energy.png")
-            pipeline_plots.roofline(found, path=scratch / "roofline.png")
+            gantt(found.pipeline, path=scratch / "pipeline.png")
+            energy(found, path=scratch / "energy.png")
+            roofline(found, path=scratch / "roofline.png")
     unknown = "" if written else (
         "\nprogramming     not told: calibration on images chooses g_max first (core.g_max_rule)"
     )  # fmt: skip
@@ -192,7 +196,7 @@ def _request(context: typer.Context, model: str, preset: str, spec: ChipSpec) ->
 def _write_map(
     folder: Path, compiled: Program, spec: ChipSpec, found: Any, request: dict[str, Any]
 ) -> None:
-    from ..analysis import floorplans
+    from ..figures.floorplan import floorplan
 
     write_json(folder / "map.json", {**request, "map": found.to_dict()})
-    floorplans.floorplan(compiled, spec, path=folder / "floorplan.png")
+    floorplan(compiled, spec, path=folder / "floorplan.png")

@@ -13,8 +13,9 @@ import pandas as pd
 from torch import Tensor, nn
 
 from .. import __version__, files
-from ..analysis import drift, floorplans, plots
+from ..analysis import drift
 from ..errors import UnsupportedLayerError
+from ..figures import accuracy, floorplan
 from ..runtime.chip import Chip
 from ..runtime.report import Report
 from ..spec import ChipSpec
@@ -132,7 +133,7 @@ def write(folder: Path, outcome: Outcome, images: ImageSet, request: Mapping[str
     """Write all files of a study; ``request`` (JSON values) goes into the report."""
     chip = outcome.chip
     files.write_text(folder / "results.csv", outcome.rows.to_csv(index=False))
-    plots.drift_accuracy(
+    accuracy.drift_accuracy(
         outcome.rows,
         {FLOAT: outcome.float_accuracy, outcome.ideal_name: outcome.ideal_accuracy},
         chance=1 / len(images.classes),
@@ -140,7 +141,7 @@ def write(folder: Path, outcome: Outcome, images: ImageSet, request: Mapping[str
         f"{request['seeds']} programming{'s' * (request['seeds'] > 1)}",
         path=folder / "drift_accuracy.png",
     )
-    floorplans.floorplan(chip.compiled, chip.spec, path=folder / "floorplan.png")
+    floorplan.floorplan(chip.compiled, chip.spec, path=folder / "floorplan.png")
     chip.save(folder / "chip.h5")
     report = {
         **request,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from ..analysis.pipeline_plots import core_shares
+from ..analysis.performance import core_shares
 from ..chip.program import Block
 from .machine import Machine
 from .tables import percent, shown, span

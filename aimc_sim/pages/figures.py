@@ -9,9 +9,12 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..analysis import floorplans, pipeline_plots
-from ..analysis.canvas import PALETTE, figure_of, save
-from ..studies.waterfall import waterfall
+from ..figures.canvas import PALETTE, figure_of
+from ..figures.energy import energy
+from ..figures.floorplan import floorplan
+from ..figures.output import save
+from ..figures.pipeline import gantt
+from ..figures.waterfall import waterfall
 from .page import Page
 from .tables import MOST_SERIES, Chart
 
@@ -55,7 +58,7 @@ def write(page: Page, folder: str | Path) -> list[Path]:
             figure = draw()
             for kind in FORMATS:
                 path = folder / f"{name}.{kind}"
-                save(figure, path, metadata={"Date": None} if kind == "svg" else None)
+                save(figure, path)
                 written.append(path)
     return written
 
@@ -111,6 +114,6 @@ def _figures(page: Page) -> Iterator[tuple[str, Callable[[], Figure]]]:
         yield name, lambda title=drawing.title, rows=rows: waterfall(rows, title=title)
     machine = page.machine
     if machine is not None:
-        yield "floorplan", lambda: floorplans.floorplan(machine.compiled, machine.spec)
-        yield "pipeline", lambda: pipeline_plots.gantt(machine.performance.pipeline)
-        yield "energy", lambda: pipeline_plots.energy(machine.performance)
+        yield "floorplan", lambda: floorplan(machine.compiled, machine.spec)
+        yield "pipeline", lambda: gantt(machine.performance.pipeline)
+        yield "energy", lambda: energy(machine.performance)

@@ -4,7 +4,7 @@ Read in the order of the flow::
 
     search.yaml --schema--> Search --space--> proposals of Optuna --space--> designs
          --costs--> joules, seconds, cores --feed--> trials --studies.sweep--> DIR
-         --front--> table, Pareto front, what cannot be told apart --outcome, picture--> files
+         --front--> table, Pareto front, what cannot be told apart --outcome--> files
 
 A search is a sweep whose trials are chosen on the way: :class:`.feed.SearchFeed` hands them out in
 place of a grid, everything else (workers, records, identities, full disks) is that of
@@ -25,11 +25,10 @@ file            what is in it
 ``optimise``    the search as a sweep
 ``front``       which designs dominate which, and how sure that is
 ``outcome``     the table, the front as a study to run again
-``picture``     the Pareto plot
 ==============  ==============================================================================
 """
 
 __all__ = [
-    "costs", "feed", "front", "objectives", "optimise", "outcome", "picture", "proposals",
-    "schema", "space",
+    "costs", "feed", "front", "objectives", "optimise", "outcome", "proposals", "schema",
+    "space",
 ]  # fmt: skip

@@ -24,12 +24,10 @@ file             what is in it
 ``statistics``   intervals, variance within and between programmings, layers
 ``paired``       differences between settings on the same seeds and images
 ``attribute``    which effect costs how much: effects and layers one by one
-``waterfall``    the picture of it
 ===============  =============================================================================
 """
 
 __all__ = [
     "attribute", "closed", "feed", "folder", "identity", "inputs", "paired", "pools", "records",
-    "results", "schema", "settings", "statistics", "sweep", "text", "trial", "waterfall",
-    "work",
+    "results", "schema", "settings", "statistics", "sweep", "text", "trial", "work",
 ]  # fmt: skip

@@ -10,7 +10,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from aimc_sim.analysis.canvas import PALETTE, figure_of, save
+from aimc_sim.figures.canvas import PALETTE, figure_of
+from aimc_sim.figures.output import save
 
 Rows = Sequence[Mapping[str, str]]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aimc_sim.analysis import device_plots
 from aimc_sim.cli import main
 from aimc_sim.device import measured, synthetic
+from aimc_sim.figures import devices
 from aimc_sim.presets import pcm_25_microsiemens
 
 MAP = "device=Device,pulse_volts=V[V],resistance=R[ohm]"
@@ -259,7 +259,7 @@ def test_simulate_draws_and_counts(folder, call):
 
 def test_the_picture_of_times_holds_the_medians(folder):
     data = measured.read("traces.h5")
-    times, levels = device_plots.measured(data).axes
+    times, levels = devices.measured(data).axes
     curves = [line for line in times.lines if len(line.get_xdata()) > 2]
     assert len(curves) == 3
     for curve, target in zip(curves, (5e-6, 10e-6, 20e-6), strict=True):
@@ -273,7 +273,7 @@ def test_the_picture_of_times_holds_the_medians(folder):
 def test_the_picture_of_pulses_has_a_curve_per_device(folder, call):
     call("import", "pulses.csv", "--map", MAP, "--out", "p.h5")
     data = measured.read("p.h5")
-    pulses, _ = device_plots.measured(data).axes
+    pulses, _ = devices.measured(data).axes
     names = [line.get_label() for line in pulses.lines]
     assert names == [f"device {i}" for i in range(5)]
     mine = (data.device == 2) & (data.pulse_volts == 1.5)
@@ -288,5 +288,5 @@ def test_the_picture_of_plain_reads_is_a_histogram():
         device=np.arange(90), cycle=np.zeros(90, int), time_seconds=np.zeros(90),
         conductance_siemens=reads,
     )  # fmt: skip
-    (ax,) = device_plots.measured(data).axes
+    (ax,) = devices.measured(data).axes
     assert sum(bar.get_height() for bar in ax.patches) == 90

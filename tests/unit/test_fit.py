@@ -16,7 +16,6 @@ from torch import nn
 import aimc_sim
 from aimc_sim import presets
 from aimc_sim.analysis import (
-    device_plots,
     fit_clusters,
     fit_curves,
     fit_forms,
@@ -28,6 +27,7 @@ from aimc_sim.analysis.fit import fit
 from aimc_sim.device import pcm, synthetic
 from aimc_sim.device.measured import MeasuredData
 from aimc_sim.device.measured.traces import traces
+from aimc_sim.figures import devices
 from aimc_sim.rng import Key
 
 SPEC = presets.pcm_25_microsiemens()
@@ -440,7 +440,7 @@ def test_sound_but_odd_tables_are_fitted_or_refused_in_words(reads, rng):
         device=device.ravel().astype(int), cycle=np.zeros(g.size, int), pulse_volts=volts.ravel(),
         time_seconds=time.ravel(), conductance_siemens=g.ravel(),
     )  # fmt: skip
-    device_plots.measured(data)
+    devices.measured(data)
     if reads == "zero":
         with pytest.raises(ValueError, match=r"these data determine no law\."):
             fit(data)

@@ -9,10 +9,14 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.analysis import floorplans, pipeline_plots
 from aimc_sim.analysis.layout import layout
-from aimc_sim.analysis.performance import performance
+from aimc_sim.analysis.performance import core_shares, link_shares, performance
 from aimc_sim.chip.ledger import COMPONENTS, mvm_seconds
+from aimc_sim.figures import canvas
+from aimc_sim.figures.energy import energy
+from aimc_sim.figures.floorplan import heat_map
+from aimc_sim.figures.pipeline import gantt
+from aimc_sim.figures.roofline import roofline
 from aimc_sim.mapping.shapes import output_pixels
 
 SPEC = presets.hermes(read="1-phase")
@@ -114,17 +118,22 @@ def small():
 
 def test_pipeline_picture_shows_every_layer_and_image(small):
     compiled, _, found = small
-    (ax,) = pipeline_plots.gantt(found.pipeline).axes
+    (ax,) = gantt(found.pipeline).axes
     assert [t.get_text() for t in ax.get_yticklabels()] == [layer.name for layer in compiled.layers]
-    drawn = [c for c in ax.collections if len(c.get_paths())]
-    assert len(drawn) == len(compiled.layers) * 2
-    right = max(path.vertices[:, 0].max() for c in drawn for path in c.get_paths())
-    assert right <= ax.get_xlim()[1] * 1.01
+    whole = [p for p in ax.patches if (p.get_gid() or "").startswith(canvas.VALUE)]
+    assert len(whole) == len(compiled.layers) * 2
+    inside = [p for p in ax.patches if p not in whole]
+    assert len(inside) == len(whole)
+    for bar, full in zip(whole, inside, strict=True):
+        x = full.get_path().vertices[:, 0]
+        assert x.min() == pytest.approx(bar.get_x())
+        assert bar.get_x() + bar.get_width() <= ax.get_xlim()[1] * 1.01
+        assert "MVMs take" in bar.get_gid()
 
 
 def test_energy_picture_adds_up(small):
     _, _, found = small
-    whole, parts = pipeline_plots.energy(found).axes
+    whole, parts = energy(found).axes
     widths = sum(p.get_width() for p in whole.patches)
     unit = {"µJ": 1e-6, "nJ": 1e-9, "mJ": 1e-3}[whole.get_title(loc="left").split()[5]]
     assert widths * unit == pytest.approx(found.ledger.joules)
@@ -133,7 +142,7 @@ def test_energy_picture_adds_up(small):
 
 def test_roofline_points_lie_below_the_roof(small):
     _, _, found = small
-    (ax,) = pipeline_plots.roofline(found).axes
+    (ax,) = roofline(found).axes
     roof = ax.lines[0]
     x, y = roof.get_xdata(), roof.get_ydata()
     for points in ax.collections:
@@ -144,9 +153,9 @@ def test_roofline_points_lie_below_the_roof(small):
 
 def test_heat_map_names_every_core(small):
     compiled, spec, found = small
-    cores = pipeline_plots.core_shares(found.pipeline)
-    links = pipeline_plots.link_shares(found.pipeline)
-    ax = floorplans.heat_map(compiled, spec, links=links, cores=cores).axes[0]
+    cores = core_shares(found.pipeline)
+    links = link_shares(found.pipeline)
+    ax = heat_map(compiled, spec, links=links, cores=cores).axes[0]
     texts = [t.get_text() for t in ax.texts if t.get_text()]
     assert sum("empty" in text for text in texts) == 64 - compiled.cores_used
     busiest = max(cores, key=cores.get)

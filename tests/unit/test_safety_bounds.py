@@ -277,11 +277,11 @@ def test_names_are_printed_as_they_are(call, tmp_path):
 
 
 def test_pictures_draw_names_as_they_are(tmp_path):
-    from aimc_sim.analysis import canvas
+    from aimc_sim.figures import canvas, output
 
     figure, (ax,) = canvas.figure_of(None, (4, 3))
     ax.set_title(r"$\frac{x}$" + "y" * 5000)
-    canvas.written(figure, tmp_path / "a.png")
+    output.written(figure, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 

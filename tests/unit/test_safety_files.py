@@ -12,8 +12,8 @@ from torch import nn
 
 import aimc_sim
 from aimc_sim import files, presets
-from aimc_sim.analysis import floorplans
 from aimc_sim.device.measured import MeasuredData, schema
+from aimc_sim.figures import floorplan
 from aimc_sim.pages import page
 from aimc_sim.search import outcome
 from aimc_sim.studies import folder as results_folder
@@ -35,7 +35,7 @@ def measured():
 WRITERS = {
     "chip": lambda chip, path: chip.save(path),
     "measurement": lambda chip, path: schema.write(path, measured(), force=True),
-    "picture": lambda chip, path: floorplans.floorplan(chip.compiled, chip.spec, path=path),
+    "picture": lambda chip, path: floorplan.floorplan(chip.compiled, chip.spec, path=path),
     "table": lambda chip, path: results.write_parquet(pd.DataFrame({"a": [1]}), path),
     "table of designs": lambda chip, path: outcome._replace(path, "a,b\n"),
     "checkpoint": lambda chip, path: training.save({"a": 1}, path),

@@ -14,8 +14,8 @@ import toy_study
 import yaml
 
 from aimc_sim import results
+from aimc_sim.figures.pareto import pareto
 from aimc_sim.search import optimise, outcome, schema
-from aimc_sim.search.picture import pareto
 from aimc_sim.studies import inputs, pools, settings, sweep
 from aimc_sim.studies.schema import load_study
 

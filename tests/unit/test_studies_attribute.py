@@ -6,8 +6,8 @@ import toy_study
 
 from aimc_sim import presets, results
 from aimc_sim.cli import main
+from aimc_sim.figures.waterfall import waterfall
 from aimc_sim.studies import attribute, inputs, pools, schema, settings, sweep
-from aimc_sim.studies.waterfall import waterfall
 
 
 def made(**changes):

@@ -1,4 +1,4 @@
-"""The picture of :mod:`aimc_sim.studies.attribute`."""
+"""Cost of effects and layers, step by step: the figure of :mod:`aimc_sim.studies.attribute`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import units
-from ..analysis.canvas import PALETTE, written
+from .axes import when
+from .canvas import PALETTE, TEXT, cut, grid, say
+from .output import written
 
 _TITLES = {
     "alone": "this effect alone",
@@ -29,6 +30,7 @@ def waterfall(
     rows : DataFrame
         From :func:`.attribute.table`, of one time and one compensation.
     title : str, optional
+        "" for none.
     path : path, optional
         Also write the picture to this file.
 
@@ -59,8 +61,9 @@ def waterfall(
         ax.set_title(_TITLES[kind], fontsize=10, loc="left")
     panels[-1].set_xlabel("change of accuracy (percentage points)")
     (time, compensation) = looks.iloc[0]
-    when = units.show_time(time) if time else "now"
-    figure.suptitle(title or f"{when}, compensation {compensation}", fontsize=11, x=0.01, ha="left")
+    told = f"{when(time)}, compensation {compensation}" if title is None else title
+    if told:
+        figure.suptitle(told, fontsize=11, x=0.01, ha="left")
     return written(figure, path)
 
 
@@ -79,13 +82,25 @@ def _panel(ax: Axes, part: pd.DataFrame, whole: pd.Series, falls: bool) -> None:
         high = np.append(high, [np.nan, 100 * whole["high"]])
     y = np.arange(len(size))
     colours = [PALETTE[1] if s < 0 else PALETTE[2] for s in size]
-    ax.barh(y, size, left=begin, color=colours, height=0.65, alpha=0.75)
+    bars = ax.barh(y, size, left=begin, color=colours, height=0.65, alpha=0.75)
+    for bar, name, value, *ends in zip(bars, labels, size, low, high, strict=True):
+        interval = "" if np.isnan(ends[0]) else f" [{ends[0]:+.2f}, {ends[1]:+.2f}]"
+        say(bar, f"{name}: {value:+.2f}{interval} points")
     known = np.isfinite(low)
     whiskers = np.abs(np.array([size - low, high - size]))[:, known]
     ends = (begin + size)[known]
-    ax.errorbar(ends, y[known], xerr=whiskers, fmt="none", ecolor="0.15", elinewidth=1, capsize=2)
-    ax.axvline(0, color="black", lw=0.8)
-    ax.set_yticks(y, labels, fontsize=8.5)
+    ax.errorbar(ends, y[known], xerr=whiskers, fmt="none", ecolor=TEXT, elinewidth=1, capsize=2)
+    ax.axvline(0, color=TEXT, lw=0.8)
+    ax.set_yticks(y, [cut(name, 32) for name in labels], fontsize=8.5)
     ax.invert_yaxis()
-    ax.grid(axis="x", color="0.92")
-    ax.set_axisbelow(True)
+    for place, value in zip(y, size, strict=True):
+        ax.annotate(
+            f"{value:+.2f}",
+            (1, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
+    grid(ax, "x")

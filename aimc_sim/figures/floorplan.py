@@ -1,13 +1,11 @@
-"""Who sits where on the chip, what works and what is sent.
-
-Plain ``Figure`` objects, no pyplot: nothing global, works without a display.
-"""
+"""Which block sits on which core, how full it is; how busy cores and links are."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -18,10 +16,11 @@ from matplotlib.patches import Patch, Rectangle
 
 from ..chip.program import Block, Program
 from ..spec import ChipSpec, CoreSpec
-from .canvas import PALETTE, figure_of, written
+from .canvas import LINE, PALETTE, PANEL, PAPER, SOFT, TEXT, cut, figure_of, say
+from .output import written
 
 _GAP = 0.04  # between a core and its cell of the grid, in cells
-_FILL = 0.6  # opacity of the part in use: text on it stays readable
+_FILL = 0.45  # opacity of the part in use: text on it stays readable
 _LANES = (0.13, 0.24)  # heights in a core where arrows of alternate layers run
 _BETWEEN = 0.6  # between two chips, in cells
 _MARGIN = 0.16  # around a core where links run, in cells
@@ -33,6 +32,7 @@ def floorplan(
     compiled: Program,
     spec: ChipSpec,
     *,
+    busy: Mapping[int, float] | None = None,
     title: str | None = None,
     ax: Axes | None = None,
     path: str | Path | None = None,
@@ -45,8 +45,10 @@ def floorplan(
         For example ``chip.compiled``.
     spec : ChipSpec
         The machine that the program was compiled for.
+    busy : mapping from core to share of time, 0 to 1, optional
+        Told at the pointer.
     title : str, optional
-        Default: the number of cores in use.
+        Default: the number of cores in use; "" for none.
     ax : Axes, optional
         Draw here; default a new figure.
     path : path, optional
@@ -66,20 +68,24 @@ def floorplan(
             of.setdefault(block.core, []).append((block, text))
     for core in range(spec.cores):
         _draw_core(ax, _corner(core, spec), core, of.get(core, []), spec.core, colours)
+        x, y = _corner(core, spec)
+        over = Rectangle((x + _GAP, y + _GAP), 1 - 2 * _GAP, 1 - 2 * _GAP, fc="none", ec="none",
+                         zorder=9)  # fmt: skip
+        say(over, _value(core, [block for block, _ in of.get(core, [])], spec.core, busy))
+        ax.add_patch(over)
     lanes = {layer.name: _LANES[i % len(_LANES)] for i, layer in enumerate(compiled.layers)}
     for transfer in compiled.transfers:
         ends = transfer.producer, transfer.consumer
         if transfer.kind == "partial_sum" and ends[0] != ends[1]:
-            _arrow(ax, *(_corner(core, spec) for core in ends), lanes[transfer.value])
+            start, end = (_corner(core, spec) for core in ends)
+            _arrow(ax, start, end, lanes[transfer.value])
     cells = sum(math.prod(block.shape) for block in compiled.blocks)
     share = cells / (spec.core.rows * spec.core.cols * max(1, compiled.cores_used))
-    ax.set_title(
-        title
-        or f"{spec.name}: {compiled.cores_used} of {compiled.cores_available} cores in use; "
-        f"weights fill {100 * share:.0f} % of their cells",
-        fontsize=12,
-        loc=_side(spec),
+    told = (
+        f"{spec.name}: {compiled.cores_used} of {compiled.cores_available} cores in use; "
+        f"weights fill {100 * share:.0f} % of their cells"
     )
+    ax.set_title(told if title is None else title, fontsize=12, loc=_side(spec))
     _floorplan_legend(ax, colours, spec.core)
     return written(figure, path)
 
@@ -99,11 +105,14 @@ def heat_map(
     Parameters
     ----------
     compiled : Program
+        For example ``chip.compiled``.
     spec : ChipSpec
     links : mapping from (sender, receiver) to share of time, 0 to 1
         The busier direction of two cores is drawn.
     cores : mapping from core to share of time, 0 to 1
-    title, ax, path : as in :func:`floorplan`
+        With an MVM under way.
+    title, ax, path : optional
+        As in :func:`floorplan`.
 
     Returns
     -------
@@ -115,29 +124,30 @@ def heat_map(
     shade = ScalarMappable(Normalize(0, 100 * top), "Blues")
     for core in range(spec.cores):
         x, y = _corner(core, spec)
-        box = (x + _MARGIN, y + _MARGIN), 1 - 2 * _MARGIN, 1 - 2 * _MARGIN
+        corner, side = (x + _MARGIN, y + _MARGIN), 1 - 2 * _MARGIN
         share = cores.get(core, 0.0)
-        look = {"fc": shade.to_rgba(100 * share), "ec": "0.4", "lw": 0.8}
+        look: dict[str, Any] = {"fc": shade.cmap(share / top), "ec": SOFT, "lw": 0.8}
         if core not in used:
-            look = {"fc": "0.97", "ec": "0.7", "lw": 0.8, "ls": "--"}
-        ax.add_patch(Rectangle(*box, zorder=3, **look))
+            look = {"fc": PANEL, "ec": LINE, "lw": 0.8, "ls": "--"}
+        ax.add_patch(Rectangle(corner, side, side, zorder=3, **look))
         text = f"{100 * share:.0f} %" if core in used else "empty"
         dark = share > 0.6 * top
         ax.text(x + 0.5, y + 0.5, f"{core}\n{text}", ha="center", va="center", fontsize=7.5,
-                color="white" if dark else "0.2", zorder=4)  # fmt: skip
-    heat = ScalarMappable(Normalize(0, 100 * max([*links.values(), 1e-12])), "YlOrRd")
+                color=PAPER if dark else TEXT, zorder=4)  # fmt: skip
+    hottest = max([*links.values(), 1e-12])
+    heat = ScalarMappable(Normalize(0, 100 * hottest), "YlOrRd")
     busiest: dict[tuple[int, int], float] = {}
     for (a, b), share in links.items():
         if max(a, b) < spec.cores and min(a, b) >= 0:
             ends = min(a, b), max(a, b)
             busiest[ends] = max(share, busiest.get(ends, 0.0))
     for ends, share in sorted(busiest.items(), key=lambda item: item[1]):
-        _link(ax, *(_corner(core, spec) for core in ends), heat.to_rgba(100 * share))
+        _link(ax, _corner(ends[0], spec), _corner(ends[1], spec), heat.cmap(share / hottest))
     for mappable, name in ((shade, "core: MVM under way (% of time)"),
                            (heat, "link: bytes under way (% of time)")):  # fmt: skip
         figure.colorbar(mappable, ax=ax, label=name, shrink=0.6, pad=0.02)
-    ax.set_title(title or f"{spec.name}: cores and links at work", fontsize=12,
-                 loc=_side(spec))  # fmt: skip
+    told = f"{spec.name}: cores and links at work"
+    ax.set_title(told if title is None else title, fontsize=12, loc=_side(spec))
     return written(figure, path)
 
 
@@ -157,7 +167,7 @@ def _canvas(ax: Axes | None, spec: ChipSpec, beside: float = 0.0) -> tuple[Figur
     return figure, ax
 
 
-def _side(spec: ChipSpec) -> str:
+def _side(spec: ChipSpec) -> Literal["left", "center"]:
     """Return where a title begins: over the first core, if the grid is as wide as a title."""
     return "left" if 1.25 * spec.chips * spec.fabric.cols >= _TEXT_WIDTH else "center"
 
@@ -169,13 +179,13 @@ def _corner(core: int, spec: ChipSpec) -> tuple[float, float]:
     return col + chip * (spec.fabric.cols + _BETWEEN), float(row)
 
 
-def _link(ax: Axes, start: tuple[float, float], end: tuple[float, float], colour) -> None:
+def _link(ax: Axes, start: tuple[float, float], end: tuple[float, float], colour: Any) -> None:
     """Draw a link: straight to a neighbour, in an arc around the core between others."""
     (x0, y0), (x1, y1) = ((x + 0.5, y + 0.5) for x, y in (start, end))
     far = max(abs(x1 - x0), abs(y1 - y0)) > 1.5
     # Arcs run in the margin between cores, over the edges of the one in the middle.
     bend = 0.0 if not far else -0.95 / max(abs(x1 - x0), abs(y1 - y0))
-    for width, ink, order in ((4.5, "0.55", 1), (3.4, colour, 2)):
+    for width, ink, order in ((4.5, LINE, 1), (3.4, colour, 2)):
         ax.annotate(
             "", (x1, y1), (x0, y0), zorder=order,
             arrowprops={"arrowstyle": "-", "color": ink, "lw": width, "shrinkA": 0, "shrinkB": 0,
@@ -193,25 +203,48 @@ def _draw_core(
 ) -> None:  # fmt: skip
     """Draw one core: its frame, the parts in use to scale, and what they hold."""
     x, y, side = corner[0] + _GAP, corner[1] + _GAP, 1 - 2 * _GAP
-    centre = {"ha": "center", "va": "center"}
     if not blocks:
-        ax.add_patch(Rectangle((x, y), side, side, fc="0.95", ec="0.7", lw=0.8, ls="--"))
-        ax.text(x + side / 2, y + side / 2, "empty", fontsize=7.5, color="0.5", **centre)
+        ax.add_patch(Rectangle((x, y), side, side, fc=PANEL, ec=LINE, lw=0.8, ls="--"))
+        _lines(ax, (x + side / 2, y + side / 2), ["empty"], color=SOFT, fontsize=7.5)
     else:
-        ax.add_patch(Rectangle((x, y), side, side, fc="white", ec="none"))
+        ax.add_patch(Rectangle((x, y), side, side, fc=PAPER, ec="none"))
         for block, _ in blocks:
             rows, cols = block.shape
             start = x + side * block.col_offset / spec.cols, y + side * block.row_offset / spec.rows
             used = side * cols / spec.cols, side * rows / spec.rows
             colour = colours[_stage(block.layer)]
             # Neighbours in a core are told apart by their outlines.
-            edge = "0.35" if len(blocks) > 1 else "none"
-            ax.add_patch(Rectangle(start, *used, fc=colour, alpha=_FILL, ec=edge, lw=0.5))
-        ax.add_patch(Rectangle((x, y), side, side, fc="none", ec="0.35", lw=0.8))
-        ax.text(x + side / 2, y + 0.6 * side, "\n".join(_label(blocks)), fontsize=7,
-                linespacing=1.25, **centre)  # fmt: skip
-    ax.text(x + side - 0.03, y + side - 0.02, str(core), fontsize=6, color="0.45", ha="right",
+            edge = SOFT if len(blocks) > 1 else "none"
+            ax.add_patch(Rectangle(start, *used, fc=(colour, _FILL), ec=edge, lw=0.5))
+        ax.add_patch(Rectangle((x, y), side, side, fc="none", ec=SOFT, lw=0.8))
+        _lines(ax, (x + side / 2, y + 0.6 * side), _label(blocks), fontsize=7)
+    ax.text(x + side - 0.03, y + side - 0.02, str(core), fontsize=6, color=SOFT, ha="right",
             va="bottom")  # fmt: skip
+
+
+def _lines(ax: Axes, centre: tuple[float, float], lines: Sequence[str], **look: Any) -> None:
+    """Write lines below each other, each by itself: centred in any font that a page has."""
+    for n, line in enumerate(lines):
+        down = 8.75 * ((len(lines) - 1) / 2 - n)
+        ax.annotate(line, centre, xytext=(0, down), textcoords="offset points", ha="center",
+                    va="center", **look)  # fmt: skip
+
+
+def _value(
+    core: int, blocks: Sequence[Block], spec: CoreSpec, busy: Mapping[int, float] | None
+) -> str:  # fmt: skip
+    """Return what a core holds, as text."""
+    if not blocks:
+        return f"core {core}: empty"
+    names = ", ".join(
+        f"{b.layer} (rows {b.row_start} to {b.row_stop - 1}, columns {b.col_start} to "
+        f"{b.col_stop - 1} of its matrix)" for b in blocks
+    )  # fmt: skip
+    cells = sum(math.prod(b.shape) for b in blocks) / (spec.rows * spec.cols)
+    text = f"core {core}: {names}; {100 * cells:.0f} % of the cells"
+    if busy is not None:
+        text += f", busy with MVMs {100 * busy.get(core, 0.0):.0f} % of the time"
+    return text
 
 
 def _label(blocks: Sequence[tuple[Block, str]]) -> list[str]:
@@ -233,7 +266,7 @@ def _wrapped(name: str) -> list[str]:
         else:
             lines.append(part)
     lines = [line for line in lines if line][-2:]
-    return [line if len(line) <= _NAME_WIDTH else f"…{line[1 - _NAME_WIDTH :]}" for line in lines]
+    return [cut(line, _NAME_WIDTH) for line in lines]
 
 
 def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], lane: float) -> None:
@@ -247,13 +280,15 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], lane:
     tip = x1 + 0.5 - dx + aside, y1 + 0.5 - (dy if down else -dy)
     ax.annotate(
         "", tip, begin,
-        arrowprops={"arrowstyle": "-|>", "color": "0.2", "lw": 0.9, "shrinkA": 0, "shrinkB": 0},
+        arrowprops={"arrowstyle": "-|>", "color": TEXT, "lw": 0.9, "shrinkA": 0, "shrinkB": 0},
     )  # fmt: skip
 
 
 def _floorplan_legend(ax: Axes, colours: Mapping[str, str], spec: CoreSpec) -> None:
-    handles = [Patch(fc=colour, alpha=_FILL, label=stage) for stage, colour in colours.items()]
-    handles.append(Line2D([], [], color="0.2", marker=">", ms=4, lw=0.9, label="partial sums"))
+    handles: list[Patch | Line2D] = [
+        Patch(fc=(colour, _FILL), label=stage) for stage, colour in colours.items()
+    ]
+    handles.append(Line2D([], [], color=TEXT, marker=">", ms=4, lw=0.9, label="partial sums"))
     ax.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=min(len(handles), 7),
         frameon=False, fontsize=9,

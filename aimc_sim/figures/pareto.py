@@ -1,4 +1,4 @@
-"""The Pareto plot."""
+"""Designs in their objectives, and their front."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from ..analysis.canvas import PALETTE, written
-from .front import DOMINATED, EXCLUDED, FRONT, LIKELY, POSSIBLE
-from .objectives import ACCURACY, OBJECTIVES
+from ..search.front import DOMINATED, EXCLUDED, FRONT, LIKELY, POSSIBLE
+from ..search.objectives import ACCURACY, OBJECTIVES
+from .canvas import PALETTE, grid
+from .output import written
 
 _HALO = withStroke(linewidth=2.5, foreground="white")
 
-_STYLES = {
+_STYLES: dict[str, tuple[str, dict[str, Any]]] = {
     EXCLUDED: ("a constraint is missed", {"marker": "x", "color": "0.6", "ms": 5}),
     DOMINATED: ("dominated", {"marker": "o", "color": "0.72", "ms": 4.5}),
     POSSIBLE: (
@@ -104,8 +105,7 @@ def _panel(ax: Axes, designs: pd.DataFrame, across: str, up: str) -> None:
                 ax.annotate(f"{number}", place, xytext=(6, 5), textcoords="offset points",
                             fontsize=8, color=PALETTE[0], zorder=12,
                             path_effects=[_HALO])  # fmt: skip
-    ax.grid(color="0.93")
-    ax.set_axisbelow(True)
+    grid(ax)
     ax.margins(x=0.08, y=0.08)
 
 

@@ -1,9 +1,11 @@
-"""Pictures of measured devices: what was read, before any law is put to it."""
+"""Figures of measured devices: the reads themselves, and the laws that were fitted to them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,15 +16,16 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .. import units
+from ..analysis import fit_curves, fit_traces
+from ..analysis.device_check import Check
+from ..analysis.fit_estimates import Law
 from ..device.measured.columns import trace_order
 from ..device.measured.reach import Reach
 from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import Traces, traces
 from ..kernels.replay import at_time
-from . import fit_curves, fit_traces
-from .canvas import PALETTE, save
-from .device_check import Check
-from .fit_estimates import Law
+from .canvas import DASHES, PALETTE, SOFT, TEXT, grid
+from .output import written
 
 _MOST_LEVELS = 8  # curves in the panel of times
 _MOST_DEVICES = len(PALETTE)
@@ -45,6 +48,7 @@ def measured(
     Parameters
     ----------
     data : MeasuredData
+        Reads of devices.
     title : str, optional
         Default: that of the data, and how much there is.
     path : path, optional
@@ -66,17 +70,14 @@ def measured(
     figure = Figure(figsize=(5.6 * len(panels) + 0.4, 4.8), layout="constrained")
     for ax, draw in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         draw(ax, found)
-        ax.grid(color="0.92")
-        ax.set_axisbelow(True)
+        grid(ax)
     devices = len(np.unique(found.device))
     size = ", ".join(
         (_several(len(data), "read"), _several(len(found), "trace"), _several(devices, "device"))
     )
     text = title or ": ".join(part for part in (data.provenance.title, size) if part)
     figure.suptitle(text, fontsize=11, x=0.01, ha="left")
-    if path is not None:
-        save(figure, path)
-    return figure
+    return written(figure, path)
 
 
 def checked(data: MeasuredData, found: Check, *, path: str | Path | None = None) -> Figure:
@@ -85,6 +86,7 @@ def checked(data: MeasuredData, found: Check, *, path: str | Path | None = None)
     Parameters
     ----------
     data : MeasuredData
+        Reads of devices.
     found : Check
         From :func:`aimc_sim.analysis.device_check.check`.
     path : path, optional
@@ -101,26 +103,23 @@ def checked(data: MeasuredData, found: Check, *, path: str | Path | None = None)
         for law in found.report.laws:
             quantities = {e.quantity for e in law.estimates if e.level_unit == "S"}
             for quantity in sorted(quantities):
-                panels.append(lambda ax, law=law, q=quantity: _estimates(ax, law, q))
+                panels.append(partial(_estimates, law=law, quantity=quantity))
     if found.reach is not None:
-        panels.append(lambda ax: _reach(ax, found.reach))
+        panels.append(partial(_reach, found=found.reach))
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(5.2 * columns, 4.2 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, draw in zip(axes, panels, strict=False):
         draw(ax)
-        ax.grid(color="0.92")
-        ax.set_axisbelow(True)
+        grid(ax)
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
-    if path is not None:
-        save(figure, path)
-    return figure
+    return written(figure, path)
 
 
 def _estimates(ax: Axes, law: Law, quantity: str) -> None:
-    """A quantity against its level with 95 % intervals, and the curve that was fitted to it."""
+    """Draw a quantity against its level with 95 % intervals, and its fitted curve."""
     rows = [e for e in law.estimates if e.quantity == quantity and e.level_unit == "S"]
     scale, unit = (1e6, " (uS)") if rows[0].unit == "S" else (1.0, "")
     x = np.array([e.level for e in rows]) * 1e6
@@ -132,10 +131,10 @@ def _estimates(ax: Axes, law: Law, quantity: str) -> None:
     states = np.linspace(min(e.level for e in rows), highest, 100) / highest
     if quantity == "sigma" and law.polynomial is not None:
         curve = np.polynomial.polynomial.polyval(states, law.polynomial) * scale
-        ax.plot(states * highest * 1e6, curve, color="black", lw=1, label="law")
+        ax.plot(states * highest * 1e6, curve, color=TEXT, lw=1, label="law")
     elif quantity in law.curves:
         curve = fit_curves.value(law.curves[quantity], states)
-        ax.plot(states * highest * 1e6, curve, color="black", lw=1, label="law")
+        ax.plot(states * highest * 1e6, curve, color=TEXT, lw=1, label="law")
     ax.set_xlabel("level (uS)")
     ax.set_ylabel(quantity + unit)
     state = "" if law.identified else ": not identified"
@@ -144,12 +143,12 @@ def _estimates(ax: Axes, law: Law, quantity: str) -> None:
 
 
 def _reach(ax: Axes, found: Reach) -> None:
-    """What a replay measured, and what it extrapolates."""
+    """Draw the measured and the extrapolated range of a replay."""
     low, high = 1e6 * found.lowest_siemens, 1e6 * found.highest_siemens
     ax.axvspan(low, high, color=PALETTE[0], alpha=0.15, label="measured")
-    ax.axvspan(0, low, color="0.6", alpha=0.25, label="extrapolated")
+    ax.axvspan(0, low, color=SOFT, alpha=0.25, label="extrapolated")
     spreads = [1e6 * found.spread_at_zero, 1e6 * found.spread_at_lowest]
-    ax.plot([0, low], spreads, color="black", marker="o", ms=4, label="spread of the error")
+    ax.plot([0, low], spreads, color=TEXT, marker="o", ms=4, label="spread of the error")
     for gap in found.gaps:
         if gap.spread_miss or gap.course_miss:
             ax.axvline(1e6 * gap.level_siemens, color=PALETTE[1], lw=1, ls=":")
@@ -161,20 +160,21 @@ def _reach(ax: Axes, found: Reach) -> None:
 
 
 def _against_number(ax: Axes, data: MeasuredData) -> None:
-    """Trains of pulses, one line each."""
+    """Draw trains of pulses, one line each."""
     order, starts = trace_order(data.columns())
     ends = np.append(starts[1:], len(order))
     keep = np.unique(np.linspace(0, len(starts) - 1, min(40, len(starts))).astype(int))
+    numbers = np.asarray(data.pulse_number)
     for i in keep:
         rows = order[starts[i] : ends[i]]
-        ax.plot(data.pulse_number[rows], 1e6 * data.conductance_siemens[rows], lw=1, alpha=0.7)
+        ax.plot(numbers[rows], 1e6 * data.conductance_siemens[rows], lw=1, alpha=0.7)
     ax.set_xlabel("number of the pulse")
     ax.set_ylabel("conductance (uS)")
     ax.set_title(f"{len(keep)} of {len(starts)} trains of pulses", fontsize=10, loc="left")
 
 
 def _against_time(ax: Axes, data: MeasuredData) -> None:
-    """Median and 90 % of the devices against time, for some of the levels."""
+    """Draw median and 90 % of the devices against time, for some of the levels."""
     found = traces(data)
     groups = fit_traces.levels(found)
     values, kind = groups.siemens, groups.by
@@ -215,18 +215,20 @@ def _time_label(t: float) -> str:
 
 
 def _against_pulse(ax: Axes, found: Traces) -> None:
-    """Median and 90 % of the cycles against the pulse, per device."""
-    label, scale = _PULSES[found.pulse_column]
+    """Draw median and 90 % of the cycles against the pulse, per device."""
+    label, scale = _PULSES[found.pulse_column or ""]
+    pulse = np.asarray(found.pulse)
     devices = np.unique(found.device)
     shown = devices if len(devices) <= _MOST_DEVICES else [None]
     for i, device in enumerate(shown):
         mine = np.full(len(found), True) if device is None else found.device == device
-        x = np.unique(found.pulse[mine])
-        at_pulse = [found.first_siemens[mine & (found.pulse == amplitude)] for amplitude in x]
+        x = np.unique(pulse[mine])
+        at_pulse = [found.first_siemens[mine & (pulse == amplitude)] for amplitude in x]
         q = np.array([np.quantile(sample, (0.05, 0.5, 0.95)) for sample in at_pulse]) * 1e6
         ax.fill_between(x * scale, q[:, 0], q[:, 2], color=PALETTE[i], alpha=0.18, lw=0)
         name = None if device is None else f"device {device}"
-        ax.plot(x * scale, q[:, 1], color=PALETTE[i], lw=1.4, label=name)
+        ax.plot(x * scale, q[:, 1], color=PALETTE[i], ls=DASHES[i % len(DASHES)], lw=1.4,
+                label=name)  # fmt: skip
     _conductance_axis(ax, found.first_siemens)
     ax.set_xlabel(label)
     ax.set_ylabel("conductance (uS)")
@@ -235,7 +237,7 @@ def _against_pulse(ax: Axes, found: Traces) -> None:
 
 
 def _per_level(ax: Axes, found: Traces) -> None:
-    """Quantiles of the first read per level, or their histogram."""
+    """Draw quantiles of the first read per level, or their histogram."""
     groups = fit_traces.levels(found)
     number, values, kind = groups.number, groups.siemens, groups.by
     first = found.first_siemens * 1e6
@@ -246,26 +248,26 @@ def _per_level(ax: Axes, found: Traces) -> None:
         ax.set_ylabel("traces")
         return
     keep = np.arange(0, len(values), -(-len(values) // _MOST_BOXES))
-    label, scale = _PULSES.get(found.pulse_column, ("", 1.0))
+    label, scale = _PULSES.get(found.pulse_column or "", ("", 1.0))
     if kind == "target":
         x, label, rest = values[keep] * 1e6, "target (uS)", first - values[number] * 1e6
-        ax.axhline(0, color="black", lw=0.8)
+        ax.axhline(0, color=TEXT, lw=0.8)
         ax.set_ylabel("conductance - target (uS)")
     else:
-        x, rest = np.unique(found.pulse)[keep] * scale, first
+        x, rest = np.unique(np.asarray(found.pulse))[keep] * scale, first
         _conductance_axis(ax, found.first_siemens)
         ax.set_ylabel("conductance (uS)")
     q = np.array([np.quantile(rest[number == i], _QUANTILES) for i in keep])
-    width = {"color": PALETTE[0], "solid_capstyle": "butt"}
+    width: dict[str, Any] = {"color": PALETTE[0], "solid_capstyle": "butt"}
     for place, row in zip(x, q, strict=True):
         ax.plot([place, place], [row[0], row[4]], lw=1.2, **width)
         ax.plot([place, place], [row[1], row[3]], lw=5, **width)
-    ax.plot(x, q[:, 2], ls="", marker="_", ms=8, color="black", zorder=4)
+    ax.plot(x, q[:, 2], ls="", marker="_", ms=8, color=TEXT, zorder=4)
     ax.set_xlabel(label)
     handles = [
         Line2D([], [], color=PALETTE[0], lw=1.2, label="5 to 95 %"),
         Line2D([], [], color=PALETTE[0], lw=5, label="25 to 75 %"),
-        Line2D([], [], color="black", marker="_", ls="", ms=8, label="median"),
+        Line2D([], [], color=TEXT, marker="_", ls="", ms=8, label="median"),
     ]
     ax.legend(handles=handles, frameon=False, fontsize=8.5)
 
@@ -284,7 +286,7 @@ def _several(n: int, what: str) -> str:
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
-def _shades(n: int) -> list[str | tuple]:
+def _shades(n: int) -> list[Any]:
     from matplotlib import colormaps
 
     scale = Normalize(-0.5, max(1, n) + 0.5)
@@ -294,7 +296,7 @@ def _shades(n: int) -> list[str | tuple]:
 def _legend_of_bands(ax: Axes, over: str) -> None:
     handles, _ = ax.get_legend_handles_labels()
     handles += [
-        Line2D([], [], color="0.3", lw=1.6, label="median"),
-        Patch(color="0.5", alpha=0.3, lw=0, label=f"5 to 95 % {over}"),
+        Line2D([], [], color=SOFT, lw=1.6, label="median"),
+        Patch(color=SOFT, alpha=0.3, lw=0, label=f"5 to 95 % {over}"),
     ]
     ax.legend(handles=handles, frameon=False, fontsize=8.5)

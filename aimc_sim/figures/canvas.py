@@ -1,0 +1,123 @@
+"""Colours, markers and dashes; values at the pointer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#8C6D31")
+"""Colours that stay apart for colour-blind readers: Okabe & Ito (2008), grey and brown added."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+"""One for each colour, for readers without colours."""
+
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 2)),
+    (0, (1.2, 1.6)),
+    (0, (6, 2, 1.2, 2)),
+    (0, (9, 3)),
+    (0, (4, 1.5, 1.2, 1.5, 1.2, 1.5)),
+)
+"""Dash patterns that stay apart, as matplotlib takes them."""
+
+HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "oo", "++++")
+"""Fillings of bars, one for each colour."""
+
+TEXT, SOFT, LINE, GRID, PANEL, PAPER = (
+    "#000000", "#4d4d4d", "#b3b3b3", "#ebebeb", "#f2f2f2", "#ffffff",
+)  # fmt: skip
+"""Inks beside the palette: text, side notes, frames, grids, empty areas, background."""
+
+VALUE = "value: "
+"""How the identity (``gid``) of an artist begins that carries a value for the pointer."""
+
+LONGEST = 200
+"""Characters of a line of text in a picture: a name of thousands would make it metres wide."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a curve is drawn.
+
+    Attributes
+    ----------
+    colour : str
+        Of line and marker, as ``#rrggbb``.
+    marker : str
+        As matplotlib's ``marker``.
+    dash : str or tuple
+        As matplotlib's ``linestyle``.
+    filled : bool
+        Whether markers are filled.
+    """
+
+    colour: str
+    marker: str
+    dash: Any = "-"
+    filled: bool = True
+
+    def line(self) -> dict[str, Any]:
+        """Return the keywords of ``Axes.plot``."""
+        face = self.colour if self.filled else PAPER
+        return {"color": self.colour, "marker": self.marker, "ls": self.dash, "mfc": face}
+
+
+def look(number: int, dash: int = 0) -> Look:
+    """Return colour and marker of a curve by its number, and its dash by another one."""
+    n, d = number % len(PALETTE), dash % len(DASHES)
+    return Look(PALETTE[n], MARKERS[n], DASHES[d], filled=d % 2 == 0)
+
+
+def figure_of(
+    ax: Axes | None, size: tuple[float, float], rows: int = 1
+) -> tuple[Figure, Sequence[Axes]]:
+    """Return the figure of `ax`, or a new one of `rows` panels below each other, and the axes."""
+    if ax is not None:
+        return cast(Figure, ax.figure), [ax]
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, list(figure.subplots(rows, sharex=True, squeeze=False)[:, 0])
+
+
+def grid(ax: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
+    """Draw a light grid behind everything else."""
+    ax.grid(axis=axis, color=GRID)
+    ax.set_axisbelow(True)
+
+
+def say(artist: Artist, value: str) -> None:
+    """Give an artist a value: in SVG it is shown at the pointer, elsewhere it is not there.
+
+    Parameters
+    ----------
+    artist : Artist
+        Its ``gid`` is set.
+    value : str
+        Lines are separated by "; ".
+    """
+    artist.set_gid(VALUE + shorter(value.replace("\n", "; "), 40 * LONGEST))
+
+
+def plain(figure: Figure) -> None:
+    """Have every text drawn as it is: a ``$`` begins no formula, no line is endless."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(shorter(text.get_text()))
+
+
+def shorter(text: str, longest: int = LONGEST) -> str:
+    """Return a text whose control characters are visible and whose lines are not endless."""
+    lines = ("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+             for line in text.split("\n"))  # fmt: skip
+    return "\n".join(s if len(s) <= longest else f"{s[:longest]}..." for s in lines)
+
+
+def cut(name: str, letters: int) -> str:
+    """Return the end of a name that has too many letters."""
+    return name if len(name) <= letters else f"…{name[1 - letters :]}"
