@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .. import presets, units
 from ..runtime.chip import Chip
 from ..spec import ChipSpec
-from . import metrics
+from . import intervals as metrics
 
 TIMES = ("0", "1 h", "1 d", "30 d", "1 y")
 """Times after programming that a study looks at unless told otherwise."""

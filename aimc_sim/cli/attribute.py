@@ -9,6 +9,7 @@ import typer
 
 from .. import files, units
 from .errors import refusing
+from .options import Metric
 from .output import Output, add_row, complain, status
 from .sweep import FAILED, check_pool, run_study
 
@@ -39,6 +40,7 @@ def attribute(
     time: Annotated[str, typer.Option(help="Time after programming.")] = "1 d",
     compensation: Annotated[str, typer.Option(help="none, gdc, column, gdc-signs or ls.")] = "gdc",
     programmings: Annotated[int, typer.Option(min=1, help="Programmings of each machine.")] = 5,
+    metric: Metric = None,
     layers: Annotated[bool, typer.Option("--layers", help="Also every layer by itself.")] = False,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes here; 0: only this one.")
@@ -57,6 +59,7 @@ def attribute(
     with status("loading network and images"), refusing():
         from ..studies import attribute as parts
         from ..studies import inputs, schema, settings
+        from ..studies import sweep as engine
 
         if study is None:
             whole = schema.make_study(
@@ -64,15 +67,16 @@ def attribute(
                     "name": f"{network} on {preset}", "network": network, "presets": preset,
                     "data": {"name": "digits", "images": images}, "times": time,
                     "compensations": compensation, "programmings": programmings,
+                    "metric": metric or "accuracy",
                 },
                 "attribute",
             )  # fmt: skip
         else:
-            whole = schema.load_study(study)
+            whole = schema.scored_by(schema.load_study(study), metric)
         settings.check(whole)
         given = inputs.gather(whole, None if study is None else study.parent)
-        names = [n.name for n in given.network.nodes if n.op in ("conv2d", "linear")]
-        wanted = parts.make(whole, layers=tuple(names) if layers else ())
+        names = engine.analog_layers(given, next(settings.settings(whole)).spec) if layers else ()
+        wanted = parts.make(whole, layers=tuple(names))
     progress = run_study(wanted, given, out, workers, scheduler, memory, yes)
     if progress.failed:
         complain(f"error: {progress.failed} trials failed: {'; '.join(progress.reasons[:3])}")
@@ -101,14 +105,17 @@ def _write(output: Output, out: Path, title: str) -> None:
 def _print(output: Output, rows: pd.DataFrame, title: str) -> None:
     from rich.table import Table
 
+    from .. import metrics
+
+    metric = metrics.of(rows)
     output.line(
-        f"{title}: change of accuracy in percentage points, with 95 % intervals over programmings "
-        "(one programming: over images)"
+        f"{title}: change of {metric.difference_heading}, with 95 % intervals over other "
+        "programmings and other images (one programming: over images)"
     )
     printed = Table()
     for name in ("effect", "how"):
         printed.add_column(name)
-    for name in ("change", "with other images", "effect size"):
+    for name in ("change", "on these images", "effect size"):
         printed.add_column(name, justify="right", no_wrap=True)
     how = {
         "whole": "together", "alone": "alone", "missing": "against all but it",
@@ -117,12 +124,10 @@ def _print(output: Output, rows: pd.DataFrame, title: str) -> None:
     for kind, group in rows.groupby("kind", sort=False):
         for row in group.itertuples():
             size = "-" if row.effect_size != row.effect_size else f"{row.effect_size:+.1f}"
-            change = f"{100 * row.difference:+.2f} {_span(row.low, row.high)}"
-            other = _span(row.wide_low, row.wide_high)
-            add_row(printed, (row.effect, how[kind], change, other, size))
+            digits = metric.digits_of(row.images) + 1
+            change = metric.show(row.difference, digits, True)
+            change += f" {metric.span(row.low, row.high, digits, True)}"
+            same = metric.span(row.same_low, row.same_high, digits, True)
+            add_row(printed, (row.effect, how[kind], change, same, size))
         printed.add_section()
     output.table(printed)
-
-
-def _span(low: float, high: float) -> str:
-    return f"[{100 * low:+.2f}, {100 * high:+.2f}]"

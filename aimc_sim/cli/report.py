@@ -38,6 +38,10 @@ def report(
         str | None,
         typer.Option(help="Setting in front.  [default: the best one with imperfect devices]"),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Of several in the folder.  [default: the first by name]"),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that are no earlier report.")
     ] = False,
@@ -63,7 +67,7 @@ def report(
         if figures is not None and figures.exists() and not figures.is_dir():
             raise BadInput(f"--figures '{figures}' is a file; give a folder")
         with refusing(KeyError, ValueError):
-            page = pages.gather(found, setting)
+            page = pages.gather(found, setting, metric)
         if figures is not None:
             _refuse_figures(figures, pictures.names(page), force)
         with refusing(OSError, prefix=f"the report cannot be written to '{path}': "):

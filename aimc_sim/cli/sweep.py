@@ -11,7 +11,7 @@ import typer
 
 from .. import arguments, units
 from .errors import BadInput, Interrupted, refusing
-from .options import Memory, Results, Scheduler, Workers, Yes
+from .options import Memory, Metric, Results, Scheduler, Workers, Yes
 from .output import Output, add_row, complain, say, status
 from .output import progress as progress_bar
 
@@ -56,6 +56,7 @@ def sweep(
     workers: Workers = None,
     scheduler: Scheduler = None,
     memory: Memory = None,
+    metric: Metric = None,
     yes: Yes = False,
 ) -> None:
     """Run a study: many machines, programmings and times, with intervals.
@@ -69,7 +70,7 @@ def sweep(
         from ..studies import sweep as engine
 
         with refusing():
-            wanted = schema.load_study(study)
+            wanted = schema.scored_by(schema.load_study(study), metric)
             settings.check(wanted)  # before images are read
             given = inputs.gather(wanted, study.parent)
             engine.check(wanted, given)
@@ -234,7 +235,8 @@ def _report(output: Output, out: Path, study: Study, progress: Progress) -> None
         files = results.export(out)
     table = results.load(out)
     if len(table):
-        print_summary(output, statistics.summary(table), study.name)
+        for _, part in statistics.summary(table).groupby("metric", sort=True):
+            print_summary(output, part, study.name)
     output.line(
         f"{progress.done} trials run, {progress.reused} found in {out}. Written: "
         f"{', '.join(path.name for path in files)}; open them with aimc_sim.results.load('{out}')."
@@ -242,40 +244,36 @@ def _report(output: Output, out: Path, study: Study, progress: Progress) -> None
 
 
 def print_summary(output: Output, summary: pd.DataFrame, title: str) -> None:
-    """Print the accuracies of a summary, never without their intervals."""
+    """Print the values of a summary of one metric, never without their intervals."""
     from rich.table import Table
 
+    from .. import metrics
+
+    metric = metrics.of(summary)
     single = (summary["programmings"] == 1).all()
-    what = "over images (Wilson)" if single else "over programmings"
+    how = "over images (Wilson)" if metric.bits else "over images"
+    what = how if single else "over programmings"
     output.line(
-        f"{title}: accuracy in %, mean and 95 % interval {what}; spread: standard deviation "
+        f"{title}: {metric.heading}, mean and 95 % interval {what}; spread: standard deviation "
         "between programmings"
     )
     printed = Table()
     for name in ("setting", "time", "compensation"):
         printed.add_column(name, no_wrap=name != "setting")
-    for name in ("accuracy", "with other images", "spread", "programmings", "images"):
+    for name in (metric.name, "with other images", "spread", "programmings", "images"):
         printed.add_column(name, justify="right", no_wrap=True)
     for _, group in summary.groupby(["setting", "layers"], sort=False):
         for row in group.itertuples():
-            digits = 1 if row.images <= 1000 else 2
+            digits = metric.digits_of(row.images)
             add_row(printed, (
                 row.setting,
                 units.show_time(row.time_seconds) if row.time_seconds else "now",
                 row.compensation,
-                f"{_percent(row.mean, digits)} {_span(row.low, row.high, digits)}",
-                _span(row.wide_low, row.wide_high, digits),
-                _percent(row.spread, digits + 1),
+                f"{metric.show(row.mean, digits)} {metric.span(row.low, row.high, digits)}",
+                metric.span(row.wide_low, row.wide_high, digits),
+                metric.show(row.spread, digits + 1),
                 row.programmings,
                 row.images,
             ))  # fmt: skip
         printed.add_section()
     output.table(printed)
-
-
-def _percent(share: float, digits: int) -> str:
-    return "-" if share != share else f"{100 * share:.{digits}f}"
-
-
-def _span(low: float, high: float, digits: int) -> str:
-    return f"[{_percent(low, digits)}, {_percent(high, digits)}]"

@@ -1,4 +1,4 @@
-"""Accuracy against time, and differences between settings on the same seeds and images."""
+"""Values of the metric against time, and differences between settings on the same seeds."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from .. import results
+from .. import metrics, results
 from .headline import Headline, is_attribution, same_place
-from .tables import Cell, Chart, Series, Table, digits_of, even_stops, percent, span, time_stops
+from .tables import Cell, Chart, Series, Table, even_stops, time_stops
 from .tables import when as shown_time
 
 MOST_COMPARED = 24
@@ -21,7 +21,7 @@ def in_front(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def chart(summary: pd.DataFrame, head: Headline) -> Chart:
-    """Return accuracy against time, a curve per setting and compensation.
+    """Return the metric against time, a curve per setting and compensation.
 
     Parameters
     ----------
@@ -33,14 +33,16 @@ def chart(summary: pd.DataFrame, head: Headline) -> Chart:
     Returns
     -------
     Chart
-        Percent. With a single time: against the setting, a curve per compensation.
+        As the metric is shown: accuracies in percent. With a single time: against the setting, a
+        curve per compensation.
     """
+    metric = metrics.of(summary)
     labels = sorted(summary["label"].unique(), key=lambda name: name != head.label)
     methods = sorted(summary["compensation"].unique(), key=lambda m: m != head.compensation)
     moments = sorted(summary["time_seconds"].unique())
     found = {
         (row.label, row.compensation, row.time_seconds): tuple(
-            100 * x for x in (row.mean, row.low, row.high)
+            metric.scale * x for x in (row.mean, row.low, row.high)
         )
         for row in summary.itertuples()
     }
@@ -60,40 +62,50 @@ def chart(summary: pd.DataFrame, head: Headline) -> Chart:
             if any((label, m, t) in found for t in moments)
         ]
         about = "time after programming (logarithmic)"
+    name = capital(metric.name)
+    low, high = (max(-1e9, min(1e9, metric.scale * x)) for x in metric.bounds)
     return Chart(
-        "accuracy", "Accuracy against time after programming"
-        if len(moments) > 1 else f"Accuracy, {shown_time(moments[0])}", about,
-        "classified correctly", "%", stops, series, digits_of(int(summary["images"].max())),
-        bounds=(0.0, 100.0), joined=len(moments) > 1,
+        "accuracy", f"{name} against time after programming"
+        if len(moments) > 1 else f"{name}, {shown_time(moments[0])}", about,
+        metric.about, metric.unit, stops, series, metric.digits_of(int(summary["images"].max())),
+        bounds=(low, high), joined=len(moments) > 1,
     )  # fmt: skip
 
 
+def capital(text: str) -> str:
+    """Return a text with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
 def table(summary: pd.DataFrame) -> Table:
-    """Return every mean accuracy with its intervals.
+    """Return every mean value with its intervals.
 
     Parameters
     ----------
     summary : DataFrame
         Labelled.
     """
-    rows = []
+    rows, metric = [], metrics.of(summary)
     for row in summary.itertuples():
-        digits = digits_of(row.images)
+        digits = metric.digits_of(row.images)
         rows.append(
             [
                 Cell(row.label),
                 Cell(row.compensation),
                 Cell(shown_time(row.time_seconds), row.time_seconds),
-                Cell(f"{percent(row.mean, digits)} {span(row.low, row.high, digits)}", row.mean),
-                Cell(span(row.wide_low, row.wide_high, digits), row.wide_low),
-                Cell(percent(row.spread, digits + 1), row.spread),
+                Cell(
+                    f"{metric.show(row.mean, digits)} {metric.span(row.low, row.high, digits)}",
+                    row.mean,
+                ),
+                Cell(metric.span(row.wide_low, row.wide_high, digits), row.wide_low),
+                Cell(metric.show(row.spread, digits + 1), row.spread),
                 Cell(f"{row.programmings:,}", row.programmings),
                 Cell(f"{row.images:,}", row.images),
             ]
         )
     return Table(
-        "Accuracy in %, mean and 95 % interval",
-        ("setting", "compensation", ">time", ">accuracy", ">with other images", ">spread",
+        f"{capital(metric.heading)}, mean and 95 % interval",
+        ("setting", "compensation", ">time", f">{metric.name}", ">with other images", ">spread",
          ">programmings", ">images"),
         rows,
     )  # fmt: skip
@@ -166,6 +178,7 @@ def difference_chart(rows: pd.DataFrame, head: Headline) -> Chart | None:
     rows = rows[rows["kind"] != "time"] if len(rows) else rows
     if not len(rows):
         return None
+    metric = metrics.of(rows)
     moments = sorted(rows["time_seconds"].unique())
     questions = rows["question"].unique().tolist()
     if len(moments) == 1:
@@ -175,7 +188,7 @@ def difference_chart(rows: pd.DataFrame, head: Headline) -> Chart | None:
     series = []
     for (question, method), part in rows.groupby(["question", "compensation"], sort=False):
         at = {
-            row.time_seconds: tuple(100 * x for x in (row.difference, row.low, row.high))
+            row.time_seconds: tuple(metric.scale * x for x in (row.difference, row.low, row.high))
             for row in part.itertuples()
         }
         plain = part["kind"].iloc[0] == "compensation"
@@ -185,17 +198,17 @@ def difference_chart(rows: pd.DataFrame, head: Headline) -> Chart | None:
                    methods.index(method), [at.get(t) for t in moments])
         )  # fmt: skip
     return Chart(
-        "differences", "Paired differences of accuracy", "time after programming",
-        "difference", "percentage points", time_stops(moments), series,
-        digits_of(int(rows["images"].max())), zero=True, group=head.compensation,
+        "differences", f"Paired differences of {metric.name}", "time after programming",
+        "difference", metric.difference_unit, time_stops(moments), series,
+        metric.digits_of(int(rows["images"].max())), zero=True, group=head.compensation,
     )  # fmt: skip
 
 
 def difference_table(rows: pd.DataFrame) -> Table:
     """Return the paired differences with intervals, p-values and effect sizes."""
-    found = []
+    found, metric = [], metrics.of(rows)
     for row in rows.itertuples():
-        digits = digits_of(row.images)
+        digits = metric.digits_of(row.images)
         size = row.effect_size
         found.append(
             [
@@ -203,10 +216,11 @@ def difference_table(rows: pd.DataFrame) -> Table:
                 Cell(row.compensation),
                 Cell(shown_time(row.time_seconds), row.time_seconds),
                 Cell(
-                    f"{100 * row.difference:+.{digits}f} {span(row.low, row.high, digits, True)}",
+                    f"{metric.show(row.difference, digits, True)} "
+                    f"{metric.span(row.low, row.high, digits, True)}",
                     row.difference,
                 ),
-                Cell(span(row.wide_low, row.wide_high, digits, True), row.wide_low),
+                Cell(metric.span(row.same_low, row.same_high, digits, True), row.same_low),
                 _p_value(row),
                 Cell("-" if size != size else f"{size:+.1f}", size),
                 Cell(f"{row.lost:,} / {row.gained:,}", row.lost),
@@ -214,31 +228,32 @@ def difference_table(rows: pd.DataFrame) -> Table:
             ]
         )
     return Table(
-        "Differences in percentage points, mean and 95 % interval",
-        ("question", "compensation", ">time", ">difference", ">with other images", ">p",
-         ">effect size", ">images lost / gained", ">programmings"),
+        f"Differences of {metric.difference_heading}, mean and 95 % interval over other "
+        "programmings and images",
+        ("question", "compensation", ">time", ">difference", ">on these images", ">p",
+         ">effect size", ">images worse / better", ">programmings"),
         found,
     )  # fmt: skip
 
 
 def _one_time(rows: pd.DataFrame, questions: list[str]) -> Chart:
     """Return the differences of one time, question by question."""
-    series = []
+    series, metric = [], metrics.of(rows)
     for i, (method, part) in enumerate(rows.groupby("compensation", sort=False)):
         at = {
-            row.question: tuple(100 * x for x in (row.difference, row.low, row.high))
+            row.question: tuple(metric.scale * x for x in (row.difference, row.low, row.high))
             for row in part.itertuples()
         }
         series.append(Series(method, method, i, i, [at.get(question) for question in questions]))
     return Chart(
         "differences",
-        f"Paired differences of accuracy, {shown_time(rows['time_seconds'].iloc[0])}",
-        "question", "difference", "percentage points", even_stops(questions), series,
-        digits_of(int(rows["images"].max())), zero=True, joined=False,
+        f"Paired differences of {metric.name}, {shown_time(rows['time_seconds'].iloc[0])}",
+        "question", "difference", metric.difference_unit, even_stops(questions), series,
+        metric.digits_of(int(rows["images"].max())), zero=True, joined=False,
     )  # fmt: skip
 
 
 def _p_value(row) -> Cell:
-    if row.low == row.high and row.difference:  # no spread: the t test has nothing to go by
+    if row.p_value != row.p_value:  # of a single image
         return Cell("-", float("nan"))
     return Cell("< 0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}", row.p_value)

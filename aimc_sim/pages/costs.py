@@ -1,12 +1,13 @@
-"""What effects and layers cost: the attribution, if the folder holds one."""
+"""Costs of effects and layers: the attribution, if the folder holds one."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+from .. import metrics
 from ..studies import attribute
 from .headline import PLACE
-from .tables import Cell, Table, digits_of, span
+from .tables import Cell, Table
 from .tables import when as shown_time
 
 KINDS = {
@@ -46,9 +47,9 @@ def table(found: pd.DataFrame) -> Table:
     found : DataFrame
         From :func:`rows`, not empty.
     """
-    made = []
+    made, metric = [], metrics.of(found)
     for row in found.itertuples():
-        digits, size = digits_of(row.images) + 1, row.effect_size
+        digits, size = metric.digits_of(row.images) + 1, row.effect_size
         made.append(
             [
                 Cell(row.effect),
@@ -56,16 +57,18 @@ def table(found: pd.DataFrame) -> Table:
                 Cell(shown_time(row.time_seconds), row.time_seconds),
                 Cell(row.compensation),
                 Cell(
-                    f"{100 * row.difference:+.{digits}f} {span(row.low, row.high, digits, True)}",
+                    f"{metric.show(row.difference, digits, True)} "
+                    f"{metric.span(row.low, row.high, digits, True)}",
                     row.difference,
                 ),
-                Cell(span(row.wide_low, row.wide_high, digits, True), row.wide_low),
+                Cell(metric.span(row.same_low, row.same_high, digits, True), row.same_low),
                 Cell("-" if size != size else f"{size:+.1f}", size),
             ]
         )
     return Table(
-        "Change of accuracy in percentage points, mean and 95 % interval over programmings",
-        ("effect", "question", ">time", "compensation", ">change", ">with other images",
+        f"Change of {metric.difference_heading}, mean and 95 % interval over other programmings "
+        "and images",
+        ("effect", "question", ">time", "compensation", ">change", ">on these images",
          ">effect size"),
         made,
     )  # fmt: skip

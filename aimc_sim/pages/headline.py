@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from .. import arguments
+from .. import arguments, metrics
 from ..spec import ChipSpec
 from ..studies import attribute
 
@@ -79,7 +79,7 @@ def choose(
         Machines by identity.
     wanted : str, optional
         Name of the setting. Default: the whole machine of an attribution, else the setting with
-        imperfect devices whose mean accuracy is highest at the last time.
+        imperfect devices whose mean is best at the last time.
 
     Raises
     ------
@@ -105,14 +105,15 @@ def choose(
             n for n in labels if _DEVICE_EFFECTS & set(attribute.effects(specs[machine[n]]))
         ]  # fmt: skip
         chosen = real or labels
-        why = f"highest mean at the last time, of {len(chosen)} settings"
+        why = f"best mean at the last time, of {len(chosen)} settings"
         if real and len(real) < len(labels):
             why += " with imperfect devices"
         if len(chosen) == 1:
             why = "the only setting with imperfect devices"
     rows = summary[summary["label"].isin(chosen)]
     latest = rows[rows["time_seconds"] == rows["time_seconds"].max()]
-    best = latest.sort_values("mean", ascending=False, kind="stable").iloc[0]
+    larger = metrics.of(summary).larger
+    best = latest.sort_values("mean", ascending=not larger, kind="stable").iloc[0]
     same = rows[(rows["label"] == best["label"]) & (rows["compensation"] == best["compensation"])]
     same = same.sort_values("time_seconds")
     return Headline(

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
 import jinja2
 import pandas as pd
 
-from .. import __version__, files, results
+from .. import __version__, files, metrics, results
 from ..spec.parameters import shown as shown_value
 from . import accuracy, costs, errors, limits, machine, parameters, reproduce
 from .drawings import Drawing, floorplan, pipeline, waterfall
 from .headline import Headline, choose, labelled
 from .machine import Machine, Unavailable
 from .material import Material
-from .tables import Chart, Table, digits_of, percent, shown, span
+from .tables import Chart, Table, shown
 from .tables import when as shown_time
 
 MARK = "<!-- written by aimc-sim report -->"
@@ -64,7 +64,7 @@ class Page:
     absent: dict[str, str] = field(default_factory=dict)
 
 
-def gather(material: Material, setting: str | None = None) -> Page:
+def gather(material: Material, setting: str | None = None, metric: str | None = None) -> Page:
     """Put together everything that the page says.
 
     The network of the study is loaded, placed and simulated anew: a few seconds.
@@ -75,14 +75,17 @@ def gather(material: Material, setting: str | None = None) -> Page:
         From :func:`.material.read`.
     setting : str, optional
         Which one stands in front, see :func:`.headline.choose`.
+    metric : str, optional
+        Of several in the folder the one that the page is about; default: the first by name.
 
     Raises
     ------
     KeyError
-        If there is no such setting.
+        If there is no such setting or metric.
     ValueError
         If two trials of the folder contradict each other.
     """
+    material = of_metric(material, metric)
     material.table["label"] = labelled(material.table)["label"]
     front = accuracy.in_front(material.table)
     front = front if len(front) else material.table
@@ -100,6 +103,21 @@ def gather(material: Material, setting: str | None = None) -> Page:
     ]  # fmt: skip
     page.tables["environment"] = reproduce.environment_tables(material)
     return page
+
+
+def of_metric(material: Material, name: str | None) -> Material:
+    """Return the material with the results of one metric only.
+
+    Raises
+    ------
+    KeyError
+        If there are none of that metric; lists those there are.
+    """
+    known = sorted(material.table["metric"].unique())
+    if name is not None and name not in known:
+        raise KeyError(f"no results of the metric '{name}'; there are: {', '.join(known)}")
+    rows = material.table["metric"] == (name or known[0])
+    return replace(material, table=material.table[rows].copy())
 
 
 def render(page: Page) -> str:
@@ -122,7 +140,8 @@ def render(page: Page) -> str:
     return environment.get_template("report.html.j2").render(
         mark=MARK, page=page, head=page.head, title=_title(page), version=__version__,
         style=(files / "page.css").read_text("utf-8"), script=script, script_hash=_hash(script),
-        cards=_cards(page), lead=_lead(page), interval=_interval(page), groups=groups,
+        metric=metrics.of(page.summary), cards=_cards(page), lead=_lead(page),
+        interval=_interval(page), groups=groups,
         references=parameters.references(groups), limits=limits.sentences(spec),
         studies=[reproduce.study_text(study) for study in page.material.studies],
         commands=reproduce.commands(page.material), progress=reproduce.progress(page.material),
@@ -170,7 +189,8 @@ def _costs(page: Page) -> None:
         return
     page.tables["costs"] = [costs.table(found)]
     for (moment, method), part in found.groupby(["time_seconds", "compensation"]):
-        title = f"Change of accuracy by effect: {shown_time(moment)}, compensation {method}"
+        name = metrics.of(part).name
+        title = f"Change of {name} by effect: {shown_time(moment)}, compensation {method}"
         page.waterfalls.append((waterfall(part, title), part))
     del page.waterfalls[MOST_WATERFALLS:]
 
@@ -213,21 +233,21 @@ def _title(page: Page) -> str:
 def _interval(page: Page) -> str:
     """Return what the narrow interval of the headline is about."""
     n, images = int(page.head.last["programmings"]), f"{int(page.head.last['images']):,} images"
-    if page.head.last["interval"] == "wilson":
-        return f"one programming, {images}; 95 % interval over other images (Wilson)"
+    if n == 1:
+        law = " (Wilson)" if page.head.last["interval"] == "wilson" else ""
+        return f"one programming, {images}; 95 % interval over other images{law}"
     return f"mean of {n} programmings, {images}; 95 % interval over other programmings"
 
 
 def _cards(page: Page) -> list[tuple[str, str, str]]:
     """Return the numbers in front: name, value, what stands below it."""
-    cards = []
+    cards, metric = [], metrics.of(page.summary)
     looks = [page.head.first, page.head.last]
     for row in looks if looks[0]["time_seconds"] < looks[1]["time_seconds"] else looks[:1]:
-        digits = digits_of(int(row["images"]))
-        name = "accuracy now" if row["time_seconds"] == 0 else (
-            f"accuracy after {shown_time(row['time_seconds'])}")  # fmt: skip
-        cards.append((name, f"{percent(row['mean'], digits)} %",
-                      f"{span(row['low'], row['high'], digits)}"))  # fmt: skip
+        digits, moment = metric.digits_of(int(row["images"])), row["time_seconds"]
+        name = f"{metric.name} now" if moment == 0 else f"{metric.name} after {shown_time(moment)}"
+        value = f"{metric.show(row['mean'], digits)} {metric.unit}".rstrip()
+        cards.append((name, value, metric.span(row["low"], row["high"], digits)))
     if page.machine is None:
         return cards
     place, speed = page.machine.layout, page.machine.performance

@@ -183,11 +183,6 @@ def shown(value: float, unit: str) -> str:
     return f"{number} {'µ' + letter[1:] if len(letter) > 1 and letter[0] == 'u' else letter}"
 
 
-def digits_of(images: int) -> int:
-    """Return the digits of a percentage that so many images carry."""
-    return 1 if images <= 1000 else 2
-
-
 def percent(share: float, digits: int = 1) -> str:
     """Return a share 0..1 as a percentage without its sign; "-" if there is none."""
     return "-" if share != share else f"{100 * share:.{digits}f}"

@@ -1,9 +1,10 @@
 """Which designs dominate which, and how sure that is.
 
 A design dominates another if it is at least as good in every objective and better in one. Energy,
-time and cores are exact numbers of a model; accuracies are means over programmings. Two designs
-have the same seeds and images, so their accuracies are compared by the 95 % interval of the paired
-difference: Student's t over programmings, with a single programming over images. A design is then
+time and cores are exact numbers of a model; values of the metric (accuracies) are means over
+programmings. Two designs have the same seeds and images, so their values are compared by the 95 %
+interval of the paired difference over other programmings and other images, see
+:func:`aimc_sim.studies.paired.difference`. A design is then
 
 - ``front``: no other one can dominate it: every one that costs no more is less accurate beyond
   the interval;
@@ -19,13 +20,12 @@ better than it is. Fresh programmings of the front tell, see :mod:`.outcome`.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..analysis.metrics import LEVEL
+from ..studies import paired
 
 FRONT, LIKELY, POSSIBLE, DOMINATED, EXCLUDED = (
     "front", "likely", "possible", "dominated", "excluded",
@@ -50,16 +50,21 @@ class Standing:
     rivals: tuple[int, ...]
 
 
-def standings(gains: np.ndarray, accuracies: Sequence[np.ndarray | None] | None) -> list[Standing]:
+def standings(
+    gains: np.ndarray, scores: Sequence[np.ndarray | None] | None, bits: bool = True
+) -> list[Standing]:
     """Return where every design stands.
 
     Parameters
     ----------
     gains : (N, M) float array
         Exact objectives, larger is better; NaN in any of them excludes a design.
-    accuracies : sequence of N (P, I) bool arrays, or None
-        Which images were right in every programming; None for a design excludes it. None
-        altogether if the accuracy is no objective.
+    scores : sequence of N (P, I) arrays, or None
+        Numbers per programming and image whose mean is the metric's value, larger is better, see
+        :func:`aimc_sim.studies.statistics.linear`; None for a design excludes it. None altogether
+        if the metric is no objective.
+    bits : bool
+        Whether they are 0 or 1.
 
     Returns
     -------
@@ -67,24 +72,27 @@ def standings(gains: np.ndarray, accuracies: Sequence[np.ndarray | None] | None)
     """
     n = len(gains)
     usable = ~np.isnan(gains).any(axis=1)
-    if accuracies is not None:
-        usable &= np.array([found is not None for found in accuracies], bool)
+    if scores is not None:
+        usable &= np.array([found is not None for found in scores], bool)
     by_mean, surely, perhaps = (np.zeros((n, n), bool) for _ in range(3))  # [a, b]: a over b
-    for b in np.flatnonzero(usable):
+    for b in np.flatnonzero(usable).tolist():
         no_worse = usable & (gains >= gains[b]).all(axis=1)
         no_worse[b] = False
-        for a in np.flatnonzero(no_worse):
+        for a in np.flatnonzero(no_worse).tolist():
             better = bool((gains[a] > gains[b]).any())
             mean = low = high = 0.0
-            if accuracies is not None:
-                mean, low, high = difference(accuracies[b], accuracies[a])
+            if scores is not None:
+                before, after = scores[b], scores[a]
+                assert before is not None  # else they are not usable
+                assert after is not None
+                mean, low, high = _difference(before, after, bits)
             by_mean[a, b] = mean >= 0 and (better or mean > 0)
             surely[a, b] = low >= 0 and (better or low > 0)
             perhaps[a, b] = high >= 0 and (better or high > 0)
     found = []
     for b in range(n):
-        over = (by_mean[:, b].any(), surely[:, b].any(), perhaps[:, b].any())
-        status = _status(usable[b], *over)
+        over = [bool(pairs[:, b].any()) for pairs in (by_mean, surely, perhaps)]
+        status = _status(bool(usable[b]), *over)
         rivals = np.flatnonzero(perhaps[:, b]) if status in (LIKELY, POSSIBLE) else ()
         found.append(Standing(status, tuple(int(a) for a in rivals)))
     return found
@@ -100,33 +108,13 @@ def _status(usable: bool, by_mean: bool, surely: bool, perhaps: bool) -> str:
     return LIKELY if perhaps else FRONT
 
 
-def difference(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
-    """Return the paired difference ``after - before`` in accuracy and its 95 % interval.
+def _difference(before: np.ndarray, after: np.ndarray, bits: bool) -> tuple[float, float, float]:
+    """Return the paired difference and the ends of its interval.
 
-    Parameters
-    ----------
-    before, after : (P, I) bool arrays
-        Which images were right, in programmings of the same seeds.
-
-    Returns
-    -------
-    mean, low, high : float
-        Over other programmings (Student's t, P > 1), or over other images (P = 1).
-
-    Notes
-    -----
-    The interval of :func:`aimc_sim.studies.paired.compare`, without its other statistics: a
-    search compares all pairs.
+    Designs whose answers agree in every image of every programming count as equal: they differ in
+    what images do not meet, such as places and replicas.
     """
-    change = after.astype(np.int8) - before.astype(np.int8)
-    values = change[0].astype(float) if len(change) == 1 else change.mean(axis=1)
-    mean = float(values.mean())
-    half = _student(len(values) - 1) * float(values.std(ddof=1)) / np.sqrt(len(values))
-    return mean, mean - half, mean + half
-
-
-@functools.cache
-def _student(freedom: int) -> float:
-    from scipy.stats import t  # here: scipy.stats takes a second to import
-
-    return float(t.ppf((1 + LEVEL) / 2, freedom))
+    if np.array_equal(before, after):
+        return 0.0, 0.0, 0.0
+    found = paired.difference(before, after, bits)
+    return found.mean, found.low, found.high

@@ -133,7 +133,7 @@ def _standings(
     right = None
     if ACCURACY in search.objectives:
         right = [
-            statistics.bits(rows) if ok and rows is not None else None
+            statistics.linear(rows) if ok and rows is not None else None
             for ok, rows in zip(allowed, rows_of, strict=True)
         ]
     return front.standings(gains, right)

@@ -17,15 +17,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..analysis.metrics import mean_interval
-from . import settings
+import numpy as np
+
+from ..analysis.intervals import mean_interval
+from . import settings, statistics
 from .inputs import Inputs
 from .schema import Stopping, Study
 from .settings import Setting
 from .trial import Trial, first_trial
 
 Shares = tuple[float, ...]
-"""Accuracies of a trial, one per time and compensation, 0..1."""
+"""Values of the metric of a trial, one per time and compensation; accuracies are 0..1."""
 
 
 class Source(Protocol):
@@ -193,6 +195,9 @@ class Feed:
 
     def _widest(self, course: _Course) -> float:
         images = len(self.inputs.images)
-        columns = zip(*course.done.values(), strict=True)
-        found = [mean_interval(column, images) for column in columns]
+        columns = list(zip(*course.done.values(), strict=True))
+        if self.inputs.metric.bits:
+            found = [mean_interval(column, images) for column in columns]
+        else:
+            found = [statistics.interval_of_mean(np.array(column)) for column in columns]
         return max((interval.high - interval.low) / 2 for interval in found)

@@ -28,7 +28,7 @@ from typing import Any
 
 from .. import files
 from . import identity
-from .records import Damage, Segment, line_of, read_segment
+from .records import Damage, Segment, line_of, read_segment, values
 
 TRIALS = "trials"
 KINDS = ("specs", "studies", "environments")
@@ -117,7 +117,7 @@ def _merge(
         return
     seen[name] = lasting, path
     if not keep_rows:
-        record = {"shares": tuple(row["correct"] / row["images"] for row in record["rows"])}
+        record = {"shares": values(record)}
     found.trials[name] = record
 
 

@@ -36,7 +36,7 @@ ROOMS = (
 )
 """Rooms of the package whose code computes results."""
 
-FILES = ("patterns.py", "rng.py", "units.py", "studies/work.py")
+FILES = ("patterns.py", "rng.py", "units.py", "metrics.py", "studies/work.py")
 """Single files that do."""
 
 _PACKAGES = ("numpy", "numba", "scipy", "torch")

@@ -1,25 +1,42 @@
-"""The network and the images of a study, as plain arrays that any worker can be sent."""
+"""The network and the data of a study, as plain arrays that any worker can be sent.
+
+One vocabulary of networks and data for all commands: a name of the zoo, or
+``package.module:callable``.
+"""
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import arguments, files
+from .. import arguments, files, metrics, own
 from ..mapping.graph import Network
+from ..metrics import Metric
 from . import identity
 from .schema import DataChoice, NetworkChoice, Study
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..zoo import ImageSet
+
+DATA = ("digits", "cifar10", "ptb")
+"""Data that have a name."""
+
+LENGTH = 150
+"""Characters of a sequence of ``ptb`` unless told otherwise: those of the chip paper's training."""
+
+BATCH = 256
+"""Items that torch is given at a time for outputs in floating point."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What all trials of a study share.
+    """Network, data and metric of a study, which all its trials share.
 
     Attributes
     ----------
@@ -28,36 +45,70 @@ class Inputs:
     network_name, network_id : str
         As in the study; SHA-256 of its operations and weights.
     images : (N, ...) float32 array
-    labels : (N,) int64 array
-    calibration : (B, ...) float32 array
-        Never counted.
+        Or sequences; int64 where the network reads tokens.
+    targets : (N, ...) int64 or float32 array
+        Labels, tokens, maps or numbers, which the metric compares outputs with.
+    calibration : (B, ...) array
+        Of the type of the images; never counted.
     data_name, data_id : str
-        As in the study; SHA-256 of images, labels and calibration images.
+        As in the study; SHA-256 of images, targets and calibration images.
+    metric : Metric
+        Scores the network's outputs.
+    classes : int or None
+        How many there are, where the data say so.
     """
 
     network: Network
     network_name: str
     network_id: str
     images: np.ndarray
-    labels: np.ndarray
+    targets: np.ndarray
     calibration: np.ndarray
     data_name: str
     data_id: str
+    metric: Metric = metrics.ACCURACY
+    classes: int | None = None
 
     @property
     def id(self) -> str:
-        """Identity of network and data together."""
-        return identity.digest([self.network_id, self.data_id])
+        """Identity of network, data and metric together."""
+        return inputs_id(self.network_id, self.data_id, self.metric.identity())
+
+
+def inputs_id(network_id: str, data_id: str, metric: Mapping[str, str] | None) -> str:
+    """Return the identity of what all trials of a study share."""
+    return identity.digest([network_id, data_id] + ([] if metric is None else [dict(metric)]))
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Arrays of a study before they meet a network.
+
+    Attributes
+    ----------
+    name : str
+        As in the study.
+    images, targets, calibration : (N, ...) arrays
+        See :class:`Inputs`; whole numbers stay whole.
+    classes : int or None
+        How many there are, where the data say so.
+    """
+
+    name: str
+    images: np.ndarray
+    targets: np.ndarray
+    calibration: np.ndarray
+    classes: int | None = None
 
 
 def gather(study: Study, folder: Path | None = None) -> Inputs:
-    """Load the network and the images of a study.
+    """Load the network and the data of a study.
 
     Parameters
     ----------
     study : Study
     folder : Path, optional
-        Modules of the user's own are looked for here too, beside the present folder.
+        Modules of the user's own are searched for here too, beside the present folder.
 
     Returns
     -------
@@ -68,106 +119,232 @@ def gather(study: Study, folder: Path | None = None) -> Inputs:
     ValueError, KeyError, TypeError, FileNotFoundError
         If something is missing or does not fit; one sentence each.
     """
+    own.look_in(folder)
+    metric = metrics.named(study.metric)
+    return joined(study.network.name, load_network(study.network), load_data(study.data), metric)
+
+
+def joined(name: str, model: nn.Module, data: Data, metric: Metric) -> Inputs:
+    """Return what trials share, from a torch network and data.
+
+    Parameters
+    ----------
+    name : str
+        Of the network.
+    model : nn.Module
+        The torch network.
+    data : Data
+        Images, targets and calibration images for it.
+    metric : Metric
+        Scores its outputs.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they do not fit.
+    """
     from ..frontend import trace
 
-    for place in (str(folder) if folder is not None else "", ""):
-        if place not in sys.path:
-            sys.path.insert(0, place)
-    network = trace(_model(study.network))
-    images, labels, calibration = _data(study.data)
-    arrays = {"images": images, "labels": labels, "calibration": calibration}
+    network = trace(model)
+    tokens = _reads_tokens(network)
+    images, calibration = _typed(data.images, tokens), _typed(data.calibration, tokens)
+    if metric.targets == "network":
+        targets = float_outputs(model, images)
+    else:
+        targets = _targets(data, metric)
+    arrays = {"images": images, "labels": targets, "calibration": calibration}
     return Inputs(
-        network, study.network.name, identity.of_network(network), images, labels, calibration,
-        study.data.name, identity.of_arrays(arrays),
+        network, name, identity.of_network(network), images, targets, calibration, data.name,
+        identity.of_arrays(arrays), metric, data.classes,
     )  # fmt: skip
 
 
-def _model(choice: NetworkChoice) -> Any:
+def float_value(model: nn.Module, inputs: Inputs) -> float:
+    """Return the metric's value of the torch network itself, in ``eval()``.
+
+    Raises
+    ------
+    ValueError
+        If the network's answer does not fit the targets.
+    RuntimeError
+        If torch cannot run the images.
+    """
+    outputs = float_outputs(model, inputs.images)
+    return float(inputs.metric.value(inputs.metric.scored(outputs, inputs.targets)))
+
+
+def float_outputs(model: nn.Module, images: np.ndarray) -> np.ndarray:
+    """Return what the torch network gives in ``eval()``, of several outputs the first, float32."""
+    import torch
+
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            parts = [first_output(model(x)) for x in torch.from_numpy(images).split(BATCH)]
+        return torch.cat(parts).float().cpu().numpy()
+    finally:
+        model.train(was_training)
+
+
+def first_output(outputs: Any) -> Any:
+    """Return the first tensor of what a network gives: of tuples, lists and dictionaries."""
+    while isinstance(outputs, (tuple, list, Mapping)):
+        outputs = next(iter(outputs.values() if isinstance(outputs, Mapping) else outputs))
+    return outputs
+
+
+def load_network(choice: NetworkChoice) -> nn.Module:
+    """Return the torch network of a study, in evaluation mode.
+
+    Raises
+    ------
+    ValueError, TypeError, FileNotFoundError
+        If there is none, or its weights do not fit.
+    """
+    from torch import nn
+
     from ..zoo import ENTRIES
     from ..zoo.entries import load
     from ..zoo.stored import read_state
 
     if ":" not in choice.name:
-        if choice.name not in ENTRIES:
-            fault = f"network: no network '{choice.name}' in the zoo"
-            advice = "or give package.module:callable"
-            raise ValueError(arguments.unknown(fault, choice.name, ENTRIES, advice))
+        _known(choice.name, "network", tuple(ENTRIES))
         if choice.weights is None:
             return load(choice.name)
         return ENTRIES[choice.name].build(weights=choice.weights)
-    model = _call(_callable(choice.name, "network"), choice.name, "network")
+    model = own.call(choice.name, "network")
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"network: {choice.name} returns a {type(model).__name__}; wanted a torch.nn.Module"
+        )
     if choice.weights is not None:
-        path = files.require_file(choice.weights, "file of weights")
+        path = files.require_file(
+            choice.weights, "file of weights", f"give the path of a state dict for {choice.name}, "
+            "or leave it out if the callable loads its own",
+        )  # fmt: skip
+        state = read_state(path)
         try:
-            model.load_state_dict(read_state(path))
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ValueError(f"network.weights: '{path}' does not fit: {reason}") from error
-    return model
+            model.load_state_dict(state)
+        except Exception as error:  # torch answers states of other networks with several kinds
+            reason = " ".join(str(error).split())
+            reason = reason if len(reason) <= 300 else reason[:300] + " ..."
+            raise ValueError(
+                f"network.weights: '{path}' does not fit {choice.name}: {reason}"
+            ) from error
+    return model.eval()
 
 
-def _data(choice: DataChoice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def load_data(choice: DataChoice) -> Data:
+    """Return the data of a study.
+
+    Raises
+    ------
+    ValueError, TypeError, FileNotFoundError
+        If there are none, or fewer than asked for.
+    """
     from ..zoo import cifar10, digits
 
+    if ":" not in choice.name:
+        _known(choice.name, "data", DATA)
+    if choice.length is not None and choice.name != "ptb":
+        raise ValueError(f"data.length is for ptb; '{choice.name}' has no sequences to cut")
     if choice.name == "digits":
-        test, train = digits("test"), digits("train")
-    elif choice.name == "cifar10":
-        if choice.folder is None:
-            raise ValueError("data: cifar10 needs data.folder, where cifar-10-batches-py is")
-        test = cifar10(choice.folder, "test")
-        train = cifar10(choice.folder, "train", choice.calibration)
-    elif ":" in choice.name:
-        found = _call(_callable(choice.name, "data"), choice.name, "data")
-        if not (isinstance(found, tuple) and len(found) == 3):
-            raise TypeError(
-                f"data: {choice.name} returns a {type(found).__name__}; wanted (images, labels, "
-                "calibration_images)"
-            )
-        return _cut(*(np.asarray(part) for part in found), choice)
-    else:
-        fault, advice = f"data: no data named '{choice.name}'", "or give package.module:callable"
-        raise ValueError(arguments.unknown(fault, choice.name, ("digits", "cifar10"), advice))
-    return _cut(test.images.numpy(), test.labels.numpy(), train.images.numpy(), choice)
+        return _images(digits("test"), digits("train"), choice)
+    if choice.name == "cifar10":
+        folder = _folder(choice, "cifar-10-batches-py")
+        return _images(
+            cifar10(folder, "test"), cifar10(folder, "train", choice.calibration), choice
+        )
+    if choice.name == "ptb":
+        return _sequences(choice)
+    found = own.call(choice.name, "data")
+    if not (isinstance(found, tuple) and len(found) == 3):
+        raise TypeError(
+            f"data: {choice.name} returns a {type(found).__name__}; wanted (images, targets, "
+            "calibration_images)"
+        )
+    images, targets, calibration = (np.asarray(part) for part in found)
+    return _cut(Data(choice.name, images, targets, calibration), choice)
 
 
-def _cut(
-    images: np.ndarray, labels: np.ndarray, calibration: np.ndarray, choice: DataChoice
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if len(images) != len(labels) or labels.ndim != 1:
-        raise ValueError(f"data: {len(images)} images with labels of shape {labels.shape}")
+def _known(name: str, key: str, names: tuple[str, ...]) -> None:
+    """Raise ValueError for a name without a colon that is none of ours."""
+    if name not in names:
+        fault = f"{key}: there is no {key} named '{name}'"
+        raise ValueError(arguments.unknown(fault, name, names, "or give package.module:callable"))
+
+
+def _images(test: ImageSet, train: ImageSet, choice: DataChoice) -> Data:
+    found = Data(
+        choice.name, test.images.numpy(), test.labels.numpy(), train.images.numpy(),
+        len(test.classes),
+    )  # fmt: skip
+    return _cut(found, choice)
+
+
+def _sequences(choice: DataChoice) -> Data:
+    """Return sequences of characters; the target of each is the next one in the text.
+
+    Every sequence starts without a state, so that its first characters cost more than they would
+    in the middle of a text.
+    """
+    from ..zoo.text import PTB_CHARACTERS, ptb_characters
+
+    folder = _folder(choice, "ptb.char.test.txt")
+    length = choice.length or LENGTH
+    parts = []
+    for split in ("test", "train"):
+        tokens = ptb_characters(folder, split).tokens.numpy()
+        n = (len(tokens) - 1) // length
+        parts.append([tokens[i : i + n * length].reshape(n, length) for i in (0, 1)])
+    (images, targets), (calibration, _) = parts
+    return _cut(Data("ptb", images, targets, calibration, len(PTB_CHARACTERS)), choice)
+
+
+def _folder(choice: DataChoice, held: str) -> str:
+    if choice.folder is None:
+        raise ValueError(f"data: {choice.name} needs data.folder, where {held} is")
+    return choice.folder
+
+
+def _cut(data: Data, choice: DataChoice) -> Data:
+    if len(data.images) != len(data.targets):
+        raise ValueError(
+            f"data: {len(data.images)} images with targets of shape {data.targets.shape}"
+        )
     for name, wanted, there in (
-        ("images", choice.images or 1, len(images)),
-        ("calibration", choice.calibration, len(calibration)),
+        ("images", choice.images or 1, len(data.images)),
+        ("calibration", choice.calibration, len(data.calibration)),
     ):
         if wanted > there:
             raise ValueError(f"data.{name} = {wanted}: '{choice.name}' has only {there}")
-    n = choice.images or len(images)
-    return (
-        np.ascontiguousarray(images[:n], np.float32),
-        np.ascontiguousarray(labels[:n], np.int64),
-        np.ascontiguousarray(calibration[: choice.calibration], np.float32),
-    )
+    n = choice.images or len(data.images)
+    # Copies: what is left out may be large.
+    return Data(
+        data.name, data.images[:n].copy(), data.targets[:n].copy(),
+        data.calibration[: choice.calibration].copy(), data.classes,
+    )  # fmt: skip
 
 
-def _callable(name: str, what: str) -> Callable[[], Any]:
-    module, _, attribute = name.partition(":")
-    try:
-        found = importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # whatever the user's file does when it is read
-        raise ValueError(
-            f"{what}: '{module}' of '{name}' cannot be imported ({type(error).__name__}: {error}); "
-            "it is looked for beside the study, in the present folder and among the installed "
-            "packages"
-        ) from error
-    if not callable(getattr(found, attribute, None)):
-        raise ValueError(f"{what}: '{module}' has no callable '{attribute}'")
-    return getattr(found, attribute)
+def _reads_tokens(network: Network) -> bool:
+    return any(n.op == "embedding" and network.input in n.inputs for n in network.nodes)
 
 
-def _call(build: Callable[[], Any], name: str, what: str) -> Any:
-    try:
-        return build()
-    except (Exception, SystemExit) as error:  # the user's own code
-        raise ValueError(
-            f"{what}: {name} failed when called without arguments: {type(error).__name__}: {error}"
-        ) from error
+def _typed(array: np.ndarray, tokens: bool) -> np.ndarray:
+    whole = tokens and array.dtype.kind in "iu"
+    return np.ascontiguousarray(array, np.int64 if whole else np.float32)
+
+
+def _targets(data: Data, metric: Metric) -> np.ndarray:
+    if metric.targets == "values":
+        return np.ascontiguousarray(data.targets, np.float32)
+    if data.targets.dtype.kind not in "iub":
+        whole = np.asarray(data.targets, np.float64)
+        if not (whole == np.round(whole)).all():
+            raise ValueError(
+                f"data: the metric '{metric.name}' compares with classes, and the targets of "
+                f"'{data.name}' are numbers such as {float(whole.flat[0]):g}; give whole numbers, "
+                "or a metric of values such as rmse"
+            )
+    return np.ascontiguousarray(data.targets, np.int64)

@@ -1,18 +1,22 @@
 """Differences between two settings on the same seeds and the same images.
 
 Two machines that share a seed share what the seed draws, and all programmings see the same
-images: differences are much better known than the two accuracies themselves.
+images: differences are much better known than the two values themselves.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .. import metrics
+from ..analysis import intervals
+from ..metrics import Metric
 from . import statistics
 
 Choice = str | Mapping[str, Any]
@@ -20,38 +24,47 @@ Choice = str | Mapping[str, Any]
 
 
 def compare(table: pd.DataFrame, before: Choice, after: Choice) -> pd.DataFrame:
-    """Return ``after - before`` in accuracy, at every time and compensation that both have.
+    """Return ``after - before`` in the metric, at every time and compensation that both have.
 
     Parameters
     ----------
     table : DataFrame
-        From :func:`aimc_sim.studies.results.load`.
+        From :func:`aimc_sim.studies.results.load`; of one metric.
     before, after : str or mapping
         Which rows; for example the names of two settings.
 
     Returns
     -------
     DataFrame
-        ``time_seconds`` and ``compensation`` (those of ``after``); ``programmings``, ``images``;
-        ``difference``, of shares, and its 95 % intervals: ``low``, ``high`` over other
-        programmings (Student's t on the paired differences; with one programming over other
-        images), ``interval`` telling which, and ``wide_low``, ``wide_high`` over other
-        programmings and images; ``p_value`` of that test (with one programming: McNemar's exact
-        test on its images); ``effect_size``, the mean difference over its spread between
-        programmings (Cohen's d of pairs with Hedges' correction; NaN with one); ``lost`` and
-        ``gained``: images right only before and only after, summed over programmings.
+        ``time_seconds`` and ``compensation`` (those of ``after``); ``metric``, ``unit`` (of
+        differences), ``larger`` and ``metric_data``; ``programmings``, ``images``;
+        ``difference``, of values (shares for accuracies), and its 95 % intervals: ``low``,
+        ``high`` over other programmings and other images, ``interval`` telling so ("images" with
+        one programming: over other images only); ``same_low``, ``same_high`` over other
+        programmings on the same images (Student's t on the paired differences; NaN with one);
+        ``p_value`` of the test that belongs to ``low..high`` (with one programming of right and
+        wrong: McNemar's exact test on its images); ``effect_size``, the mean difference over its
+        standard deviation between programmings (Cohen's d of pairs with Hedges' correction; NaN
+        with one); ``lost`` and ``gained``: images that are worse and better after, summed over
+        programmings.
+
+        No interval is empty, also where nothing changed: see :func:`.statistics.components`.
 
     Raises
     ------
     KeyError
         If nothing matches; lists the settings there are.
     ValueError
-        If both have no seed, time and compensation in common, or saw different images.
+        If both have no seed, time and compensation in common, ran different images, or the table
+        is of several metrics.
 
+    Notes
+    -----
     Sources: Q. McNemar, Psychometrika 12, 153 (1947), doi:10.1007/BF02295996; L. V. Hedges,
     J. Educ. Stat. 6, 107 (1981), doi:10.3102/10769986006002107.
     """
     table = statistics.unique(table)
+    metric = metrics.of(table)
     first, second = _chosen(table, before), _chosen(table, after)
     fixed = set(before if isinstance(before, Mapping) else ()) | set(
         after if isinstance(after, Mapping) else ()
@@ -73,7 +86,14 @@ def compare(table: pd.DataFrame, before: Choice, after: Choice) -> pd.DataFrame:
     looks = [name if name in shared else f"{name}_after" for name in statistics.LOOKS]
     return pd.DataFrame(
         [
-            {**dict(zip(statistics.LOOKS, place, strict=True)), **_difference(group)}
+            {
+                **dict(zip(statistics.LOOKS, place, strict=True)),
+                "metric": metric.name,
+                "unit": metric.difference_unit,
+                "larger": metric.larger,
+                **_difference(metric, group),
+                "metric_data": table["metric_data"].iloc[0],
+            }
             for place, group in both.groupby(looks, sort=True)
         ]
     )
@@ -90,29 +110,82 @@ def against(table: pd.DataFrame, before: str) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def _difference(group: pd.DataFrame) -> dict[str, Any]:
-    old = statistics.bits(_side(group, "before"))
-    new = statistics.bits(_side(group, "after"))
-    change = new.astype(np.int8) - old.astype(np.int8)
-    lost, gained = int((change < 0).sum()), int((change > 0).sum())
-    wide = statistics.components(change) if change.shape[1] > 1 else None
-    narrow = statistics.interval_of_mean(change.mean(1))
-    alone = len(change) == 1
-    low, high = (wide.wide_low, wide.wide_high) if alone and wide else (narrow.low, narrow.high)
+def _difference(metric: Metric, group: pd.DataFrame) -> dict[str, Any]:
+    old, new = (statistics.linear(_side(group, side)) for side in ("before", "after"))
+    found = difference(old, new, bits=metric.bits)
+    change, alone = new - old, len(old) == 1
+    worse, better = int((change < 0).sum()), int((change > 0).sum())
+    if not metric.larger:
+        worse, better = better, worse
+    values = change.mean(1)
+    least = found.reach * intervals.unseen(*change.shape)
+    same = statistics.interval_of_mean(values, least)
     return {
         "programmings": len(change),
         "images": change.shape[1],
-        "difference": narrow.mean,
-        "low": low,
-        "high": high,
-        "interval": "images" if alone else "student-t",
-        "wide_low": wide.wide_low if wide else math.nan,
-        "wide_high": wide.wide_high if wide else math.nan,
-        "p_value": mcnemar(lost, gained) if alone else _t_test(change.mean(1)),
-        "effect_size": _effect_size(change.mean(1)),
-        "lost": lost,
-        "gained": gained,
+        "difference": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "interval": "images" if alone else "programmings and images",
+        "same_low": math.nan if alone else same.low,
+        "same_high": math.nan if alone else same.high,
+        "p_value": mcnemar(worse, better) if alone and metric.bits else found.p_value,
+        "effect_size": _effect_size(values),
+        "lost": worse,
+        "gained": better,
     }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference and its 95 % interval over other programmings and other images.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        In the unit of the values.
+    p_value : float
+        Of no difference, by the test that belongs to the interval; NaN of a single image.
+    reach : float
+        The largest change that a single image can make.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    reach: float
+
+
+def difference(before: np.ndarray, after: np.ndarray, bits: bool) -> Difference:
+    """Return ``after - before`` of the same programmings and images.
+
+    Parameters
+    ----------
+    before, after : (P, N) arrays
+        From :func:`.statistics.linear`.
+    bits : bool
+        Whether they are 0 or 1.
+
+    Returns
+    -------
+    Difference
+        See :func:`.statistics.components`. An image that did not change could have by 1 for right
+        and wrong; for other scores by the largest change of an image, and where nothing
+        changed by the standard deviation of the scores between images (assumption).
+    """
+    change = np.asarray(after, np.float64) - np.asarray(before, np.float64)
+    mean, images = float(change.mean()), change.shape[1]
+    if images < 2:
+        return Difference(mean, math.nan, math.nan, math.nan, 1.0)
+    if bits:
+        found, reach = statistics.components(change, (-1.0, 1.0)), 1.0
+    else:
+        reach = float(np.abs(change.mean(0) - mean).max()) if math.isfinite(mean) else math.nan
+        if reach == 0:
+            reach = float(np.asarray(before).mean(0).std(ddof=1))
+        found = statistics.components(change, reach=reach)
+    return Difference(mean, found.wide_low, found.wide_high, found.p_value, reach)
 
 
 def mcnemar(lost: int, gained: int) -> float:
@@ -128,14 +201,6 @@ def mcnemar(lost: int, gained: int) -> float:
     return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
 
 
-def _t_test(differences: np.ndarray) -> float:
-    from scipy.stats import ttest_1samp
-
-    if np.ptp(differences) == 0:
-        return 1.0 if differences[0] == 0 else 0.0
-    return float(ttest_1samp(differences, 0.0).pvalue)
-
-
 def _effect_size(differences: np.ndarray) -> float:
     n = len(differences)
     spread = float(differences.std(ddof=1)) if n > 1 else math.nan
@@ -146,9 +211,9 @@ def _effect_size(differences: np.ndarray) -> float:
 
 
 def _side(group: pd.DataFrame, name: str) -> pd.DataFrame:
-    return group[[f"images_{name}", f"correct_bits_{name}"]].rename(
-        columns=lambda column: column.removesuffix(f"_{name}")
-    )
+    known = ("images", "correct_bits", "scores", "metric_data")
+    columns = [f"{column}_{name}" for column in known if f"{column}_{name}" in group]
+    return group[columns].rename(columns=lambda column: column.removesuffix(f"_{name}"))
 
 
 def _chosen(table: pd.DataFrame, choice: Choice) -> pd.DataFrame:

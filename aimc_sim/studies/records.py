@@ -20,7 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from .. import files
+import numpy as np
+
+from .. import files, metrics
+from ..metrics import Metric
 
 _DIGITS = 32
 
@@ -122,6 +125,54 @@ def read_segment(path: Path) -> Iterator[dict[str, Any] | Damage]:
             yield record if _sound(record) else Damage("damaged", path, number)
 
 
+def packed(scores: np.ndarray) -> dict[str, Any]:
+    """Return the scores of a row as it is stored.
+
+    Parameters
+    ----------
+    scores : (N,) bool or float32 array
+        One per image.
+
+    Returns
+    -------
+    dict
+        Of truth values ``correct``, their number, and ``correct_bits``, base64 of one bit each
+        (``numpy.packbits``); of numbers ``scores``, base64 of little-endian float32.
+    """
+    if scores.dtype == bool:
+        return {
+            "correct": int(scores.sum()),
+            "correct_bits": base64.b64encode(np.packbits(scores).tobytes()).decode(),
+        }
+    return {"scores": base64.b64encode(scores.astype("<f4").tobytes()).decode()}
+
+
+def unpacked(row: dict[str, Any]) -> np.ndarray:
+    """Return the scores of a stored row, (N,) bool or float32."""
+    if "correct_bits" in row:
+        data = np.frombuffer(base64.b64decode(row["correct_bits"]), np.uint8)
+        return np.unpackbits(data, count=row["images"]).astype(bool)
+    return np.frombuffer(base64.b64decode(row["scores"]), "<f4").astype(np.float32)
+
+
+def metric_of(record: dict[str, Any]) -> Metric:
+    """Return the metric of a trial's record; one of before there were others is of the accuracy."""
+    return metrics.read(record["metric"]) if "metric" in record else metrics.ACCURACY
+
+
+def value_of(metric: Metric, row: dict[str, Any]) -> float:
+    """Return the metric's value of a stored row."""
+    if "correct" in row:
+        return float(row["correct"] / row["images"])
+    return float(metric.value(unpacked(row)))
+
+
+def values(record: dict[str, Any]) -> tuple[float, ...]:
+    """Return the metric's values of a trial's record, one per time and compensation."""
+    metric = metric_of(record)
+    return tuple(value_of(metric, row) for row in record["rows"])
+
+
 _NUMBER = (int, float)
 _WANTED: dict[str, dict[str, Any]] = {
     "failure": {"identity": str, "setting": str, "seed": int, "reason": str},
@@ -133,10 +184,10 @@ _WANTED: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 _ROW = {
-    "time_seconds": _NUMBER, "compensation": str, "images": int, "correct": int,
-    "correct_bits": str, "conversions": int, "adc_saturated": int, "output_clipped": int,
-    "sqnr_db": list,
+    "time_seconds": _NUMBER, "compensation": str, "images": int, "conversions": int,
+    "adc_saturated": int, "output_clipped": int, "sqnr_db": list,
 }  # fmt: skip
+_BITS, _SCORES = {"correct": int, "correct_bits": str}, {"scores": str}
 """What a record and its rows hold, and of which type: what the tables are made of."""
 
 
@@ -144,7 +195,7 @@ def _sound(record: Any) -> bool:
     """Return whether a record can be used; its checksum says only that nobody changed it."""
     if not isinstance(record, dict) or not isinstance(record.get("kind", ""), str):
         return False
-    wanted = _WANTED.get(record.get("kind"))
+    wanted = _WANTED.get(record.get("kind", ""))
     if wanted is None:
         return True  # of a later release: left alone
     if not _holds(record, wanted):
@@ -152,12 +203,16 @@ def _sound(record: Any) -> bool:
     if record["kind"] != "trial":
         return True
     names = record["layer_names"]
+    try:
+        scores = _BITS if metric_of(record).bits else _SCORES
+    except (KeyError, TypeError, ValueError):
+        return False
     return (
         all(isinstance(name, str) for name in (*names, *(record["layers"] or ())))
         and bool(record["rows"])
-        and all(isinstance(row, dict) and _holds(row, _ROW) for row in record["rows"])
-        and all(0 <= row["correct"] <= row["images"] != 0 for row in record["rows"])
-        and all(_bits_fit(row) and len(row["sqnr_db"]) == len(names) for row in record["rows"])
+        and all(isinstance(row, dict) and _holds(row, _ROW | scores) for row in record["rows"])
+        and all(row["images"] > 0 and _scores_fit(row) for row in record["rows"])
+        and all(len(row["sqnr_db"]) == len(names) for row in record["rows"])
         and all(
             value is None or isinstance(value, _NUMBER)
             for row in record["rows"] for value in row["sqnr_db"]
@@ -173,13 +228,18 @@ def _holds(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
     )
 
 
-def _bits_fit(row: dict[str, Any]) -> bool:
+def _scores_fit(row: dict[str, Any]) -> bool:
+    """Return whether there is a score for every image, and as many true ones as the row says."""
     try:
-        bits = base64.b64decode(row["correct_bits"], validate=True)
+        data = base64.b64decode(row.get("correct_bits", row.get("scores", "")), validate=True)
     except ValueError:
         return False
-    return len(bits) == -(-row["images"] // 8) and (
-        sum(byte.bit_count() for byte in bits) == row["correct"]
+    if "scores" in row:
+        return len(data) == 4 * row["images"] and bool(
+            np.isfinite(np.frombuffer(data, "<f4")).all()
+        )
+    return len(data) == -(-row["images"] // 8) and (
+        sum(byte.bit_count() for byte in data) == row["correct"] <= row["images"]
     )
 
 

@@ -12,11 +12,14 @@ data, data_id               name; start of the SHA-256 of images, labels, calibr
 seed                        of the programming
 time_seconds                after programming, s
 compensation                none, gdc, column, adabs
-images, correct             counts
-accuracy                    correct / images, 0..1
+metric, metric_data         name; description, JSON for :func:`aimc_sim.metrics.of`
+value                       of the metric
+images                      how many
+correct, accuracy           of a metric of right and wrong: how many are right, and which share
 adc_saturated_fraction      of the conversions
 output_clipped_fraction     of the conversions
 correct_bits                bytes: one bit per image, ``numpy.unpackbits(..., count=images)``
+scores                      of other metrics, bytes: a little-endian float32 per image
 physics, aimc_sim           version of the code
 environment                 ``environments/<environment>.json``: versions, processor
 dotted keys                 one column per parameter that the study changes
@@ -47,7 +50,7 @@ import pandas as pd
 from .. import arguments, files
 from . import folder as results_folder
 from .folder import ConflictError, Contents
-from .records import Damage
+from .records import Damage, metric_of, value_of
 
 __all__ = ["ConflictError", "Damage", "check", "export", "load", "load_layers", "read_table"]
 
@@ -59,9 +62,11 @@ _TRIAL = (
 )  # fmt: skip
 _CODE = ("physics", "aimc_sim", "environment")
 COLUMNS = (
-    *_TRIAL, "time_seconds", "compensation", "images", "correct", "accuracy",
-    "adc_saturated_fraction", "output_clipped_fraction", "correct_bits", *_CODE,
+    *_TRIAL, "time_seconds", "compensation", "metric", "value", "images", "correct", "accuracy",
+    "adc_saturated_fraction", "output_clipped_fraction", "correct_bits", "scores", "metric_data",
+    *_CODE,
 )  # fmt: skip
+_OF_ACCURACY = tuple(name for name in COLUMNS if name != "scores")
 LAYER_COLUMNS = (
     *(name for name in _TRIAL if name != "preset"), "time_seconds", "compensation", "physics",
     "layer", "position", "sqnr_db", "effective_bits",
@@ -97,7 +102,10 @@ def load(folders: Folders) -> pd.DataFrame:
     rows = [row for record in _sorted(contents) for row in _rows(record)]
     table = pd.DataFrame(rows)
     first = [name for name in COLUMNS if name in table]
-    table = table[first + sorted(set(table) - set(first))] if rows else _empty(COLUMNS)
+    table = table[first + sorted(set(table) - set(first))] if rows else _empty(_OF_ACCURACY)
+    for name in ("correct_bits", "scores"):
+        if name in table and table[name].isna().any():  # several metrics in one table
+            table[name] = [value if isinstance(value, bytes) else b"" for value in table[name]]
     return _told(table, contents)
 
 
@@ -203,21 +211,35 @@ def _rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
     place = _place(record)
     changes = {key: _cell(value) for key, value in record["changes"].items()}
     code = {name: record[name] for name in _CODE}
+    metric = metric_of(record)
+    data = json.dumps(metric.described(), sort_keys=True)
     for row in record["rows"]:
         conversions = max(1, row["conversions"])
         yield {
             **place,
             "time_seconds": row["time_seconds"],
             "compensation": row["compensation"],
+            "metric": metric.name,
+            "value": value_of(metric, row),
             "images": row["images"],
-            "correct": row["correct"],
-            "accuracy": row["correct"] / row["images"],
+            **_stored(row),
             "adc_saturated_fraction": row["adc_saturated"] / conversions,
             "output_clipped_fraction": row["output_clipped"] / conversions,
-            "correct_bits": base64.b64decode(row["correct_bits"]),
+            "metric_data": data,
             **code,
             **changes,
         }
+
+
+def _stored(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the scores of a row as they stand in a table."""
+    if "scores" in row:
+        return {"scores": base64.b64decode(row["scores"])}
+    return {
+        "correct": row["correct"],
+        "accuracy": row["correct"] / row["images"],
+        "correct_bits": base64.b64decode(row["correct_bits"]),
+    }
 
 
 def _layers(record: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from .. import arguments, files, units
+from .. import arguments, files, metrics, units
 from ..arguments import MOST_SEED
 from .text import read_yaml
 
@@ -41,6 +41,10 @@ LONGEST_NAME = 500
 
 MOST_IMAGES = 10**9
 """Of a data set; what there really is, is said when it is loaded."""
+
+
+MOST_STEPS = 10**6
+"""Time steps of a sequence."""
 
 
 class Checked(BaseModel):
@@ -75,22 +79,29 @@ class NetworkChoice(Checked):
 
 
 class DataChoice(Checked):
-    """Which images are classified, and which ones calibrate."""
+    """Which images or sequences are scored, and which ones calibrate."""
 
-    name: str = Field("digits", description="digits, cifar10, or package.module:callable")
-    folder: str | None = Field(None, description="where cifar-10-batches-py is")
+    name: str = Field("digits", description="digits, cifar10, ptb, or package.module:callable")
+    folder: str | None = Field(
+        None, description="where cifar-10-batches-py or ptb.char.test.txt is"
+    )
     images: StrictInt | None = Field(
-        None, ge=1, le=MOST_IMAGES, description="first test images; default: all"
+        None, ge=1, le=MOST_IMAGES, description="first test images or sequences; default: all"
     )
     calibration: StrictInt = Field(
         256, ge=1, le=MOST_IMAGES, description="first training images, never counted"
     )
+    length: StrictInt | None = Field(
+        None, ge=1, le=MOST_STEPS, description="characters of a sequence of ptb; default: 150"
+    )
 
 
 class Stopping(Checked):
-    """Programmings until the mean accuracy of a setting is known well enough."""
+    """Programmings until the mean value of a setting is known well enough."""
 
-    half_width: float = Field(gt=0, lt=1, description="of the 95 % interval, as a share 0..1")
+    half_width: float = Field(
+        gt=0, le=1e9, description="of the 95 % interval of the metric's value: of a share 0..1"
+    )
     at_least: StrictInt = Field(5, ge=2, le=MOST_PROGRAMMINGS)
     at_most: StrictInt = Field(100, ge=2, le=MOST_PROGRAMMINGS)
     batch: StrictInt = Field(
@@ -145,6 +156,9 @@ class Study(Checked):
         name="resnet32-digits"
     )
     data: Annotated[DataChoice, BeforeValidator(named)] = DataChoice()
+    metric: str = Field(
+        "accuracy", description="what is scored, see aimc_sim.metrics, or package.module:name"
+    )
     presets: Names = Field(("hermes-tdp",), min_length=1, description="see 'aimc-sim info'")
     changes: dict[str, Any] = Field({}, description="of every preset: dotted key to value")
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
@@ -183,6 +197,17 @@ class Study(Checked):
         if not isinstance(value, (list, tuple, str, int, float)):
             raise ValueError("wanted a time or a list of times")
         return sorted({moment(one) for one in listed(value)})
+
+    @model_validator(mode="after")
+    def _a_share(self) -> Self:
+        rule = self.programmings
+        known = metrics.BY_NAME.get(self.metric)
+        share = known is not None and known.bounds == (0.0, 1.0)
+        if isinstance(rule, Stopping) and share and rule.half_width >= 1:
+            raise ValueError(
+                f"programmings: half_width = {rule.half_width:g}: give a share 0..1, not percent"
+            )
+        return self
 
     @field_validator("compensations", "presets")
     @classmethod
@@ -260,6 +285,13 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
 def make_study(data: Mapping[str, Any], where: str = "study") -> Study:
     """Return the study that a mapping describes; ValueError is one sentence about ``where``."""
     return checked(Study, data, where)
+
+
+def scored_by(study: Study, metric: str | None) -> Study:
+    """Return a study with another metric; None: the study as it is."""
+    if metric is None:
+        return study
+    return make_study(study.model_dump(exclude_unset=True) | {"metric": metric}, "--metric")
 
 
 def checked(kind: type[Model], data: Mapping[str, Any], where: str) -> Model:

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, arguments
+from .. import __version__, arguments, mapping
+from ..spec import ChipSpec
 from . import folder as results_folder
 from . import settings
-from .feed import Feed, MakeSource, Shares, Source
+from .feed import Feed, MakeSource, Source
 from .folder import Contents
 from .inputs import Inputs
 from .pools import IN_FLIGHT, Answer, Pool
-from .records import Segment
+from .records import Segment, values
 from .schema import Study
 from .settings import Setting
 
@@ -237,9 +238,8 @@ class _Run:
         environment = self._keep("environments", result.pop("environment"))
         self._write({"kind": "trial", **base, **result, "environment": environment})
         self.progress.done += 1
-        self.progress.seconds += sum(result["seconds"].values())
-        shares: Shares = tuple(row["correct"] / row["images"] for row in result["rows"])
-        self.feed.done(trial, shares)
+        self.progress.seconds += result["seconds"]["prepare"] + result["seconds"]["run"]
+        self.feed.done(trial, values(result))
 
     def _new_setting(self, setting: Setting) -> None:
         self._keep("specs", setting.spec.model_dump(mode="json"), setting.spec.id())
@@ -274,12 +274,34 @@ def check(study: Study, inputs: Inputs) -> None:
         Also if a setting names a layer that the network does not have.
     """
     settings.check(study)
-    known = [node.name for node in inputs.network.nodes if node.op in ("conv2d", "linear")]
+    if not any(choice.layers for choice in study.settings):
+        return
+    known = analog_layers(inputs, next(settings.settings(study)).spec)
     for choice in study.settings:
         for layer in choice.layers or ():
             if layer not in known:
                 fault = f"setting '{choice.name}': the network has no analog layer '{layer}'"
                 raise KeyError(arguments.unknown(fault, layer, known))
+
+
+def analog_layers(inputs: Inputs, spec: ChipSpec) -> list[str]:
+    """Return the names of the layers that a network has on the cores of a machine.
+
+    Of a recurrent layer each matrix is one.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        With the network.
+    spec : ChipSpec
+        The machine that it is placed on.
+
+    Raises
+    ------
+    ValueError
+        If the network does not fit the machine.
+    """
+    return [layer.name for layer in mapping.compile_network(inputs.network, spec).layers]
 
 
 def _duration(hours: float) -> str:

@@ -10,6 +10,7 @@ is the SHA-256 over everything that can change its answer::
     data        SHA-256 of images, labels and calibration images
     seed        of the programming and of everything drawn later
     times, compensations, probe_images
+    metric      name and code of what is scored; left out for the accuracy
     physics     version of the code, see :func:`aimc_sim.studies.identity.physics`
 
 Equal identities are one result and merge; different ones never do. It is inspected in four
@@ -58,6 +59,8 @@ class Trial:
         First images behind the error of every layer.
     network_id, data_id, physics : str
         64 hex digits each.
+    metric : mapping or None
+        See :meth:`aimc_sim.metrics.Metric.identity`; None: the accuracy.
     """
 
     setting: str
@@ -72,6 +75,7 @@ class Trial:
     network_id: str
     data_id: str
     physics: str
+    metric: Mapping[str, str] | None = None
 
     @cached_property
     def _shared(self) -> dict[str, Any]:
@@ -87,6 +91,7 @@ class Trial:
             "network": self.network_id,
             "data": self.data_id,
             "physics": self.physics,
+            **({} if self.metric is None else {"metric": dict(self.metric)}),
         }
 
     def id_value(self) -> dict[str, Any]:
@@ -142,4 +147,5 @@ def first_trial(study: Study, setting: Setting, inputs: Inputs) -> Trial:
         network_id=inputs.network_id,
         data_id=inputs.data_id,
         physics=identity.physics(),
+        metric=inputs.metric.identity(),
     )

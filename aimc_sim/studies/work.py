@@ -8,7 +8,6 @@ images runs on one thread, and images are addressed one by one.
 
 from __future__ import annotations
 
-import base64
 import resource
 import sys
 import threading
@@ -29,7 +28,8 @@ from ..kernels import threads as kernel_threads
 from ..runtime import probe
 from ..runtime.chip import Chip
 from . import identity
-from .inputs import Inputs
+from .inputs import Inputs, first_output, inputs_id
+from .records import packed
 from .trial import Trial
 
 CHIPS = 4
@@ -47,6 +47,14 @@ class _Ready:
     reference: dict[str, np.ndarray]  # what its layers give
 
 
+Step = Callable[[int], Any]
+"""Called with the number of images that were run since the last call."""
+
+
+def _quiet(images: int) -> None:
+    pass
+
+
 _inputs: dict[str, Inputs] = {}
 _chips: OrderedDict[tuple, _Ready] = OrderedDict()
 _one_at_a_time = threading.Lock()
@@ -57,23 +65,26 @@ def install(inputs: Inputs) -> None:
     _inputs[inputs.id] = inputs
 
 
-def execute(trial: Trial, threads: int = 1) -> dict[str, Any]:
+def execute(trial: Trial, threads: int = 1, step: Step = _quiet) -> dict[str, Any]:
     """Run a trial; its network and images must be installed.
 
     Parameters
     ----------
     trial : Trial
+        Its network and images are installed.
     threads : int
         Of torch and of the loops.
+    step : callable, optional
+        See :data:`Step`.
 
     Returns
     -------
     dict
         JSON values: ``layer_names``; ``rows``, one per time and compensation, with
-        ``time_seconds``, ``compensation``, ``images``, ``correct``, ``correct_bits`` (base64 of
-        one bit per image, ``numpy.packbits``), ``conversions``, ``adc_saturated``,
-        ``output_clipped``, ``sqnr_db`` (one per layer name, None if there is no error); and
-        what differs from run to run: ``seconds``, ``peak_bytes``, ``environment``.
+        ``time_seconds``, ``compensation``, ``images``, the scores (see :func:`.records.packed`),
+        ``conversions``, ``adc_saturated``, ``output_clipped``, ``sqnr_db`` (one per layer name,
+        None if there is no error); ``metric`` unless it is the accuracy; and what differs from
+        run to run: ``seconds``, ``peak_bytes``, ``environment``.
 
     Raises
     ------
@@ -93,49 +104,72 @@ def execute(trial: Trial, threads: int = 1) -> dict[str, Any]:
         began = time.perf_counter()
         ready = _ready(trial)
         prepared = time.perf_counter()
-        rows = list(_rows(trial, ready))
+        rows, each = [], []
+        for row, seconds in _rows(trial, ready, step):
+            rows.append(row)
+            each.append(round(seconds, 4))
         done = time.perf_counter()
     names = [layer.name for layer in ready.chip.compiled.layers] if trial.probe_images else []
+    metric = _of(trial).metric
     return {
         "layer_names": names,
+        **({} if trial.metric is None else {"metric": metric.described()}),
         "rows": rows,
-        "seconds": {"prepare": round(prepared - began, 4), "run": round(done - prepared, 4)},
+        "seconds": {
+            "prepare": round(prepared - began, 4), "run": round(done - prepared, 4), "rows": each,
+        },
         "peak_bytes": _peak_bytes(),
         "environment": identity.environment(),
-    }
+    }  # fmt: skip
 
 
-def _rows(trial: Trial, ready: _Ready) -> Iterator[dict[str, Any]]:
+def chip_of(trial: Trial) -> Chip:
+    """Return the chip that a trial of this process ran on, at its last time and compensation.
+
+    Parameters
+    ----------
+    trial : Trial
+        The last one of its setting; trials of other settings do not move its chip.
+    """
+    return _ready(trial).chip
+
+
+def _rows(trial: Trial, ready: _Ready, step: Step) -> Iterator[tuple[dict[str, Any], float]]:
+    """Yield every row and the seconds that its images took."""
     inputs, chip = _of(trial), ready.chip
-    images, labels = torch.from_numpy(inputs.images), inputs.labels
+    images = torch.from_numpy(inputs.images)
     chip.program(trial.seed)
     for moment in trial.times:
         plain: dict[str, Any] = {}
         for method in trial.compensations:
             if plain and moment == 0 and method != "adabs":
                 # Compensation compares with the reads at time 0: here its factors are 1.
-                yield {**plain, "compensation": method}
+                chip.compensate(method)
+                step(len(images))
+                yield {**plain, "compensation": method}, 0.0
                 continue
             compensate(chip.at(moment), method, inputs.calibration)
             runs: Any = (
                 chip if trial.layers is None else probe.Mixed(chip, ready.ideal, trial.layers)
             )
-            before = _counts(runs)
-            right = correct(runs, images, labels)
+            began, before = time.perf_counter(), _counts(runs)
+            outputs = first_output(runs(images)).numpy()
+            scores = inputs.metric.scored(outputs, inputs.targets)
             conversions, saturated, clipped = (_counts(runs) - before).tolist()
+            seconds = time.perf_counter() - began
+            step(len(images))
             row = {
                 "time_seconds": moment,
                 "compensation": method,
-                "images": len(right),
-                "correct": int(right.sum()),
-                "correct_bits": base64.b64encode(np.packbits(right).tobytes()).decode(),
+                "images": len(images),
+                **packed(scores),
                 "conversions": conversions,
                 "adc_saturated": saturated,
                 "output_clipped": clipped,
                 "sqnr_db": _layer_errors(trial, ready, runs, images),
             }
             plain = plain if method == "adabs" else row
-            yield row
+            yield row, seconds
 
 
 def compensate(chip: Chip, method: str, calibration: np.ndarray) -> None:
@@ -151,30 +185,6 @@ def compensate(chip: Chip, method: str, calibration: np.ndarray) -> None:
     """
     chip.compensate("gdc" if method == "adabs" else method)
     chip.adapt_batch_norm(calibration if method == "adabs" else None)
-
-
-def correct(network: Callable[[Tensor], Tensor], images: Tensor, labels: np.ndarray) -> np.ndarray:
-    """Return which images have their largest score at their label, (N,) bool.
-
-    Parameters
-    ----------
-    network : callable
-        (B, ...) images to (B, classes) scores.
-    images : (N, ...) float32 tensor
-    labels : (N,) int64 array
-
-    Raises
-    ------
-    ValueError
-        If the network's answer is not one score per class.
-    """
-    largest, scores = int(labels.max()), network(images)
-    if scores.ndim != 2 or scores.shape[1] <= largest:
-        raise ValueError(
-            f"the network answers {len(images)} images with the shape {tuple(scores.shape)}; the "
-            f"labels want ({len(images)}, classes) with at least {largest + 1} classes"
-        )
-    return scores.argmax(1).numpy() == labels
 
 
 def sqnr_db(reference: np.ndarray, values: np.ndarray) -> float | None:
@@ -232,7 +242,7 @@ def _ready(trial: Trial) -> _Ready:
 
 
 def _of(trial: Trial) -> Inputs:
-    key = identity.digest([trial.network_id, trial.data_id])
+    key = inputs_id(trial.network_id, trial.data_id, trial.metric)
     if key not in _inputs:
         raise RuntimeError("the network and images of this study are not on this worker")
     return _inputs[key]

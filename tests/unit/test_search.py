@@ -299,5 +299,5 @@ def test_differences_are_those_of_compare(given, tmp_path):
         names = sorted(part["setting"].unique())
         wanted = results.compare(part, *names).iloc[0]
         rows = [part[part["setting"] == name].sort_values("seed") for name in names]
-        found = front.difference(*(statistics.bits(r) for r in rows))
+        found = front._difference(*(statistics.linear(r) for r in rows), True)
         assert found == pytest.approx((wanted["difference"], wanted["low"], wanted["high"]))

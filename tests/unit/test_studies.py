@@ -239,7 +239,7 @@ def test_a_trial_is_what_a_chip_gives_by_hand(given, trial):
     for row in result["rows"]:
         chip.at(row["time_seconds"]).compensate(row["compensation"])
         scores = chip(x).numpy()
-        right = scores.argmax(1) == given.labels
+        right = scores.argmax(1) == given.targets
         packed = np.frombuffer(base64.b64decode(row["correct_bits"]), np.uint8)
         np.testing.assert_array_equal(np.unpackbits(packed, count=96).astype(bool), right)
         assert row["correct"] == right.sum()

@@ -1,5 +1,6 @@
 """Statements with intervals: closed forms, known laws, and coverage."""
 
+import json
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from aimc_sim import metrics
 from aimc_sim.studies import paired, statistics
 
 
@@ -117,16 +119,18 @@ def test_pairs_are_compared_on_the_same_seeds_and_images(rng):
     assert row["difference"] == pytest.approx(differences.mean())
     assert (row["lost"], row["gained"]) == (61, 0)
     interval = stats.ttest_rel(after.mean(1), before.mean(1)).confidence_interval(0.95)
-    assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
-    assert row["p_value"] == pytest.approx(stats.ttest_rel(after.mean(1), before.mean(1)).pvalue)
+    assert (row["same_low"], row["same_high"]) == pytest.approx((interval.low, interval.high))
+    assert row["interval"] == "programmings and images"
+    # The p-value belongs to the interval that speaks of other images too.
+    assert stats.ttest_rel(after.mean(1), before.mean(1)).pvalue < row["p_value"] < 0.05
     d = differences.mean() / differences.std(ddof=1)
     assert row["effect_size"] == pytest.approx(d * (1 - 3 / (4 * 5 - 1)))
-    assert row["wide_low"] < row["low"] < row["high"] < row["wide_high"]
+    assert row["low"] < row["same_low"] < row["same_high"] < row["high"]
     back = paired.compare(table({"a": before, "b": after}), "b", "a").iloc[0]
     assert back["difference"] == -row["difference"]
     # Much sharper than the two accuracies by themselves.
     alone = statistics.summary(table({"a": before})).iloc[0]
-    assert row["high"] - row["low"] < (alone["high"] - alone["low"]) / 3
+    assert row["high"] - row["low"] < alone["wide_high"] - alone["wide_low"]
 
 
 def test_one_programming_is_compared_on_its_images():
@@ -138,6 +142,157 @@ def test_one_programming_is_compared_on_its_images():
     assert row["p_value"] == pytest.approx(2 * (1 + 7) / 2**7)  # 0 or 1 of 7, two-sided
     assert math.isnan(row["effect_size"])
     assert row["low"] < -0.1 < row["high"]
+
+
+@pytest.mark.parametrize("programmings", [1, 2, 5])
+@pytest.mark.parametrize("images", [10, 300, 10_000])
+def test_nothing_that_changed_is_no_proof_that_nothing_can(programmings, images):
+    """The interval of no difference is Tango's score interval: +-3.84 / (n + 3.84)."""
+    right = np.ones((programmings, images), bool)
+    right[:, ::7] = False
+    (row,) = paired.compare(table({"a": right, "b": right}), "a", "b").to_dict("records")
+    assert row["difference"] == 0
+    bound = Z2 / (images + Z2)
+    t = stats.t.ppf(0.975, images - 1) / math.sqrt(Z2)  # of so many images, not of infinitely many
+    assert row["high"] == -row["low"]
+    assert bound <= row["high"] < 1.5 * max(t, 1.1) * bound
+    assert row["high"] > 3 / images * images / (images + Z2)  # the rule of three
+    assert row["p_value"] == 1
+    if programmings > 1:
+        assert row["same_high"] == -row["same_low"]
+        assert row["same_high"] == pytest.approx(Z2 / (programmings * images + Z2))
+    one = statistics.summary(table({"a": np.ones_like(right)})).iloc[0]
+    assert one["low"] < 1
+    assert one["wide_low"] < 1 - 2 / images * images / (images + Z2)
+
+
+Z2 = 1.959963984540054**2
+SIMULATED = 2000
+BELOW = 5 * math.sqrt(0.95 * 0.05 / SIMULATED)
+"""How far below 95 % a coverage of 2,000 tables may fall by chance (five standard errors): 2.4 %.
+So a rule that covers less than 92.6 % is caught."""
+
+
+def changes(rng, programmings, images, lost, alike):
+    """Differences (P, N): images that are lost, in all programmings alike or in each by itself."""
+    rows = 1 if alike else programmings
+    change = -(rng.random((rows, images)) < lost / images).astype(float)
+    return np.broadcast_to(change, (programmings, images))
+
+
+@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("programmings", [1, 3, 10])
+@pytest.mark.parametrize("lost", [0.3, 1.0, 3.5, 10.0])
+def test_few_lost_images_are_covered_as_often_as_it_says(rng, programmings, alike, lost):
+    """``lost`` images of 200 on average; before, an interval without a change was empty."""
+    covered = empty = 0
+    for _ in range(SIMULATED):
+        change = changes(rng, programmings, 200, lost, alike)
+        found = statistics.components(change, (-1.0, 1.0))
+        covered += found.wide_low <= -lost / 200 <= found.wide_high
+        empty += not change.any()
+    assert covered / SIMULATED > 0.95 - BELOW
+    if lost <= 1.0 and (alike or programmings == 1):  # teeth: what the empty ones would miss
+        assert 1 - empty / SIMULATED < 0.95 - BELOW
+
+
+@pytest.mark.parametrize("share", [0.9, 0.98, 0.995, 0.999])
+@pytest.mark.parametrize("programmings", [2, 5])
+def test_accuracies_near_one_are_covered(rng, programmings, share):
+    """Images that every programming gets wrong, 300 of them: nearly always right, or always."""
+    covered = t_covered = 0
+    for _ in range(SIMULATED):
+        right = np.broadcast_to(rng.random((1, 300)) < share, (programmings, 300)).astype(float)
+        found = statistics.components(right, (0.0, 1.0))
+        covered += found.wide_low <= share <= found.wide_high
+        half = 1.96 * right[0].std(ddof=1) / math.sqrt(300)
+        t_covered += abs(right.mean() - share) <= half
+    assert covered / SIMULATED > 0.95 - BELOW
+    if share == 0.995:
+        assert t_covered / SIMULATED < 0.95 - BELOW  # teeth: the plain interval over images
+
+
+@pytest.mark.parametrize("law", ["normal", "skewed"])
+@pytest.mark.parametrize("programmings", [1, 4])
+def test_differences_of_continuous_scores_are_covered(rng, programmings, law):
+    """60 sequences whose scores differ by sequence, by programming and by both."""
+    covered = 0
+    for _ in range(SIMULATED):
+        if law == "normal":
+            items = rng.standard_normal((1, 60))
+        else:
+            items = rng.exponential(size=(1, 60)) - 1
+        change = 0.2 + items + 0.05 * rng.standard_normal((programmings, 1))
+        change = change + 0.5 * rng.standard_normal((programmings, 60))
+        found = paired.difference(np.zeros_like(change), change, bits=False)
+        covered += found.low <= 0.2 <= found.high
+    assert covered / SIMULATED > 0.95 - BELOW
+    assert covered / SIMULATED < 0.995  # and no wider than it need be
+
+
+def continuous(by_setting, metric=metrics.BITS_PER_CHARACTER):
+    """A table of a metric of numbers, from (P, N) scores of each setting."""
+    found = table({name: np.zeros_like(scores) for name, scores in by_setting.items()})
+    found = found.drop(columns=["correct", "accuracy", "correct_bits"])
+    rows = np.concatenate([np.asarray(scores, "<f4") for scores in by_setting.values()])
+    return found.assign(
+        metric=metric.name, metric_data=json.dumps(metric.described()),
+        scores=[row.tobytes() for row in rows], value=[metric.value(row) for row in rows],
+    )  # fmt: skip
+
+
+def test_continuous_scores_have_the_same_statements(rng):
+    before = 1.5 + 0.3 * rng.standard_normal((4, 80)).astype(np.float32)
+    after = before + np.float32(0.1)
+    after[:, 0] -= np.float32(0.05)
+    found = continuous({"a": before, "b": after})
+    row = statistics.summary(found).iloc[0]
+    assert (row["metric"], row["unit"], row["larger"]) == ("bits-per-character", "bits", False)
+    assert row["mean"] == pytest.approx(before.mean())
+    assert row["low"] < row["mean"] < row["high"]
+    means = before.astype(float).mean(1)
+    assert (row["worst"], row["best"]) == (means.max(), means.min())
+    interval = stats.t.interval(0.95, 3, means.mean(), stats.sem(means))
+    assert (row["low"], row["high"]) == pytest.approx(interval, rel=1e-5)
+    (pair,) = paired.compare(found, "a", "b").to_dict("records")
+    assert pair["difference"] == pytest.approx((after - before).mean(), abs=1e-6)
+    assert 0 < pair["low"] < pair["difference"] < pair["high"] < 0.11
+    assert (pair["lost"], pair["gained"]) == (320, 0)  # more bits are worse
+    assert pair["p_value"] < 1e-6
+    assert pair["unit"] == "bits"
+    alone = statistics.summary(continuous({"a": before[:1]})).iloc[0]
+    assert alone["interval"] == "images"
+    assert alone["high"] - alone["low"] == pytest.approx(2 * 1.99 * 0.3 / math.sqrt(80), rel=0.3)
+    (none,) = paired.compare(continuous({"a": before, "b": before}), "a", "b").to_dict("records")
+    assert none["difference"] == 0
+    assert none["low"] == -none["high"] < -0.15 * 3 / 90  # nothing changed in 80
+
+
+def test_a_curved_metric_is_compared_in_its_own_unit(rng):
+    """Root mean square errors of 3 and 4: their difference is one, and so says the interval."""
+    a = 9.0 * rng.chisquare(8, (5, 400)) / 8
+    b = 16.0 * rng.chisquare(8, (5, 400)) / 8
+    found = continuous({"a": a, "b": b}, metrics.RMSE)
+    for name, scores in (("a", a), ("b", b)):
+        row = statistics.summary(found[found["setting"] == name]).iloc[0]
+        values = np.sqrt(scores.mean(1))
+        assert row["mean"] == pytest.approx(values.mean(), rel=1e-6)
+        # The standard error of a root: half of that of the mean over the root.
+        images = scores.mean(0).std(ddof=1) / math.sqrt(400) / (2 * values.mean())
+        assert (row["wide_high"] - row["wide_low"]) / 2 > 1.8 * images
+    (pair,) = paired.compare(found, "a", "b").to_dict("records")
+    assert pair["low"] < 1 < pair["high"]
+    assert pair["high"] - pair["low"] < 0.3
+
+
+def test_two_metrics_are_not_averaged():
+    both = pd.concat([continuous({"a": np.ones((2, 9))}), table({"a": np.ones((2, 9))})])
+    accuracy = json.dumps(metrics.ACCURACY.described())
+    both = both.fillna({"metric": "accuracy", "metric_data": accuracy})
+    found = statistics.summary(both)
+    assert sorted(found["metric"]) == ["accuracy", "bits-per-character"]
+    with pytest.raises(ValueError, match=r"of several metrics \(accuracy, bits-per-character\)"):
+        paired.compare(pd.concat([both, both.assign(setting="b")]), "a", "b")
 
 
 def test_compensations_are_compared_too():

@@ -1,4 +1,4 @@
-"""Numbers with their 95 % intervals: what a study may claim from a few programmings."""
+"""Numbers with their 95 % intervals: the claims that few programmings allow."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ def wilson(correct: int, n: int) -> Interval:
     ValueError
         If the counts are impossible.
 
+    Notes
+    -----
     Source: E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927), doi:10.1080/01621459.1927.10502953.
     """
     if n < 1 or not 0 <= correct <= n:
@@ -62,6 +64,31 @@ def wilson(correct: int, n: int) -> Interval:
 
     found = binomtest(int(correct), int(n)).proportion_ci(LEVEL, method="wilson")
     return Interval(correct / n, float(found.low), float(found.high), int(n), "wilson")
+
+
+NORMAL = 1.959963984540054
+"""Quantile of the normal law behind a two-sided interval of :data:`LEVEL`."""
+
+
+def unseen(programmings: int, images: int) -> float:
+    """Return how far the mean may lie off although no programming gave another answer anywhere.
+
+    Of ``n`` answers of which none is another one, the score interval of the share of others ends
+    at ``z^2 / (n + z^2)``, 3.84 / n: the "rule of three", two-sided (E. B. Wilson, J. Am. Stat.
+    Assoc. 22, 209 (1927), doi:10.1080/01621459.1927.10502953; J. A. Hanley and A. Lippman-Hand,
+    JAMA 249, 1743 (1983), doi:10.1001/jama.1983.03330370053031).
+
+    Parameters
+    ----------
+    programmings, images : int
+        How many there are of each; all pairs of them gave an answer.
+
+    Returns
+    -------
+    float
+        In units of what one answer can change by.
+    """
+    return NORMAL**2 / (programmings * images + NORMAL**2)
 
 
 def mean_interval(accuracies: Sequence[float], images: int) -> Interval:
@@ -82,7 +109,8 @@ def mean_interval(accuracies: Sequence[float], images: int) -> Interval:
     Returns
     -------
     Interval
-        Clipped to 0..1. Programmings that all agree give a width of 0.
+        Clipped to 0..1. It is never narrower than :func:`unseen` allows, so that programmings
+        that all agree do not claim to be all there is.
 
     Raises
     ------
@@ -103,4 +131,5 @@ def mean_interval(accuracies: Sequence[float], images: int) -> Interval:
     mean = math.fsum(values) / n
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
     half = float(student.ppf((1 + LEVEL) / 2, n - 1)) * math.sqrt(variance / n)
+    half = max(half, unseen(n, images))
     return Interval(mean, max(0.0, mean - half), min(1.0, mean + half), n, "student-t")
