@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time, __getattr__ loa
         NotProgrammedError,
         UnsupportedLayerError,
     )
+    from .presets.citations import cite
     from .runtime.chip import Chip
     from .spec import ChipSpec
 
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Chip": "aimc_sim.runtime.chip",
     "ChipSpec": "aimc_sim.spec",
+    "cite": "aimc_sim.presets.citations",
     "CapacityError": "aimc_sim.errors",
     "MappingError": "aimc_sim.errors",
     "NotProgrammedError": "aimc_sim.errors",
@@ -36,8 +38,8 @@ _ROOMS = ("presets", "zoo", "units", "spec", "analysis", "studies", "results")
 
 __all__ = [
     "CapacityError", "Chip", "ChipSpec", "MappingError", "NotProgrammedError",
-    "UnsupportedLayerError", "__version__", "analysis", "presets", "results", "spec", "studies",
-    "units", "zoo",
+    "UnsupportedLayerError", "__version__", "analysis", "cite", "presets", "results", "spec",
+    "studies", "units", "zoo",
 ]  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 ``published.h5`` holds the numbers of ``coefficients.csv`` and of the digitised points, in SI units
 and with their sources; ``generated_25us.h5`` is a small measurement, made with the 25 uS law and
-seed 25, in the format of ``aimc_sim.device.measured``. The lists of files in ``REFERENCES.json``
-are brought up to date; a DOI that it does not know is refused.
+seed 25, in the format of ``aimc_sim.device.measured``. The lists of files in
+``aimc_sim/presets/references.json`` are brought up to date; a DOI that it lacks is refused.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from aimc_sim.device import measured, synthetic
 from aimc_sim.rng import Key
 
 HERE = Path(__file__).resolve().parent
+REFERENCES = HERE.parent / "aimc_sim" / "presets" / "references.json"
 FORMAT, VERSION = "aimc_sim published", 1
 SCALE = {"uS": ("S", 1e-6), "s": ("s", 1.0), "1": ("1", 1.0)}
 CURVE = ("a", "b", "low", "high", "knee", "c0", "c1", "c2", "c3")
@@ -100,11 +101,11 @@ def generated() -> measured.MeasuredData:
 
 
 def references() -> dict[str, dict]:
-    """Return REFERENCES.json with its lists of files as they should be.
+    """Return the table of references with its lists of files as they should be.
 
     A file uses a reference if it holds its DOI or, for those without one, its marker.
     """
-    known = json.loads((HERE / "REFERENCES.json").read_text())
+    known = json.loads(REFERENCES.read_text())
     root = HERE.parent
     paths = [*(root / "aimc_sim").rglob("*.py"), *(root / "validation").glob("*.py")]
     paths += [path for path in HERE.iterdir() if path.suffix in (".py", ".md", ".csv")]
@@ -112,7 +113,7 @@ def references() -> dict[str, dict]:
     found = {doi for text in texts.values() for doi in DOI.findall(text)}
     unknown = found - {entry["doi"] for entry in known.values()}
     if unknown:
-        raise ValueError(f"REFERENCES.json lacks {', '.join(sorted(unknown))}; add an entry")
+        raise ValueError(f"references.json lacks {', '.join(sorted(unknown))}; add an entry")
     return {
         key: entry
         | {
@@ -132,7 +133,8 @@ def main(folder: Path = HERE) -> None:
         os.replace(Path(scratch) / "published.h5", folder / "published.h5")
     measured.write(folder / "generated_25us.h5", generated(), force=True)
     text = json.dumps(references(), indent=2, ensure_ascii=False)
-    (folder / "REFERENCES.json").write_text(text + "\n")
+    place = REFERENCES if folder == HERE else folder / REFERENCES.name
+    place.write_text(text + "\n")
 
 
 if __name__ == "__main__":

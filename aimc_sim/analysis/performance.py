@@ -18,15 +18,7 @@ from aimc_sim.chip.program import Program
 from aimc_sim.device.programming import ProgrammingReport
 from aimc_sim.mapping.schedule import Buffers, Mode, schedule
 from aimc_sim.mapping.shapes import output_pixels
-from aimc_sim.spec import ChipSpec
-
-NOT_COUNTED = (
-    "energy of the host and of the links to it",
-    "energy of activation memories (line buffers)",
-    "digital operations between layers (pooling, shortcuts): free of time and energy",
-    "cores without weights: taken to be switched off",
-)
-"""What the figures leave out."""
+from aimc_sim.spec import ChipSpec, omissions
 
 
 @dataclass(frozen=True)
@@ -119,7 +111,7 @@ class Performance:
             "roofline": [vars(roof) for roof in self.roofs],
             "programming": self.programming and vars(self.programming),
             "pipeline": self.pipeline.to_dict(),
-            "not_counted": list(NOT_COUNTED),
+            "not_counted": list(omissions.COSTS),
         }
 
     def __str__(self) -> str:
@@ -142,7 +134,7 @@ class Performance:
         for name, joules in book.by("component").items():
             lines.append(f"{name:<20}  {show(joules, 'J'):>9}  {joules / book.joules:5.1%}")
         lines += ["", "a model, not measured on a chip; not counted:"]
-        lines += [f"  - {text}" for text in NOT_COUNTED]
+        lines += [f"  - {text}" for text in omissions.COSTS]
         return "\n".join(lines)
 
 

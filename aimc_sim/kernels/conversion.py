@@ -6,7 +6,7 @@ import numpy as np
 
 from . import point, serial
 from .ldpu import clip
-from .math32 import bits_float, f32
+from .math32 import f32, u64, widened
 from .normal import fill, padded
 
 BLOCK = 2048
@@ -50,16 +50,13 @@ def add_codes(
             stop = min(start + block, pixels)
             first, last = start * columns, stop * columns
             n = last - first
-            _take(charge[i, start:stop], column, columns, given[:n])
+            take(charge[i, start:stop], column, columns, given[:n])
             if noisy:
                 if not known:
                     constant(spread[:n], more)
                 else:
-                    _take(variance[i, start:stop], column, columns, narrow[:n])
-                    if variance.itemsize == 2:
-                        spread16(narrow[:n], more, spread[:n])
-                    else:
-                        spread32(narrow[:n], more, spread[:n])
+                    take(variance[i, start:stop], column, columns, narrow[:n])
+                    raise_all(narrow[:n], more, spread[:n])
                 if uneven:
                     add_jitter(spread[:n], given[:n], jitters)
             counts[i] += convert(
@@ -114,17 +111,10 @@ def constant(v, more):
 
 
 @point
-def spread32(variance, more, v):
-    """Write variances, raised by what an image has besides."""
+def raise_all(variance, more, v):
+    """Write variances, float32 or bits of bfloat16, raised by what an image has besides."""
     for j in range(v.size):
-        v[j] = variance[j] + more
-
-
-@point
-def spread16(variance, more, v):
-    """Do the same for bits of bfloat16."""
-    for j in range(v.size):
-        v[j] = bits_float(np.uint32(variance[j]) << np.uint32(16)) + more
+        v[j] = widened(variance[j]) + more
 
 
 @point
@@ -199,17 +189,39 @@ def _oscillate(z, rows, bounds):
     beyond = np.int64(0)
     for first in range(0, z.size, n):
         part = z[first : min(first + n, z.size)]
-        beyond += _sizes(part, both, limit, size)
-        _counts(part, dead, size, rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], count)
-        _correct(part, dead, count, rows[6], rows[7], rows[8], rows[9])
+        if both:
+            beyond += _sizes(part, limit, size)
+            _counts(part, dead, size, rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], count)
+            _correct(part, dead, count, rows[6], rows[7], rows[8], rows[9])
+        else:
+            beyond += _count_up(part, limit, rows[0], rows[2], rows[4])
+            _correct_up(part, rows[6], rows[8])
     return beyond
 
 
 @point
-def _sizes(z, both, limit, size):
+def _count_up(z, limit, slope, bend, lift):
+    """Turn charges into counts where currents flow in one direction; return the saturations."""
     over = np.int32(0)
     for j in range(z.size):
-        whole = abs(z[j]) if both else max(z[j], f32(0.0))
+        over += np.int32(z[j] > limit)
+        size = min(max(z[j], f32(0.0)), limit)
+        z[j] = np.rint(slope[j] * size / (f32(1.0) + bend[j] * size) + lift[j])
+    return np.int64(over)
+
+
+@point
+def _correct_up(z, gain, offset):
+    for j in range(z.size):
+        value = gain[j] * z[j] + offset[j]
+        z[j] = value if z[j] > f32(0.0) else f32(0.0)
+
+
+@point
+def _sizes(z, limit, size):
+    over = np.int32(0)
+    for j in range(z.size):
+        whole = abs(z[j])
         over += np.int32(whole > limit)
         size[j] = min(whole, limit)
     return np.int64(over)
@@ -236,23 +248,28 @@ def _correct(z, dead, count, gain, gain_n, offset, offset_n):
 
 
 @point
-def _take(rows, column, columns, flat):
+def take(rows, column, columns, flat):
     """Write some columns of (P, K) rows one after the other.
 
     Eight at a time through eight variables: rows of a few columns are too short for the SIMD loop
     that the compiler would make, and it may not load ahead of what might be the same memory.
+    Indices are unsigned: of a signed one that is computed the compiler asks, element by element,
+    whether it counts from the end, and eight loads are no longer one.
     """
-    eights = columns - columns % 8
+    n, first_column, eight = u64(columns), u64(column), u64(8)
+    eights = n - n % eight
     for p in range(rows.shape[0]):
-        row, first = rows[p], p * columns
-        for c in range(0, eights, 8):
-            j, k = column + c, first + c
-            r0, r1, r2, r3 = row[j], row[j + 1], row[j + 2], row[j + 3]
-            r4, r5, r6, r7 = row[j + 4], row[j + 5], row[j + 6], row[j + 7]
-            flat[k], flat[k + 1], flat[k + 2], flat[k + 3] = r0, r1, r2, r3
-            flat[k + 4], flat[k + 5], flat[k + 6], flat[k + 7] = r4, r5, r6, r7
-        for c in range(eights, columns):
-            flat[first + c] = row[column + c]
+        row, first, c = rows[p], u64(p) * n, u64(0)
+        while c < eights:
+            j, k = first_column + c, first + c
+            r0, r1, r2, r3 = row[j], row[j + u64(1)], row[j + u64(2)], row[j + u64(3)]
+            r4, r5, r6, r7 = row[j + u64(4)], row[j + u64(5)], row[j + u64(6)], row[j + u64(7)]
+            flat[k], flat[k + u64(1)], flat[k + u64(2)], flat[k + u64(3)] = r0, r1, r2, r3
+            flat[k + u64(4)], flat[k + u64(5)], flat[k + u64(6)], flat[k + u64(7)] = r4, r5, r6, r7
+            c += eight
+        while c < n:
+            flat[first + c] = row[first_column + c]
+            c += u64(1)
 
 
 @point

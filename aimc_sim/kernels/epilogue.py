@@ -10,10 +10,10 @@ from .conversion import (
     add_jitter,
     constant,
     convert,
+    raise_all,
     repeated,
     scale_clip,
-    spread16,
-    spread32,
+    take,
     tiled,
 )  # fmt: skip
 from .ldpu import _add_link_half, _quantise_half, _scale_half, _to_half, clip
@@ -91,10 +91,8 @@ def epilogue(
                 v, xi = spread[: last - first], noise[first:last]
                 if not known:
                     constant(v, more)
-                elif variance.itemsize == 2:
-                    spread16(variance[i].reshape(pixels * columns)[first:last], more, v)
                 else:
-                    spread32(variance[i].reshape(pixels * columns)[first:last], more, v)
+                    raise_all(variance[i].reshape(pixels * columns)[first:last], more, v)
                 if uneven:
                     add_jitter(v, given, jitters)
             counts[i, 0] += convert(given, v, xi, noisy, adc, circuits, bounds, z)
@@ -163,9 +161,7 @@ def _part(maps, column, columns):
     if maps.shape[1] == columns:
         return maps.reshape(maps.size)
     part = np.empty(maps.shape[0] * columns, maps.dtype)
-    for p in range(maps.shape[0]):
-        for c in range(columns):
-            part[p * columns + c] = maps[p, column + c]
+    take(maps, column, columns, part)
     return part
 
 

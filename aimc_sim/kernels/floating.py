@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from . import point, serial
-from .math32 import bits_float, f32
+from .math32 import f32, u64, widened
 
 
 @serial
@@ -39,45 +39,34 @@ def add_floating(narrow, lengths, reach_sum, share_sum, max_code, sign, charge):
                 start = sign * sums[1 + n + k] / coupled
                 falls = sign * late * sums[1 + 2 * n + k] / coupled
                 first = 1 + 2 * n + k * columns
-                if lengths.itemsize == 2:
-                    _combine16(charge[i, p], k * columns, start, reach_sum[k], falls,
-                               lengths[i, p], first)  # fmt: skip
-                else:
-                    _combine(charge[i, p], k * columns, start, reach_sum[k], falls,
-                             lengths[i, p], first)  # fmt: skip
+                _combine(charge[i, p], k * columns, start, reach_sum[k], falls,
+                         lengths[i, p], first)  # fmt: skip
 
 
 @point
 def _combine(charge, place, start, reach_sum, falls, lengths, first):
-    """Add to some columns; four at a time, because rows are short and might overlap."""
-    columns = reach_sum.size
-    fours = columns - columns % 4
-    for c in range(0, fours, 4):
-        j, k = place + c, first + c
-        a = charge[j] + start * reach_sum[c] - falls * lengths[k]
-        b = charge[j + 1] + start * reach_sum[c + 1] - falls * lengths[k + 1]
-        d = charge[j + 2] + start * reach_sum[c + 2] - falls * lengths[k + 2]
-        e = charge[j + 3] + start * reach_sum[c + 3] - falls * lengths[k + 3]
-        charge[j], charge[j + 1], charge[j + 2], charge[j + 3] = a, b, d, e
-    for c in range(fours, columns):
-        charge[place + c] += start * reach_sum[c] - falls * lengths[first + c]
+    """Add to some columns; eight at a time by unsigned indices, see :func:`.conversion.take`."""
+    columns, j0, k0, eight = u64(reach_sum.size), u64(place), u64(first), u64(8)
+    eights, c = columns - columns % eight, u64(0)
+    while c < eights:
+        j, k = j0 + c, k0 + c
+        r0 = _one(charge, j, start, reach_sum, c, falls, lengths, k)
+        r1 = _one(charge, j + u64(1), start, reach_sum, c + u64(1), falls, lengths, k + u64(1))
+        r2 = _one(charge, j + u64(2), start, reach_sum, c + u64(2), falls, lengths, k + u64(2))
+        r3 = _one(charge, j + u64(3), start, reach_sum, c + u64(3), falls, lengths, k + u64(3))
+        r4 = _one(charge, j + u64(4), start, reach_sum, c + u64(4), falls, lengths, k + u64(4))
+        r5 = _one(charge, j + u64(5), start, reach_sum, c + u64(5), falls, lengths, k + u64(5))
+        r6 = _one(charge, j + u64(6), start, reach_sum, c + u64(6), falls, lengths, k + u64(6))
+        r7 = _one(charge, j + u64(7), start, reach_sum, c + u64(7), falls, lengths, k + u64(7))
+        charge[j], charge[j + u64(1)], charge[j + u64(2)], charge[j + u64(3)] = r0, r1, r2, r3
+        j += u64(4)
+        charge[j], charge[j + u64(1)], charge[j + u64(2)], charge[j + u64(3)] = r4, r5, r6, r7
+        c += eight
+    while c < columns:
+        charge[j0 + c] = _one(charge, j0 + c, start, reach_sum, c, falls, lengths, k0 + c)
+        c += u64(1)
 
 
 @point
-def _wide(bits):
-    return bits_float(np.uint32(bits) << np.uint32(16))
-
-
-@point
-def _combine16(charge, place, start, reach_sum, falls, lengths, first):
-    columns = reach_sum.size
-    fours = columns - columns % 4
-    for c in range(0, fours, 4):
-        j, k = place + c, first + c
-        a = charge[j] + start * reach_sum[c] - falls * _wide(lengths[k])
-        b = charge[j + 1] + start * reach_sum[c + 1] - falls * _wide(lengths[k + 1])
-        d = charge[j + 2] + start * reach_sum[c + 2] - falls * _wide(lengths[k + 2])
-        e = charge[j + 3] + start * reach_sum[c + 3] - falls * _wide(lengths[k + 3])
-        charge[j], charge[j + 1], charge[j + 2], charge[j + 3] = a, b, d, e
-    for c in range(fours, columns):
-        charge[place + c] += start * reach_sum[c] - falls * _wide(lengths[first + c])
+def _one(charge, j, start, reach_sum, c, falls, lengths, k):
+    return charge[j] + start * reach_sum[c] - falls * widened(lengths[k])

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from . import point
 
-f32 = np.float32
+f32, u64 = np.float32, np.uint64
 
 
 @intrinsic
@@ -36,6 +36,20 @@ def bits_float(_, x):
         return builder.bitcast(args[0], ir.FloatType())
 
     return types.float32(types.uint32), codegen
+
+
+@intrinsic
+def widened(_, x):
+    """Return a float32 as it is, and the bits of a bfloat16 (uint16) as float32."""
+
+    def same(context, builder, signature, args):
+        return args[0]
+
+    def codegen(context, builder, signature, args):
+        bits = builder.zext(args[0], ir.IntType(32))
+        return builder.bitcast(builder.shl(bits, ir.IntType(32)(16)), ir.FloatType())
+
+    return types.float32(x), same if x == types.float32 else codegen
 
 
 @point

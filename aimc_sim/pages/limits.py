@@ -1,26 +1,9 @@
-"""What is not modelled, for readers of the page; the README has the same sentences."""
+"""Limits of the results, for readers of the page."""
 
 from __future__ import annotations
 
-from ..analysis.performance import NOT_COUNTED
-from ..spec import ChipSpec
+from ..spec import ChipSpec, omissions
 from ..studies import attribute
-
-NOT_MODELLED = (
-    "Leakage of the array; the control logic of programming, and drift between the first and the "
-    "last device written; energy of line buffers and of the host; time and energy of digital "
-    "steps between layers (pooling, shortcuts); how much of a phase's energy converters and how "
-    "much modulators take (assumed); currents that are beyond the ADC for a part of the window "
-    "only; multicast in the pipeline simulation.",
-    "IR drop, oscillator ADCs, half-precision digital units, stuck cells and "
-    "temperature are options that the presets leave off: the chip paper gives no numbers for "
-    "most of them.",
-    "The two-device drift law is pessimistic against the chip's own scheme, as its source says.",
-    "The temperature knob is uncalibrated.",
-    "In 1-phase mode the size of the polarity effect is an assumption.",
-    "5PP is a reconstruction: 90 of the 418 links of the data sheet are not located.",
-)
-"""Sentences of the README's section that matter for a study."""
 
 ALWAYS = (
     "Every accuracy here was simulated from statistical laws of devices; nothing was measured on "
@@ -29,7 +12,7 @@ ALWAYS = (
     "Time and energy are a model; what of it is anchored at measurements stands with the sources "
     "of 'cost' and 'core.read'.",
 )
-"""What holds for every page."""
+"""Limits of every page."""
 
 
 def off(spec: ChipSpec) -> list[str]:
@@ -39,7 +22,7 @@ def off(spec: ChipSpec) -> list[str]:
 
 
 def sentences(spec: ChipSpec) -> list[str]:
-    """Return everything that a reader should know is missing from a machine's numbers.
+    """Return the limits of a machine's numbers, one sentence each.
 
     Parameters
     ----------
@@ -47,5 +30,6 @@ def sentences(spec: ChipSpec) -> list[str]:
     """
     absent = off(spec)
     here = [f"Switched off in this machine: {', '.join(absent)}."] if absent else []
-    counted = f"Not counted in time and energy: {'; '.join(NOT_COUNTED)}."
-    return [*ALWAYS, *here, *NOT_MODELLED, counted]
+    outputs = f"Not modelled in outputs: {'; '.join(omissions.OUTPUTS)}."
+    costs = f"Not modelled in time and energy: {'; '.join(omissions.COSTS)}."
+    return [*ALWAYS, *here, outputs, costs, *omissions.ASSUMPTIONS]

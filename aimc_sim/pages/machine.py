@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import mapping
 from ..analysis.layout import Layout, layout
-from ..analysis.performance import NOT_COUNTED, Performance, performance
+from ..analysis.performance import Performance, performance
 from ..chip.program import Program
 from ..runtime.sizes import output_pixels
 from ..spec import ChipSpec
@@ -25,8 +25,6 @@ TRACE = 4_000_000
 
 MOST_MACHINES = 6
 """Machines that are simulated: the one in front, and others that differ in more than devices."""
-
-NOT_MODELLED = NOT_COUNTED
 
 
 class Unavailable(ValueError):

@@ -7,9 +7,13 @@
         doi:10.1109/JSSC.2022.3140414.
 [fits]  The chip's device statistics as fitted in IBM's AIHWKit, ``inference/noise/hermes.py``
         at commit 4545f11.
-[25uS]  S. R. Nandakumar et al., ICECS 2019, and V. Joshi et al., Nature Communications 11, 2473
-        (2020), doi:10.1038/s41467-020-16108-9, coefficients as in AIHWKit
-        ``inference/noise/pcm.py`` at commit 4545f11.
+[25uS]  S. R. Nandakumar et al., ICECS 2019, doi:10.1109/ICECS46596.2019.8964852, and V. Joshi et
+        al., Nature Communications 11, 2473 (2020), doi:10.1038/s41467-020-16108-9, coefficients as
+        in AIHWKit ``inference/noise/pcm.py`` at commit 4545f11.
+[pulses]  S. R. Nandakumar et al., "A phase-change memory model for neuromorphic computing",
+        Journal of Applied Physics 124, 152135 (2018), doi:10.1063/1.5042408, as implemented in the
+        public repository YigitDemirag/srnn-pcm (commit 2d917836); the article itself was not
+        opened.
 """
 
 import re
@@ -25,6 +29,7 @@ from .chips import (
     ideal,
     ideal_devices,
 )
+from .citations import cite, references_of
 from .closed_loop import pcm_hermes_closed_loop, program_and_verify
 from .devices import (
     pcm_25_microsiemens,
@@ -40,6 +45,7 @@ __all__ = [
     "PUBLISHED_COUNTS",
     "as_published",
     "by_name",
+    "cite",
     "generic_pcm",
     "hermes",
     "ideal",
@@ -54,6 +60,7 @@ __all__ = [
     "program_and_verify",
     "pulses_hermes",
     "references",
+    "references_of",
     "replay",
 ]
 

@@ -55,7 +55,8 @@ def pcm_hermes_closed_loop(
             start=pulses, steps=30, inputs=512, threshold_counts=4, threshold_fraction=0.07,
             measured_seconds=1.0,
             step_amperes_per_count=1 * _uA,
-            source="idea: gradient-descent programming (arXiv:2305.16647, abstract read); every "
+            source="idea: gradient-descent programming (arXiv:2305.16647, "
+            "doi:10.1109/IEDM45625.2022.10019486, abstract read); every "
             "number here is an assumption",
         )  # fmt: skip
     return pcm_hermes_one_device().with_(

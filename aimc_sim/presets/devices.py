@@ -128,7 +128,7 @@ def pcm_25_microsiemens() -> PcmSpec:
             mean_siemens=0.1 * _uS,
             std_siemens=0.01 * _uS,
             source="RESET state of the pulse model of Nandakumar et al., J. Appl. Phys. 2018, as "
-            "read in its re-implementation YigitDemirag/srnn-pcm",
+            "read in its re-implementation [pulses]",
         ),
         source="[25uS]",
     )

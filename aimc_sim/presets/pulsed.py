@@ -1,12 +1,7 @@
 """Devices pulse by pulse.
 
 READ: in an opened source; DERIVED: computed from READ numbers; RECALLED: from memory of the
-literature, not opened; assumption: chosen here.
-
-[pulses] the pulse model of S. R. Nandakumar et al., "A phase-change memory model for neuromorphic
-         computing", Journal of Applied Physics 124, 152135 (2018), doi:10.1063/1.5042408,
-         as implemented in the public repository YigitDemirag/srnn-pcm (commit 2d917836); the
-         article itself was not opened.
+literature, not opened; assumption: chosen here. Keys [..] stand in the room's docstring.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class FloatingLines:
     max_code: float
     both_signs: bool
 
-    def add(self, product: Product, x: Tensor, charge: Tensor) -> None:
+    def add(self, product: Product, x: Tensor, charge: Tensor, negative: bool) -> None:
         """Add what floating idle lines contribute to charges, in place.
 
         Parameters
@@ -53,6 +53,8 @@ class FloatingLines:
         product : callable
         x : (B, channels, H, W) float32, input codes
         charge : (B, n C, H', W') float32, channels last
+        negative : bool
+            Some code is below zero.
 
         Notes
         -----
@@ -60,7 +62,7 @@ class FloatingLines:
         the sums to 0.4 %: of a correction that is itself below a percent of the charge.
         """
         dtype = self.lengths.dtype
-        if x.amin() >= 0:
+        if not negative:
             self._add_one_sign(product, x.to(dtype), charge, 1.0)
         elif self.both_signs:
             self._add_both_signs(product, x.to(dtype), charge)

@@ -93,14 +93,15 @@ class Reader:
             return self._bit_serial(layer, core, part, events)
         phases = core.phases
         if phases is None:
-            charge, variance = self._charge(layer, core, part, squares, events)
+            charge, variance = self._charge(layer, core, part, squares, events, seen)
             return Read(core, charge, variance, _per_row(charge, 1))
         rows = len(events)
         both = seen.signed[:rows]
         if phases.guard is None:
-            codes, saturated = self._by_phase(layer, core, part, squares, events)
+            negative = bool(seen.signed.any())
+            codes, saturated = self._by_phase(layer, core, part, squares, events, negative)
             return Read(core.converted, codes, None, _per_row(codes, 2 + 2 * both), None, saturated)
-        charge, variance = self._charge(layer, core, part, squares, events)
+        charge, variance = self._charge(layer, core, part, squares, events, seen)
         conversions = _per_row(charge, 2 + 2 * both)
         extra = None if variance is None else (1 + 2 * both) * phases.rounding
         apart = phases.guard.exceeded(seen.spans) if phases.bounded else None
@@ -113,21 +114,22 @@ class Reader:
         if pads(some):  # sums must not depend on how many there are
             some = torch.nn.functional.pad(some, (0, 0, 0, 0, 0, 0, 0, FEWEST_ROWS))
         own = Events(events.numbers[chosen.numpy(force=True)])
-        found, beyond = self._by_phase(layer, core, some, None, own)
+        negative = bool(both[chosen].any())
+        found, beyond = self._by_phase(layer, core, some, None, own, negative)
         codes[chosen], saturated[chosen] = found, beyond
         return Read(core.converted, codes, None, conversions, None, saturated)
 
     def _by_phase(
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
-        events: Events,
+        events: Events, negative: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Return the sums of the codes of four phases, and how many conversions saturated.
 
-        Both polarities see the same inputs: one product makes the charges of two phases.
+        Both polarities read one set of inputs: one product makes the charges of two phases.
+        ``negative`` says whether some code of ``part`` is below zero.
         """
         phases, total, beyond = core.phases, None, None
         rows, columns = len(events), len(core.gain)
-        negative = bool(part.amin() < 0)
         for sign in (1, -1) if negative else (1,):
             # Without currents nothing is read: what a converter makes of none cancels between
             # the polarities.
@@ -139,7 +141,7 @@ class Reader:
             charge = convolve(layer, size, phases.kernel)
             charge, variance = channels_last(charge), None
             if phases.floating is not None:
-                phases.floating.add(partial(convolve, layer), size, charge)
+                phases.floating.add(partial(convolve, layer), size, charge, False)
             charge = charge[:rows]
             if square is not None:
                 variance = channels_last(convolve(layer, square, phases.variance)[:rows])
@@ -188,16 +190,17 @@ class Reader:
 
     def _charge(
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
-        events: Events,
+        events: Events, seen: Survey,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """Return the charge and the variance of its noise that one conversion of inputs makes."""
         rows = len(events)
         charge = convolve(layer, part, core.kernel)
-        if core.negative is not None and part.amin() < 0:
+        if core.negative is not None and bool(seen.signed.any()):
             charge = charge + convolve(layer, part.clamp(max=0), core.negative)
         charge = channels_last(charge)
         if core.floating is not None:
-            core.floating.add(partial(convolve, layer), part, charge)
+            negative = bool(seen.signed.any())
+            core.floating.add(partial(convolve, layer), part, charge, negative)
         charge = charge[:rows]
         variance = None
         if core.variance is not None:

@@ -9,28 +9,9 @@ import numpy as np
 
 from .. import units
 from ..chip import ledger
-from ..spec import ChipSpec
+from ..spec import ChipSpec, omissions
 from . import procedures
 from .held import Held
-
-
-def not_modelled(spec: ChipSpec) -> tuple[str, ...]:
-    """Return what a machine leaves out: always, or because its specification has it off."""
-    core = spec.core
-    options = (
-        (core.wires is None, "IR drop along wires (core.wires)"),
-        *((True, text) for text in core.adc.leaves_out),
-        (core.pcm.faults is None, "faulty cells (core.pcm.faults)"),
-        (core.pcm.temperature is None, "temperature (core.pcm.temperature)"),
-        (core.g_max_rule == "device", "g_max lowered per core to keep currents in range "
-         "(core.g_max_rule)"),
-        (not core.ldpu.bit_true, "half-precision rounding in the digital units "
-         "(core.ldpu.bit_true)"),
-        (True, "leakage of the array"),
-        (True, "control logic of programming; drift between the first and the last device written"),
-        (True, "time and energy of digital steps between layers; energy of buffers and host"),
-    )  # fmt: skip
-    return tuple(text for off, text in options if off)
 
 
 @dataclass(frozen=True)
@@ -154,7 +135,7 @@ class Report:
             hops_max=max(hops) if hops else None,
             cost=cost,
             layers=tuple(layers),
-            not_modelled=not_modelled(spec),
+            not_modelled=omissions.of(spec),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -37,6 +37,10 @@ class DacSpec(Spec):
         return int(2 ** ((self.bits or 8) - 1) - 1)
 
 
+ALIKE = ("nonlinearity and gain mismatch of the ADCs (core.adc)",)
+"""Effects that are left out where all converters are alike."""
+
+
 class AdcSpec(Spec):
     """Output: one converter per column, symmetric about zero."""
 
@@ -80,7 +84,7 @@ class AdcSpec(Spec):
     @property
     def leaves_out(self) -> tuple[str, ...]:
         """What of a real converter this description does not hold."""
-        return ("nonlinearity and gain spread of the ADCs (core.adc)",)
+        return ALIKE
 
 
 Converter = Annotated[AdcSpec | CcoAdcSpec, Field(discriminator="kind")]

@@ -43,7 +43,8 @@ def test_against_the_sums_of_a_core(n, mode, low, combine, rng, monkeypatch):
     monkeypatch.setattr(floating, "combine_compiled", getattr(floating, combine))
     codes = rng.integers(low, 128, (30, ROWS)).astype(np.float32)
     charge = torch.zeros(30, n * COLUMNS, 1, 1).contiguous(memory_format=torch.channels_last)
-    held.add(product, torch.from_numpy(codes)[:, :, None, None], charge)
+    maps = torch.from_numpy(codes)[:, :, None, None]
+    held.add(product, maps, charge, negative=bool(codes.min() < 0))
     for k, lines in enumerate(every):
         wanted = idle.high_impedance_correction(lines, codes, 127.0, mode)
         found = charge[:, k * COLUMNS : (k + 1) * COLUMNS, 0, 0].numpy()

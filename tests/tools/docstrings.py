@@ -1,7 +1,8 @@
 """The rules that docstrings of the package follow, and a command that lists what breaks them.
 
 ``python tests/tools/docstrings.py aimc_sim/mapping`` prints a line per fault of the files under a
-path; ``--write`` brings tests/unit/docstring_debt.txt to the present counts. The test
+path; ``--check`` names the files with more faults than tests/unit/docstring_debt.txt allows, and
+``--write`` brings that list to the present counts. The test
 ``tests/unit/test_docstrings.py`` refuses a file with more faults than the list allows, and a list
 that allows more than there are: the counts go down only (``--write`` also follows a moved file).
 
@@ -435,7 +436,13 @@ def _text(node: ast.AST) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the faults under the paths; with ``--write``, write the list of counts instead."""
+    """Print the faults under the paths; or compare (``--check``) or write (``--write``) counts."""
+    if "--check" in arguments:
+        now, before = counts(ROOT / "aimc_sim"), allowed()
+        more = [name for name in now if now[name] > before.get(name, 0)]
+        print(*(f"{name}: {now[name]} faults, {before.get(name, 0)} allowed" for name in more),
+              sep="\n", end="\n" if more else "")  # fmt: skip
+        return int(bool(more))
     if "--write" in arguments:
         now = counts(ROOT / "aimc_sim")
         before = allowed() if DEBT.exists() else {}

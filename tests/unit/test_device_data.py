@@ -129,8 +129,8 @@ def test_the_generated_data_are_small():
 
 
 def test_every_doi_is_on_the_list_with_the_files_that_use_it(make):
-    """If this fails: add the DOI to REFERENCES.json and run device_data/make.py."""
-    kept = json.loads((FOLDER / "REFERENCES.json").read_text())
+    """If this fails: add the DOI to presets/references.json and run device_data/make.py."""
+    kept = json.loads(make.REFERENCES.read_text())
     assert kept == make.references()
     for key, entry in kept.items():
         assert entry["title"], key
@@ -140,16 +140,16 @@ def test_every_doi_is_on_the_list_with_the_files_that_use_it(make):
 
 
 def test_an_unknown_doi_is_refused(make, monkeypatch):
-    kept = json.loads((FOLDER / "REFERENCES.json").read_text())
+    kept = json.loads(make.REFERENCES.read_text())
     kept.pop("joshi_2020")
     monkeypatch.setattr(make.json, "loads", lambda _: kept)
     with pytest.raises(ValueError, match=r"lacks 10\.1038/s41467-020-16108-9; add an entry"):
         make.references()
 
 
-def test_every_file_is_described_and_has_a_source():
+def test_every_file_is_described_and_has_a_source(make):
     readme = (FOLDER / "README.md").read_text()
-    kept = json.loads((FOLDER / "REFERENCES.json").read_text())
+    kept = json.loads(make.REFERENCES.read_text())
     sources = {name for entry in kept.values() for name in entry["data"]}
     files = {path.name for path in FOLDER.iterdir() if path.is_file()}
     assert {name for name in files if name.endswith((".csv", ".h5"))} == sources

@@ -11,9 +11,10 @@ import pytest
 import toy_study
 import yaml
 
-from aimc_sim import results
+from aimc_sim import presets, results
 from aimc_sim.analysis.performance import performance
 from aimc_sim.pages import figures, headline, limits, material, page, reproduce, tables
+from aimc_sim.spec import omissions
 from aimc_sim.studies import attribute, inputs, pools, schema, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -220,8 +221,18 @@ def test_settings_of_two_networks_are_told_apart(folder):
 
 def test_limits_are_those_of_the_readme():
     readme = " ".join((ROOT / "README.md").read_text().split())
-    for sentence in limits.NOT_MODELLED:
-        assert sentence in readme, f"README says otherwise, update pages/limits.py: {sentence}"
+    assert omissions.paragraph() in readme, f"the README wants: {omissions.paragraph()}"
+
+
+def test_limits_of_the_page_are_those_of_the_machine():
+    spec = presets.hermes()
+    told = " ".join(limits.sentences(spec))
+    for text in (*omissions.OUTPUTS, *omissions.COSTS, *omissions.ASSUMPTIONS):
+        assert text in told
+    without = omissions.of(spec.with_({"core.ldpu.bit_true": True}))
+    assert set(omissions.of(spec)) - set(without) == {
+        "half-precision rounding in the digital units (core.ldpu.bit_true)"
+    }
 
 
 def test_cells_sort_by_value_and_non_numbers_come_out_empty():

@@ -11,6 +11,8 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+import yaml
+from tools import large_files
 
 import aimc_sim
 
@@ -129,6 +131,47 @@ def test_every_requirement_is_pinned():
     for requirement in wanted:
         assert f"\n{re.split('[><=]', requirement)[0]}==" in pinned, requirement
     assert "\ntorch==2.13.0\n" in pinned
+
+
+def test_hooks_use_the_pinned_versions():
+    """The tools of .pre-commit-config.yaml are those of constraints.txt, and its scripts exist."""
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    pinned = (ROOT / "constraints.txt").read_text()
+    hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]
+    assert {"ruff", "ruff-format", "lint-imports", "large-files"} <= {hook["id"] for hook in hooks}
+    for hook in hooks:
+        for requirement in hook.get("additional_dependencies", ()):
+            assert f"\n{requirement}\n" in pinned, requirement
+        for word in hook["entry"].split():
+            assert not word.endswith(".py") or (ROOT / word).is_file(), word
+
+
+def test_no_file_is_large(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    rooms = ("aimc_sim", "tests", "docs", "validation", "examples", "device_data")
+    kept = [path for room in rooms for path in Path(room).rglob("*")]
+    kept = [path for path in kept if not {"work", "__pycache__"} & set(path.parts)]
+    assert len(kept) > 500
+    for path in kept:
+        assert not large_files.complaint(path), path
+
+
+def test_a_large_file_is_refused(tmp_path, capsys):
+    small, large = tmp_path / "small.bin", tmp_path / "large.bin"
+    small.write_bytes(bytes(large_files.MOST_BYTES))
+    large.write_bytes(bytes(large_files.MOST_BYTES + 1))
+    assert large_files.main([str(small)]) == 0
+    assert large_files.main([str(small), str(large)]) == 1
+    assert capsys.readouterr().out.count("bytes; wanted at most") == 1
+
+
+def test_the_licence_is_here():
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License\n                           Version 2.0" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["license"] == "Apache-2.0"
+    assert project["authors"][0]["name"] in (ROOT / "CITATION.cff").read_text()
 
 
 def test_every_example_is_run():

@@ -1,0 +1,104 @@
+"""The one list of effects that are not modelled: reports, pages and the README are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .chip import ChipSpec
+from .core import ALIKE
+
+OUTPUTS = (
+    "drift between the first and the last device written",
+    "currents that are beyond the ADC for a part of the window only",
+)
+"""Effects on outputs that no option switches on."""
+
+COSTS = (
+    "leakage of the array",
+    "control logic of programming",
+    "energy of activation memories (line buffers)",
+    "energy of the host and of the links to it",
+    "digital steps between layers (pooling, shortcuts, attention, normalisation, activations): "
+    "counted, free of time and energy",
+    "cores without weights: taken to be switched off",
+    "multicast in the pipeline simulation",
+)
+"""Omissions from time and energy."""
+
+ASSUMPTIONS = (
+    "How much of a phase's energy converters take and how much modulators is an assumption.",
+    "The two-device drift law is pessimistic against the chip's own scheme, as its source says.",
+    "The law of temperature is uncalibrated.",
+    "In 1-phase mode the size of the polarity effect is an assumption.",
+    "Gated recurrent units and simple recurrent layers on the global digital unit are an "
+    "assumption; for more than 512 hidden units it works in passes.",
+    "Bit-serial inputs have a time of their own, and the energy of pulse widths.",
+    "5PP is a reconstruction: 90 of the 418 links of the data sheet are not located.",
+)
+"""Whole sentences about numbers that no source gives."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """An effect that a specification may leave off.
+
+    Attributes
+    ----------
+    text : str
+        The effect.
+    field : str
+        Dotted path of the field that switches it on.
+    off : callable
+        Whether a specification leaves it off.
+    """
+
+    text: str
+    field: str
+    off: Callable[[ChipSpec], bool]
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.field})"
+
+
+OPTIONS = (
+    Option("IR drop along wires", "core.wires", lambda spec: spec.core.wires is None),
+    Option("faulty cells", "core.pcm.faults", lambda spec: spec.core.pcm.faults is None),
+    Option("temperature", "core.pcm.temperature", lambda spec: spec.core.pcm.temperature is None),
+    Option(
+        "g_max lowered per core to keep currents in range", "core.g_max_rule",
+        lambda spec: spec.core.g_max_rule == "device",
+    ),
+    Option(
+        "half-precision rounding in the digital units", "core.ldpu.bit_true",
+        lambda spec: not spec.core.ldpu.bit_true,
+    ),
+)  # fmt: skip
+"""Effects that a specification may leave off; a kind of converter names those of its own."""
+
+
+def of(spec: ChipSpec) -> tuple[str, ...]:
+    """Return what a machine leaves out.
+
+    Parameters
+    ----------
+    spec : ChipSpec
+        The machine.
+
+    Returns
+    -------
+    tuple of str
+        Options that are off, then omissions of every machine.
+    """
+    options = (str(option) for option in OPTIONS if option.off(spec))
+    return (*options, *spec.core.adc.leaves_out, *OUTPUTS, *COSTS)
+
+
+def paragraph() -> str:
+    """Return the README's section, one line."""
+    options = "; ".join((*map(str, OPTIONS), *ALIKE))
+    return (
+        f"In outputs: {'; '.join(OUTPUTS)}. In time and energy: {'; '.join(COSTS)}. Options of a "
+        f"specification, most of which the presets leave off because the chip paper gives no "
+        f"numbers: {options}. {' '.join(ASSUMPTIONS)}"
+    )
