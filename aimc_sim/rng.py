@@ -1,4 +1,4 @@
-"""Addressed randomness: a draw is a function of where it belongs, not of what was drawn before.
+"""Addressed randomness: a draw is a function of its address, not of earlier draws.
 
 A :class:`Key` is a seed and a path of integers. Its two words drive the Philox generator of
 :mod:`aimc_sim.kernels.philox`, whose counter is the index of the element inside the thing the
@@ -15,10 +15,10 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What a draw is for. Append only, never renumber: old results must not move."""
+    """Kinds of draws. Append only, never renumber: old results must not move."""
 
     PROGRAM = 1  # programming error and drift exponent
-    SLOW_NOISE = 2  # the part of the 1/f noise that stands still while the clock does
+    SLOW_NOISE = 2  # the part of the 1/f noise that is constant while the clock does not advance
     MVM_NOISE = 3
     COMPENSATION_VECTORS = 4
     COMPENSATION_READ = 5
@@ -37,7 +37,23 @@ class Purpose(IntEnum):
 
 @dataclass(frozen=True)
 class Key:
-    """A node in the tree of random streams."""
+    """A node in the tree of random streams.
+
+    Attributes
+    ----------
+    seed : int
+        The root of the tree, >= 0.
+    path : tuple of int
+        The way from the root to this node, each step >= 0.
+
+    Examples
+    --------
+    >>> key = Key(0).child(3, Purpose.PROGRAM)
+    >>> key.path
+    (3, 1)
+    >>> bool(key.generator().integers(100) == key.generator().integers(100))
+    True
+    """
 
     seed: int
     path: tuple[int, ...] = ()
@@ -51,7 +67,7 @@ class Key:
         return Key(self.seed, self.path + tuple(int(part) for part in parts))
 
     def at_time(self, t_seconds: float) -> Key:
-        """Return the key of one moment: the same time gives the same draws, bit for bit."""
+        """Return the key of one time: equal times give equal draws, bit for bit."""
         low, high = struct.unpack("<II", struct.pack("<d", float(t_seconds) + 0.0))
         return self.child(low, high)
 

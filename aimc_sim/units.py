@@ -48,6 +48,11 @@ def seconds(time: float | str) -> float:
         If the text has an unknown unit, or the time is negative, not finite or too long.
     TypeError
         If it is neither text nor a number.
+
+    Examples
+    --------
+    >>> seconds("1 day"), seconds("250 ns"), seconds(60)
+    (86400.0, 2.5e-07, 60.0)
     """
     if isinstance(time, str):
         if len(time) > 100:
@@ -82,7 +87,18 @@ def seconds(time: float | str) -> float:
 
 
 def show_time(t_seconds: float) -> str:
-    """Return a duration as short text: "0 s", "1 h", "30 d", "1 y"."""
+    """Return a duration as short text.
+
+    Parameters
+    ----------
+    t_seconds : float, seconds
+        The duration, >= 0.
+
+    Examples
+    --------
+    >>> show_time(0), show_time(3600), show_time(30 * 86400), show_time(1e-6)
+    ('0 s', '1 h', '30 d', '1 us')
+    """
     if 0 < t_seconds < 1:
         return show(t_seconds, "s")
     sizes = (("y", 365 * 86400.0), ("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
@@ -95,7 +111,20 @@ def show_time(t_seconds: float) -> str:
 
 
 def show(value: float, unit: str) -> str:
-    """Return a number with an SI prefix, for example ``show(2.5e-5, "S") == "25 uS"``."""
+    """Return a number with an SI prefix.
+
+    Parameters
+    ----------
+    value : float
+        The number, in the unit without a prefix.
+    unit : str
+        Symbol of the unit.
+
+    Examples
+    --------
+    >>> show(2.5e-5, "S"), show(400e6, "Hz")
+    ('25 uS', '400 MHz')
+    """
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
     exponent = 3 * math.floor(math.log10(abs(value)) / 3)

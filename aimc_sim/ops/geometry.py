@@ -51,7 +51,13 @@ def pixels(shape: Shape) -> tuple[int, int]:
 
 
 def windows(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """Return how many windows of a convolution or pooling fit along one dimension, pixels."""
+    """Return how many windows of a convolution or pooling fit along one dimension, pixels.
+
+    Examples
+    --------
+    >>> windows(32, kernel=3, stride=2, padding=1, dilation=1)
+    16
+    """
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 

@@ -152,6 +152,13 @@ class Spec(BaseModel):
             If ``changes`` is no mapping from texts.
         ValueError
             If a value is outside its range.
+
+        Examples
+        --------
+        >>> from aimc_sim import presets
+        >>> spec = presets.hermes().with_({"core.adc.bits": 9}, chips=2)
+        >>> spec.core.adc.bits, spec.chips
+        (9, 2)
         """
         if changes is not None and not isinstance(changes, Mapping):
             raise TypeError(

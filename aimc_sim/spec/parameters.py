@@ -54,7 +54,13 @@ def parameters(spec: Spec, path: str = "", source: str = "") -> Iterator[Paramet
 
 
 def shown(value: Any) -> str:
-    """Return a parameter's value as text: "none" for an absent effect."""
+    """Return a parameter's value as text: "none" for an absent effect.
+
+    Examples
+    --------
+    >>> shown(None), shown(2.5e-05), shown((1, 2))
+    ('none', '2.5e-05', '1, 2')
+    """
     if value is None:
         return "none"
     if isinstance(value, tuple | list):

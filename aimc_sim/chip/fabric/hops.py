@@ -23,6 +23,13 @@ def distances(spec: FabricSpec) -> np.ndarray:
     -------
     (cores, cores) int16, links
         Symmetric, read-only. Two fabrics are kept: a network is placed and routed on the same one.
+
+    Examples
+    --------
+    >>> from aimc_sim import presets
+    >>> hops = distances(presets.hermes().fabric)
+    >>> hops.shape, int(hops[0, 1]), int(hops.max())
+    ((64, 64), 1, 11)
     """
     import networkx as nx
     from scipy.sparse.csgraph import shortest_path

@@ -71,7 +71,21 @@ def check_size(spec: FabricSpec) -> None:
 
 
 def core_label(core: int, spec: FabricSpec) -> str:
-    """Return the chip paper's name of a core, "Core(row,col)", both counted from 1."""
+    """Return the chip paper's name of a core, "Core(row,col)", both counted from 1.
+
+    Parameters
+    ----------
+    core : int
+        Number of the core on its chip, from 0, row by row.
+    spec : FabricSpec
+        Rows and columns of the grid.
+
+    Examples
+    --------
+    >>> from aimc_sim import presets
+    >>> core_label(21, presets.hermes().fabric)
+    'Core(3,6)'
+    """
     row, col = divmod(core, spec.cols)
     return f"Core({row + 1},{col + 1})"
 

@@ -46,6 +46,7 @@ def operation_seconds(columns: int, chain: int, spec: ChipSpec, gdpu_outputs: in
     chain : int
         Cores that accumulate one after the other; those beside them work at the same time.
     spec : ChipSpec
+        Clocks, latencies and windows of the chip.
     gdpu_outputs : int
         Hidden units that the global digital units compute from the result.
 
@@ -53,6 +54,12 @@ def operation_seconds(columns: int, chain: int, spec: ChipSpec, gdpu_outputs: in
     -----
     All MVMs run at once; then partial sums pass along the chain, every core adding its own one
     latency behind the one before; then the last core streams its columns.
+
+    Examples
+    --------
+    >>> from aimc_sim import presets
+    >>> round(operation_seconds(256, 1, presets.hermes()) * 1e9)  # ns, a full core
+    1215
     """
     stream = columns / spec.core.ldpu.clock_hertz
     cascade = chain * ldpu_latency_seconds(spec)
