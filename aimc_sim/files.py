@@ -19,6 +19,7 @@ import re
 import secrets
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,9 @@ _KINDS = {
     stat.S_IFDIR: "a folder", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
     stat.S_IFIFO: "a FIFO (named pipe)", stat.S_IFSOCK: "a socket", stat.S_IFLNK: "a symbolic link",
 }  # fmt: skip
+HOLDER = ".holder"
+"""Behind the name of a lock: the file that says who holds it."""
+
 _TEMPORARY = re.compile(r"\.aimc_sim-(?P<host>[^ ]*)-(?P<process>\d+)-[0-9a-f]{8}(\..*)?\Z")
 
 
@@ -177,6 +181,54 @@ def write_text(path: str | Path, text: str, what: str = "the file") -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+class LockedError(OSError):
+    """Another process, or another thread, holds a lock; the text says who."""
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Hold a lock, or refuse at once; it ends with the process, however that ends.
+
+    Parameters
+    ----------
+    path : path
+        File of the lock, made where it is missing and left behind. A file beside it, with
+        :data:`HOLDER` behind its name, says who holds it.
+
+    Raises
+    ------
+    LockedError
+        If somebody else holds it.
+    OSError
+        If the file cannot be made, or is a symbolic link.
+    """
+    from filelock import FileLock, Timeout  # here: most callers of this module lock nothing
+
+    path = arguments.path(path)
+    holder = path.with_name(path.name + HOLDER)
+    lock = FileLock(path, timeout=0, mode=0o644)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LockedError(_holder(holder)) from None
+    try:
+        began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        with suppress(OSError):  # it says who, and locks nothing
+            write_text(holder, f"process {os.getpid()} on {_host()} since {began}\n")
+        yield
+    finally:
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")[:200].strip() or "it does not say which"
+    except (OSError, UnicodeDecodeError):
+        return "it does not say which"
+
+
 def clear(folder: Path) -> None:
     """Remove temporary files and folders that dead processes of this machine left in a folder."""
     try:
@@ -228,7 +280,7 @@ def _beside(path: Path) -> Path:
 
 
 def _force(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR)  # Windows forces only what is open for writing
     try:
         os.fsync(descriptor)
     finally:
@@ -240,6 +292,8 @@ def _host() -> str:
 
 
 def _alive(process: int) -> bool:
+    if os.name == "nt":  # there, signal 0 is Ctrl-C: files of the dead are left
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -145,9 +145,13 @@ def _look_through(file: h5py.File, path: Path) -> None:
 
 
 _REHEARSAL = """
-import sys, resource, h5py
+import sys, h5py
 most = int(sys.argv[2])
-resource.setrlimit(resource.RLIMIT_AS, (most, most))
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+except (ImportError, OSError, ValueError):  # Windows, macOS: only the time is limited
+    pass
 from aimc_sim import hdf5
 from pathlib import Path
 def read(name, item):

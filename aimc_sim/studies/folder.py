@@ -15,7 +15,6 @@ ever written over.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -177,8 +176,9 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
             for kind in (*KINDS, *ASIDE):
                 for path in (folder / kind).glob("*.json"):
                     path.unlink()
-            with suppress(OSError):
-                (folder / ".lock").unlink(missing_ok=True)
+            for name in (".lock", f".lock{files.HOLDER}"):
+                with suppress(OSError):
+                    (folder / name).unlink(missing_ok=True)
             for level in (*(folder / name for name in (TRIALS, *KINDS, *ASIDE)), *made):
                 with suppress(OSError):  # missing, or somebody else put something there
                     level.rmdir()
@@ -203,18 +203,13 @@ def locked(folder: Path) -> Iterator[None]:
     BlockingIOError
         If another process writes there.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # whatever stands there
-    descriptor = os.open(folder / ".lock", flags, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(
-                f"another sweep is writing to '{folder}'; wait for it, or give another folder"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
+        with files.locked(folder / ".lock"):
+            yield
+    except files.LockedError as error:
+        raise BlockingIOError(
+            f"another sweep is writing to '{folder}' ({error}); wait for it, or give another folder"
+        ) from None
 
 
 def new_segment(folder: Path) -> Segment:

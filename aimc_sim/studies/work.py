@@ -8,7 +8,6 @@ images runs on one thread, and images are addressed one by one.
 
 from __future__ import annotations
 
-import resource
 import sys
 import threading
 import time
@@ -276,7 +275,11 @@ def _torch_threads(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _peak_bytes() -> int:
-    """Return the most memory that this process ever held."""
+def _peak_bytes() -> int | None:
+    """Return the most memory that this process ever held; None where the system does not count."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

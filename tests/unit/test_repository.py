@@ -104,6 +104,7 @@ def test_no_draw_without_an_address():
 ONE_PLACE = {
     r"^import difflib": "arguments.py",  # "did you mean": arguments.unknown
     r"\bfnmatch\w* ?(import|\()": "patterns.py",  # patterns of layer names
+    r"^ *(import|from) (fcntl|filelock)": "files.py",  # locks
 }
 """What is written once: a pattern of source lines, and the file that may have them."""
 
