@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from torch import fx
 
+from aimc_sim.frontend.draft import Draft
 from aimc_sim.frontend.values import Value
 
-if TYPE_CHECKING:
-    from aimc_sim.frontend.walk import Walk
+_Cell = Callable[..., Any]
 
 
 class _Writer:
     """Emits operations on values of one size, with names that begin alike."""
 
-    def __init__(self, walk: Walk, node: fx.Node, name: str, sizes: tuple) -> None:
-        self.walk, self.node, self.name, self.sizes = walk, node, name, sizes
+    def __init__(self, draft: Draft, node: fx.Node, name: str, sizes: tuple[Any, ...]) -> None:
+        self.draft, self.node, self.name, self.sizes = draft, node, name, sizes
 
     def __call__(self, op: str, *values: Value) -> Value:
         attrs = {"args": [{"value": i} for i in range(len(values))]}
         name = f"{self.name}.{op}"
-        return self.walk.emit(name, op, values, self.sizes, node=self.node, attrs=attrs)
+        return self.draft.emit(name, op, values, self.sizes, node=self.node, attrs=attrs)
 
-    def add(self, x: Value, y: Value, sizes: tuple) -> Value:
+    def add(self, x: Value, y: Value, sizes: tuple[Any, ...]) -> Value:
         """Emit a sum that a core's own unit can do."""
-        return self.walk.emit(f"{self.name}.add", "add", (x, y), sizes, node=self.node)
+        return self.draft.emit(f"{self.name}.add", "add", (x, y), sizes, node=self.node)
 
     def part(self, x: Value, number: int, size: int) -> Value:
         """Emit one gate: columns number * size and following."""
         args = [{"value": 0}, -1, number * size, (number + 1) * size]
         attrs = {"args": args, "overload": "Tensor"}
         name = f"{self.name}.gate"
-        return self.walk.emit(name, "slice", (x,), self.sizes, node=self.node, attrs=attrs)
+        return self.draft.emit(name, "slice", (x,), self.sizes, node=self.node, attrs=attrs)
 
 
-def lstm(
-    walk: Walk, node: fx.Node, name: str, made: Value, kept: Value, states: list[Value],
-    sizes: tuple,
+def _lstm(
+    draft: Draft, node: fx.Node, name: str, made: Value, kept: Value, states: list[Value],
+    sizes: tuple[Any, ...],
 ) -> Any:  # fmt: skip
     """Return hidden and cell state."""
-    write, n = _Writer(walk, node, name, sizes), sizes[-1]
+    write, n = _Writer(draft, node, name, sizes), sizes[-1]
     gates = write.add(made, kept, made.sizes)
     i, f, g, o = (write.part(gates, number, n) for number in range(4))
     c = write("mul", write("sigmoid", f), states[1])
@@ -48,12 +49,12 @@ def lstm(
     return write("mul", write("sigmoid", o), write("tanh", c)), c
 
 
-def gru(
-    walk: Walk, node: fx.Node, name: str, made: Value, kept: Value, states: list[Value],
-    sizes: tuple,
+def _gru(
+    draft: Draft, node: fx.Node, name: str, made: Value, kept: Value, states: list[Value],
+    sizes: tuple[Any, ...],
 ) -> Any:  # fmt: skip
     """Return the hidden state."""
-    write, n, h = _Writer(walk, node, name, sizes), sizes[-1], states[0]
+    write, n, h = _Writer(draft, node, name, sizes), sizes[-1], states[0]
     (xr, xz, xn), (hr, hz, hn) = (
         [write.part(gates, number, n) for number in range(3)] for gates in (made, kept)
     )
@@ -63,21 +64,27 @@ def gru(
     return write("plus", new, write("mul", z, write("sub", h, new)))
 
 
-def simple(function: str) -> Any:
+def _simple(function: str) -> _Cell:
     """Return the step of a simple recurrent layer."""
 
     def step(
-        walk: Walk, node: fx.Node, name: str, made: Value, kept: Value, states: list[Value],
-        sizes: tuple,
+        draft: Draft, node: fx.Node, name: str, made: Value, kept: Value, states: list[Value],
+        sizes: tuple[Any, ...],
     ) -> Any:  # fmt: skip
-        write = _Writer(walk, node, name, sizes)
+        write = _Writer(draft, node, name, sizes)
         total = write.add(made, kept, made.sizes)
         if function == "relu":
-            return walk.emit(f"{name}.relu", "relu", (total,), sizes, node=node)
+            return draft.emit(f"{name}.relu", "relu", (total,), sizes, node=node)
         return write("tanh", total)
 
     return step
 
 
-CELLS = {"lstm": lstm, "gru": gru, "tanh": simple("tanh"), "relu": simple("relu")}
-"""From gates of the input and of the hidden state, and states, to the new states."""
+CELLS: dict[str, _Cell] = {
+    "lstm": _lstm,
+    "gru": _gru,
+    "tanh": _simple("tanh"),
+    "relu": _simple("relu"),
+}
+"""Functions that add one step: from the draft, the recorded call, a name, gates of the input and of
+the hidden state, states and their sizes to the new states."""

@@ -1,9 +1,9 @@
 """A record is believed after it was tried: it must give what the model gives, image by image.
 
-Python can look at what torch.export cannot follow (the type of a tensor, a counter on the model).
-So the model itself is run once on the example, with and without gradients, and the graph is run on
-the same numbers; and since the executor cuts batches into parts, the graph is run on a part of the
-batch, where it must give the same as on the whole.
+Python can branch on things that torch.export cannot follow (the type of a tensor, a counter on the
+model). So the model itself is run once on the example, with and without gradients, and the graph is
+run on these numbers as well; and since the executor cuts batches into parts, the graph is run on a
+part of the batch, where its results must agree with those of the whole.
 """
 
 from __future__ import annotations
@@ -25,28 +25,34 @@ from aimc_sim.frontend.values import BatchAxisError
 from aimc_sim.mapping.graph import ANALOG, Network, Node
 
 TOLERANCE = 1e-3
-"""Of the largest output: far above what the order of sums does, far below another branch."""
+"""Largest difference between graph and model, as a share of the largest output: far above the
+rounding of another order of sums, far below the difference of another branch."""
 
 PART_TOLERANCE = 1e-4
-"""The same, between a graph on a batch and on a part of it."""
+"""Largest difference between a graph on a batch and on a part of it, as a share of the largest
+output."""
 
 
-def check(model: nn.Module, network: Network, example: Example, references: dict) -> None:
+def check(
+    model: nn.Module, network: Network, example: Example, references: dict[str, list[Tensor]]
+) -> None:
     """Raise unless a graph computes what a model computes, image by image.
 
     Parameters
     ----------
     model : nn.Module
-        In evaluation mode.
+        The model, in evaluation mode.
     network : Network
+        The graph.
     example : Example
-    references : dict
-        What the model gives on the example, kept for the next check.
+        Arguments of the forward method.
+    references : dict of str to list of tensors
+        Outputs of the model on the example, kept for the next check; filled by the first one.
 
     Raises
     ------
     UnsupportedLayerError
-        If the numbers differ: the forward method does what a record does not hold.
+        If the numbers differ: the forward method does something that a record does not hold.
     BatchAxisError
         If an operation mixes the images of a batch; names it.
     """
@@ -78,14 +84,14 @@ def _first(
     model: nn.Module, network: Network, example: Example, values: Mapping[str, Tensor]
 ) -> str:
     """Return the first layer whose output differs, in words, or nothing."""
-    seen: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     handles = []
     for path, module in model.named_modules():
         if not any(True for _ in module.children()):
 
             def keep(_: Any, __: Any, output: Any, path: str = path) -> None:
                 if isinstance(output, Tensor):
-                    seen.setdefault(path, output.detach().clone())
+                    outputs.setdefault(path, output.detach().clone())
 
             handles.append(module.register_forward_hook(keep))
     try:
@@ -96,14 +102,32 @@ def _first(
         for handle in handles:
             handle.remove()
     last = {path: node.name for node in network.nodes for path in node.modules}
-    for path, output in seen.items():
+    for path, output in outputs.items():
         if path in last and not alike(values[last[path]], output, TOLERANCE):
             return f", first in layer '{path}' ({type(model.get_submodule(path)).__name__})"
     return ""
 
 
 def reference(model: nn.Module, example: Example) -> list[Tensor]:
-    """Return all tensors that a model gives, the same with and without gradients."""
+    """Return all tensors that a model gives.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model, in evaluation mode.
+    example : Example
+        Arguments of the forward method.
+
+    Returns
+    -------
+    list of tensors
+        Outputs, from left to right in their containers.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        If the model does not run on the example, or gives other numbers with gradients.
+    """
     results = []
     for enabled in (False, True):
         tensors = [x.detach().clone() for x in example.tensors()]
@@ -131,7 +155,21 @@ def reference(model: nn.Module, example: Example) -> list[Tensor]:
 
 
 def alike(x: Tensor, y: Tensor, tolerance: float) -> bool:
-    """Whether two tensors have the same sizes and numbers, to a share of the largest."""
+    """Return whether two tensors have equal sizes, and equal numbers to a share of the largest.
+
+    Parameters
+    ----------
+    x, y : tensors of any shape
+        The tensors to be compared.
+    tolerance : float
+        Largest difference as a share of the largest magnitude in ``y``; whole numbers must be
+        equal.
+
+    Returns
+    -------
+    bool
+        True if they are alike.
+    """
     if x.shape != y.shape:
         return False
     if not x.is_floating_point() and not y.is_floating_point():
@@ -142,6 +180,7 @@ def alike(x: Tensor, y: Tensor, tolerance: float) -> bool:
 
 
 def _difference(x: Tensor, y: Tensor) -> str:
+    """Return in words how far a tensor is from another one."""
     if x.shape != y.shape:
         return f"shape {tuple(x.shape)}, wanted {tuple(y.shape)}"
     gap = (x.float() - y.float()).abs().max()
@@ -151,6 +190,7 @@ def _difference(x: Tensor, y: Tensor) -> str:
 def _check_parts(network: Network, example: Example, whole: Mapping[str, Tensor]) -> None:
     """Raise if the graph gives other numbers on the first image than on all of them."""
     tensors = example.tensors()
+    assert network.axis is not None
     batch = tensors[0].shape[network.axis]
     parts = [
         x if axis is None else x.narrow(axis, 0, 1)
@@ -172,6 +212,7 @@ def _check_parts(network: Network, example: Example, whole: Mapping[str, Tensor]
 
 
 def _fits(part: Tensor, whole: Tensor, axis: int | None, batch: int) -> bool:
+    """Return whether the value of the first image agrees with its part of the batch's value."""
     if axis is None:
         return alike(part, whole, PART_TOLERANCE)
     several = whole.shape[axis] // batch
@@ -181,6 +222,7 @@ def _fits(part: Tensor, whole: Tensor, axis: int | None, batch: int) -> bool:
 
 
 def _axis_of(node: Node, part: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> int | None:
+    """Return the dimension of a node's input that counts the batch, None if there is none."""
     small, large = part[node.inputs[0]].shape, whole[node.inputs[0]].shape
     differing = [d for d, (a, b) in enumerate(zip(small, large, strict=False)) if a != b]
     return differing[0] if differing else None
@@ -189,7 +231,7 @@ def _axis_of(node: Node, part: Mapping[str, Tensor], whole: Mapping[str, Tensor]
 def _blame(
     network: Network, part: Mapping[str, Tensor], whole: Mapping[str, Tensor], batch: int
 ) -> str:
-    """Return which operation first gives an image other numbers in another company."""
+    """Return which operation first gives an image other numbers among other images."""
     for node in network.nodes:
         if node.op == "input":
             continue
@@ -203,7 +245,22 @@ def _blame(
 
 
 def batch_of_one(model: nn.Module, network: Network, example: Example) -> bool:
-    """Whether a graph gives what a model gives for a single image as well."""
+    """Return whether a graph agrees with a model for a single image as well.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model, in evaluation mode.
+    network : Network
+        The graph.
+    example : Example
+        Arguments of the forward method, for several images.
+
+    Returns
+    -------
+    bool
+        True if they agree, or if the model takes no single image.
+    """
     tensors = [
         x if axis is None else x.narrow(axis, 0, 1)
         for x, axis in zip(example.tensors(), network.axes, strict=True)

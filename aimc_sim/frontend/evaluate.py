@@ -1,8 +1,8 @@
-"""Run a graph with torch, node by node, in float32: what a record says, without any chip."""
+"""Run a graph with torch, node by node, in float32: the record itself, without any chip."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aimc_sim.digital.apply import apply
+from aimc_sim.digital.apply import Dims, apply
 from aimc_sim.digital.cells import CELLS, unroll
 from aimc_sim.mapping.graph import Network, Node
 from aimc_sim.ops import GATES, RECURRENT
@@ -22,12 +22,14 @@ def run_network(network: Network, inputs: Sequence[Tensor]) -> dict[str, Tensor]
     Parameters
     ----------
     network : Network
+        The graph.
     inputs : sequence of tensors
         One for every input; floating-point ones become float32.
 
     Returns
     -------
-    dict from value name to tensor
+    dict of str to tensors
+        Values by name, the inputs included.
     """
     values = {
         name: x.float() if x.is_floating_point() else x
@@ -41,7 +43,8 @@ def run_network(network: Network, inputs: Sequence[Tensor]) -> dict[str, Tensor]
     return values
 
 
-def _run(node: Node, inputs: list[Tensor], sizes: Mapping) -> dict[str, Tensor]:
+def _run(node: Node, inputs: list[Tensor], sizes: Dims) -> dict[str, Tensor]:
+    """Return the values that a node writes."""
     if node.op in RECURRENT:
         return _recurrent(node, inputs)
     if node.op in _ANALOG:
@@ -76,8 +79,9 @@ _ANALOG: dict[str, Callable[..., Tensor]] = {
 
 
 def _recurrent(node: Node, inputs: list[Tensor]) -> dict[str, Tensor]:
+    """Return the outputs and the last states of a recurrent node."""
     attrs, axis = node.attrs, int(node.attrs.get("axis", 0))
-    arrays: dict[str, Tensor | None] = {k: torch.from_numpy(a) for k, a in node.arrays.items()}
+    arrays = {k: torch.from_numpy(a) for k, a in node.arrays.items()}
     x = inputs[0].movedim(axis, 0)
     gates = F.linear(x, arrays["weight_ih"], arrays.get("bias_ih"))
     weight, projection = arrays["weight_hh"], arrays.get("weight_hr")
@@ -98,7 +102,18 @@ def _recurrent(node: Node, inputs: list[Tensor]) -> dict[str, Tensor]:
 
 
 def largest(array: Tensor | np.ndarray) -> float:
-    """Return the largest magnitude of the finite numbers in an array; 0 if there are none."""
+    """Return the largest magnitude of the finite numbers in an array.
+
+    Parameters
+    ----------
+    array : tensor or numpy.ndarray of any shape
+        The numbers.
+
+    Returns
+    -------
+    float
+        The largest magnitude; 0 if there is no finite number.
+    """
     x = torch.as_tensor(array).float()
     x = x[x.isfinite()].abs()
     return float(x.max()) if x.numel() else 0.0

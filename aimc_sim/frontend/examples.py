@@ -18,27 +18,35 @@ from aimc_sim.frontend.recording import Example
 from aimc_sim.frontend.sequences import Sequences
 
 SIDES = (32, 28, 64, 224, 16, 8, 48, 96, 128, 256, 299, 12, 10)
-"""Rows and columns of maps that are tried first; then all up to :data:`LARGEST_SIDE`."""
+"""Rows and columns of maps that are tried first, pixels; then all up to :data:`LARGEST_SIDE`."""
 
 LARGEST_SIDE = 80
+"""Rows and columns of the largest maps, and length of the longest lines, that are tried."""
 
 LENGTHS = (32, 64, 100, 128, 256, 512, 1024, 4096, 16000)
-"""Lengths of lines that are tried."""
+"""Lengths of lines that are tried first."""
 
 STEPS = 5
-"""Time steps of sequences."""
+"""Time steps of sequences that are tried."""
 
 
 def given(model: nn.Module, example: Any) -> Example:
-    """Return what a user gives as ``example`` as arguments of the forward method.
+    """Return a user's ``example`` as arguments of the forward method.
 
     Parameters
     ----------
     model : nn.Module
-    example : tensor, array, tuple, list, mapping, or a batch of a DataLoader
-        A mapping whose keys are arguments of the forward method is given by name; of a tuple or
-        list with more parts than the method takes, the last ones (labels) are left out; so is a
-        vector of whole numbers behind what it needs, where it could also take more.
+        The model.
+    example : inputs of the forward method, or a batch of a DataLoader
+        Tensors and arrays, in tuples, lists and mappings. A mapping whose keys are arguments of
+        the forward method is given by name; of a tuple or list with more parts than the method
+        takes, the last ones (labels) are left out; so is a vector of whole numbers behind the
+        arguments that it needs, where it could also take more.
+
+    Returns
+    -------
+    Example
+        The arguments; arrays become tensors.
 
     Raises
     ------
@@ -69,11 +77,12 @@ def given(model: nn.Module, example: Any) -> Example:
 
 
 def _labels(part: Any) -> bool:
-    """Whether this can be what a network is to say of every image."""
+    """Return whether a part of a batch can be the labels of its images."""
     return isinstance(part, Tensor) and part.ndim == 1 and not part.is_floating_point()
 
 
 def _tensors(part: Any) -> Any:
+    """Return a part of an example with tensors in place of arrays."""
     import numpy as np
 
     return pytree.tree_map(
@@ -82,7 +91,22 @@ def _tensors(part: Any) -> Any:
 
 
 def arguments(model: nn.Module) -> tuple[int, int | None, set[str]]:
-    """Return how many arguments forward needs, how many it takes by place (None: any), names."""
+    """Return the arguments of a forward method.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model.
+
+    Returns
+    -------
+    required : int
+        Number of arguments that it needs.
+    most : int or None
+        Number of arguments that it takes by place; None: any number.
+    names : set of str
+        Names of its arguments.
+    """
     kinds = inspect.Parameter
     parameters = inspect.signature(model.forward).parameters.values()
     by_place = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY,
@@ -96,7 +120,20 @@ def arguments(model: nn.Module) -> tuple[int, int | None, set[str]]:
 def prepared(example: Example, axis: int) -> Example:
     """Return an example with at least two different images along a dimension.
 
-    The sizes of one image tell nothing about a batch, and equal images do not show what mixes them.
+    The sizes of one image tell nothing about a batch, and equal images hide operations that mix
+    them.
+
+    Parameters
+    ----------
+    example : Example
+        Arguments of a forward method.
+    axis : int
+        Dimension of the first tensor that is taken for the batch.
+
+    Returns
+    -------
+    Example
+        The arguments, with further images where there was one or all were equal.
     """
     tensors = example.tensors()
     for place, x in enumerate(tensors):
@@ -126,17 +163,27 @@ def _other(x: Tensor, number: int = 1) -> Tensor:
         return x.roll(number, -1) if x.ndim > 1 else x
     generator = torch.Generator().manual_seed(number)
     noise = torch.rand(x.shape, generator=generator).to(x)
-    spread = x.std() if x.numel() > 1 else x.abs().sum()
-    return x * (0.5 + noise) if float(spread) > 0 else noise
+    varied = x.std() if x.numel() > 1 else x.abs().sum()
+    return x * (0.5 + noise) if float(varied) > 0 else noise
 
 
 def derived(model: nn.Module) -> Example:
     """Return inputs that a model takes, from the first layers with weights.
 
+    Parameters
+    ----------
+    model : nn.Module
+        The model, in evaluation mode.
+
+    Returns
+    -------
+    Example
+        Inputs on which the model runs, for two images.
+
     Raises
     ------
     UnsupportedLayerError
-        If none of those tried fits; says what to give.
+        If none of those tried fits; the message asks for an example.
     """
     required, _, _ = arguments(model)
     required = max(1, required)
@@ -150,7 +197,7 @@ def derived(model: nn.Module) -> Example:
         first = first or example
         failures.append(f"{tuple(tensor.shape)}: {problem}")
     if first is not None and _runs(model, first):
-        return first  # what stand-ins cannot do, such as numpy, is refused when it is recorded
+        return first  # operations that stand-ins lack, such as numpy's, are refused when recorded
     shown = f" (the last one tried: {failures[-1][:200]})" if failures else ""
     names = ", ".join(_names(model)[:required])
     line = "torch.randn(2, 3, 32, 32)"
@@ -246,7 +293,7 @@ def _candidates(model: nn.Module) -> Iterator[Tensor]:
 
 
 def _runs(model: nn.Module, example: Example) -> bool:
-    """Whether a model takes some inputs; on numbers."""
+    """Return whether a model takes some inputs; on numbers."""
     try:
         with torch.no_grad():
             model(*example.args, **example.kwargs)

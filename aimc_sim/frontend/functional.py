@@ -1,7 +1,7 @@
 """Effects in place, written out.
 
-Most networks change memory in place only where nobody else looks (``ReLU(inplace=True)`` behind a
-convolution): there the operation is replaced by its kind without effects. Where memory is shared,
+Most networks change memory in place only where nobody else reads it (``ReLU(inplace=True)`` behind
+a convolution): there the operation is replaced by its kind without effects. Where memory is shared,
 by views or copies that are none, torch's own functionalisation does it, which takes longer.
 """
 
@@ -12,12 +12,29 @@ from typing import Any
 import torch
 from torch import fx
 
+from aimc_sim.frontend import calls
+
 _MAY_ALIAS = frozenset("dropout feature_dropout alpha_dropout contiguous reshape to".split())
 """Operations that may return their input without saying so."""
 
 
 def functional(exported: Any) -> tuple[Any, fx.Graph, Any]:
-    """Return an exported program, its graph and its module, without effects in place."""
+    """Return an exported program without effects in place.
+
+    Parameters
+    ----------
+    exported : torch.export.ExportedProgram
+        The export.
+
+    Returns
+    -------
+    exported : torch.export.ExportedProgram
+        The export, or one that torch has rewritten.
+    graph : fx.Graph
+        Its graph, without operations in place.
+    module : fx.GraphModule
+        The module in which attributes of the graph are found.
+    """
     graph, inputs = exported.graph, set(exported.graph_signature.user_inputs)
     changed = [node for node in graph.nodes if _changes(node)]
     nested = any("wrap_with" in str(node.target) for node in graph.nodes)
@@ -31,6 +48,7 @@ def functional(exported: Any) -> tuple[Any, fx.Graph, Any]:
 
 
 def _nested_changes(module: fx.GraphModule) -> bool:
+    """Return whether a part of a graph works in place."""
     return any(
         _changes(node)
         for part in module.modules()
@@ -40,8 +58,9 @@ def _nested_changes(module: fx.GraphModule) -> bool:
 
 
 def _changes(node: fx.Node) -> bool:
+    """Return whether a call works in place."""
     schema = getattr(node.target, "_schema", None)
-    return node.op == "call_function" and schema is not None and schema.is_mutable
+    return node.op == "call_function" and schema is not None and bool(schema.is_mutable)
 
 
 def _rewrite(graph: fx.Graph, changed: list[fx.Node], inputs: set[str]) -> bool:
@@ -58,31 +77,39 @@ def _rewrite(graph: fx.Graph, changed: list[fx.Node], inputs: set[str]) -> bool:
             return False  # a buffer: torch says what becomes of it
     order = {node: place for place, node in enumerate(graph.nodes)}
     for node in changed:
-        target = node.args[0]
-        later = [user for user in target.users if order[user] > order[node]]
+        changed_value = _first(node)
+        later = [user for user in changed_value.users if order[user] > order[node]]
         node.target = replaced[node]
         for user in later:
-            user.replace_input_with(target, node)
+            user.replace_input_with(changed_value, node)
     return True
+
+
+def _first(node: fx.Node) -> fx.Node:
+    """Return the value that a call in place changes: its first argument."""
+    value = node.args[0]
+    assert isinstance(value, fx.Node)
+    return value
 
 
 def _origin(node: fx.Node) -> fx.Node:
     """Return the value whose memory a chain of operations in place changes."""
     while _changes(node):
-        node = node.args[0]
+        node = _first(node)
     return node
 
 
 def _without_effect(node: fx.Node) -> Any:
     """Return the operation that computes the same without changing its input, or None."""
-    name, overload = node.target._schema.name.partition("::")[2], node.target._overloadname
-    writes = [a for a in node.target._schema.arguments if a.alias_info and a.alias_info.is_write]
+    target: Any = node.target
+    name = calls.operation(node)
+    writes = [a for a in target._schema.arguments if a.alias_info and a.alias_info.is_write]
     if not name.endswith("_") or name.endswith("__") or len(writes) != 1:
         return None
     if node.args[0] is None or name in ("copy_", "set_", "resize_", "zero_", "fill_"):
         return None
     packet = getattr(torch.ops.aten, name.removesuffix("_"), None)
-    return None if packet is None else getattr(packet, overload, None)
+    return None if packet is None else getattr(packet, calls.overload(node), None)
 
 
 def _memory(graph: fx.Graph) -> dict[fx.Node, object]:
@@ -108,8 +135,7 @@ def _sharers(node: fx.Node) -> list[fx.Node]:
     schema = getattr(node.target, "_schema", None)
     if schema is None:  # getitem of several results
         return inputs
-    name = schema.name.partition("::")[2]
-    if name in _MAY_ALIAS or "higher_order" in str(node.target):
+    if calls.operation(node) in _MAY_ALIAS or "higher_order" in str(node.target):
         return inputs
     if any(result.alias_info for result in schema.returns):
         return inputs[:1]

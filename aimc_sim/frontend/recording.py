@@ -2,8 +2,8 @@
 
 torch.export runs the forward method itself, so that ordinary Python around the layers acts as it
 always does. Here the model is prepared for it (a copy that shares every tensor, in evaluation
-mode), exported under a lock, and what the export says is put in the words of this room: inputs,
-constants, sizes, conditions on sizes.
+mode), exported under a lock, and the export is put in the words of this room: inputs, constants,
+sizes, conditions on sizes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from torch.utils import _pytree as pytree
 
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import functional
+from aimc_sim.frontend.calls import PREFIX
 from aimc_sim.frontend.sequences import Sequences
 from aimc_sim.frontend.sizes import Tree, UnknownSizeError, condition, expression, tree
 from aimc_sim.frontend.threads import alone
@@ -35,12 +36,9 @@ LOCK = threading.RLock()
 """torch.export changes the state of the process while it runs: one at a time."""
 
 FREE_SECONDS = 20.0
-"""Processor time for an export with all sizes free. Shifted windows make conditions on sizes that
-take minutes to reason about; then only the batch is free, and other sizes are recorded when they
-come. Most networks take one to five seconds."""
-
-PREFIX = "model."
-"""Before the paths of the user's modules in an export."""
+"""Processor time, seconds, for an export with all sizes free. Shifted windows make conditions on
+sizes that take minutes to reason about; then only the batch is free, and other sizes are recorded
+when they come. Most networks take one to five seconds."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +47,15 @@ class Example:
 
     Attributes
     ----------
-    args, kwargs
-        As they are given to the model; tensors are found in tuples, lists and dictionaries too.
+    args : tuple
+        Arguments by place; tensors are found in tuples, lists and dictionaries too.
+    kwargs : dict of str to argument
+        Arguments by name.
     given : bool
         Whether the user gave them; if not, they were derived and only their form matters.
     """
 
-    args: tuple
+    args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
     given: bool = True
 
@@ -64,7 +64,18 @@ class Example:
         return [x for x in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(x, Tensor)]
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> Example:
-        """Return the same arguments with other tensors."""
+        """Return the arguments with other tensors.
+
+        Parameters
+        ----------
+        tensors : sequence of tensors
+            A tensor for each of :meth:`tensors`.
+
+        Returns
+        -------
+        Example
+            The arguments in their containers.
+        """
         leaves, spec = pytree.tree_flatten((self.args, self.kwargs))
         waiting = iter(tensors)
         leaves = [next(waiting) if isinstance(x, Tensor) else x for x in leaves]
@@ -79,7 +90,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Input:
-    """A tensor that enters: its name, its recorded sizes (numbers or expressions), its type."""
+    """A tensor that enters.
+
+    Attributes
+    ----------
+    name : str
+        Name of the value.
+    sizes : tuple of int and sympy expressions
+        Recorded size of every dimension.
+    dtype : torch.dtype
+        Type of its numbers.
+    """
 
     name: str
     sizes: tuple[Any, ...]
@@ -88,31 +109,34 @@ class Input:
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """What a model computes.
+    """The record of a model's forward method.
 
     Attributes
     ----------
     model : nn.Module
         The copy that was recorded; it shares its tensors with the user's model.
     example : Example
-        Arguments it was recorded with.
+        Arguments that the model was recorded with.
     graph : fx.Graph
         ATen operations without effects in place.
     module : nn.Module
-        Where the graph's own attributes are found.
-    constants : mapping from placeholder name to (path, tensor)
+        The module in which the graph's own attributes are found.
+    constants : mapping of str to (str, tensor)
+        Path and tensor of parameters, buffers and other constants, by name of the placeholder.
     inputs : tuple of Input
-        In the order of ``example.tensors()``.
-    placeholders : mapping from placeholder name to number of the input
-    symbols : mapping from sympy symbol to tree
-        What the symbols of sizes stand for.
+        Tensors that enter, in the order of ``example.tensors()``.
+    placeholders : mapping of str to int
+        Number of the input, by name of the placeholder.
+    symbols : mapping of sympy.Symbol to tree
+        The tree that every symbol in sizes stands for.
     conditions : tuple of trees
-        What must hold of the sizes of the inputs for the record to be true of them.
-    outputs : tuple
-        Nodes or constants, and the tree they belong in.
+        Conditions on the sizes of the inputs under which the record is true of them.
+    outputs : tuple of fx.Node, constants and numbers
+        Leaves of the tree that the model returns.
     structure : pytree spec
-    called : tuple of (path, class name)
-        Modules without children, in the order in which they were called.
+        Containers of that tree.
+    called : tuple of (str, str)
+        Path and class name of modules without children, in the order in which they were called.
     """
 
     model: nn.Module
@@ -130,7 +154,18 @@ class Recording:
 
 
 def evaluated_copy(model: nn.Module) -> nn.Module:
-    """Return a copy of a model in evaluation mode that shares all its tensors."""
+    """Return a copy of a model in evaluation mode that shares all its tensors.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model; it is not changed.
+
+    Returns
+    -------
+    nn.Module
+        The copy.
+    """
     shared: dict[int, Any] = {}
 
     def share(x: Any) -> None:
@@ -159,7 +194,7 @@ class _Caller(nn.Module):
         self.model = model
         self.budget_seconds: float | None = None
 
-    def forward(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the model; sequences stay whole."""
         with Sequences(self.budget_seconds):
             return self.model(*args, **kwargs)
@@ -171,8 +206,14 @@ def record(model: nn.Module, example: Example) -> Recording:
     Parameters
     ----------
     model : nn.Module
-        From :func:`evaluated_copy`.
+        The model, from :func:`evaluated_copy`.
     example : Example
+        Arguments of the forward method.
+
+    Returns
+    -------
+    Recording
+        The record.
 
     Raises
     ------
@@ -231,10 +272,10 @@ def _watch(model: nn.Module) -> tuple[list[tuple[str, str]], list[Any]]:
     return called, handles
 
 
-def _export(caller: _Caller, example: Example, called: list) -> Any:
+def _export(caller: _Caller, example: Example, called: list[tuple[str, str]]) -> Any:
     """Export with as many free sizes as possible: all, the first of each input, none."""
     arguments = (example.args, example.kwargs)
-    first: Exception | None = None
+    failures: list[Exception] = []
     for free in (_all_free, _batch_free, None):
         called.clear()
         caller.budget_seconds = FREE_SECONDS if free is _all_free else None
@@ -245,16 +286,19 @@ def _export(caller: _Caller, example: Example, called: list) -> Any:
                     caller, arguments, dynamic_shapes=dynamic, strict=False
                 )  # fmt: skip
         except Exception as error:  # the user's code runs here: any error is possible
-            if first is None or isinstance(first, TimeoutError):  # ours says nothing of the model
-                first = error
-    raise _refusal(caller.model, first) from first
+            failures.append(error)
+    # The first one; a timeout is ours and says nothing of the model.
+    told = next((e for e in failures if not isinstance(e, TimeoutError)), failures[-1])
+    raise _refusal(caller.model, told) from told
 
 
 def _all_free(x: Any) -> Any:
+    """Return the free sizes of an argument: all of them."""
     return dict.fromkeys(range(x.ndim), Dim.AUTO) if isinstance(x, Tensor) else None
 
 
 def _batch_free(x: Any) -> Any:
+    """Return the free sizes of an argument: the first one."""
     return {0: Dim.AUTO} if isinstance(x, Tensor) and x.ndim else None
 
 
@@ -274,17 +318,15 @@ def _refusal(model: nn.Module, error: Exception) -> UnsupportedLayerError:
     )
 
 
-def _users_line(error: BaseException) -> str:
+def _users_line(error: BaseException | None) -> str:
     """Return " at FILE, line N" of the user's code in a traceback, or nothing."""
-    found = ""
-    while error is not None:
-        for frame in traceback.extract_tb(error.__traceback__):
+    found, behind = "", error
+    while behind is not None and not found:
+        for frame in traceback.extract_tb(behind.__traceback__):
             inside = ("/torch/", "/aimc_sim/frontend/", "/sympy/", "/concurrent/", "/contextlib")
             if not any(part in frame.filename for part in inside) and "<" not in frame.filename:
                 found = f" at {frame.filename}, line {frame.lineno} (`{frame.line}`)"
-        error = error.__cause__ or error.__context__
-        if found:
-            break
+        behind = behind.__cause__ or behind.__context__
     return found
 
 
@@ -301,7 +343,8 @@ def _input_names(model: nn.Module, example: Example) -> list[str]:
     for path, leaf in leaves:
         if not isinstance(leaf, Tensor):
             continue
-        side, key, *rest = [getattr(p, "idx", getattr(p, "key", p)) for p in path]
+        keys: list[Any] = [getattr(p, "idx", getattr(p, "key", p)) for p in path]
+        side, key, *rest = keys
         own = str(key) if side == 1 or key >= len(parameters) else parameters[key]
         if side == 0 and key >= len(parameters):
             own = f"input{key}"
@@ -315,8 +358,10 @@ def _input_names(model: nn.Module, example: Example) -> list[str]:
 
 
 def _as_recording(
-    model: nn.Module, example: Example, exported: Any, names: list[str], called: list
-) -> Recording:
+    model: nn.Module, example: Example, exported: Any, names: list[str],
+    called: list[tuple[str, str]],
+) -> Recording:  # fmt: skip
+    """Return an export as a record."""
     exported, graph, module = functional.functional(exported)
     signature = exported.graph_signature
     nodes = {node.name: node for node in graph.nodes if node.op == "placeholder"}
@@ -349,9 +394,10 @@ def _as_recording(
                 "program keeps nothing from one call to the next; make it an input and an output, "
                 "or use nn.LSTM, nn.GRU or nn.RNN"
             )
+    returned: Any = graph.output_node().args[0]
     outputs = [
         output
-        for spec, output in zip(signature.output_specs, graph.output_node().args[0], strict=False)
+        for spec, output in zip(signature.output_specs, returned, strict=False)
         if spec.kind == OutputKind.USER_OUTPUT
     ]
     symbols = _symbols(inputs)
@@ -363,7 +409,7 @@ def _as_recording(
 
 
 def _symbols(inputs: Sequence[Input]) -> dict[sympy.Symbol, Tree]:
-    """Return what every symbol in the inputs' sizes stands for."""
+    """Return the tree that every symbol in the inputs' sizes stands for."""
     found: dict[sympy.Symbol, Tree] = {}
     for given in inputs:
         for dim, size in enumerate(given.sizes):
@@ -383,7 +429,7 @@ def _symbols(inputs: Sequence[Input]) -> dict[sympy.Symbol, Tree]:
 def _conditions(
     exported: Any, inputs: Sequence[Input], symbols: Mapping[sympy.Symbol, Tree]
 ) -> list[Tree]:
-    """Return what must hold of sizes: fixed ones, ranges, and what the forward method asked."""
+    """Return the conditions on sizes: fixed ones, ranges, and decisions of the forward method."""
     found: list[Tree] = []
     for given in inputs:
         found.append({"==": [{"rank": given.name}, len(given.sizes)]})
@@ -402,14 +448,14 @@ def _conditions(
                 found.append({relation: [symbols[symbol], int(limit)]})
     paths = _argument_paths(exported)
 
-    def size(text: str, dim: int) -> Tree:
+    def size_of(text: str, dim: int) -> Tree:
         if text not in paths:
             raise UnknownSizeError(text)
         return {"size": [inputs[paths[text]].name, dim]}
 
     for code in getattr(exported, "_guards_code", None) or ():
         try:
-            found.append(condition(code, size))
+            found.append(condition(code, size_of))
         except (UnknownSizeError, SyntaxError):
             # Not understood: the record is then true of the recorded sizes only.
             tensors = [x for x in pytree.tree_leaves(exported.example_inputs)
@@ -429,9 +475,8 @@ def _argument_paths(exported: Any) -> dict[str, int]:
     for path, leaf in leaves:
         if isinstance(leaf, Tensor):
             number = len(set(found.values()))
-            side, *rest = path
-            keys = [getattr(p, "idx", getattr(p, "key", None)) for p in rest]
-            name = ("args", "kwargs")[keys[0]] if side.idx == 0 else str(keys[0])
+            side, *keys = [getattr(p, "idx", getattr(p, "key", None)) for p in path]
+            name = ("args", "kwargs")[keys[0] or 0] if side == 0 else str(keys[0])
             text = f"L[{name!r}]" + "".join(f"[{key!r}]" for key in keys[1:])
             found[text] = number
     return found

@@ -21,7 +21,11 @@ from torch.overrides import TorchFunctionMode
 
 from aimc_sim.ops import GATES
 
-_LIBRARY = torch.library.Library("aimc_sim", "DEF")
+# Any: these parts of torch have no types.
+_library: Any = torch.library
+_check: Any = torch._check
+
+_LIBRARY = _library.Library("aimc_sim", "DEF")
 _LIBRARY.define(
     "recurrent(Tensor x, Tensor[] states, Tensor[] weights, Tensor? lengths, str kind, "
     "bool biases, int layers, bool bidirectional, bool batch_first) -> (Tensor, Tensor, Tensor)"
@@ -29,36 +33,40 @@ _LIBRARY.define(
 _LIBRARY.define("trim(Tensor x, Tensor lengths, int dim) -> Tensor")
 
 
-@torch.library.register_fake("aimc_sim::recurrent")
 def _recurrent_sizes(
     x: Tensor, states: list[Tensor], weights: list[Tensor], lengths: Tensor | None, kind: str,
     biases: bool, layers: int, bidirectional: bool, batch_first: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return stand-ins of the outputs and of the last hidden and cell states."""
     directions = 2 if bidirectional else 1
     per_direction = len(weights) // (layers * directions)
     hidden = weights[1].shape[0] // GATES[kind.partition("_")[0]]
     projected = kind == "lstm" and per_direction == (5 if biases else 3)
     shown = weights[per_direction - 1].shape[0] if projected else hidden
     batch = x.shape[0 if batch_first else 1]
-    torch._check(x.shape[2] == weights[0].shape[1], lambda: (
+    _check(x.shape[2] == weights[0].shape[1], lambda: (
         f"the recurrent layer reads {x.shape[2]} features, expected {weights[0].shape[1]}"
     ))  # fmt: skip
     for state in states:
-        torch._check(state.shape[1] == batch)
+        _check(state.shape[1] == batch)
     if lengths is not None:
-        torch._check(lengths.shape[0] == batch)
+        _check(lengths.shape[0] == batch)
     y = x.new_empty((x.shape[0], x.shape[1], directions * shown))
     h = x.new_empty((layers * directions, batch, shown))
     return y, h, x.new_empty((layers * directions, batch, hidden))
 
 
-@torch.library.register_fake("aimc_sim::trim")
 def _trim_sizes(x: Tensor, lengths: Tensor, dim: int) -> Tensor:
+    """Return a stand-in of trimmed sequences."""
     return torch.empty_like(x)  # as long as the longest sequence, which only data tell
 
 
-UNKNOWN = -1
-"""Length of the longest sequence."""
+_library.register_fake("aimc_sim::recurrent")(_recurrent_sizes)
+_library.register_fake("aimc_sim::trim")(_trim_sizes)
+
+
+_UNKNOWN = -1
+"""Stands for the length of the longest sequence, which only data tell."""
 
 _KINDS = {
     torch.lstm: "lstm", torch.gru: "gru", torch.rnn_tanh: "rnn_tanh", torch.rnn_relu: "rnn_relu",
@@ -85,8 +93,10 @@ class Sequences(TorchFunctionMode):
         self.orders: dict[int, Any] = {}
         """Permutations that sort sequences, which stay in their order here."""
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None):
-        """Record what belongs to sequences, pass on the rest."""
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Record the calls that belong to sequences, pass on the rest."""
         kwargs = kwargs or {}
         if self.deadline is not None and time.thread_time() > self.deadline:
             raise TimeoutError("the sizes of this network take too long to reason about")
@@ -104,6 +114,7 @@ class Sequences(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _recurrent(self, kind: str, x: Tensor, second: Any, *others: Any) -> Any:
+        """Return the results of a recurrent layer, as one operation."""
         # Tensors, states, weights, ..., batch_first; or tensors, batch sizes, states, weights, ...
         lengths = None
         if id(second) in self.packed:
@@ -121,6 +132,7 @@ class Sequences(TorchFunctionMode):
         return (y, h, c) if kind == "lstm" else (y, h)
 
     def _pack(self, x: Tensor, lengths: Tensor, batch_first: bool) -> Any:
+        """Return padded sequences as they are, and their lengths."""
         self.packed[id(lengths)] = lengths, batch_first, x.shape[0 if batch_first else 1]
         self.padded[id(x)] = x
         return x, lengths
@@ -129,13 +141,14 @@ class Sequences(TorchFunctionMode):
         self, data: Tensor, lengths: Tensor, batch_first: bool, padding_value: float,
         total: Any,
     ) -> Any:  # fmt: skip
+        """Return packed sequences, which are padded already, cut to the longest one."""
         if id(lengths) not in self.packed:
             raise ValueError("pad_packed_sequence got a sequence that was not packed in forward")
         if padding_value != 0:
             raise ValueError(f"pad_packed_sequence with padding_value = {padding_value}; use 0")
         lengths, first, _ = self.packed[id(lengths)]
         dim = 1 if first else 0
-        if total is None or (isinstance(total, int) and total == UNKNOWN):
+        if total is None or (isinstance(total, int) and total == _UNKNOWN):
             data = torch.ops.aimc_sim.trim(data, lengths, dim)
         elif total != data.shape[dim]:
             raise ValueError(
@@ -144,15 +157,18 @@ class Sequences(TorchFunctionMode):
             )
         return (data if first == batch_first else data.transpose(0, 1)), lengths
 
-    def _inside(self, name: str, args: tuple, kwargs: dict) -> tuple[bool, Any]:
-        """Return what torch's own packing code gets instead of sorting and unsorting."""
-        first = args[0] if args else None
+    def _inside(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, Any]:
+        """Return whether a call of torch's own packing code sorts or unsorts, and its result then.
+
+        Sequences stay in their order, so such a call returns its argument.
+        """
+        first: Any = args[0] if args else None
         if name == "sort":
             order = torch.arange(first.shape[0])
             self.orders[id(order)] = order
             return True, (first, order)
         if name == "size" and id(first) in self.packed and len(args) == 2:
-            return True, UNKNOWN  # the longest sequence, which data tell
+            return True, _UNKNOWN
         if name == "dim" and id(first) in self.padded:
             return True, 2
         if id(first) in self.orders and name in ("to", "empty_like", "scatter_"):

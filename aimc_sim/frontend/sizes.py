@@ -1,8 +1,8 @@
 """Sizes as expressions: from the symbols of an export to JSON trees, and back to numbers.
 
 A tree is a number, ``{"size": [input, dim]}``, or arithmetic on trees
-(:data:`aimc_sim.digital.apply.ARITHMETIC`); it is what digital steps carry, so that a program
-computes its sizes from those of its inputs.
+(:data:`aimc_sim.digital.apply.ARITHMETIC`). Digital steps carry trees, so that a program computes
+its sizes from those of its inputs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sympy
 import torch
 
 Tree = Any
-Symbols = Mapping[sympy.Symbol, Tree]
+_Symbols = Mapping[sympy.Symbol, Tree]
 
 
 class UnknownSizeError(Exception):
@@ -23,7 +23,18 @@ class UnknownSizeError(Exception):
 
 
 def expression(size: Any) -> Any:
-    """Return an int, or the sympy expression of a symbolic number."""
+    """Return the sympy expression of a symbolic number.
+
+    Parameters
+    ----------
+    size : int, float, bool, SymInt, SymFloat, SymBool or other argument
+        The number.
+
+    Returns
+    -------
+    sympy expression, int, or the argument
+        The expression, an int if it is a whole number; other arguments stay.
+    """
     if isinstance(size, torch.SymInt | torch.SymFloat | torch.SymBool):
         found = size.node.expr
         if found.is_Integer:
@@ -32,24 +43,41 @@ def expression(size: Any) -> Any:
     return size
 
 
-def expressions(sizes: Iterable[Any]) -> tuple:
-    """Return the sizes of a tensor as numbers and expressions."""
+def expressions(sizes: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the sizes of a tensor as numbers and expressions.
+
+    Parameters
+    ----------
+    sizes : iterable of int and SymInt
+        Size of every dimension.
+
+    Returns
+    -------
+    tuple of int and sympy expressions
+        Size of every dimension.
+    """
     return tuple(expression(size) for size in sizes)
 
 
-def tree(size: Any, symbols: Symbols) -> Tree:
+def tree(size: Any, symbols: _Symbols) -> Tree:
     """Return a size as a tree.
 
     Parameters
     ----------
     size : int, float, bool, SymInt, SymFloat or sympy expression
-    symbols : mapping from sympy symbol to tree
-        What every symbol stands for.
+        The size, or a number computed from sizes.
+    symbols : mapping of sympy.Symbol to tree
+        The tree that every symbol stands for.
+
+    Returns
+    -------
+    number or dict
+        The tree.
 
     Raises
     ------
     UnknownSizeError
-        If it depends on data, or on a function that is not known here.
+        If it depends on data, or on a function without a counterpart here.
     """
     found = expression(size)
     if isinstance(found, bool | int | float):
@@ -57,7 +85,8 @@ def tree(size: Any, symbols: Symbols) -> Tree:
     return _tree(found, symbols)
 
 
-def _tree(e: Any, symbols: Symbols) -> Tree:
+def _tree(e: Any, symbols: _Symbols) -> Tree:
+    """Return an expression as a tree."""
     if isinstance(e, sympy.Symbol):
         if e not in symbols:
             raise UnknownSizeError(f"the size {e} depends on data")
@@ -115,9 +144,14 @@ def condition(code: str, size: Callable[[str, int], Tree]) -> Tree:
     Parameters
     ----------
     code : str
-        Such as ``"L['x'].size()[2] % 2 == 0"``.
+        The condition, such as ``"L['x'].size()[2] % 2 == 0"``.
     size : callable
-        From the text before ``.size()`` and the dimension to a tree.
+        Function from the text before ``.size()`` and the dimension to a tree.
+
+    Returns
+    -------
+    number or dict
+        The tree, whose value is true where the condition holds.
 
     Raises
     ------
@@ -158,6 +192,7 @@ def condition(code: str, size: Callable[[str, int], Tree]) -> Tree:
 
 
 def _index(node: ast.expr) -> int:
+    """Return the number of a dimension."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int):
         return node.value
     raise UnknownSizeError(f"'{ast.unparse(node)}' is not a dimension")

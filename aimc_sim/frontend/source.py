@@ -1,19 +1,20 @@
-"""A model as the chip sees it: recorded once, walked for a choice of layers, tried before use."""
+"""A model for the chip: recorded once, walked for a choice of layers, tried before use."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import examples
 from aimc_sim.frontend.check import batch_of_one, check
+from aimc_sim.frontend.constants import CONVERT, NO_DATA
 from aimc_sim.frontend.recording import LOCK, Example, Recording, evaluated_copy, record
 from aimc_sim.frontend.rules import RULES
 from aimc_sim.frontend.values import BatchAxisError
@@ -32,9 +33,14 @@ class Source:
     Parameters
     ----------
     model : nn.Module
-        Left as it is; may be in training mode.
+        The model; it is not changed, and may be in training mode.
     where : mapping or sequence, optional
         Layers on crossbars, see :data:`aimc_sim.mapping.where.Where`.
+
+    Attributes
+    ----------
+    walk : Walk or None
+        The walk behind the last graph.
     """
 
     model: nn.Module
@@ -49,10 +55,16 @@ class Source:
 
         Parameters
         ----------
-        example : Example, or what a user gives, or None
-            None: inputs are derived from the layers.
+        example : Example, inputs as the forward method takes them, or None
+            Inputs for the record; None: they are derived from the layers.
         exact : bool
-            For as many images as the example has, also if that is one.
+            Whether the graph is for exactly as many images as the example has, also if that is
+            one.
+
+        Returns
+        -------
+        Network
+            The graph.
 
         Raises
         ------
@@ -64,13 +76,13 @@ class Source:
             given = example if isinstance(example, Example) or example is None else (
                 examples.given(model, example)
             )  # fmt: skip
-            remembered = _KNOWN.setdefault(self.model, {})
+            records = _KNOWN.setdefault(self.model, {})
             key = None if given is None else (given.shapes, str(given.kwargs.keys()), exact)
-            if key in remembered:
+            if key in records:
                 try:
-                    return self._network(remembered[key], model)
+                    return self._network(records[key], model)
                 except (UnsupportedLayerError, RuntimeError):
-                    del remembered[key]  # the model is another one by now
+                    del records[key]  # the model is another one by now
             for axis in (0, 1):
                 base = given or self._derived(model)
                 if exact:
@@ -86,18 +98,18 @@ class Source:
                         break
                 else:
                     break
-            remembered[key] = recording
+            records[key] = recording
             return network
 
     def _derived(self, model: nn.Module) -> Example:
         """Return inputs that the layers read; without tensors nothing can be on crossbars."""
         if not any(True for tensors in (model.parameters(), model.buffers()) for _ in tensors):
-            raise nothing_to_map(self)
+            raise _nothing_to_map(self)
         return examples.derived(model)
 
     def _network(self, recording: Recording, model: nn.Module, last: bool = True) -> Network:
         """Walk with the batch along the first dimension that can be one, and try the graph."""
-        references: dict = {}
+        references: dict[str, list[Tensor]] = {}
         for axis in (0, 1, None) if last else (0, 1):
             try:
                 walk = Walk(recording, RULES, Chosen.of(self.where), axis)
@@ -112,7 +124,23 @@ class Source:
         raise AssertionError("unreachable")
 
     def walked(self, example: Any = None) -> Walk:
-        """Return the walk over the model, with what is refused in its log."""
+        """Return the walk over the model, with the calls that are refused in its log.
+
+        Parameters
+        ----------
+        example : inputs as the forward method takes them, or None
+            Inputs for the record; None: they are derived from the layers.
+
+        Returns
+        -------
+        Walk
+            The walk, which went on after refused calls.
+
+        Raises
+        ------
+        UnsupportedLayerError
+            If the model cannot be recorded, or its record is not true of it.
+        """
         with LOCK:
             model = evaluated_copy(self.model)
             if example is not None:
@@ -134,8 +162,6 @@ class Source:
 
 def _for_any_batch(model: nn.Module, network: Network, example: Example) -> Network:
     """Return a graph without the condition of two images at least, if it holds for one."""
-    import dataclasses
-
     if network.axis is None:
         return network
     sizes = [
@@ -147,26 +173,25 @@ def _for_any_batch(model: nn.Module, network: Network, example: Example) -> Netw
     if not batch_of_one(model, network, example):
         return network
     kept = tuple(c for c in network.conditions if c not in lone)
-    return dataclasses.replace(network, conditions=kept)
+    return replace(network, conditions=kept)
 
 
 def _plain(model: Any) -> nn.Module:
     """Return the module that was given, without what torch wraps around it."""
-    import torch
-
     if not isinstance(model, nn.Module):
         raise TypeError(f"trace() got a {type(model).__name__}, expected a torch.nn.Module")
-    model = getattr(model, "_orig_mod", model)  # torch.compile wraps the module that was given
-    name = type(model).__name__
-    if isinstance(model, DataParallel | DistributedDataParallel):
+    # torch.compile wraps the module that was given.
+    found: nn.Module = getattr(model, "_orig_mod", model)
+    name = type(found).__name__
+    if isinstance(found, DataParallel | DistributedDataParallel):
         raise UnsupportedLayerError(f"{name} copies a model to several devices; pass model.module")
-    if isinstance(model, torch.jit.ScriptModule):
+    if isinstance(found, torch.jit.ScriptModule):
         raise UnsupportedLayerError(
             f"{name} is a TorchScript program, which does not say what its layers are; pass the "
             "module that was scripted"
         )
-    for path, module in model.named_modules():
-        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+    for path, module in found.named_modules():
+        if isinstance(module, LazyModuleMixin) and cast(Any, module).has_uninitialized_params():
             raise UnsupportedLayerError(
                 f"layer '{path}' ({type(module).__name__}) cannot be mapped: its shape is not "
                 "known yet; run one batch first"
@@ -176,49 +201,46 @@ def _plain(model: Any) -> nn.Module:
                 f"layer '{path}' ({type(module).__name__}) is prepared for training; finalize "
                 "first: training.finalize(model) returns plain torch layers"
             )
-    for path, tensor in (*model.named_parameters(), *model.named_buffers()):
+    for path, tensor in (*found.named_parameters(), *found.named_buffers()):
         _check_stored(path, tensor)
-    return model
+    return found
 
 
 def _check_stored(path: str, tensor: Any) -> None:
-    import torch
-
+    """Raise UnsupportedLayerError if a parameter or buffer cannot be read."""
     kind = type(tensor)
-    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-        what = "has no shape yet; run one batch first"
+    if isinstance(tensor, cast(Any, nn.parameter).UninitializedTensorMixin):
+        fault = "has no shape yet; run one batch first"
     elif tensor.device.type == "meta":
-        what = "is on the meta device and has no data; load the weights first"
+        fault = f"is {NO_DATA}"
     elif tensor.is_floating_point() and tensor.dtype in (torch.float16, torch.bfloat16):
-        what = (
-            f"has the type {str(tensor.dtype).removeprefix('torch.')}, supported now: float32 and "
-            "float64; convert the model with model.float()"
-        )
+        fault = f"has the type {str(tensor.dtype).removeprefix('torch.')}, {CONVERT}"
     elif tensor.is_quantized or kind not in (torch.Tensor, nn.Parameter, nn.Buffer):
-        what = (
+        fault = (
             f"is a {kind.__name__}, quantised or packed by another library; give the model as it "
             "was before"
         )
     elif tensor.layout != torch.strided or tensor.is_complex() or tensor.is_nested:
-        what = "is sparse, nested or complex; convert it to dense float32"
+        fault = "is sparse, nested or complex; convert it to dense float32"
     else:
         return
-    raise UnsupportedLayerError(f"the parameter '{path}' {what}")
+    raise UnsupportedLayerError(f"the parameter '{path}' {fault}")
 
 
 def trace(model: nn.Module, where: Where = None, example: Any = None) -> Network:
-    """Record what a model computes in evaluation mode, as a graph for the mapper.
+    """Return the graph of the operations of a model in evaluation mode, for the mapper.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Tensors in, tensors out; float32 or float64 weights, which become float32. It is not
-        changed, and may be in training mode.
+        The model: tensors in, tensors out; float32 or float64 weights, which become float32. It
+        is not changed, and may be in training mode.
     where : mapping or sequence, optional
         Layers on crossbars, see :data:`aimc_sim.mapping.where.Where`; None: all with weights.
-    example : tensor, tuple, mapping, or a batch of a DataLoader, optional
-        Inputs as the forward method takes them. Default: such as the first layer with weights
-        reads. Sizes that the forward method does not decide by stay free.
+    example : inputs of the forward method, or a batch of a DataLoader, optional
+        Tensors, tuples and mappings as the forward method takes them. Default: inputs that the
+        first layer with weights can read. Sizes stay free unless the forward method decides by
+        them.
 
     Returns
     -------
@@ -243,13 +265,27 @@ def trace(model: nn.Module, where: Where = None, example: Any = None) -> Network
 
 
 def demand_layers(source: Source, network: Network) -> None:
-    """Raise ValueError if nothing of a network would run on crossbars, or a pattern is wrong."""
+    """Check that some layer of a network runs on crossbars, and that all patterns match.
+
+    Parameters
+    ----------
+    source : Source
+        The model, whose graph was made last.
+    network : Network
+        Its graph.
+
+    Raises
+    ------
+    ValueError
+        If nothing of the network would run on crossbars, or a pattern matches no layer.
+    """
     if not any(node.op in ANALOG for node in network.nodes):
-        raise nothing_to_map(source)
+        raise _nothing_to_map(source)
+    assert source.walk is not None
     source.walk.chosen.check()
 
 
-def nothing_to_map(source: Source) -> ValueError:
+def _nothing_to_map(source: Source) -> ValueError:
     """Return the error for a model without a layer on crossbars."""
     off = " on the analog side" if source.where is not None else ""
     idle = ", ".join(f"'{path}'" for path, _ in source.model.named_parameters())
@@ -261,7 +297,3 @@ def nothing_to_map(source: Source) -> ValueError:
         f"the model {type(source.model).__name__} has no Conv2d, Linear or recurrent "
         f"layer{off}, so nothing would run on the chip{idle}; expected at least one"
     )
-
-
-ModelSource = nn.Module | Callable[[], nn.Module]
-"""What users give: a module, or a function that makes one."""

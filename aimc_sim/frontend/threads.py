@@ -2,7 +2,7 @@
 
 torch.export replaces methods of every module of the process, and functions of Python itself,
 while it runs; another thread that runs a plain network meanwhile would go through its tracer. Here
-what is replaced acts in the exporting thread only.
+the replacements act in the exporting thread only.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from torch.fx import _symbolic_trace
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Let an export replace what it must for this thread only; one thread at a time."""
+    """Let an export replace methods and functions for this thread only; one thread at a time."""
     owner = threading.get_ident()
-    patcher = _symbolic_trace._Patcher
+    # Any: torch's own parts are exchanged while an export runs.
+    patcher: Any = _symbolic_trace._Patcher
+    export: Any = _trace
     patch_method = patcher.patch_method
-    builtin_operations = getattr(_trace, "_override_builtin_ops", None)
+    builtin_operations = getattr(export, "_override_builtin_ops", None)
 
     def patch(
         self: Any, cls: type, name: str, new: Callable[..., Any], deduplicate: bool = True
@@ -38,10 +40,10 @@ def alone() -> Iterator[None]:
     patcher.patch_method = patch
     if builtin_operations is not None:
         # max() and min() of sizes then compare them, which is a condition on sizes like others.
-        _trace._override_builtin_ops = nullcontext
+        export._override_builtin_ops = nullcontext
     try:
         yield
     finally:
         patcher.patch_method = patch_method
         if builtin_operations is not None:
-            _trace._override_builtin_ops = builtin_operations
+            export._override_builtin_ops = builtin_operations

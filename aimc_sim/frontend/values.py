@@ -1,4 +1,4 @@
-"""What the nodes of a record stand for, and the sentences of refusals."""
+"""Values and constants, which the nodes of a record stand for, and the sentences of refusals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import fx
 
 from aimc_sim.errors import UnsupportedLayerError
 
@@ -14,7 +13,7 @@ SUPPORTED = (
     "Conv1d/2d, ConvTranspose1d/2d, Linear, LSTM, GRU, RNN and their cells, attention and "
     "transformer layers, normalisation, activations, Embedding, pooling, arithmetic, shapes"
 )
-"""What the cores and the digital units can do, in short."""
+"""The layers and operations of cores and digital units, in short."""
 
 RANDOM = frozenset(
     "rand randn randint randperm rand_like randn_like randint_like bernoulli normal uniform "
@@ -42,7 +41,7 @@ _HINTS = {
         "view_as_real complex polar".split()
     ),
 }
-"""What would help, and what it helps with."""
+"""Operations without a counterpart, by the remedy."""
 
 
 @dataclass(eq=False)
@@ -53,12 +52,14 @@ class Value:
     ----------
     name : str
         The node that writes it.
-    sizes : tuple of int or sympy expression
+    sizes : tuple of int and sympy expressions
+        Size of every dimension, the batch included.
     dtype : torch.dtype
+        Type of its numbers.
     axis : int or None
         Dimension that counts the batch; None: there is none.
     moves : bool
-        Whether it depends on the inputs of the batch; if not, it is the same for all images.
+        Whether it depends on the inputs of the batch; if not, all images share it.
     """
 
     name: str
@@ -75,17 +76,18 @@ class Value:
 
 @dataclass(eq=False)
 class Constant:
-    """A tensor that does not depend on the inputs: a parameter, or what is computed from some.
+    """A tensor that does not depend on the inputs: a parameter, or computed from some.
 
     Attributes
     ----------
     tensor : torch.Tensor
+        Its numbers, in any shape; on the meta device it has none.
     path : str
-        Where it is stored; that of the (first) parameter behind it if it was computed.
+        Path of the (first) parameter or buffer behind it in the model.
     trained : bool
         Whether a parameter is behind it.
     stored : bool
-        Whether it is what is stored, not computed from it.
+        Whether it is the stored tensor itself, not computed from it.
     """
 
     tensor: torch.Tensor
@@ -98,28 +100,23 @@ class BatchAxisError(UnsupportedLayerError):
     """The dimension that was taken for the batch is not one: its parts cannot run alone."""
 
 
-def location(node: fx.Node) -> str:
-    """Return " (FILE, line N)" of the user's code behind a node, or nothing."""
-    lines = str(node.meta.get("stack_trace") or "").splitlines()
-    found = ""
-    for line in lines:
-        text = line.strip()
-        if text.startswith("File ") and "/torch/" not in text and "/aimc_sim/frontend/" not in text:
-            found = text.removeprefix("File ").partition(", in ")[0]
-    return f" ({found})" if found else ""
-
-
 def unsupported(where: str, kind: str, reason: str | None = None) -> UnsupportedLayerError:
-    """Return the error for a layer or operation, with what would help.
+    """Return the error for a layer or operation, with a remedy.
 
     Parameters
     ----------
     where : str
-        For example ``"layer 'layer1.0.conv1'"``, with the line of the user's code.
+        The words that name it, for example ``"layer 'layer1.0.conv1'"``, with the line of the
+        user's code.
     kind : str
         Class of the layer or name of the operation.
     reason : str, optional
-        What is wrong and what to do; None: the kind as a whole is not supported.
+        The fault and a remedy; None: the kind as a whole is not supported.
+
+    Returns
+    -------
+    UnsupportedLayerError
+        The error, to be raised.
     """
     if reason is not None:
         return UnsupportedLayerError(f"{where} ({kind}) cannot be mapped: {reason}")

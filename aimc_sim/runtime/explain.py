@@ -21,7 +21,7 @@ from ..ops import OPERATIONS
 from ..spec import ChipSpec
 
 if TYPE_CHECKING:
-    from ..frontend.walk import Entry, Walk
+    from ..frontend.walk import LoggedCall, Walk
 
 UNITS = {
     "codes": "selects or orders integers",
@@ -175,7 +175,7 @@ def _without_places(network: Network, spec: ChipSpec) -> Program:
     return Program("input", "", split(steps, spec), (), spec.cores, results=results)
 
 
-def _rows(entry: Entry, compiled: Program, nodes: dict[str, Any]) -> list[Row]:
+def _rows(entry: LoggedCall, compiled: Program, nodes: dict[str, Any]) -> list[Row]:
     if entry.refused:
         return [Row(entry.name, entry.kind, "refused", entry.refused)]
     rows = [row for name in entry.nodes for row in _of_node(name, entry, compiled, nodes)]
@@ -184,7 +184,7 @@ def _rows(entry: Entry, compiled: Program, nodes: dict[str, Any]) -> list[Row]:
     return rows
 
 
-def _of_node(name: str, entry: Entry, compiled: Program, nodes: dict[str, Any]) -> list[Row]:
+def _of_node(name: str, entry: LoggedCall, compiled: Program, nodes: dict[str, Any]) -> list[Row]:
     """Return the rows of one node of the graph: its matrices, and what is computed beside them."""
     node = nodes.get(name)
     if node is None:  # nobody reads it
