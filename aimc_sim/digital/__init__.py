@@ -1,4 +1,4 @@
-"""What the digital units compute between crossbars, on torch tensors.
+"""The computations of the digital units between crossbars, on torch tensors.
 
 - :mod:`.apply`: an operation of :mod:`aimc_sim.ops`, from its attributes, values and arrays
 - :mod:`.cells`: one time step of a recurrent layer, and the loop over steps, exactly

@@ -41,26 +41,34 @@ def apply(
     op : str
         A key of :data:`aimc_sim.ops.OPERATIONS` that is not recurrent.
     inputs : sequence of tensors
-        In the network's own numbers (or codes, for operations that keep them).
-    attrs : mapping
-        JSON values.
-    arrays : mapping from str to numpy array, optional
-        What the operation has learned.
-    sizes : mapping from value name to sizes, optional
+        Values read, in the network's own numbers (or codes, for operations that keep them).
+    attrs : mapping of str to JSON values
+        Attributes of the operation.
+    arrays : mapping of str to numpy.ndarray, optional
+        Trained numbers of the operation.
+    sizes : mapping of str to tuple of int, optional
+        Sizes of the network's inputs (or of other values), by name.
 
     Returns
     -------
-    tensor
-        float32 where it is floating point.
+    tensor of the operation's own shape
+        The result, float32 where it is floating point.
+
+    Raises
+    ------
+    KeyError
+        If there is no such operation, or an attribute names an array or size that is not given.
     """
     arrays, sizes, record = arrays or {}, sizes or {}, OPERATIONS[op]
     device = inputs[0].device if inputs else torch.device("cpu")
     learned = {k: _tensor(array, device) for k, array in arrays.items()}
     if op in _WHOLE:
         return _WHOLE[op](*inputs, **attrs, **learned)
+    result: Tensor
     if record.run is not None:
         named = {key: decode(part, inputs, learned, sizes) for key, part in attrs.items()}
-        return record.run(torch, *inputs, **named, **learned)
+        result = record.run(torch, *inputs, **named, **learned)
+        return result
     args = decode(attrs["args"], inputs, learned, sizes)
     kwargs = {  # one by one: their names may be those of the tree's own keys, such as "size"
         key: decode(part, inputs, learned, sizes) for key, part in attrs.get("kwargs", {}).items()
@@ -77,6 +85,7 @@ def apply(
 
 @cache
 def _function(name: str, overload: str) -> Callable[..., Any]:
+    """Return the function that computes an operation of ATen."""
     if name in SUBSTITUTES:
         return SUBSTITUTES[name]
     packet = getattr(torch.ops.aten, name)
@@ -85,11 +94,34 @@ def _function(name: str, overload: str) -> Callable[..., Any]:
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    """Return an array as a tensor on a device."""
     return torch.from_numpy(np.asarray(array)).to(device)
 
 
 def decode(tree: Any, inputs: Sequence[Tensor], arrays: Mapping[str, Tensor], sizes: Dims) -> Any:
-    """Return an argument with the values, arrays and sizes that it names."""
+    """Return an argument with the values, arrays and sizes that it names.
+
+    Parameters
+    ----------
+    tree : JSON value
+        The argument, in the form that the module describes.
+    inputs : sequence of tensors
+        Values read, for ``{"value": i}``.
+    arrays : mapping of str to tensors
+        Trained numbers, for ``{"array": name}``.
+    sizes : mapping of str to tuple of int
+        Sizes of the network's inputs (or of other values), for ``{"size": [name, dim]}``.
+
+    Returns
+    -------
+    argument
+        The argument as the operation takes it.
+
+    Raises
+    ------
+    KeyError
+        If an array or size that it names is not given.
+    """
     if isinstance(tree, list):
         return [decode(part, inputs, arrays, sizes) for part in tree]
     if not isinstance(tree, dict):
@@ -116,6 +148,8 @@ def decode(tree: Any, inputs: Sequence[Tensor], arrays: Mapping[str, Tensor], si
 
 
 def _fold(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """Return a function of several operands from one of two."""
+
     def several(first: Any, *others: Any) -> Any:
         for other in others:
             first = function(first, other)
@@ -134,11 +168,29 @@ ARITHMETIC: dict[str, Callable[..., Any]] = {
     "and": lambda *parts: all(parts), "or": lambda *parts: any(parts), "not": operator.not_,
     "if": lambda condition, yes, no: yes if condition else no,
 }  # fmt: skip
-"""What may be computed from sizes."""
+"""Arithmetic on sizes, by its key in a tree."""
 
 
 def evaluate(tree: Any, sizes: Dims) -> Any:
-    """Return the number (or truth value) that a tree of sizes stands for."""
+    """Return the number (or truth value) that a tree of sizes stands for.
+
+    Parameters
+    ----------
+    tree : JSON value
+        The tree, see :mod:`aimc_sim.frontend.sizes`.
+    sizes : mapping of str to tuple of int
+        Sizes of the network's inputs (or of other values), by name.
+
+    Returns
+    -------
+    number or bool
+        The value of the tree.
+
+    Raises
+    ------
+    KeyError
+        If a size that it names is not given.
+    """
     return decode(tree, (), {}, sizes)
 
 
@@ -146,34 +198,40 @@ def _convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, macs_per_output: int = 0,
     transposed: bool = False, **attrs: Any,
 ) -> Tensor:  # fmt: skip
+    """Return the convolution of a layer that stays off the cores."""
     if not transposed:
         return products.convolution(x, weight, bias, **attrs)
-    return getattr(F, f"conv_transpose{weight.ndim - 2}d")(x, weight, bias, **attrs)
+    function = getattr(F, f"conv_transpose{weight.ndim - 2}d")
+    result: Tensor = function(x, weight, bias, **attrs)
+    return result
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, **_: Any) -> Tensor:
+    """Return the product of a layer that stays off the cores."""
     return products.linear(x, weight, bias)
 
 
 def _recurrence(
-    x: Tensor, *states: Tensor, kind: str, options: dict, part: str, macs_per_output: int,
-    **weights: Tensor,
+    x: Tensor, *states: Tensor, kind: str, options: dict[str, Any], part: str,
+    macs_per_output: int, **weights: Tensor,
 ) -> Tensor:  # fmt: skip
-    """Run a recurrent layer of torch as a whole, off the cores."""
+    """Run a recurrent layer of torch as a whole, off the cores; return one of its results."""
     layer = _recurrent_layer(kind, tuple(sorted(options.items())))
     given = None
     if states:
         given = states if kind == "LSTM" else states[0]
-    y, last = torch.func.functional_call(layer, dict(weights), (x, given))
-    if part == "outputs":
-        return y
-    return last[("h", "c").index(part)] if kind == "LSTM" else last
+    outputs, last = torch.func.functional_call(layer, dict(weights), (x, given))
+    hidden, cell = last if kind == "LSTM" else (last, last)
+    result: Tensor = {"outputs": outputs, "h": hidden, "c": cell}[part]
+    return result
 
 
 @lru_cache(maxsize=32)
 def _recurrent_layer(kind: str, options: tuple[tuple[str, Any], ...]) -> nn.Module:
+    """Return a recurrent layer of torch without data."""
     with torch.device("meta"):
-        return getattr(nn, kind)(**dict(options)).eval()
+        layer: nn.Module = getattr(nn, kind)(**dict(options)).eval()
+    return layer
 
 
 _WHOLE: dict[str, Callable[..., Tensor]] = {
@@ -187,4 +245,4 @@ SUBSTITUTES: dict[str, Callable[..., Tensor]] = {
     "matmul": products.matmul,
     "bmm": products.matmul,
 }
-"""Operations of ATen whose sums would depend on the batch, and what is used in their place."""
+"""Functions in place of operations of ATen whose sums would depend on the batch."""

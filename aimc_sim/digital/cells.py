@@ -21,19 +21,24 @@ def unroll(
 
     Parameters
     ----------
-    inputs : (B, T, G) tensor
-    state : State
+    inputs : (B, T, G) float32 tensor
+        Gates of the input, for every sequence and time step.
+    state : (tensor, tensor)
+        Hidden and cell state before the first step, (B, H) each.
     cell : callable
+        Function from a time step, its input gates and the state to the next state.
     reverse : bool
-        From the last time step to the first.
-    lengths : (B,) tensor or None
-        Past its length a sequence keeps its state and its output is zero.
+        Whether steps run from the last one to the first.
+    lengths : (B,) integer tensor or None
+        Length of every sequence, time steps; past it a sequence keeps its state and its output is
+        zero. None: all sequences have T steps.
 
     Returns
     -------
-    outputs : (B, T, H) tensor
-    state : State
-        After the last step that was run.
+    outputs : (B, T, H) float32 tensor
+        Hidden state after every step.
+    state : (tensor, tensor)
+        Hidden and cell state after the last step that was run.
     """
     steps = range(inputs.shape[1])
     outputs: list[Tensor] = []
@@ -42,23 +47,23 @@ def unroll(
         shown = after[0]
         if lengths is not None:
             alive = (t < lengths)[:, None]
-            after = tuple(
-                torch.where(alive, new, old) for new, old in zip(after, state, strict=True)
-            )
+            after = (
+                torch.where(alive, after[0], state[0]), torch.where(alive, after[1], state[1])
+            )  # fmt: skip
             shown = torch.where(alive, after[0], torch.zeros_like(after[0]))
         state = after
         outputs.append(shown)
     return torch.stack(outputs[::-1] if reverse else outputs, dim=1), state
 
 
-def lstm(x: Tensor, made: Tensor, state: State, function: str) -> State:
+def _lstm(x: Tensor, made: Tensor, state: State, function: str) -> State:
     """Return the states after a step; the input gates are in the hidden ones already."""
     i, f, g, o = made.chunk(4, dim=1)
     c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
     return o.sigmoid() * c.tanh(), c
 
 
-def gru(x: Tensor, made: Tensor, state: State, function: str) -> State:
+def _gru(x: Tensor, made: Tensor, state: State, function: str) -> State:
     """Return the state after a step, twice."""
     (xr, xz, xn), (hr, hz, hn) = x.chunk(3, dim=1), made.chunk(3, dim=1)
     r, z = (xr + hr).sigmoid(), (xz + hz).sigmoid()
@@ -66,10 +71,14 @@ def gru(x: Tensor, made: Tensor, state: State, function: str) -> State:
     return h, h
 
 
-def rnn(x: Tensor, made: Tensor, state: State, function: str) -> State:
+def _rnn(x: Tensor, made: Tensor, state: State, function: str) -> State:
     """Return the state after a step."""
     return (made.relu() if function == "relu" else made.tanh()), state[1]
 
 
-CELLS = {"lstm": lstm, "gru": gru, "rnn": rnn}
+CELLS: dict[str, Callable[[Tensor, Tensor, State, str], State]] = {
+    "lstm": _lstm,
+    "gru": _gru,
+    "rnn": _rnn,
+}
 """Input gates, hidden gates (with the input's, but for a GRU), state, function -> state."""

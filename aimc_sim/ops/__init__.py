@@ -1,10 +1,10 @@
 """The operations of the digital units: one record per operation, one file per family.
 
 =====================  ==========================================================================
-:mod:`.record`         what a record holds: kind, ATen name or function, work, shape, reads
+:mod:`.record`         the record of an operation: kind, ATen name or function, work, shape, reads
 :mod:`.geometry`       shapes of values and read relations, for records
 :mod:`.pointwise`      functions of numbers at one place
-:mod:`.views`          other shapes and orders of the same numbers
+:mod:`.views`          other shapes and orders of numbers, without arithmetic
 :mod:`.pools`          pooling and interpolation
 :mod:`.norms`          normalisation and softmax
 :mod:`.reductions`     one number out of many

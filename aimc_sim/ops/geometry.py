@@ -41,17 +41,43 @@ ShapeRule = Callable[[Any, list[Shape]], Shape]
 ReadRule = Callable[[Any, Shape, Shape], "Reads"]
 """Step, shape of a source, shape of its result -> which pixels are read."""
 
+_WINDOW = ("kernel_size", "stride", "padding")
+"""Attributes of pooling with windows, beside the dilation."""
+
 
 # --------------------------------------------------------------------------- sizes
 
 
 def pixels(shape: Shape) -> tuple[int, int]:
-    """Return rows and columns of a value; a vector is one pixel."""
+    """Return rows and columns of a value; a vector is one pixel.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the value for one image.
+
+    Returns
+    -------
+    (int, int)
+        Rows and columns, pixels.
+    """
     return (shape[1], shape[2]) if len(shape) == 3 else (1, 1)
 
 
 def windows(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """Return how many windows of a convolution or pooling fit along one dimension, pixels.
+    """Return the number of windows of a convolution or pooling along one dimension.
+
+    Parameters
+    ----------
+    size : int
+        Pixels of the input along the dimension.
+    kernel, stride, padding, dilation : int
+        Geometry along the dimension, pixels.
+
+    Returns
+    -------
+    int
+        Pixels of the output along the dimension.
 
     Examples
     --------
@@ -64,9 +90,22 @@ def windows(size: int, kernel: int, stride: int, padding: int, dilation: int) ->
 def pooled(
     size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
 ) -> int:
-    """Return the windows of a pooling; ``ceil_mode`` adds one that begins inside but ends outside.
+    """Return the number of windows of a pooling along one dimension.
 
-    A last window that would begin in the padding behind the map is dropped, as in torch.
+    Parameters
+    ----------
+    size : int
+        Pixels of the input along the dimension.
+    kernel, stride, padding, dilation : int
+        Geometry along the dimension, pixels.
+    ceil_mode : bool
+        Whether a window that begins inside the map but ends outside counts. One that would begin
+        in the padding behind the map is dropped, as in torch.
+
+    Returns
+    -------
+    int
+        Pixels of the output along the dimension.
     """
     if not ceil_mode:
         return windows(size, kernel, stride, padding, dilation)
@@ -75,74 +114,108 @@ def pooled(
 
 
 def pair(value: Any) -> tuple[int, int]:
-    """Return an attribute of both dimensions, [rows, columns] or one number for both."""
+    """Return an attribute of both dimensions.
+
+    Parameters
+    ----------
+    value : int or sequence of int
+        [rows, columns], or one number for both.
+
+    Returns
+    -------
+    (int, int)
+        Rows and columns.
+    """
     return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 
-def error(step: Step, what: str) -> ValueError:
-    """Return the error of a step that cannot read what it gets."""
-    return ValueError(f"layer '{step.name}' ({step.op}) {what}")
+def error(step: Step, problem: str) -> ValueError:
+    """Return the error of a step that cannot read the shape of its source.
+
+    Parameters
+    ----------
+    step : Step
+        The step.
+    problem : str
+        The rest of the sentence.
+
+    Returns
+    -------
+    ValueError
+        The error, to be raised.
+    """
+    return ValueError(f"layer '{step.name}' ({step.op}) {problem}")
 
 
 def maps(step: Step, source: Shape) -> Shape:
-    """Return a shape if it is that of feature maps."""
+    """Return a shape if it is that of feature maps; else raise the step's ValueError."""
     if len(source) != 3:
         raise error(step, f"reads the vector {source}, but it works on feature maps")
     return source
 
 
 def same(step: Step, sources: list[Shape]) -> Shape:
-    """Shape of operations that work number by number."""
+    """Return the shape of a result that is made number by number."""
     if len(set(sources)) != 1:
         raise error(step, f"reads values of different shapes: {sources}")
     return sources[0]
 
 
 def pool(step: Step, sources: list[Shape]) -> Shape:
-    """Shape of pooling with windows."""
+    """Return the shape after pooling with windows."""
     channels, *sizes = maps(step, sources[0])
-    keys = ("kernel_size", "stride", "padding")
-    axes = zip(
-        *(pair(step.attrs[key]) for key in keys), pair(step.attrs.get("dilation", 1)), strict=True
-    )
+    kernel, stride, padding = (pair(step.attrs[key]) for key in _WINDOW)
+    axes = zip(sizes, kernel, stride, padding, pair(step.attrs.get("dilation", 1)), strict=True)
     ceil_mode = bool(step.attrs["ceil_mode"])
-    counts = (pooled(size, *axis, ceil_mode) for size, axis in zip(sizes, axes, strict=True))
-    return (channels, *counts)
+    return (channels, *(pooled(*axis, ceil_mode) for axis in axes))
 
 
 def global_pool(step: Step, sources: list[Shape]) -> Shape:
-    """Shape of the mean over whole maps."""
+    """Return the shape after the mean over whole maps."""
     return (maps(step, sources[0])[0], 1, 1)
 
 
 def flatten(step: Step, sources: list[Shape]) -> Shape:
-    """Shape of everything in one row."""
+    """Return the shape of everything in one row."""
     if step.attrs.get("start_dim", 1) != 1 or step.attrs.get("end_dim", -1) != -1:
         raise error(step, "joins some dimensions only; pipelines are laid out for whole vectors")
     return (prod(sources[0]),)
 
 
 def subsample(step: Step, sources: list[Shape]) -> Shape:
-    """Shape of slices."""
+    """Return the shape of slices."""
     slices = [slice(*part) for part in step.attrs["slices"][1:]]
     slices += [slice(None)] * (len(sources[0]) - len(slices))
     return tuple(len(range(size)[part]) for size, part in zip(sources[0], slices, strict=True))
 
 
 def pad_pairs(step: Step, dimensions: int) -> list[tuple[int, int]]:
-    """Return (before, after) for each of a value's dimensions, the first one first."""
+    """Return the padding of each of a value's dimensions, the first one first.
+
+    Parameters
+    ----------
+    step : Step
+        A step whose attribute ``pad`` runs from the last dimension backwards.
+    dimensions : int
+        Number of dimensions of the value for one image.
+
+    Returns
+    -------
+    list of (int, int), (dimensions,)
+        Numbers before and after.
+    """
     flat = [*step.attrs["pad"], *([0] * (2 * dimensions))][: 2 * dimensions]
     return list(zip(flat[0::2], flat[1::2], strict=True))[::-1]
 
 
 def pad(step: Step, sources: list[Shape]) -> Shape:
-    """Shape of padding."""
+    """Return the shape after padding."""
     pairs = pad_pairs(step, len(sources[0]))
     return tuple(size + sum(one) for size, one in zip(sources[0], pairs, strict=True))
 
 
 def concat(step: Step, sources: list[Shape]) -> Shape:
-    """Shape of joined channels."""
+    """Return the shape of joined channels."""
     if int(step.attrs.get("dim", 1)) != 1:
         raise error(step, f"joins along dimension {step.attrs['dim']}; only channels (1) do")
     if len({source[1:] for source in sources}) != 1:
@@ -151,14 +224,14 @@ def concat(step: Step, sources: list[Shape]) -> Shape:
 
 
 def adaptive_pool(step: Step, sources: list[Shape]) -> Shape:
-    """Shape of pooling to given sizes."""
+    """Return the shape after pooling to given sizes."""
     channels, *sizes = maps(step, sources[0])
     wanted = zip(step.attrs["output_size"], sizes, strict=True)
     return (channels, *(size if new is None else new for new, size in wanted))
 
 
 def resized(step: Step, sources: list[Shape]) -> Shape:
-    """Shape of interpolation."""
+    """Return the shape after interpolation."""
     channels, *sizes = maps(step, sources[0])
     given = step.attrs
     if isinstance(given.get("size"), list) and all(isinstance(n, int) for n in given["size"]):
@@ -171,7 +244,7 @@ def resized(step: Step, sources: list[Shape]) -> Shape:
 
 
 def shuffle(step: Step, sources: list[Shape]) -> Shape:
-    """Shape of maps whose channels become pixels."""
+    """Return the shape of maps whose channels become pixels."""
     channels, rows, cols = maps(step, sources[0])
     down, across = pair(step.attrs["factor"])
     if channels % (down * across):
@@ -180,7 +253,7 @@ def shuffle(step: Step, sources: list[Shape]) -> Shape:
 
 
 def unshuffle(step: Step, sources: list[Shape]) -> Shape:
-    """Shape of maps whose pixels become channels."""
+    """Return the shape of maps whose pixels become channels."""
     channels, rows, cols = maps(step, sources[0])
     factor = int(step.attrs["factor"])
     if rows % factor or cols % factor:
@@ -198,14 +271,27 @@ class Reads:
     Attributes
     ----------
     rows : (output rows, input rows) bool
+        Rows of the input that each row of the output reads.
     cols : (output columns, input columns) bool
+        Columns of the input that each column of the output reads.
     """
 
     rows: np.ndarray
     cols: np.ndarray
 
     def after(self, inner: Reads) -> Reads:
-        """Return the relation to the input of `inner`, whose output this relation reads."""
+        """Return the product with another relation.
+
+        Parameters
+        ----------
+        inner : Reads
+            The relation whose output this one reads.
+
+        Returns
+        -------
+        Reads
+            The relation from this one's output to the input of `inner`.
+        """
         return Reads(_product(self.rows, inner.rows), _product(self.cols, inner.cols))
 
     def last(self) -> np.ndarray:
@@ -214,7 +300,7 @@ class Reads:
         Returns
         -------
         (output pixels,) int64
-            Numbers in raster order; output pixels in raster order as well.
+            Numbers of input pixels in raster order, for output pixels in raster order.
         """
         rows, cols = (_edge(axis, last=True) for axis in (self.rows, self.cols))
         found = rows[:, None] * self.cols.shape[1] + cols
@@ -226,17 +312,22 @@ class Reads:
         Returns
         -------
         (output pixels,) int64
-            As in :meth:`last`; the number of input pixels where none is read.
+            Numbers of input pixels as in :meth:`last`; the count of input pixels where none is
+            read.
         """
         rows, cols = (_edge(axis, last=False) for axis in (self.rows, self.cols))
         found = rows[:, None] * self.cols.shape[1] + cols
         none = (rows[:, None] < 0) | (cols < 0)
-        return np.where(none, self.rows.shape[1] * self.cols.shape[1], found).ravel()
+        elements = self.rows.shape[1] * self.cols.shape[1]
+        first: np.ndarray = np.where(none, elements, found)
+        return first.ravel()
 
 
 def _product(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """Return the product of two relations along one axis."""
     # In float32, which goes through the fast matrix product; counts below 2^24 are exact.
-    return outer.astype(np.float32) @ inner.astype(np.float32) > 0
+    counts: np.ndarray = outer.astype(np.float32) @ inner.astype(np.float32)
+    return counts > 0
 
 
 def _edge(axis: np.ndarray, last: bool) -> np.ndarray:
@@ -255,10 +346,12 @@ def taps(
     size, outputs : int
         Pixels of the input and of the output along the axis.
     kernel, stride, padding, dilation : int
+        Geometry along the axis, pixels.
 
     Returns
     -------
     (outputs, size) bool
+        True where an output pixel reads an input pixel.
     """
     relation = np.zeros((outputs, size), dtype=bool)
     out, tap = np.meshgrid(np.arange(outputs), np.arange(kernel), indexing="ij")
@@ -269,50 +362,53 @@ def taps(
 
 
 def pixel_reads(step: Step, source: Shape, output: Shape) -> Reads:
-    """Relation of what works pixel by pixel, and of vectors."""
+    """Return the relation of an operation that works pixel by pixel, or on vectors."""
     return Reads(*(np.eye(n, dtype=bool) for n in pixels(source)))
 
 
 def window_reads(step: Step, source: Shape, output: Shape) -> Reads:
-    """Relation of pooling with windows."""
-    keys = ("kernel_size", "stride", "padding")
+    """Return the relation of pooling with windows."""
     axes = zip(
-        pixels(source), pixels(output), *(pair(step.attrs[key]) for key in keys),
+        pixels(source), pixels(output), *(pair(step.attrs[key]) for key in _WINDOW),
         pair(step.attrs.get("dilation", 1)), strict=True,
     )  # fmt: skip
     return Reads(*(taps(*axis) for axis in axes))
 
 
 def whole_reads(step: Step, source: Shape, output: Shape) -> Reads:
-    """Relation of operations of which every pixel depends on all of the map."""
+    """Return the relation of an operation whose every pixel depends on all of the map."""
     both = zip(pixels(source), pixels(output), strict=True)
     return Reads(*(np.ones((m, n), bool) for n, m in both))
 
 
 def adaptive_reads(step: Step, source: Shape, output: Shape) -> Reads:
-    """Relation of pooling to given sizes: windows floor(i n / m) to ceil((i + 1) n / m)."""
+    """Return the relation of pooling to given sizes: floor(i n / m) to ceil((i + 1) n / m)."""
 
     def one(size: int, outputs: int) -> np.ndarray:
         i, pixel = np.arange(outputs)[:, None], np.arange(size)[None, :]
-        return (pixel >= i * size // outputs) & (pixel < -(-(i + 1) * size // outputs))
+        inside: np.ndarray = (pixel >= i * size // outputs) & (
+            pixel < -(-(i + 1) * size // outputs)
+        )
+        return inside
 
     return Reads(*(one(n, m) for n, m in zip(pixels(source), pixels(output), strict=True)))
 
 
 def resized_reads(step: Step, source: Shape, output: Shape) -> Reads:
-    """Relation of interpolation: the pixels next to a place in the smaller or larger map."""
+    """Return the relation of interpolation: the pixels next to a place in the other map."""
     # Cubic interpolation reads two pixels on either side.
     near = 0.5 if step.op == "upsample" else 2.0
 
     def one(size: int, outputs: int) -> np.ndarray:
         place = (np.arange(outputs) + 0.5) * size / outputs - 0.5
-        return np.abs(place[:, None] - np.arange(size)[None, :]) <= near + 1e-9
+        distance: np.ndarray = np.abs(place[:, None] - np.arange(size)[None, :])
+        return distance <= near + 1e-9
 
     return Reads(*(one(n, m) for n, m in zip(pixels(source), pixels(output), strict=True)))
 
 
 def slice_reads(step: Step, source: Shape, output: Shape) -> Reads:
-    """Relation of slices."""
+    """Return the relation of slices."""
     if len(source) != 3:
         return pixel_reads(step, source, output)
     parts = [slice(*part) for part in [*step.attrs["slices"], [None] * 3, [None] * 3][2:4]]
@@ -322,7 +418,7 @@ def slice_reads(step: Step, source: Shape, output: Shape) -> Reads:
 
 
 def pad_reads(step: Step, source: Shape, output: Shape) -> Reads:
-    """Relation of padding with zeros, which read nothing."""
+    """Return the relation of padding with zeros, which read nothing."""
     if len(source) != 3:
         return pixel_reads(step, source, output)
     shifts = [before for before, _ in pad_pairs(step, 3)[1:]]
@@ -331,13 +427,13 @@ def pad_reads(step: Step, source: Shape, output: Shape) -> Reads:
 
 
 def shuffle_reads(step: Step, source: Shape, output: Shape) -> Reads:
-    """Relation of channels that become pixels."""
+    """Return the relation of channels that become pixels."""
     factors = pair(step.attrs["factor"])
     both = zip(pixels(source), factors, strict=True)
     return Reads(*(np.repeat(np.eye(n, dtype=bool), f, 0) for n, f in both))
 
 
 def unshuffle_reads(step: Step, source: Shape, output: Shape) -> Reads:
-    """Relation of pixels that become channels."""
+    """Return the relation of pixels that become channels."""
     factor = int(step.attrs["factor"])
     return Reads(*(np.repeat(np.eye(m, dtype=bool), factor, 1) for m in pixels(output)))

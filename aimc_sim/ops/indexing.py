@@ -1,9 +1,12 @@
 """Numbers found by their place: tables, gathering, scattering."""
 
+from typing import Any
+
 from aimc_sim.ops.record import Operation, records
 
 
-def _embedding(torch, x, weight):
+def _embedding(torch: Any, x: Any, weight: Any) -> Any:
+    """Return rows of a table."""
     return torch.nn.functional.embedding(x.long(), weight)
 
 

@@ -12,11 +12,17 @@ KINDS = {
     "float": "floating point",
     "exact": "whole numbers, truth values",
 }
-"""What each kind of operation gives, in words."""
+"""The kinds of operation, in words."""
 
 
 def listing() -> str:
-    """Return all operations as Markdown: a section per family, names by kind."""
+    """Return all operations as Markdown.
+
+    Returns
+    -------
+    str
+        A section per family, with names by kind.
+    """
     lines = [
         "# Operations of the digital units",
         "",

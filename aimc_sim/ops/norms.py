@@ -1,15 +1,18 @@
 """Normalisation and softmax."""
 
+from typing import Any
+
 from aimc_sim.ops import geometry
 from aimc_sim.ops.record import Operation, records
 
 
-def _batch_norm(torch, x, scale, offset):
+def _batch_norm(torch: Any, x: Any, scale: Any, offset: Any) -> Any:
+    """Return a value with a factor and an offset per channel."""
     ones = (1,) * (x.ndim - 2)
     return x * scale.view(-1, *ones) + offset.view(-1, *ones)
 
 
-_MAP = {"shape": geometry.same, "reads": geometry.whole_reads}
+_MAP: dict[str, Any] = {"shape": geometry.same, "reads": geometry.whole_reads}
 
 RECORDS = (
     # Mean, variance (three per number), normalisation and affine (four).

@@ -1,10 +1,13 @@
 """Functions of one number, or of several at the same place. A new one is a name in a list."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from aimc_sim.ops.geometry import same
 from aimc_sim.ops.record import Operation, records
 
 RECORDS = (
-    # What a core's own digital unit does.
+    # Operations of a core's own digital unit.
     Operation("relu", "codes", 1.0, True, run=lambda torch, x: torch.relu(x), shape=same),
     Operation("add", "integer", 1.0, True, run=lambda torch, x, y, **_: x + y, shape=same),
     Operation("plus", "float", 1.0, True, aten="add"),
@@ -37,5 +40,6 @@ RECORDS = (
 )  # fmt: skip
 
 
-def _channels(torch, values, x):
+def _channels(torch: Any, values: Sequence[float], x: Any) -> Any:
+    """Return a number per channel in a shape that goes with a value."""
     return torch.tensor(values, device=x.device).view(-1, *(1,) * (x.ndim - 2))

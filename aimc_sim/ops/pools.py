@@ -1,14 +1,20 @@
 """Pooling and interpolation of maps and lines."""
 
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
 from aimc_sim.ops import geometry
-from aimc_sim.ops.record import Operation, per_input, per_window, records
+from aimc_sim.ops.record import Attributes, Operation, Sizes, per_input, per_window, records
 
 
-def _functional(name):
+def _functional(name: str) -> Callable[..., Any]:
+    """Return a function of ``torch.nn.functional``, by its name."""
     return lambda torch, x, **attrs: getattr(torch.nn.functional, name)(x, **attrs)
 
 
-def _global_avg_pool(torch, x, square=False):
+def _global_avg_pool(torch: Any, x: Any, square: bool = False) -> Any:
+    """Return the mean of every map, as a map of one pixel."""
     if square and x.shape[2] != x.shape[3]:
         raise ValueError(
             f"avg_pool2d with the window x.size(3) got maps of {x.shape[2]} x {x.shape[3]}, where "
@@ -17,8 +23,10 @@ def _global_avg_pool(torch, x, square=False):
     return x.mean(dim=(2, 3), keepdim=True)
 
 
-def _adaptive(name):
-    def run(torch, x, output_size):
+def _adaptive(name: str) -> Callable[..., Any]:
+    """Return pooling to given sizes, of which None stands for the present one."""
+
+    def run(torch: Any, x: Any, output_size: Sequence[int | None]) -> Any:
         dims = len(output_size)
         sizes = [n if w is None else w for w, n in zip(output_size, x.shape[-dims:], strict=True)]
         return getattr(torch.nn.functional, f"{name}{dims}d")(x, sizes)
@@ -26,15 +34,14 @@ def _adaptive(name):
     return run
 
 
-def _interpolated(sources, result, attrs):
-    from math import prod
-
+def _interpolated(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:
+    """Count a weighted sum of four numbers, seven operations, for each interpolated one."""
     return 0.0 if attrs.get("mode", "nearest").startswith("nearest") else 7.0 * prod(result)
 
 
-_WINDOWS = {"shape": geometry.pool, "reads": geometry.window_reads}
-_GIVEN = {"shape": geometry.adaptive_pool, "reads": geometry.adaptive_reads}
-_RESIZED = {"shape": geometry.resized, "reads": geometry.resized_reads}
+_WINDOWS: dict[str, Any] = {"shape": geometry.pool, "reads": geometry.window_reads}
+_GIVEN: dict[str, Any] = {"shape": geometry.adaptive_pool, "reads": geometry.adaptive_reads}
+_RESIZED: dict[str, Any] = {"shape": geometry.resized, "reads": geometry.resized_reads}
 
 RECORDS = (
     Operation("max_pool2d", "codes", per_window, run=_functional("max_pool2d"), **_WINDOWS),

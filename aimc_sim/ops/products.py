@@ -1,22 +1,24 @@
 """Products of values with values, and layers that stay off the cores."""
 
+from collections.abc import Sequence
 from math import prod
 
-from aimc_sim.ops.record import Operation, per_product, records
+from aimc_sim.ops.record import Attributes, Operation, Sizes, per_product, records
 
 
-def _attention(sources, result, attrs):
-    """Scores and weighted values are products; scaling and softmax are five per score."""
+def _attention(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:
+    """Count attention: two products; scaling and softmax take five operations per score."""
     # One value may be several arguments, as in attention to oneself.
     query, key = (sources[part["value"]] if "value" in part else sources[0]
                   for part in attrs["args"][:2])  # fmt: skip
-    scores = prod(query[:-1]) * key[-2]
+    scores: int = prod(query[:-1]) * key[-2]
     return scores * (2.0 * query[-1] + 5.0 + 2.0 * result[-1])
 
 
-def _einsum(sources, result, attrs):
+def _einsum(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:
+    """Count two operations for every combination of indices."""
     letters = attrs["args"][0].replace(" ", "").partition("->")[0].split(",")
-    size = {
+    size: dict[str, int] = {
         c: n for names, part in zip(letters, attrs["args"][1], strict=False) if "value" in part
         for c, n in zip(
             names.replace("...", ""), sources[part["value"]][-len(names):], strict=False
@@ -25,9 +27,10 @@ def _einsum(sources, result, attrs):
     return 2.0 * prod(size.values())
 
 
-def _layer(sources, result, attrs):
+def _layer(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:
+    """Count two operations for every multiplication of a layer off the cores."""
     counted = sources[0] if attrs.get("transposed") else result
-    return 2.0 * attrs["macs_per_output"] * prod(counted)
+    return 2.0 * float(attrs["macs_per_output"]) * prod(counted)
 
 
 RECORDS = (

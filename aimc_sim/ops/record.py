@@ -1,9 +1,9 @@
 """One record per operation of the digital units, and the counts and rules that records share.
 
-An operation belongs to one of four kinds, by what it makes of integer codes:
+An operation belongs to one of four kinds, by the numbers that it makes of integer codes:
 
 - "codes": selects, orders or clears numbers; the result has the scale of its input.
-- "integer": what a core's local unit computes; its result is rounded to integers of a calibrated
+- "integer": operations of a core's local unit; the result is rounded to integers of a calibrated
   range, unless an operand is kept in floating point already.
 - "float": arithmetic of the global units, kept in floating point until a core reads it.
 - "exact": whole numbers and truth values: masks, positions.
@@ -24,24 +24,27 @@ from aimc_sim.ops.geometry import ReadRule, ShapeRule
 
 Kind = Literal["codes", "integer", "float", "exact"]
 Sizes = tuple[int, ...]
-Count = Callable[[Sequence[Sizes], Sizes, Mapping], float]
+Attributes = Mapping[str, Any]
+"""JSON attributes of an operation, by name."""
+
+Count = Callable[[Sequence[Sizes], Sizes, Attributes], float]
 """Sizes of the sources, sizes of the result, attributes -> operations."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What is known of one operation.
+    """The record of one operation.
 
     Attributes
     ----------
     name : str
-        As it stands in graphs and programs.
-    kind : "codes", "integer", "float" or "exact"
-        What it makes of integer codes.
+        Name of the operation in graphs and programs.
+    kind : {"codes", "integer", "float", "exact"}
+        The numbers that it makes of integer codes; see the module.
     work : float or callable
         Operations per number of the result, or in all from sizes and attributes.
     by_step : bool
-        Whether it looks at one time step at a time, so that sequences can be streamed.
+        Whether it reads one time step at a time, so that sequences can be streamed.
     aten : str or None
         Name of the ATen function that computes it from ``args`` and ``kwargs``; None: the name.
     run : callable or None
@@ -66,30 +69,62 @@ class Operation:
     shape: ShapeRule | None = None
     reads: ReadRule | None = None
 
-    def operations(self, sources: Sequence[Sizes], result: Sizes, attrs: Mapping) -> float:
-        """Return the operations behind a result of some size."""
+    def operations(self, sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:
+        """Return the number of arithmetic operations behind a result.
+
+        Parameters
+        ----------
+        sources : sequence of tuple of int
+            Sizes of the values read.
+        result : tuple of int
+            Sizes of the result.
+        attrs : mapping of str to JSON values
+            Attributes of the operation.
+
+        Returns
+        -------
+        float
+            Operations, counted as the module says.
+        """
         if callable(self.work):
             return self.work(sources, result, attrs)
         return self.work * prod(result)
 
 
 def records(kind: Kind, work: float | Count, names: str, **more: Any) -> tuple[Operation, ...]:
-    """Return a record for every name in a text, alike but for their names."""
+    """Return records that differ in their names only.
+
+    Parameters
+    ----------
+    kind : {"codes", "integer", "float", "exact"}
+        Kind of the operations.
+    work : float or callable
+        Arithmetic operations per number of the result, or in all from sizes and attributes.
+    names : str
+        Names of the operations, with spaces between them.
+    **more : attributes of Operation
+        Further attributes of the records.
+
+    Returns
+    -------
+    tuple of Operation
+        A record for every name.
+    """
     return tuple(Operation(name, kind, work, **more) for name in names.split())
 
 
-def per_input(sources: Sequence[Sizes], result: Sizes, attrs: Mapping) -> float:
+def per_input(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:
     """Count one operation for every number read."""
     return prod(sources[0]) if sources else 0.0
 
 
-def per_window(sources: Sequence[Sizes], result: Sizes, attrs: Mapping) -> float:
+def per_window(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:
     """Count one operation for every number in a window of pooling, window by window."""
     kernel = attrs["kernel_size"] if "kernel_size" in attrs else attrs["args"][1]
     return prod(kernel if isinstance(kernel, list) else [kernel]) * prod(result)
 
 
-def per_product(sources: Sequence[Sizes], result: Sizes, attrs: Mapping) -> float:
+def per_product(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:
     """Count a product of matrices: two operations for every multiplication."""
     inner = sources[0][-1] if sources and sources[0] else 1
     return 2.0 * inner * prod(result)

@@ -1,6 +1,9 @@
 """Recurrent layers: loops over time steps on the cores and the global digital units."""
 
-from aimc_sim.ops.record import Operation
+from collections.abc import Sequence
+from math import prod
+
+from aimc_sim.ops.record import Attributes, Operation, Sizes
 
 # Per hidden unit: four gates of one FMA and one function value each, the state, its tanh.
 RECORDS = (
@@ -16,10 +19,9 @@ GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 """Rows of the hidden matrix per hidden unit, by operation."""
 
 
-def _recurrence(sources, result, attrs):
-    from math import prod
-
-    return 2.0 * attrs["macs_per_output"] * prod(result)
+def _recurrence(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:
+    """Count two operations for every multiplication of the layer's matrices."""
+    return 2.0 * float(attrs["macs_per_output"]) * prod(result)
 
 
 OFF_CORES = (Operation("recurrence", "float", _recurrence),)

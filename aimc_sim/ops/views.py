@@ -1,25 +1,32 @@
-"""Other shapes and orders of the same numbers: no arithmetic, codes stay codes."""
+"""Other shapes and orders of numbers: no arithmetic, codes stay codes."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from aimc_sim.ops import geometry
 from aimc_sim.ops.record import Operation, records
 
 
-def _slices(torch, x, slices):
+def _slices(torch: Any, x: Any, slices: Sequence[Sequence[int | None]]) -> Any:
+    """Return a slice of every dimension."""
     return x[tuple(slice(*part) for part in slices)]
 
 
-def _pad(torch, x, pad, mode="constant"):
+def _pad(torch: Any, x: Any, pad: Sequence[int], mode: str = "constant") -> Any:
+    """Return a padded value."""
     return torch.nn.functional.pad(x, pad, mode=mode)
 
 
-def _pixel_shuffle(torch, x, factor):
+def _pixel_shuffle(torch: Any, x: Any, factor: Any) -> Any:
+    """Return maps whose channels have become pixels."""
     rows, cols = geometry.pair(factor)
     batch, channels, height, width = x.shape
     x = x.reshape(batch, channels // (rows * cols), rows, cols, height, width)
     return x.permute(0, 1, 4, 2, 5, 3).reshape(batch, -1, height * rows, width * cols)
 
 
-def _pixel_unshuffle(torch, x, factor):
+def _pixel_unshuffle(torch: Any, x: Any, factor: int) -> Any:
+    """Return maps whose pixels have become channels."""
     if x.shape[2] % factor or x.shape[3] % factor:
         raise ValueError(
             f"patches of {factor} x {factor} pixels do not cover maps of {x.shape[2]} x "
@@ -29,7 +36,7 @@ def _pixel_unshuffle(torch, x, factor):
 
 
 RECORDS = (
-    # Those that pipelines know.
+    # Operations with a shape rule, for pipelines.
     Operation("flatten", "codes", shape=geometry.flatten, reads=geometry.whole_reads,
               run=lambda torch, x, start_dim=1, end_dim=-1: x.flatten(start_dim, end_dim)),
     Operation("subsample", "codes", run=_slices, shape=geometry.subsample,
