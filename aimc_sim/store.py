@@ -2,10 +2,10 @@
 
 Layout (format "aimc_sim chip", version 3): ``spec`` and ``clock`` (attributes of the
 root), ``/image`` and ``/ranges`` are JSON; ``/layers/<n>`` the arrays of the n-th analog layer and
-``/digital/<n>`` what digital steps have learned (dimensionless); ``/tiles/<core>`` the devices
-(``target``, ``g`` in siemens, ``nu`` dimensionless, ``programmed``, and ``trace`` where measured
-traces are replayed) and ``siemens_per_weight``. Every array carries a checksum, and the file
-a seal (:mod:`aimc_sim.hdf5`).
+``/digital/<n>`` what digital steps have learned (dimensionless); ``/tiles/<core>`` the devices, as
+their family keeps them (phase-change memory: ``target``, ``g`` in siemens, ``nu`` dimensionless,
+``programmed``, and ``trace`` where measured traces are replayed) and ``siemens_per_weight``. Every
+array carries a checksum, and the file a seal (:mod:`aimc_sim.hdf5`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .chip.program import AnalogLayer, Block, DigitalStep, Program, Transfer
 from .chip.state import ChipState, Ranges
 from .core.compensation import METHODS
 from .core.tile import TileState
-from .device.pcm import PcmState
-from .device.programming import ProgrammingReport
+from .device import family
+from .device.report import ProgrammingReport
 from .spec import ChipSpec
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 FORMAT = "aimc_sim chip"
 VERSION = 3
 _LAYER_ARRAYS = ("weight", "scale", "offset", "norm")
-_TILE_ARRAYS = {"target": "S", "g": "S", "nu": "1", "programmed": "1", "trace": "1"}
 
 
 def save(
@@ -135,12 +134,8 @@ def _check(
     used = {block.tile for block in compiled.blocks}
     if state is not None and set(state.tiles) != used:
         raise ValueError("the programmed cores are not those of the network")
-    for core, crossbar in ({} if state is None else state.tiles).items():
-        shape = crossbar.pcm.g.shape
-        for name in ("target", "g", "nu", "programmed"):
-            array = getattr(crossbar.pcm, name)
-            if array.shape != shape or not np.isfinite(array).all():
-                raise ValueError(f"'{name}' of core {core} holds no finite numbers of one shape")
+    if state is not None:
+        _check_devices(spec, state)
     for values in () if ranges is None else (ranges.values, ranges.links):
         if not all(math.isfinite(value) and value >= 0 for value in values.values()):
             raise ValueError("a range is no finite number >= 0")
@@ -155,6 +150,16 @@ def _check(
         array = np.asarray(parts, np.float32)
         if array.shape != wanted or not np.isfinite(array).all():
             raise ValueError(f"the corrections of layer '{name}' are no {wanted} finite numbers")
+
+
+def _check_devices(spec: ChipSpec, state: ChipState) -> None:
+    """Raise ValueError unless the arrays of every core are finite and of one shape."""
+    for core, crossbar in state.tiles.items():
+        shape = crossbar.devices.g.shape
+        laws = family.of(state.spec_of(core, spec).core.device)
+        for name, array in laws.arrays(crossbar.devices).items():
+            if array.shape != shape or not np.isfinite(array).all():
+                raise ValueError(f"'{name}' of core {core} holds no finite numbers of one shape")
 
 
 def _array(group: h5py.Group, name: str, value: np.ndarray, unit: str) -> None:
@@ -219,9 +224,9 @@ def _write(
     tiles.attrs["programmed_at_seconds"] = state.programmed_at_seconds
     for core, tile in state.tiles.items():
         group = tiles.create_group(str(core))
-        for name, unit in _TILE_ARRAYS.items():
-            if getattr(tile.pcm, name) is not None:
-                _array(group, name, getattr(tile.pcm, name), unit)
+        laws = family.of(state.spec_of(core, spec).core.device)
+        for name, array in laws.arrays(tile.devices).items():
+            _array(group, name, array, laws.array_units.get(name, "1"))
         _array(group, "siemens_per_weight", tile.siemens_per_weight, "S")
         group.attrs["report"] = json.dumps(dataclasses.asdict(tile.report))
 
@@ -242,15 +247,14 @@ def _read(file: h5py.File) -> Stored:
     state = None
     if "tiles" in file:
         tiles, head = {}, file["tiles"].attrs
+        layer_of = {block.tile: block.layer for block in compiled.blocks}
         cycle = int(head["cycle"])
         for core in sorted(file["tiles"], key=int):
             group = file["tiles"][core]
-            names = [n for n in _TILE_ARRAYS if n != "trace" or n in group]  # only replays have it
-            arrays = {name: group[name][()] for name in names}
-            pcm = PcmState(**arrays)
+            own = spec.for_layer(layer_of[int(core)])
+            devices = _devices(group, family.of(own.core.device).state_class)
             report = ProgrammingReport(**json.loads(group.attrs["report"]))
-            tiles[int(core)] = TileState(pcm, group["siemens_per_weight"][()], report, cycle)
-        layer_of = {block.tile: block.layer for block in compiled.blocks}
+            tiles[int(core)] = TileState(devices, group["siemens_per_weight"][()], report, cycle)
         state = ChipState(
             int(head["seed"]), tiles, float(head["programmed_at_seconds"]), cycle, layer_of
         )
@@ -261,6 +265,15 @@ def _read(file: h5py.File) -> Stored:
         state,
         json.loads(file.attrs["clock"]),
     )
+
+
+def _devices(group: h5py.Group, state_class: type[family.DeviceState]) -> family.DeviceState:
+    """Return the arrays of a core's devices; those with a default may be missing."""
+    return state_class(**{
+        field.name: group[field.name][()]
+        for field in dataclasses.fields(state_class)
+        if field.name in group or field.default is dataclasses.MISSING
+    })  # fmt: skip
 
 
 def _step(

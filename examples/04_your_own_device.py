@@ -74,7 +74,7 @@ def main() -> None:
     # The three lines: read the measurement, fit the laws, put them into a chip.
     data = measured.read(options.file)
     laws = fit(data)
-    fitted = presets.hermes("odp").with_({"core.pcm": laws.to_pcm_spec()})
+    fitted = presets.hermes("odp").with_({"core.device": laws.to_pcm_spec()})
 
     print(f"{laws.title}: {laws.reads:,} reads of {laws.devices:,} devices")
     for law in laws.laws:
@@ -88,7 +88,7 @@ def main() -> None:
 
     # Or no law at all: every simulated device follows a whole measured trace. What was not
     # measured is said in a warning, once; here it is printed.
-    perfect = presets.hermes("odp").with_({"core.pcm": presets.pcm_ideal()})
+    perfect = presets.hermes("odp").with_({"core.device": presets.pcm_ideal()})
     found = {"perfect devices": accuracies(perfect, model, 1)}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

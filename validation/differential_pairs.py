@@ -15,6 +15,7 @@ from torch import nn
 
 from aimc_sim import presets
 from aimc_sim.device import pcm
+from aimc_sim.device.family import Address
 from aimc_sim.rng import Key
 from aimc_sim.spec import PcmSpec
 
@@ -38,7 +39,7 @@ class Array:
     key: Key
 
     @property
-    def address(self) -> pcm.Address:
+    def address(self) -> Address:
         """Columns and cells of this array."""
         _, rows, cols = self.state.target.shape
         return cols, rows * cols

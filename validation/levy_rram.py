@@ -124,7 +124,7 @@ def in_a_chip(file: str, data: measured.MeasuredData, seed: int) -> list[Row]:
     played, drawn = [], []
     for number in range(PROGRAMMINGS):
         chip.program(number)
-        state = next(iter(chip.state.tiles.values())).pcm
+        state = next(iter(chip.state.tiles.values())).devices
         target = state.target.ravel()
         use = state.programmed.ravel() & (target > 5e-6)
         start = elements(chip)[use].astype(float)

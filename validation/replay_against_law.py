@@ -96,7 +96,7 @@ def look(specs: Sequence[ChipSpec], model: nn.Module) -> dict[str, np.ndarray]:
             rows.append((scores.argmax(1) == test.labels).float().mean().item())
             looks.append(elements(chip))
         accuracy.append(rows)
-        state = next(iter(chip.state.tiles.values())).pcm
+        state = next(iter(chip.state.tiles.values())).devices
         target = state.target.ravel()
         use = (target > G_MAX / 2) & state.programmed.ravel()
         start, hour, week = (now[use].astype(float) for now in looks)

@@ -106,7 +106,7 @@ def in_a_chip(data: MeasuredData, seed: int) -> list[Row]:
         lib = replay.load(path)
         chip = aimc_sim.Chip.from_model(perceptron(), presets.replay(path))
         chip.calibrate(digits("train").images[:256]).program(seed)
-        state = next(iter(chip.state.tiles.values())).pcm
+        state = next(iter(chip.state.tiles.values())).devices
         target = state.target.ravel().astype(float)
         use = state.programmed.ravel() & (target >= lib.lowest_siemens)
         now = elements(chip)[use].astype(float)

@@ -2,7 +2,7 @@
 
     report = fit(measured.read("my_devices.h5"))
     print(report.table())
-    spec = presets.generic_pcm().with_({"core.pcm": report.to_pcm_spec()})
+    spec = presets.generic_pcm().with_({"core.device": report.to_pcm_spec()})
 
 Every number has a standard error; a law that the data cannot determine says what it needs.
 """

@@ -56,15 +56,15 @@ def info(
 
 def _list(console: Output) -> None:
     from .. import presets
+    from ..device import family
 
     table = _table("preset", "cores", "devices per polarity", "read", "DAC", "ADC", "spec id")
     for name, build in presets.PRESETS.items():
         spec = build()
-        core, pcm = spec.core, spec.core.pcm
-        laws = [law for law in (pcm.programming, pcm.drift, pcm.read_noise) if law is not None]
-        devices = f"{pcm.devices_per_element}, to {pcm.g_max_siemens * 1e6:g} µS"
+        core = spec.core
+        devices = family.of(core.device).summary(core.device)
         add_row(table, (
-            name, str(spec.fabric.cores), devices if laws else "ideal", core.read.mode,
+            name, str(spec.fabric.cores), devices, core.read.mode,
             _bits(core.dac.bits), _bits(core.adc.bits), spec.id(),
         ))  # fmt: skip
     console.table(table)

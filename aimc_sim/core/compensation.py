@@ -95,7 +95,7 @@ def one_hot_magnitude(
     rows, columns = now.net.shape
     converter = now.converter or Converter(converters.adc(core))
     if inputs.reads_planes(core.dac):  # whose conversions last for a bit
-        amperes = converter.limit * core.pcm.g_max_siemens * core.read.v_read_volts
+        amperes = converter.limit * core.device.g_max_siemens * core.read.v_read_volts
         still = core.with_({"dac.encoding": "pwm"})
         converter = converters.of_core(still, key, columns, amperes)
     converter = converter.over(windows)
@@ -139,7 +139,7 @@ def reference(
         return readout(method, begin, spec, t_seconds, key)
     vectors = spec.calibration.compensation_vectors
     codes = graded_inputs(begin.net.shape[0], spec.core, vectors, key)
-    wanted = weights.net(state.pcm.target.astype(np.float64)) / spec.core.pcm.g_max_siemens
+    wanted = weights.net(state.devices.target.astype(np.float64)) / spec.core.device.g_max_siemens
     return codes @ wanted
 
 

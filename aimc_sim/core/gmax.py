@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from .. import arguments
+from ..device import family
 from ..spec import CoreSpec
 from . import weights
 
@@ -64,7 +65,7 @@ def largest_siemens(
     limit = core.adc.full_scale_amperes if full_scale_amperes is None else full_scale_amperes
     weight, codes = np.asarray(weight, np.float64), np.asarray(codes, np.float64)
     _check(weight, codes, limit, percentile, current)
-    top = core.pcm.g_max_siemens
+    top = core.device.g_max_siemens
     if limit is None or not weight.any() or not codes.any():
         return top
 
@@ -74,7 +75,10 @@ def largest_siemens(
     if core.weight_scaling == "core":
         largest = np.full_like(largest, largest.max())
     per_g_max = own * np.divide(  # what a polarity gains per siemens of g_max
-        core.pcm.filled_devices, largest, out=np.zeros_like(largest), where=largest > 0
+        family.of(core.device).filled(core.device),
+        largest,
+        out=np.zeros_like(largest),
+        where=largest > 0,
     )
     idle = targets.request.g - per_g_max * top
 

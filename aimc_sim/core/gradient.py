@@ -14,6 +14,7 @@ import dataclasses
 import numpy as np
 
 from ..device import faults, pcm
+from ..device.family import cycle_key
 from ..device.programming import ProgrammingReport, Request, verify
 from ..kernels import verify as kernels
 from ..rng import Key, Purpose
@@ -49,7 +50,7 @@ def write(
     spec, address, scheme = core.pcm, tile.address(core), core.pcm.programming
     written = verify.pulse_all(request, spec, address, key, cycle)
     stuck = faults.stuck(written.g.shape, spec, address, key)
-    later = pcm.cycle_key(key, cycle)
+    later = cycle_key(key, cycle)
     device_words = verify.words(key.child(Purpose.PULSE_DEVICE))
     pulse_words = verify.words(later.child(Purpose.PULSE_CYCLE))
     look = _Look.at(written, core, key)

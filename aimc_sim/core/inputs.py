@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..device import family
 from ..spec import CoreSpec, DacSpec
 
 PHASES = ((1, 1), (1, -1), (-1, 1), (-1, -1))
@@ -78,7 +79,7 @@ def check(core: CoreSpec) -> None:
     dac, adc = core.dac, core.adc
     if dac.encoding != "bit-serial":
         return
-    quiet = core.pcm.read_noise is None or core.pcm.read_noise.band == "frozen"
+    quiet = not family.of(core.device).has_fresh_noise(core.device)
     floating = core.wires is not None and core.wires.idle == "high-impedance"
     if dac.bits is None and (floating or not (adc.perfect and quiet)):
         raise ValueError(

@@ -35,7 +35,7 @@ def amperes_per_charge(core: CoreSpec) -> float:
     A bit plane's currents flow all the time; one step of a PWM window flows for its share of it.
     """
     share = 1.0 if reads_planes(core.dac) else core.dac.lsb_seconds / window_seconds(core.dac)
-    return core.pcm.g_max_siemens * share * core.read.v_read_volts
+    return core.device.g_max_siemens * share * core.read.v_read_volts
 
 
 def quantiser(core: CoreSpec, full_scale_amperes: float | None = None) -> Quantiser:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..device import programming
+from ..device import family
 from ..rng import Key
-from ..spec import CoreSpec
+from ..spec import CoreSpec, GradientProgramming, PcmSpec
 from . import gradient, weights
 from .tile import TileState, address
 
@@ -44,9 +44,11 @@ def program(
             f"{core.rows} x {core.cols} cells; split it first (aimc_sim.mapping.split)"
         )
     targets = weights.to_targets(weight, core, g_max_siemens)
-    scheme = core.pcm.programming
-    if scheme is not None and scheme.scheme == "gradient":
+    device = core.device
+    if isinstance(device, PcmSpec) and isinstance(device.programming, GradientProgramming):
+        # The one scheme that reads whole matrix-vector products, which devices have none of.
         state, report = gradient.write(targets.request, core, key, cycle)
     else:
-        state, report = programming.write(targets.request, core.pcm, address(core), key, cycle)
+        laws = family.of(device)
+        state, report = laws.write(targets.request, device, address(core), key, cycle)
     return TileState(state, targets.siemens_per_weight, report, cycle)

@@ -22,7 +22,7 @@ def quantiser(core: CoreSpec, full_scale_amperes: float | None = None) -> Quanti
             )
         return Quantiser(1.0, math.inf, False)
     siemens = amperes / core.read.v_read_volts
-    full_scale = inputs.largest_drive(core.dac) * siemens / core.pcm.g_max_siemens
+    full_scale = inputs.largest_drive(core.dac) * siemens / core.device.g_max_siemens
     if spec.bits is None:
         return Quantiser(full_scale, 1.0, False)
     codes = spec.max_code

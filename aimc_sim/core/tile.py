@@ -12,8 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..device import pcm
-from ..device.programming import ProgrammingReport
+from ..device import family
+from ..device.polarity import polarity_delta
+from ..device.report import ProgrammingReport
 from ..rng import Key
 from ..spec import CoreSpec
 from . import converters, inputs, wired
@@ -26,8 +27,8 @@ class TileState:
 
     Attributes
     ----------
-    pcm : PcmState
-        Its elements, (E, R, C).
+    devices : DeviceState
+        Its elements, (E, R, C), as their family keeps them.
     siemens_per_weight : (C,) float64
         Scale of the mapping; the digital unit divides by it.
     report : ProgrammingReport
@@ -36,7 +37,7 @@ class TileState:
         How often the crossbar had been programmed before.
     """
 
-    pcm: pcm.PcmState
+    devices: family.DeviceState
     siemens_per_weight: np.ndarray
     report: ProgrammingReport
     cycle: int = 0
@@ -82,15 +83,16 @@ class TileNow:
         return dataclasses.replace(self, variances=None)
 
 
-def address(core: CoreSpec) -> pcm.Address:
+def address(core: CoreSpec) -> family.Address:
     """Return (columns, cells) of a core: what turns a device into the index of its draws."""
     return core.cols, core.rows * core.cols
 
 
-def elements_at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> pcm.PcmNow:
+def elements_at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> family.ElementsNow:
     """Return the elements, in siemens, at a time after programming."""
-    own = pcm.cycle_key(key, state.cycle)
-    return pcm.evaluate(state.pcm, core.pcm, t_seconds, address(core), own)
+    own = family.cycle_key(key, state.cycle)
+    laws = family.of(core.device)
+    return laws.at(state.devices, core.device, t_seconds, address(core), own)
 
 
 def at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> TileNow:
@@ -101,7 +103,7 @@ def at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> TileNow:
     ``G+ - (1 + delta) G-``, a negative one ``(1 + delta) G+ - G-``.
     """
     now = elements_at(state, core, t_seconds, key)
-    unit = np.float32(1 / core.pcm.g_max_siemens)
+    unit = np.float32(1 / core.device.g_max_siemens)
     relative = now.g * unit
     converter = None  # not known before calibration
     if not converters.awaits_range(core, None):
@@ -111,7 +113,7 @@ def at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> TileNow:
     polarity = core.read.polarity
     other = relative
     if polarity is not None:
-        delta = pcm.polarity_delta(relative.shape, polarity, address(core), key)
+        delta = polarity_delta(relative.shape, polarity, address(core), key)
         other = relative * (1 + delta)
     other_plus, other_minus = by_polarity(other)
     if core.wires is None:

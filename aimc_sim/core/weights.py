@@ -1,9 +1,8 @@
 """Weights to target conductances and back.
 
-A unit cell holds four devices, two per polarity. What a law describes is an element: one device,
-or the two devices of a polarity taken together. Elements are stored along the first axis, the
-positive polarity first: (p1, p2, n1, n2), or (p, n). Here a target belongs to a polarity; which
-of its elements carry it is the business of the programming scheme.
+What a device law describes is an element: one device, or several taken together. Elements are
+stored along the first axis, the positive polarity first: (p1, p2, n1, n2), or (p, n). Here a target
+belongs to a polarity; which of its elements carry it is the business of the device's family.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..device.pcm import reset_level
-from ..device.programming import Request, elements_per_polarity
-from ..spec import CoreSpec, PcmSpec
+from ..device import family
+from ..device.request import Request
+from ..spec import CoreSpec
 
 
 @dataclass(frozen=True)
@@ -50,25 +49,25 @@ def to_targets(weight: np.ndarray, core: CoreSpec, g_max_siemens: float | None =
     Notes
     -----
     ``G = W g_max / W_max`` with W_max per core (chip paper, eq. 1, arXiv:2212.02872) or per
-    column. The weight's polarity is programmed, the other one stays in RESET. Since RESET
-    devices conduct a little, the programmed polarity aims at ``|W| s`` plus the conductance of
-    the other one, so that the difference is exact on average; ``s`` is chosen such that the
-    largest weight needs as much as the devices can give. The paper does not say how it treats
-    that background.
+    column. The weight's polarity is programmed, the other one stays idle (phase-change memory: in
+    RESET). Since idle devices conduct a little, the programmed polarity aims at ``|W| s`` plus the
+    conductance of the other one, so that the difference is exact on average; ``s`` is chosen such
+    that the largest weight needs as much as the devices can give. The paper does not say how it
+    treats that background.
     """
-    pcm = core.pcm
-    n, level = elements_per_polarity(pcm), reset_level(pcm)
-    idle = n * level  # a polarity in RESET
-    zeros_too = pcm.zero_target == "programmed"
-    if zeros_too:
-        idle = (n - 1) * level  # its first element is programmed, to zero
+    device, laws = core.device, family.of(core.device)
+    n, level = laws.elements_per_polarity(device), laws.idle_siemens(device)
+    idle = n * level
+    zeros_too = laws.writes_zeros(device)
+    if zeros_too:  # the first element of a polarity is written, to the lowest level
+        idle = (n - 1) * level + laws.lowest_siemens(device)
     weight = np.asarray(weight, np.float64)
     magnitude = np.abs(weight)
     largest = magnitude.max(axis=0)
     if core.weight_scaling == "core":
         largest = np.full_like(largest, largest.max())
-    filled = pcm.filled_devices
-    top = min(g_max_siemens or pcm.g_max_siemens, pcm.g_max_siemens)
+    filled = laws.filled(device)
+    top = min(g_max_siemens or device.g_max_siemens, device.g_max_siemens)
     span = max(0.0, filled * top + (n - filled) * level - idle)
     per_weight = np.divide(span, largest, out=np.ones_like(largest), where=largest > 0)
 
@@ -81,13 +80,3 @@ def net(elements: np.ndarray) -> np.ndarray:
     """Return the (R, C) net conductance of cells from their (E, R, C) elements, in siemens."""
     half = elements.shape[0] // 2
     return elements[:half].sum(axis=0) - elements[half:].sum(axis=0)
-
-
-def devices(elements: np.ndarray, spec: PcmSpec) -> np.ndarray:
-    """Return the (4, R, C) conductances of the devices, in siemens: (g1+, g2+, g1-, g2-).
-
-    The law of a pair says nothing about its two devices; they are shown with half each.
-    """
-    if spec.devices_per_element == 1:
-        return elements
-    return np.repeat(elements / np.float32(2), 2, axis=0)

@@ -75,7 +75,7 @@ def through(
     Idle lines that are grounded leave the array linear: exact. Noise of a cell reaches the
     converter with the share of its own signal, squared (error in ``validation/ir_drop.py``).
     """
-    g_max = core.pcm.g_max_siemens
+    g_max = core.device.g_max_siemens
     passed = (core.rows - len(plus)) * core.wires.col_ohm
     lines_of = core.wires.with_(sense_ohm=core.wires.sense_ohm + passed)
     siemens = np.stack([plus, minus]).astype(np.float64) * g_max

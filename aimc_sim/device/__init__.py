@@ -3,8 +3,12 @@
 ===============  ============================================================================
 file             what is in it
 ===============  ============================================================================
-``pcm``          elements under the statistical laws: program once, look at any time
-``faults``       stuck cells
+``family``       the interface of all families of devices, and their registry
+``families``     the families that there are, one file each
+``request``      what a block is asked for; ``report``: what writing it took
+``pcm``          phase-change elements under statistical laws: program once, read at any time
+``faults``       stuck cells; ``polarity``: conduction under the other read voltage
+``moments``      moments of clipped and folded normal variables
 ``pulses``       single devices pulse by pulse: SET steps, RESET, square pulses, drift, noise
 ``synapse``      several pulsed devices per weight with a global selection counter
 ``programming``  schemes that turn targets into conductances, each with a report of its cost
@@ -13,6 +17,11 @@ file             what is in it
 ===============  ============================================================================
 """
 
+from . import families
+from .family import DeviceState, ElementsNow, Family, register
+
 __all__ = [
-    "faults", "measured", "pcm", "programming", "pulses", "synapse", "synthetic",
+    "DeviceState", "ElementsNow", "Family", "families", "family", "faults", "measured",
+    "moments", "pcm", "polarity", "programming", "pulses", "register", "report", "request",
+    "synapse", "synthetic",
 ]  # fmt: skip

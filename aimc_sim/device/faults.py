@@ -14,7 +14,8 @@ import numpy as np
 from ..kernels import pcm as kernels
 from ..rng import Key, Purpose
 from ..spec import PcmSpec
-from .pcm import Address, PcmState, reset_level
+from .family import Address
+from .pcm import PcmState, reset_level
 
 GOOD, STUCK_SET, STUCK_RESET = 0, 1, 2
 

@@ -15,11 +15,9 @@ import numpy as np
 
 from ..kernels import pcm as kernels
 from ..rng import Key, Purpose
-from ..spec import PcmSpec, PolaritySpec, ReadNoiseLaw, StateCurve, TemperatureLaw
+from ..spec import PcmSpec, ProgrammingLaw, ReadNoiseLaw, Replay, StateCurve, TemperatureLaw
+from .family import Address, DeviceState, ElementsNow
 from .measured import replay
-
-Address = tuple[int, int]
-"""(columns, cells) of the core: turns (element, row, column) into the index of a draw."""
 
 BOLTZMANN_EV = 8.617333262e-5
 """Boltzmann constant in eV/K (CODATA 2018)."""
@@ -40,7 +38,7 @@ def curve_table(curve: StateCurve | None) -> Curve:
 
 
 @dataclass(frozen=True)
-class PcmState:
+class PcmState(DeviceState):
     """Programmed elements of one block.
 
     Attributes
@@ -58,32 +56,8 @@ class PcmState:
         Measured trace that an element follows, where devices are replayed; -1 for none.
     """
 
-    target: np.ndarray
-    programmed: np.ndarray
-    g: np.ndarray
     nu: np.ndarray
     trace: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class PcmNow:
-    """Elements at one moment.
-
-    Attributes
-    ----------
-    g : (E, R, C) float32, siemens
-        Conductance while the clock stands still (drift and slow noise).
-    fresh : (E, R, C) float32, siemens, or None
-        Standard deviation of the noise that is drawn anew in every MVM.
-    """
-
-    g: np.ndarray
-    fresh: np.ndarray | None
-
-
-def cycle_key(key: Key, cycle: int) -> Key:
-    """Return the key of the n-th programming of a core; the first one is the core's own."""
-    return key if cycle == 0 else key.child(Purpose.REPROGRAM, cycle)
 
 
 def reset_level(spec: PcmSpec) -> float:
@@ -94,6 +68,23 @@ def reset_level(spec: PcmSpec) -> float:
 def reset_spread(spec: PcmSpec) -> float:
     """Return the spread of the conductance of one element left in RESET, in siemens."""
     return math.sqrt(spec.devices_per_element) * spec.reset.std_siemens * spec.material_scale
+
+
+def statistical_law(spec: PcmSpec) -> ProgrammingLaw | None:
+    """Return the law of the programming error, None for none.
+
+    Raises
+    ------
+    ValueError
+        If the specification has another scheme than a statistical law.
+    """
+    law = spec.programming
+    if law is None or isinstance(law, ProgrammingLaw):
+        return law
+    raise ValueError(
+        f"core.device.programming is the scheme '{law.scheme}', which has no statistical law; use "
+        "aimc_sim.device.programming.write"
+    )
 
 
 def program(
@@ -136,7 +127,7 @@ def program(
             f"target conductances from {low:.3g} S to {high:.3g} S are outside the characterised "
             f"range of the device, 0 to {spec.g_max_siemens:.3g} S; rescale the weights"
         )
-    error, drift = spec.programming, spec.drift
+    error, drift = statistical_law(spec), spec.drift
     g = np.empty_like(target)
     nu = np.empty_like(target)
     kernels.program(
@@ -227,7 +218,7 @@ def thermal(law: TemperatureLaw | None) -> tuple[tuple[float, float], float]:
 
 def evaluate(
     state: PcmState, spec: PcmSpec, t_seconds: float, address: Address, key: Key
-) -> PcmNow:
+) -> ElementsNow:
     """Return the elements at a time after programming.
 
     Parameters
@@ -241,7 +232,7 @@ def evaluate(
 
     Returns
     -------
-    PcmNow
+    ElementsNow
 
     Notes
     -----
@@ -264,35 +255,28 @@ def evaluate(
         *address, np.array(key.child(Purpose.SLOW_NOISE).words()), now, amplitude,
     )  # fmt: skip
     if fresh <= 0:
-        return PcmNow(now, None)
+        return ElementsNow(now, None)
     amplitude *= np.float32(math.sqrt(fresh))
-    return PcmNow(now, amplitude)
+    return ElementsNow(now, amplitude)
 
 
-def _replayed(state: PcmState, spec: PcmSpec, t_seconds: float) -> PcmNow:
+def _replayed(state: PcmState, spec: PcmSpec, t_seconds: float) -> ElementsNow:
     """Return elements that follow measured traces, at a time after the end of programming."""
-    library = replay.load(spec.programming.path, spec.programming.sha256)
+    scheme, trace = spec.programming, state.trace
+    assert isinstance(scheme, Replay)  # no other scheme has traces
+    assert trace is not None
+    library = replay.load(scheme.path, scheme.sha256)
     age_seconds = t_seconds + spec.t0_seconds
     # The start of the clock lies an instant after a read at time 0: no trace has ended there.
     late = library.clamped_fraction(age_seconds) if t_seconds > 0 else 0.0
     if late > 0:
         warnings.warn(
-            f"{100 * late:.0f} % of the measured traces in {spec.programming.path} end before "
+            f"{100 * late:.0f} % of the measured traces in {scheme.path} end before "
             f"{age_seconds:.4g} s (half of them at {library.t_last_seconds:.4g} s): from their "
             "last read on, conductances stand still",
             stacklevel=3,
         )
-    return PcmNow(replay.conductance(library, state.target, state.trace, age_seconds), None)
-
-
-def polarity_delta(
-    shape: tuple[int, int, int], spec: PolaritySpec, address: Address, key: Key
-) -> np.ndarray:
-    """Return the (E, R, C) float32 relative difference of conduction between polarities."""
-    out = np.empty(shape, np.float32)
-    words = np.array(key.child(Purpose.POLARITY).words())
-    kernels.polarity_delta(spec.mean_fraction, spec.std_fraction, *address, words, out)
-    return out
+    return ElementsNow(replay.conductance(library, state.target, trace, age_seconds), None)
 
 
 def curve_values(curve: StateCurve, x: np.ndarray) -> np.ndarray:

@@ -132,4 +132,5 @@ def weight(state: SynapseState, spec: PcmSpec, t_seconds: float, key: Key) -> np
     array of the synapses' shape, float32, siemens
         Divide by ``len(state.devices)`` for the mean.
     """
-    return sum(pulses.conductance(plane, spec, t_seconds, key) for plane in state.devices)
+    first, *others = (pulses.conductance(p, spec, t_seconds, key) for p in state.devices)
+    return sum(others, first)

@@ -175,7 +175,7 @@ def simulate(
     fresh = rng.standard_normal((2, len(number)))
     error, tilt = np.sqrt(between) * own[:, number] + np.sqrt(1 - between) * fresh
     x = shape.target_siemens / spec.g_max_siemens
-    law = spec.programming
+    law = pcm.statistical_law(spec)
     sigma = np.zeros_like(x)
     if law is not None:
         inside = x if law.states is None else np.clip(x, *law.states)

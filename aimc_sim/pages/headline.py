@@ -14,8 +14,6 @@ from ..studies import attribute
 PLACE = ["network", "network_id", "data", "data_id", "physics"]
 """Columns that must agree where settings are compared."""
 
-_DEVICE_EFFECTS = {"programming error", "drift", "read noise"}
-
 
 @dataclass(frozen=True)
 class Headline:
@@ -101,9 +99,7 @@ def choose(
         chosen = summary.loc[summary["setting"] == attribute.EVERYTHING, "label"].tolist()
         why = "the whole machine of the attribution"
     else:
-        real = [
-            n for n in labels if _DEVICE_EFFECTS & set(attribute.effects(specs[machine[n]]))
-        ]  # fmt: skip
+        real = [n for n in labels if attribute.has_imperfect_devices(specs[machine[n]])]
         chosen = real or labels
         why = f"best mean at the last time, of {len(chosen)} settings"
         if real and len(real) < len(labels):

@@ -18,7 +18,7 @@ ALWAYS = (
 def off(spec: ChipSpec) -> list[str]:
     """Return the effects that are known to the simulator and switched off in a machine."""
     present = attribute.effects(spec)
-    return [name for name in attribute.EFFECTS if name not in present]
+    return [name for name in attribute.switches(spec) if name not in present]
 
 
 def sentences(spec: ChipSpec) -> list[str]:

@@ -83,7 +83,7 @@ def build(material: Material, head: Headline) -> list[Machine]:
     found: dict[str, Machine] = {}
     for label, spec in candidates:
         # Neither places nor times nor energies depend on the devices.
-        key = spec.with_({"core.pcm": front.core.pcm}).id()
+        key = spec.with_({"core.device": front.core.device}).id()
         if key not in found and len(found) < MOST_MACHINES:
             try:
                 found[key] = _machine(label, given, spec, shape)

@@ -95,7 +95,7 @@ def effects_table(specs: Mapping[str, ChipSpec]) -> Table:
     specs : mapping of str to ChipSpec
         By label of the setting.
     """
-    names = list(attribute.EFFECTS)
+    names = list(dict.fromkeys(n for spec in specs.values() for n in attribute.switches(spec)))
     rows = []
     for label, spec in specs.items():
         present = attribute.effects(spec)

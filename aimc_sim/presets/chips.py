@@ -51,9 +51,9 @@ def _read(mode: str) -> ReadSpec:
     )  # fmt: skip
 
 
-def _hermes_core(pcm: PcmSpec, read: str) -> CoreSpec:
+def _hermes_core(device: PcmSpec, read: str) -> CoreSpec:
     return CoreSpec(
-        pcm=pcm,
+        device=device,
         dac=DacSpec(bits=8, lsb_seconds=1e-9, source="[core] sign + 7-bit PWM, 1 ns per step"),
         adc=AdcSpec(
             bits=11, full_scale_amperes=100e-6,
@@ -111,7 +111,7 @@ def generic_pcm() -> ChipSpec:
     """
     chip = hermes("odp")
     return chip.with_(
-        {"core.pcm": pcm_25_microsiemens(), "core.g_max_rule": "device", "name": "generic-pcm"}
+        {"core.device": pcm_25_microsiemens(), "core.g_max_rule": "device", "name": "generic-pcm"}
     )
 
 
@@ -150,9 +150,9 @@ def as_published(network: str, mode: Literal["tdp", "odp"] = "tdp") -> ChipSpec:
         name, known = f"{network} ({mode})", [f"{n} ({m})" for n, m in PUBLISHED_COUNTS]
         raise KeyError(arguments.unknown(f"no published ranges of '{name}'", name, known))
     chip = hermes(mode)
-    top = chip.core.pcm.g_max_siemens
+    top = chip.core.device.g_max_siemens
     layers = {
-        pattern: {"core.pcm.g_max_siemens": min(top, counts * _COUNT)}
+        pattern: {"core.device.g_max_siemens": min(top, counts * _COUNT)}
         for pattern, counts in PUBLISHED_COUNTS[network, mode].items()
     }
     name = f"{chip.name}, ranges of {network} as published"
@@ -162,7 +162,7 @@ def as_published(network: str, mode: Literal["tdp", "odp"] = "tdp") -> ChipSpec:
 def ideal() -> ChipSpec:
     """Return the same cores and fabric with every non-ideality off: equals torch."""
     core = CoreSpec(
-        pcm=pcm_ideal(),
+        device=pcm_ideal(),
         dac=DacSpec(bits=None),
         adc=AdcSpec(bits=None, full_scale_amperes=None),
         read=_read("4-phase"),
@@ -178,7 +178,7 @@ def ideal_devices(spec: ChipSpec) -> ChipSpec:
     """Return ``spec`` with perfect devices: what is left are converters and integers."""
     return spec.with_(
         {
-            "core.pcm": pcm_ideal(spec.core.pcm.g_max_siemens),
+            "core.device": spec.core.device.ideal(),
             "core.read.polarity": None,
             "name": f"{spec.name}, ideal devices",
         }

@@ -144,14 +144,4 @@ def pcm_ideal(g_max_siemens: float = 25 * _uS) -> PcmSpec:
     """
     span = SPANS["S"]
     g_max_siemens = arguments.number(g_max_siemens, "g_max_siemens", span.least, span.most)
-    return PcmSpec(
-        g_max_siemens=g_max_siemens,
-        g_reference_siemens=g_max_siemens,
-        devices_per_element=1,
-        t0_seconds=1.0,
-        programming=None,
-        drift=None,
-        read_noise=None,
-        reset=ResetState(mean_siemens=0.0, std_siemens=0.0),
-        source="no physical effect",
-    )
+    return PcmSpec.perfect(g_max_siemens)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import arguments
-from ..device.measured import replay as library
-from ..device.measured import sha256
 from ..spec import SPANS, ChipSpec, PcmSpec, Replay, ResetState
 from .chips import hermes
 
@@ -26,6 +24,9 @@ def pcm_replay(path: str | Path, reset_siemens: float = 0.0) -> PcmSpec:
     ``g_max`` is the highest measured level; ``t0`` the time of the first read. The identity of
     the specification holds the checksum of the file, not its place.
     """
+    from ..device.measured import replay as library  # compiles kernels
+    from ..device.measured import sha256
+
     path = arguments.path(path)
     reset_siemens = arguments.number(reset_siemens, "reset_siemens", 0.0, SPANS["S"].most)
     checksum = sha256(path)
@@ -49,4 +50,4 @@ def pcm_replay(path: str | Path, reset_siemens: float = 0.0) -> PcmSpec:
 def replay(path: str | Path, reset_siemens: float = 0.0) -> ChipSpec:
     """Return the 64-core machine with devices that replay a measured file, one per polarity."""
     device = pcm_replay(path, reset_siemens)
-    return hermes("odp").with_({"core.pcm": device, "name": f"replay of {Path(path).stem}"})
+    return hermes("odp").with_({"core.device": device, "name": f"replay of {Path(path).stem}"})

@@ -360,7 +360,7 @@ def adc_ranges_of_cores(
                 codes_left = max(1, round(codes_left * inputs.plane_share(core.dac)))
             largest = smallest_error_range(size, largest, codes_left)
         if largest == 0:  # nothing flows
-            largest = limit or core.pcm.g_max_siemens * core.read.v_read_volts
+            largest = limit or core.device.g_max_siemens * core.read.v_read_volts
         largest = max(largest, found.get(name, 0.0))  # of all time steps
         found[name] = largest if limit is None else min(largest, limit)
 

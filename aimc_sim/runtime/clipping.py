@@ -9,7 +9,7 @@ from .executor import Tally
 _ADVICE = {
     "ADC conversions saturate": "let "
     "calibration choose g_max (core.g_max_rule = 'saturation'), or map to a smaller range of the "
-    "devices (core.pcm.g_max_siemens), where their errors weigh more",
+    "devices (core.device.g_max_siemens), where their errors weigh more",
     "outputs do not fit their integer range": "calibrate on more images or raise "
     "calibration.percentile",
 }

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from .. import store
-from ..core import tile, weights
+from ..core import tile
+from ..device import family
 from ..mapping.matrices import grouped_weight
 from .held import Held
 
@@ -25,7 +26,7 @@ def conductances(chip: Held, core: int) -> np.ndarray:
     age = chip.state.age(chip.time_seconds)
     own = chip.state.spec_of(core, chip.spec).core
     now = tile.elements_at(chip.state.tiles[core], own, age, key)
-    return weights.devices(now.g, own.pcm)
+    return family.of(own.device).devices(now.g, own.device)
 
 
 def effective_weights(chip: Held, layer: str) -> np.ndarray:
@@ -34,8 +35,8 @@ def effective_weights(chip: Held, layer: str) -> np.ndarray:
     tiles, gains = moment.tiles, moment.factors
     matrix = np.zeros_like(step.weight)
     for block in step.blocks:
-        pcm = chip.spec.for_layer(layer).core.pcm
-        net = tiles[block.tile].net * pcm.g_max_siemens
+        device = chip.spec.for_layer(layer).core.device
+        net = tiles[block.tile].net * device.g_max_siemens
         net = net / chip.state.tiles[block.tile].siemens_per_weight
         net = net * gains.get(block.tile, 1.0)
         matrix[block.row_start : block.row_stop, block.col_start : block.col_stop] = net

@@ -215,7 +215,7 @@ class _Builder:
         cols = slice(block.col_start, block.col_stop)
         # One ADC code -> charge -> weight x input -> the layer's own numbers.
         converter = now.converter or Converter(converters.adc(core))
-        gain = converter.quantiser.step * core.pcm.g_max_siemens * input_step
+        gain = converter.quantiser.step * core.device.g_max_siemens * input_step
         gain = gain / programmed.siemens_per_weight * layer.scale[cols]
         gain = gain * self.moment.factors.get(block.tile, 1.0)
         offset = layer.offset[cols] if is_tail else np.zeros_like(layer.offset[cols])

@@ -252,7 +252,7 @@ def _charges(chip: Held) -> dict[int, float]:
         drive = chip.counts[layer.name].mean_magnitude / core.dac.max_code
         for block in layer.blocks:
             relative = float(tiles[block.tile].polarities.sum(dtype=np.float64))
-            found[block.tile] = ledger.coulombs(core, relative * core.pcm.g_max_siemens, drive)
+            found[block.tile] = ledger.coulombs(core, relative * core.device.g_max_siemens, drive)
     return found
 
 

@@ -3,8 +3,8 @@
 Every physical field is an SI number and carries its unit in its name; ``None`` means *ideal*
 (the effect is absent), never zero bits or zero amperes. The numbers themselves, each with its
 source, live in :mod:`aimc_sim.presets`; this room only says which numbers there are. Read
-``base``, then upward: ``device`` (laws), ``writing`` (pulses and programming schemes), ``pcm``
-(the whole device), ``core``, ``chip``.
+``base``, then upward: ``device`` (laws), ``writing`` (pulses and programming schemes), ``family``
+(what every device has), ``pcm`` (the whole device), ``core``, ``chip``.
 """
 
 from .base import PHYSICS_VERSION, SPANS, Spec, quantity
@@ -21,6 +21,7 @@ from .device import (
     StateCurve,
     TemperatureLaw,
 )
+from .family import READ_NOISE, DeviceSpec, Effect
 from .gdpu import GdpuSpec
 from .mapping import MappingSpec
 from .pcm import PcmSpec
@@ -40,6 +41,7 @@ from .writing import (
 __all__ = [
     "MOST_CORES",
     "PHYSICS_VERSION",
+    "READ_NOISE",
     "SPANS",
     "AccumulationLaw",
     "AdcSpec",
@@ -49,7 +51,9 @@ __all__ = [
     "CoreSpec",
     "CostSpec",
     "DacSpec",
+    "DeviceSpec",
     "DriftLaw",
+    "Effect",
     "FabricSpec",
     "FaultSpec",
     "GdpuSpec",

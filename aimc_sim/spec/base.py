@@ -74,6 +74,18 @@ SPANS = {
 of the unit or a number that overflows on the way, not a machine."""
 
 
+FORMER_NAMES = {"pcm": "device"}
+"""Fields that had another name in a published release. Specifications are read and changed by
+either name; the identity is written with the former one, so that old results keep theirs."""
+
+_WRITTEN = {now: former for former, now in FORMER_NAMES.items()}
+
+
+def current_path(path: str) -> str:
+    """Return a dotted path of fields with former names replaced by present ones."""
+    return ".".join(FORMER_NAMES.get(part, part) for part in path.split("."))
+
+
 def quantity(
     unit: str, about: str, default: Any = ..., *, later: bool = False, **bounds: Any
 ) -> Any:
@@ -179,22 +191,24 @@ class Spec(BaseModel):
             raise ValueError(f"{where}{value} is not allowed: {reason}") from None
 
     def _set(self, data: dict[str, Any], path: str, value: Any) -> None:
-        *parents, last = path.split(".")
+        parts = path.split(".")
         level, walked = data, ""
-        for part in [*parents, last]:
+        for number, part in enumerate(parts):
             if not isinstance(level, dict):
                 raise KeyError(
                     f"'{path}': '{walked}' is {level!r} and has no field '{part}'; "
                     f"set '{walked}' as a whole first"
                 )
+            if part not in level and FORMER_NAMES.get(part) in level:
+                part = FORMER_NAMES[part]
             if part not in level:
                 place = f"'{walked}'" if walked else "the specification"
                 fault = f"'{path}': {place} has no field '{part}'"
                 raise KeyError(arguments.unknown(fault, part, sorted(level), most=len(level)))
-            if part is not last or len(walked.split(".")) < len(parents):
-                walked = f"{walked}.{part}".lstrip(".")
-            parent, level = level, level[part]
-        parent[last] = value
+            if number == len(parts) - 1:
+                level[part] = value
+            else:
+                walked, level = f"{walked}.{part}".lstrip("."), level[part]
 
     def id_text(self) -> str:
         """Return the canonical JSON that :meth:`id` hashes (descriptive texts left out)."""
@@ -203,6 +217,15 @@ class Spec(BaseModel):
             sort_keys=True,
             separators=(",", ":"),
         )
+
+    def _identified(self) -> dict[str, Any]:
+        """Return the fields that change an answer, by the names that the identity has for them."""
+        return {
+            _WRITTEN.get(name, name): _identity(getattr(self, name))
+            for name, field in type(self).model_fields.items()
+            if name not in _DESCRIPTIVE
+            and not (marked(field).later and getattr(self, name) == field.default)
+        }
 
     def id(self) -> str:
         """Return the identity: the first 16 hex digits of the SHA-256 of :meth:`id_text`."""
@@ -238,10 +261,5 @@ def _plain(value: Any) -> Any:
 
 def _identity(value: Any) -> Any:
     if isinstance(value, Spec):
-        return {
-            name: _identity(getattr(value, name))
-            for name, field in type(value).model_fields.items()
-            if name not in _DESCRIPTIVE
-            and not (marked(field).later and getattr(value, name) == field.default)
-        }
+        return value._identified()
     return [_identity(v) for v in value] if isinstance(value, tuple) else value

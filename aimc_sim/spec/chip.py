@@ -8,9 +8,10 @@ from typing import Any, Literal, Self
 from pydantic import field_validator, model_validator
 
 from .. import patterns
-from .base import Spec, _plain, quantity
+from .base import FORMER_NAMES, Spec, _identity, _plain, current_path, quantity
 from .core import CoreSpec
 from .cost import CostSpec, HostSpec
+from .family import FIRST_FAMILY
 from .gdpu import GdpuSpec
 from .mapping import MappingSpec
 
@@ -104,7 +105,9 @@ class ChipSpec(Spec):
             return value
         items = value.items() if isinstance(value, Mapping) else value
         pairs = ((p, c.items() if isinstance(c, Mapping) else c) for p, c in items)
-        return tuple((p, tuple((path, _plain(v)) for path, v in changes)) for p, changes in pairs)
+        return tuple(
+            (p, tuple((_current(path), _plain(v)) for path, v in changes)) for p, changes in pairs
+        )
 
     @model_validator(mode="after")
     def _layers_change_cores_only(self) -> Self:
@@ -120,6 +123,16 @@ class ChipSpec(Spec):
             except KeyError as error:
                 raise ValueError(f"layers: '{pattern}': {error.args[0]}") from None
         return self
+
+    def _identified(self) -> dict[str, Any]:
+        """Return the fields with the layers' changes by the former names of fields."""
+        found = super()._identified()
+        if self.layers:
+            found["layers"] = [
+                [pattern, [[_former(path), _as_before(v)] for path, v in changes]]
+                for pattern, changes in self.layers
+            ]
+        return found
 
     def for_layer(self, name: str) -> ChipSpec:
         """Return the specification that the cores of a layer have.
@@ -139,3 +152,19 @@ class ChipSpec(Spec):
     def cores(self) -> int:
         """Number of cores of all chips."""
         return self.chips * self.fabric.cores
+
+
+def _current(path: Any) -> Any:
+    return current_path(path) if isinstance(path, str) else path
+
+
+def _former(path: str) -> str:
+    former = {now: name for name, now in FORMER_NAMES.items()}
+    return ".".join(former.get(part, part) for part in path.split("."))
+
+
+def _as_before(value: Any) -> Any:
+    """Return the value of a change as it was written before devices had families."""
+    if isinstance(value, dict) and value.get("family") == FIRST_FAMILY:
+        return {name: part for name, part in value.items() if name != "family"}
+    return _identity(value)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Spec, quantity
+from .base import FORMER_NAMES, Spec, quantity
 from .cco import CcoAdcSpec
+from .family import AnyDevice
 from .pcm import PcmSpec
 from .wires import WireSpec
 
@@ -135,7 +137,7 @@ class CoreSpec(Spec):
 
     rows: int = quantity("-", "inputs of the crossbar", 256, ge=1, le=MOST_LINES)
     cols: int = quantity("-", "outputs of the crossbar", 256, ge=1, le=MOST_LINES)
-    pcm: PcmSpec = quantity("-", "device")
+    device: AnyDevice = quantity("-", "device, of any family (called pcm before)")
     weight_scaling: Literal["core", "column"] = quantity(
         "-", "largest weight of the core, or of each column, is mapped to g_max", "core"
     )
@@ -157,3 +159,30 @@ class CoreSpec(Spec):
     )  # fmt: skip
     ldpu: LdpuSpec = quantity("-", "local digital unit")
     source: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_former_names(cls, data: Any) -> Any:
+        """Accept files and mappings of earlier releases."""
+        if not isinstance(data, Mapping):
+            return data
+        for former, now in FORMER_NAMES.items():
+            if former in data and now in data:
+                raise ValueError(f"'{former}' is the former name of '{now}'; give one of them")
+        return {FORMER_NAMES.get(name, name): value for name, value in data.items()}
+
+    @property
+    def pcm(self) -> PcmSpec:
+        """The device, if it is phase-change memory.
+
+        Raises
+        ------
+        TypeError
+            If it is of another family.
+        """
+        if not isinstance(self.device, PcmSpec):
+            raise TypeError(
+                f"core.device is of the family '{self.device.family}', not phase-change memory; "
+                "read core.device"
+            )
+        return self.device

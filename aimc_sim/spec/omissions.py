@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .chip import ChipSpec
 from .core import ALIKE
+from .pcm import PcmSpec
 
 OUTPUTS = (
     "drift between the first and the last device written",
@@ -63,8 +64,6 @@ class Option:
 
 OPTIONS = (
     Option("IR drop along wires", "core.wires", lambda spec: spec.core.wires is None),
-    Option("faulty cells", "core.pcm.faults", lambda spec: spec.core.pcm.faults is None),
-    Option("temperature", "core.pcm.temperature", lambda spec: spec.core.pcm.temperature is None),
     Option(
         "g_max lowered per core to keep currents in range", "core.g_max_rule",
         lambda spec: spec.core.g_max_rule == "device",
@@ -74,7 +73,7 @@ OPTIONS = (
         lambda spec: not spec.core.ldpu.bit_true,
     ),
 )  # fmt: skip
-"""Effects that a specification may leave off; a kind of converter names those of its own."""
+"""Effects that a specification may leave off; devices and converters name those of their own."""
 
 
 def of(spec: ChipSpec) -> tuple[str, ...]:
@@ -91,12 +90,14 @@ def of(spec: ChipSpec) -> tuple[str, ...]:
         Options that are off, then omissions of every machine.
     """
     options = (str(option) for option in OPTIONS if option.off(spec))
-    return (*options, *spec.core.adc.leaves_out, *OUTPUTS, *COSTS)
+    devices = spec.core.device.not_modelled()
+    return (*options, *devices, *spec.core.adc.leaves_out, *OUTPUTS, *COSTS)
 
 
 def paragraph() -> str:
     """Return the README's section, one line."""
-    options = "; ".join((*map(str, OPTIONS), *ALIKE))
+    devices = (effect.absence() for effect in PcmSpec.effects if effect.missing)
+    options = "; ".join((*map(str, OPTIONS), *devices, *ALIKE))
     return (
         f"In outputs: {'; '.join(OUTPUTS)}. In time and energy: {'; '.join(COSTS)}. Options of a "
         f"specification, most of which the presets leave off because the chip paper gives no "

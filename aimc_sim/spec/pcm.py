@@ -1,13 +1,14 @@
-"""The device as a whole."""
+"""A phase-change memory device as a whole."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Spec, quantity
+from .base import quantity
 from .device import DriftLaw, FaultSpec, ProgrammingLaw, ReadNoiseLaw, ResetState, TemperatureLaw
+from .family import READ_NOISE, DeviceSpec, Effect, declare
 from .writing import GradientProgramming, ProgramVerify, PulseSpec, Replay
 
 Scheme = Annotated[
@@ -15,14 +16,25 @@ Scheme = Annotated[
 ]
 
 
-class PcmSpec(Spec):
-    """The device of one chip: its conductance range and its statistical laws.
+@declare
+class PcmSpec(DeviceSpec):
+    """Phase-change memory: its conductance range and its statistical laws.
 
     A law describes one *element*: a single device, or a pair of devices of one polarity that
     the published fit treats as one (``devices_per_element = 2``). ``None`` for a law means
     that the effect is absent.
     """
 
+    effects: ClassVar[tuple[Effect, ...]] = (
+        Effect("programming error", "programming", None),
+        Effect("drift", "drift", None),
+        Effect(READ_NOISE, "read_noise", None),
+        Effect("RESET state", "reset", {"mean_siemens": 0.0, "std_siemens": 0.0}),
+        Effect("stuck devices", "faults", None, "faulty cells"),
+        Effect("temperature", "temperature", None, "temperature"),
+    )
+
+    family: Literal["pcm"] = quantity("-", "device family: phase-change memory", "pcm", later=True)
     g_max_siemens: float = quantity(
         "S", "largest element conductance that is asked for: the same devices over a smaller range",
         gt=0,
@@ -98,6 +110,31 @@ class PcmSpec(Spec):
                     f"{'None' if given else 0}"
                 )
         return self
+
+    @classmethod
+    def perfect(cls, g_max_siemens: float) -> Self:
+        """Return a device that keeps every conductance exactly and is zero when in RESET.
+
+        Parameters
+        ----------
+        g_max_siemens : float, siemens
+            Largest conductance.
+        """
+        return cls(
+            g_max_siemens=g_max_siemens,
+            g_reference_siemens=g_max_siemens,
+            devices_per_element=1,
+            t0_seconds=1.0,
+            programming=None,
+            drift=None,
+            read_noise=None,
+            reset=ResetState(mean_siemens=0.0, std_siemens=0.0),
+            source="no physical effect",
+        )
+
+    def ideal(self) -> Self:
+        """Return :meth:`perfect` devices with the same largest conductance."""
+        return self.perfect(self.g_max_siemens)
 
     @property
     def loop(self) -> ProgramVerify | None:

@@ -26,13 +26,7 @@ from .settings import settings
 NOTHING, EVERYTHING = "nothing", "everything"
 ALONE, MISSING, LAYER, NO_LAYER = "only ", "all but ", "layer ", "no layer"
 
-EFFECTS: Mapping[str, Mapping[str, Any]] = {
-    "programming error": {"core.pcm.programming": None},
-    "drift": {"core.pcm.drift": None},
-    "read noise": {"core.pcm.read_noise": None},
-    "RESET state": {"core.pcm.reset": {"mean_siemens": 0.0, "std_siemens": 0.0}},
-    "stuck devices": {"core.pcm.faults": None},
-    "temperature": {"core.pcm.temperature": None},
+CIRCUITS: Mapping[str, Mapping[str, Any]] = {
     "read polarity": {"core.read.polarity": None},
     "IR drop": {"core.wires": None},
     "ADC": {"core.adc": {"kind": "symmetric", "bits": None, "full_scale_amperes": None}},
@@ -40,7 +34,24 @@ EFFECTS: Mapping[str, Mapping[str, Any]] = {
         "core.dac.bits": None, "core.ldpu.output_bits": None, "core.ldpu.link_bits": None,
     },
 }  # fmt: skip
-"""Effects by name, and the changes that switch each of them off."""
+"""Effects outside the devices by name, and the changes that switch each of them off."""
+
+
+def switches(spec: ChipSpec) -> dict[str, Mapping[str, Any]]:
+    """Return the effects that a kind of machine can have, and the changes that switch them off.
+
+    Parameters
+    ----------
+    spec : ChipSpec
+        The class of its device says which effects devices have, in which order.
+
+    Returns
+    -------
+    dict from name to changes
+        Devices first.
+    """
+    devices = {e.label: {f"core.device.{e.key}": e.off} for e in spec.core.device.effects}
+    return devices | dict(CIRCUITS)
 
 
 def effects(spec: ChipSpec) -> list[str]:
@@ -49,13 +60,19 @@ def effects(spec: ChipSpec) -> list[str]:
     An effect that cannot be switched off by itself is left out.
     """
     found = []
-    for name, off in EFFECTS.items():
+    for name, off in switches(spec).items():
         try:
             if spec.with_(off).id() != spec.id():
                 found.append(name)
         except ValueError:
             continue
     return found
+
+
+def has_imperfect_devices(spec: ChipSpec) -> bool:
+    """Return whether a machine has any effect of its devices, the polarity of reads left out."""
+    labels = {effect.label for effect in spec.core.device.effects}
+    return bool(labels.intersection(effects(spec)))
 
 
 def make(study: Study, *, layers: tuple[str, ...] = ()) -> Study:
@@ -90,12 +107,13 @@ def make(study: Study, *, layers: tuple[str, ...] = ()) -> Study:
         raise ValueError(f"'{whole.preset}' has no effect that could be switched off")
     base = dict(whole.changes)
     everything = SettingChoice(name=EVERYTHING, preset=whole.preset, changes=base)
-    found = [everything, _without(everything, NOTHING, names)]
+    off = switches(whole.spec)
+    found = [everything, _without(everything, NOTHING, off, names)]
     if len(names) > 1:
         for name in names:
             others = [n for n in names if n != name]
-            found.append(_without(everything, f"{ALONE}{name}", others))
-            found.append(_without(everything, f"{MISSING}{name}", [name]))
+            found.append(_without(everything, f"{ALONE}{name}", off, others))
+            found.append(_without(everything, f"{MISSING}{name}", off, [name]))
     if layers:
         found.append(_renamed(everything, NO_LAYER, layers=()))
     found += [_renamed(everything, f"{LAYER}{n}", layers=(n,)) for n in layers]
@@ -104,9 +122,11 @@ def make(study: Study, *, layers: tuple[str, ...] = ()) -> Study:
     return make_study(data)
 
 
-def _without(whole: SettingChoice, name: str, names: list[str]) -> SettingChoice:
-    off = {key: value for n in names for key, value in EFFECTS[n].items()}
-    return _renamed(whole, name, changes={**whole.changes, **off})
+def _without(
+    whole: SettingChoice, name: str, switched: Mapping[str, Mapping[str, Any]], names: list[str]
+) -> SettingChoice:
+    changes = {key: value for n in names for key, value in switched[n].items()}
+    return _renamed(whole, name, changes={**whole.changes, **changes})
 
 
 def _renamed(choice: SettingChoice, name: str, **fields: Any) -> SettingChoice:

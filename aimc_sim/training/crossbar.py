@@ -49,7 +49,7 @@ class Crossbar(nn.Module):
         self.law: WeightLaw | None = None
         if options.weight_noise == "device":
             self.law = weight_law(core, options.drift_seconds, options.read_noise)
-        self.clock_zero = core.pcm.t0_seconds
+        self.clock_zero = core.device.t0_seconds
         self.input_codes = largest_code(core.dac.bits) if options.input_range != "off" else None
         self.output_codes, self.full_scale = _output_converter(core, options, layout.row_blocks)
         self._add_range("input_range", options.input_range == "learned" and self.input_codes)
@@ -249,7 +249,7 @@ def _output_converter(
     if not quantiser.rounds or not math.isfinite(quantiser.limit):
         return None, None
     span = float(weights.to_targets(np.ones((1, 1)), core).siemens_per_weight[0])
-    span /= core.pcm.g_max_siemens
+    span /= core.device.g_max_siemens
     step = quantiser.step / (core.dac.max_code * span)
     together = math.sqrt(row_blocks)
     return None, (quantiser.limit * together, step * together)

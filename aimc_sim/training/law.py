@@ -8,18 +8,16 @@ whole crossbars with the simulator itself.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import ndtr
 
 from aimc_sim.core import programming, tile, weights
-from aimc_sim.device import pcm
-from aimc_sim.device.programming.statistical import allocate
+from aimc_sim.device import family
 from aimc_sim.rng import Key, Purpose
-from aimc_sim.spec import CoreSpec, PcmSpec, StateCurve
+from aimc_sim.spec import CoreSpec
+from aimc_sim.spec.family import READ_NOISE
 
 NODES = 257
 """States of a table, evenly spaced from 0 to 1."""
@@ -89,17 +87,20 @@ def weight_law(
     The clip at zero conductance is part of the closed form. Not in any table: IR drop,
     polarity-dependent conduction and the spread of converters, which are no property of a device.
     """
-    device = core.pcm if read_noise else core.pcm.with_(read_noise=None)
-    core = core.with_(pcm=device)
+    device = core.device
+    if not read_noise:
+        device = device.without(READ_NOISE)
+    core = core.with_(device=device)
     times = np.zeros(1)
     if drift_seconds is not None:
         low, high = np.log(np.asarray(drift_seconds) + device.t0_seconds)
         times = np.exp(np.linspace(low, high, AGES)) - device.t0_seconds
         if low == high:
             times = times[:1]
-    scheme = "statistical" if device.programming is None else device.programming.scheme
-    plain = scheme == "statistical" and device.faults is None and device.temperature is None
-    found = (_closed_form if plain else _measured)(core, np.concatenate([[0.0], times]))
+    ages = np.concatenate([[0.0], times])
+    found = _closed_form(core, ages)
+    if found is None:
+        found = _measured(core, ages)
     mean, std, zero = (rows.astype(np.float32) for rows in found)
     return WeightLaw(np.log(times + device.t0_seconds), mean[1:], std[1:], zero[1:], mean[0])
 
@@ -107,74 +108,28 @@ def weight_law(
 # ---------------------------------------------------------------------------- closed form
 
 
-def rectified(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first two moments of ``max(0, N(mean, std^2))``."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(std > 0, mean / std, np.where(mean > 0, np.inf, -np.inf))
-    inside, density = ndtr(z), np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-    first = mean * inside + std * density
-    return first, (mean**2 + std**2) * inside + mean * std * density
+def _closed_form(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...] | None:
+    """Return mean, spread (T, K) and spread of a zero weight (T,), from the moments of elements.
 
-
-def decay(mean: np.ndarray, std: np.ndarray, length: float) -> np.ndarray:
-    """Return ``E exp(-length |N(mean, std^2)|)``, the moment of drift with a folded exponent."""
-    if length == 0:
-        return np.ones_like(mean)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(std > 0, mean / std, np.inf)
-    shift = length * std
-    keep = np.exp(-length * mean + shift**2 / 2) * ndtr(z - shift)
-    return keep + np.exp(length * mean + shift**2 / 2) * ndtr(-z - shift)
-
-
-def _curve(curve: StateCurve | None, x: np.ndarray) -> np.ndarray:
-    if curve is None:
-        return np.zeros_like(x)
-    return pcm.curve_values(curve, x)
-
-
-def _closed_form(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return mean, spread (T, K) and spread of a zero weight (T,), from the moments of elements."""
+    None if the family has no closed form for these devices.
+    """
+    device, laws = core.device, family.of(core.device)
     states = np.linspace(0, 1, NODES)
     states[0] = SMALL
     block = np.append(states, 0.0)[:, None]
     targets = weights.to_targets(block, core)
-    elements, programmed = allocate(targets.request, core.pcm)
+    elements, programmed = laws.allocate(targets.request, device)
     half, unit = len(elements) // 2, 1 / targets.siemens_per_weight[0]
     mean, std = [], []
     for t in times:
-        first, second = _moments(elements[:, :, 0].astype(float), programmed[:, :, 0], core.pcm, t)
+        found = laws.moments(elements[:, :, 0].astype(float), programmed[:, :, 0], device, float(t))
+        if found is None:
+            return None
+        first, second = found
         mean.append((first[:half].sum(0) - first[half:].sum(0)) * unit)
         std.append(np.sqrt(np.maximum(0, second - first**2).sum(0)) * unit)
     mean, std = np.array(mean), np.array(std)
     return mean[:, :-1], std[:, :-1], std[:, -1]
-
-
-def _moments(
-    target: np.ndarray, programmed: np.ndarray, spec: PcmSpec, t: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first two moments of elements at a time after programming."""
-    error, drift, noise = spec.programming, spec.drift, spec.read_noise
-    x = np.maximum(target / spec.fitted_siemens, 1e-7)
-    sigma = np.zeros_like(x)
-    if error is not None:
-        scale = error.scale * spec.material_scale
-        inside = x if error.states is None else np.clip(x, *error.states)
-        sigma = scale * np.polynomial.polynomial.polyval(inside, error.polynomial_siemens)
-    spread = pcm.reset_spread(spec)
-    level = np.where(programmed, target, pcm.reset_level(spec))
-    first, second = rectified(level, np.where(programmed, np.abs(sigma), spread))
-    if drift is not None:
-        length = drift.scale * math.log1p(t / spec.t0_seconds)
-        exponent = _curve(drift.exponent_mean, x), _curve(drift.exponent_std, x)
-        first = first * decay(*exponent, length)
-        second = second * decay(*exponent, 2 * length)
-    if noise is not None:
-        slow, fresh = pcm.noise_bands(noise, t + spec.t0_seconds)
-        q = _curve(noise.amplitude, np.minimum(x, 1.0))
-        held, squared = rectified(np.ones_like(q), q * math.sqrt(slow))
-        first, second = first * held, second * (squared + q**2 * fresh)
-    return first, second
 
 
 # ------------------------------------------------------------------------------- measured

@@ -54,8 +54,8 @@ def test_least_squares_is_the_bound(name):
     for spec, key, state, begin, later in cores(name, n=3):
         found = {m: factor(m, spec, key, state, begin, later) for m in ("gdc", "gdc-signs", "ls")}
         codes = rng.integers(-127, 128, (300, 144)).astype(float)
-        half = state.pcm.target.shape[0] // 2
-        target = state.pcm.target.astype(float)
+        half = state.devices.target.shape[0] // 2
+        target = state.devices.target.astype(float)
         exact = codes @ (target[:half].sum(0) - target[half:].sum(0)) / spec.core.pcm.g_max_siemens
         drifted = tile.charge(later, codes)
         errors = {m: np.linalg.norm(f * drifted - exact) for m, f in found.items()}

@@ -16,8 +16,9 @@ from torch import nn
 
 from aimc_sim import presets
 from aimc_sim.core import programming, tile, weights
+from aimc_sim.device.moments import decay, rectified
 from aimc_sim.training import TrainingSpec, prepare
-from aimc_sim.training.law import decay, rectified, weight_law
+from aimc_sim.training.law import weight_law
 
 DAY = 86400.0
 STATES = (0.02, 0.15, 0.5, 1.0)

@@ -275,12 +275,12 @@ def test_info_knows_where_numbers_come_from():
     row = rows["core.adc.full_scale_amperes"]
     assert (row.value, row.unit) == (1e-4, "A")
     assert row.source.startswith("[chip] saturation near 100 uA")
-    assert rows["core.pcm.drift.exponent_mean.a"].source == "[fits] one device"  # its law's
+    assert rows["core.device.drift.exponent_mean.a"].source == "[fits] one device"  # its law's
 
 
 def test_info_shows_values_and_references(call):
     _, out, _ = call("info", "--preset", "hermes-odp")
-    line = next(line for line in out.splitlines() if line.startswith("core.pcm.g_max_siemens"))
+    line = next(line for line in out.splitlines() if line.startswith("core.device.g_max_siemens"))
     assert line.split()[1:3] == ["1.035e-05", "S"]
     assert "doi:10.1038/s41928-023-01010-1" in out
     assert "[25uS]" not in out  # not cited by this preset

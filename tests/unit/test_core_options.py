@@ -121,7 +121,7 @@ def test_g_max_per_core_keeps_currents_in_range():
             limits = list(chip.ranges.g_max_siemens.values())
             assert 0.2e-6 < min(limits) < 0.5 * chip.spec.core.pcm.g_max_siemens
             for block in chip.compiled.blocks:
-                top = chip.state.tiles[block.core].pcm.target.max()
+                top = chip.state.tiles[block.core].devices.target.max()
                 name = f"{block.layer}[{block.row_index},{block.col_index}]"
                 assert top <= chip.ranges.g_max_siemens[name] * 1.001
     assert counts["bit-line"] == 0 < counts["device"]

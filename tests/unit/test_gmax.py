@@ -128,7 +128,7 @@ def saturated_share(chip, images, rule_share):
     """Share of the phases of a layer whose current is beyond 100 uA while all pulses are on."""
     block = chip.compiled.blocks[0]
     codes = np.rint(images.numpy() / chip.ranges.values[chip.compiled.input] * 127)
-    siemens = chip.state.tiles[block.tile].pcm.target.astype(float)
+    siemens = chip.state.tiles[block.tile].devices.target.astype(float)
     half = len(siemens) // 2
     on = [(codes > 0).astype(float), (codes < 0).astype(float)]
     found = [0.2 * x @ g.sum(axis=0) for x in on for g in (siemens[:half], siemens[half:])]

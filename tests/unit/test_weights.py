@@ -5,6 +5,7 @@ import pytest
 
 from aimc_sim import presets
 from aimc_sim.core import weights
+from aimc_sim.device import family
 from aimc_sim.device.pcm import reset_level
 from aimc_sim.device.programming import statistical
 
@@ -40,7 +41,7 @@ def test_devices_of_a_cell(mode, programmed, block):
     """ODP tunes one device of the weight's polarity, TDP both; the others stay in RESET."""
     core = presets.hermes(mode).core
     g, programmed_elements, _ = allocated(block, core)
-    devices = weights.devices(g, core.pcm)
+    devices = family.of(core.device).devices(g, core.device)
     assert devices.shape == (4, 40, 13)
     tuned = np.abs(devices - core.pcm.reset.mean_siemens) > 1e-9
     assert set(tuned.sum(axis=0)[block != 0]) == {programmed}

@@ -71,7 +71,7 @@ def coulombs(core: CoreSpec, siemens: float, drive: float) -> float:
 def nominal_coulombs(spec: ChipSpec) -> float:
     """Return the charge of a whole array under the load of the published measurement."""
     core = spec.core
-    most = core.rows * core.cols * core.pcm.g_max_siemens
+    most = core.rows * core.cols * core.device.g_max_siemens
     return coulombs(core, most, spec.cost.signal_share)
 
 

@@ -1,6 +1,5 @@
-"""How targets become conductances, with a report of what that took.
+"""How targets become conductances of phase-change memory, with a report of what that took.
 
-- :mod:`request`: what is asked for, per polarity of a cell; :mod:`report`: what it took
 - :mod:`statistical`: the error is drawn from a fitted law
 - :mod:`verify`: program-and-verify with pulses, one device per weight or max-SET-fill;
   :mod:`cost`: its time and energy
@@ -14,9 +13,11 @@ from __future__ import annotations
 from ...rng import Key
 from ...spec import PcmSpec
 from .. import pcm
+from ..family import Address
+from ..report import ProgrammingReport
+from ..request import Request
 from . import replayed, statistical, verify
-from .report import ProgrammingReport
-from .request import DEVICES_PER_CELL, Request, elements_per_polarity
+from .cells import DEVICES_PER_CELL, elements_per_polarity
 
 __all__ = [
     "DEVICES_PER_CELL",
@@ -28,7 +29,7 @@ __all__ = [
 
 
 def write(
-    request: Request, spec: PcmSpec, address: pcm.Address, key: Key, cycle: int = 0
+    request: Request, spec: PcmSpec, address: Address, key: Key, cycle: int = 0
 ) -> tuple[pcm.PcmState, ProgrammingReport]:
     """Write a block with the scheme of its device.
 

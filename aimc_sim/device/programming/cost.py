@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...spec import PcmSpec
-from .request import Request
+from ..request import Request
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ import warnings
 import numpy as np
 
 from ...rng import Key, Purpose
-from ...spec import PcmSpec
+from ...spec import PcmSpec, Replay
 from .. import faults, pcm
+from ..family import Address, cycle_key
 from ..measured import reach, replay
-from .report import ProgrammingReport, error_sum
-from .request import Request
+from ..report import ProgrammingReport, error_sum
+from ..request import Request
 from .statistical import allocate
 
 
 def write(
-    request: Request, spec: PcmSpec, address: pcm.Address, key: Key, cycle: int = 0
+    request: Request, spec: PcmSpec, address: Address, key: Key, cycle: int = 0
 ) -> tuple[pcm.PcmState, ProgrammingReport]:
     """Give every element a trace of its level; see :mod:`aimc_sim.device.measured.replay`.
 
@@ -26,9 +27,11 @@ def write(
         If the file was changed, or a target is outside the measured range.
     """
     target, programmed = allocate(request, spec)
-    library = replay.load(spec.programming.path, spec.programming.sha256)
+    scheme = spec.programming
+    assert isinstance(scheme, Replay)  # other schemes do not come here
+    library = replay.load(scheme.path, scheme.sha256)
     _warn(library, target[programmed])
-    words = np.array(pcm.cycle_key(key, cycle).child(Purpose.REPLAY).words())
+    words = np.array(cycle_key(key, cycle).child(Purpose.REPLAY).words())
     trace = replay.draw(library, target, programmed, address, words)
     kind = faults.stuck(target.shape, spec, address, key)
     if spec.faults is not None:

@@ -16,9 +16,11 @@ from ...kernels import verify as kernels
 from ...rng import Key, Purpose
 from ...spec import PcmSpec
 from .. import faults, pcm
+from ..family import Address, cycle_key
+from ..report import ProgrammingReport, error_sum
+from ..request import Request
 from . import cost
-from .report import ProgrammingReport, error_sum
-from .request import DEVICES_PER_CELL, Request
+from .cells import DEVICES_PER_CELL
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,7 @@ def words(key: Key) -> np.ndarray:
     return np.array(key.words())
 
 
-def pulse_all(
-    request: Request, spec: PcmSpec, address: pcm.Address, key: Key, cycle: int
-) -> Written:
+def pulse_all(request: Request, spec: PcmSpec, address: Address, key: Key, cycle: int) -> Written:
     """Run the loop on every cell and return the devices as they were last read."""
     scheme, noise = spec.loop, spec.read_noise
     verify = scheme.verify
@@ -88,14 +88,14 @@ def pulse_all(
         ]),
         np.array(pcm.curve_table(None if noise is None else noise.amplitude)),
         stuck_levels(spec), *address, words(key.child(Purpose.PULSE_DEVICE)),
-        words(pcm.cycle_key(key, cycle).child(Purpose.PULSE_CYCLE)),
+        words(cycle_key(key, cycle).child(Purpose.PULSE_CYCLE)),
         written.g, written.aim, written.amperes, written.iterations, written.reached,
     )  # fmt: skip
     return written
 
 
 def settled(
-    g: np.ndarray, aim: np.ndarray, spec: PcmSpec, address: pcm.Address, key: Key,
+    g: np.ndarray, aim: np.ndarray, spec: PcmSpec, address: Address, key: Key,
     from_seconds: float, to_seconds: float,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return conductances after the devices drifted apart, and their drift exponents.
@@ -114,7 +114,7 @@ def settled(
     return g, nu
 
 
-def to_state(written: Written, spec: PcmSpec, address: pcm.Address, key: Key) -> pcm.PcmState:
+def to_state(written: Written, spec: PcmSpec, address: Address, key: Key) -> pcm.PcmState:
     """Return written devices as a state at t0."""
     from_seconds = spec.loop.settled_seconds
     g, nu = settled(written.g, written.aim, spec, address, key, from_seconds, spec.t0_seconds)
@@ -122,7 +122,7 @@ def to_state(written: Written, spec: PcmSpec, address: pcm.Address, key: Key) ->
 
 
 def write(
-    request: Request, spec: PcmSpec, address: pcm.Address, key: Key, cycle: int = 0
+    request: Request, spec: PcmSpec, address: Address, key: Key, cycle: int = 0
 ) -> tuple[pcm.PcmState, ProgrammingReport]:
     """Program and verify every cell of a block.
 

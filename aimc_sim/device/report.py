@@ -1,4 +1,4 @@
-"""What programming took and what it reached."""
+"""Cost of programming a block, and the error it left."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ... import units
+from .. import units
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class ProgrammingReport:
     Attributes
     ----------
     scheme : str
+        Name of the way in which the block was written.
     tuned : int
         Devices (or elements of a statistical law) that were brought to a target.
     converged : int or None
@@ -84,7 +85,9 @@ def error_sum(error: np.ndarray, programmed: np.ndarray) -> tuple[int, float]:
     Parameters
     ----------
     error : (R, C) float, siemens
+        Net conductance less the one that was asked for.
     programmed : (2, R, C) bool
+        Whether a polarity was written.
     """
     chosen = programmed.any(axis=0)
     return int(chosen.sum()), float((error[chosen].astype(np.float64) ** 2).sum())

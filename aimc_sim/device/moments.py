@@ -1,0 +1,51 @@
+"""First and second moments of clipped and folded normals: parts of a law's closed form."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import ndtr
+
+
+def rectified(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first two moments of ``max(0, N(mean, std^2))``.
+
+    Parameters
+    ----------
+    mean, std : float64 arrays of one shape, any unit
+        Of the normal variable; std >= 0.
+
+    Returns
+    -------
+    first, second : float64 arrays of that shape
+        In the unit and in its square.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(std > 0, mean / std, np.where(mean > 0, np.inf, -np.inf))
+    inside, density = ndtr(z), np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    first = mean * inside + std * density
+    return first, (mean**2 + std**2) * inside + mean * std * density
+
+
+def decay(mean: np.ndarray, std: np.ndarray, length: float) -> np.ndarray:
+    """Return ``E exp(-length |N(mean, std^2)|)``, the mean factor of drift with a folded exponent.
+
+    Parameters
+    ----------
+    mean, std : float64 arrays of one shape, dimensionless
+        Of the exponent before it is folded.
+    length : float, dimensionless
+        Logarithm of the time, in units of that at which the clock started.
+
+    Returns
+    -------
+    float64 array of that shape, dimensionless
+    """
+    if length == 0:
+        return np.ones_like(mean)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(std > 0, mean / std, np.inf)
+    shift = length * std
+    keep = np.exp(-length * mean + shift**2 / 2) * ndtr(z - shift)
+    return keep + np.exp(length * mean + shift**2 / 2) * ndtr(-z - shift)
