@@ -31,8 +31,8 @@ from ..spec.gdpu import GdpuSpec
 GATES = "IAFO"
 """Input, activation (tanh), forget and output gate: the order of interleaved columns."""
 
-GATE_SCALE = np.array([0.5, 1.0, 0.5, 0.5], np.float32)
-GATE_OFFSET = np.array([0.5, 0.0, 0.5, 0.5], np.float32)
+_GATE_SCALE = np.array([0.5, 1.0, 0.5, 0.5], np.float32)
+_GATE_OFFSET = np.array([0.5, 0.0, 0.5, 0.5], np.float32)
 
 _BELOW_ONE = 1 - 1e-12  # atanh of it is finite
 
@@ -253,7 +253,7 @@ def lstm_registers(registers: Registers, hidden: int, spec: GdpuSpec) -> np.ndar
     Scale and offset of the inputs, of the gates, of the outputs.
     """
     scale, offset, out_scale, out_offset = _loaded(registers, spec)
-    rows = (scale, offset, GATE_SCALE, GATE_OFFSET, [out_scale] * 4, [out_offset] * 4)
+    rows = (scale, offset, _GATE_SCALE, _GATE_OFFSET, [out_scale] * 4, [out_offset] * 4)
     return np.array([np.tile(row, hidden) for row in rows], np.float32)
 
 
@@ -270,7 +270,7 @@ def lstm_step_by_arrays(
     codes, cell = _checked(codes, cell, spec)
     scale, offset, out_scale, out_offset = _loaded(registers, spec)
     x = unit.fma(unit.convert(codes), scale, offset)
-    gates = unit.fma(GATE_SCALE, tanh(x, spec), GATE_OFFSET)
+    gates = unit.fma(_GATE_SCALE, tanh(x, spec), _GATE_OFFSET)
     i, a, f, o = np.moveaxis(gates, -1, 0)
     cell = unit.fma(f, unit.convert(cell), unit.multiply(i, a))
     hidden = unit.multiply(o, tanh(cell, spec))
@@ -285,8 +285,8 @@ def _loaded(registers: Registers, spec: GdpuSpec) -> tuple[np.ndarray, ...]:
     """Return the registers in the unit's format."""
     unit = arithmetic(spec.bit_true)
     return (
-        register(np.multiply(registers.input_scale, GATE_SCALE), "input_scale", unit),
-        register(np.multiply(registers.input_offset, GATE_SCALE), "input_offset", unit),
+        register(np.multiply(registers.input_scale, _GATE_SCALE), "input_scale", unit),
+        register(np.multiply(registers.input_offset, _GATE_SCALE), "input_offset", unit),
         register(registers.output_scale, "output_scale", unit),
         register(registers.output_offset, "output_offset", unit),
     )

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import arguments
 
-SLOT = 2**16
+_SLOT = 2**16
 """Tile numbers of the blocks that share a core differ by multiples of this."""
 
 HOST = -1
@@ -46,7 +46,7 @@ class Block:
     @property
     def tile(self) -> int:
         """Number of the block's part of the chip: the core's own, if it has the core alone."""
-        return self.core + self.slot * SLOT
+        return self.core + self.slot * _SLOT
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -76,10 +76,10 @@ class ChipState:
 
     def key(self, core: int) -> Key:
         """Return the key of one core's draws."""
-        return core_key(self.seed, core)
+        return _core_key(self.seed, core)
 
 
-def core_key(seed: int, core: int) -> Key:
+def _core_key(seed: int, core: int) -> Key:
     """Return the key of one core's draws: other cores and layers do not change it."""
     return Key(seed).child(core)
 
@@ -120,7 +120,7 @@ def program(
                 block.row_start : block.row_stop, block.col_start : block.col_stop
             ]
             tiles[block.tile] = programming.program(
-                weight, own.core, core_key(seed, block.tile), cycle,
+                weight, own.core, _core_key(seed, block.tile), cycle,
                 None if ranges is None else ranges.g_max_siemens.get(link_name(block)),
             )  # fmt: skip
     layer_of = {block.tile: block.layer for block in compiled.blocks}

@@ -28,7 +28,7 @@ TOLERANCE = 1e-3
 """Largest difference between graph and model, as a share of the largest output: far above the
 rounding of another order of sums, far below the difference of another branch."""
 
-PART_TOLERANCE = 1e-4
+_PART_TOLERANCE = 1e-4
 """Largest difference between a graph on a batch and on a part of it, as a share of the largest
 output."""
 
@@ -214,11 +214,11 @@ def _check_parts(network: Network, example: Example, whole: Mapping[str, Tensor]
 def _fits(part: Tensor, whole: Tensor, axis: int | None, batch: int) -> bool:
     """Return whether the value of the first image agrees with its part of the batch's value."""
     if axis is None:
-        return alike(part, whole, PART_TOLERANCE)
+        return alike(part, whole, _PART_TOLERANCE)
     several = whole.shape[axis] // batch
     if part.ndim != whole.ndim or part.shape[axis] != several:
         return False
-    return alike(part, whole.narrow(axis, 0, several), PART_TOLERANCE)
+    return alike(part, whole.narrow(axis, 0, several), _PART_TOLERANCE)
 
 
 def _axis_of(node: Node, part: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> int | None:

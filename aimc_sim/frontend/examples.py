@@ -17,10 +17,10 @@ from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend.recording import Example
 from aimc_sim.frontend.sequences import Sequences
 
-SIDES = (32, 28, 64, 224, 16, 8, 48, 96, 128, 256, 299, 12, 10)
-"""Rows and columns of maps that are tried first, pixels; then all up to :data:`LARGEST_SIDE`."""
+_SIDES = (32, 28, 64, 224, 16, 8, 48, 96, 128, 256, 299, 12, 10)
+"""Rows and columns of maps that are tried first, pixels; then all up to :data:`_LARGEST_SIDE`."""
 
-LARGEST_SIDE = 80
+_LARGEST_SIDE = 80
 """Rows and columns of the largest maps, and length of the longest lines, that are tried."""
 
 LENGTHS = (32, 64, 100, 128, 256, 512, 1024, 4096, 16000)
@@ -252,10 +252,10 @@ def _candidates(model: nn.Module) -> Iterator[Tensor]:
     ]  # fmt: skip
     for layer in layers[:6]:
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            tried = [*SIDES, *(n for n in range(1, LARGEST_SIDE) if n not in SIDES)]
+            tried = [*_SIDES, *(n for n in range(1, _LARGEST_SIDE) if n not in _SIDES)]
             yield from (normal(2, layer.in_channels, n, n) for n in tried)
         elif isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
-            tried = [*LENGTHS, *(n for n in range(1, LARGEST_SIDE) if n not in LENGTHS)]
+            tried = [*LENGTHS, *(n for n in range(1, _LARGEST_SIDE) if n not in LENGTHS)]
             yield from (normal(2, layer.in_channels, n) for n in tried)
         elif isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):  # refused, but by its name
             yield from (normal(2, layer.in_channels, n, n, n) for n in (8, 16, 32))
@@ -274,7 +274,7 @@ def _candidates(model: nn.Module) -> Iterator[Tensor]:
             for shape in (*shapes, (2,)):
                 yield torch.randint(0, layer.num_embeddings, shape, generator=generator)
         elif isinstance(layer, nn.BatchNorm2d):
-            yield from (normal(2, layer.num_features, n, n) for n in SIDES)
+            yield from (normal(2, layer.num_features, n, n) for n in _SIDES)
         elif isinstance(layer, nn.BatchNorm1d):
             yield normal(2, layer.num_features)
             yield normal(2, layer.num_features, LENGTHS[0])
@@ -289,7 +289,7 @@ def _candidates(model: nn.Module) -> Iterator[Tensor]:
                     yield normal(2, parameter.shape[0])
                     yield sequence(parameter.shape[0])
                 elif parameter.ndim == 4:
-                    yield from (normal(2, parameter.shape[1], n, n) for n in SIDES)
+                    yield from (normal(2, parameter.shape[1], n, n) for n in _SIDES)
 
 
 def _runs(model: nn.Module, example: Example) -> bool:

@@ -164,12 +164,12 @@ def pad(
                      dtype=x.dtype)  # fmt: skip
 
 
-def zero_pad(draft: Draft, node: fx.Node, x: Value, pads: Sequence[int], value: Any = 0) -> Any:
+def _zero_pad(draft: Draft, node: fx.Node, x: Value, pads: Sequence[int], value: Any = 0) -> Any:
     """Pad with one number, from ``aten.constant_pad_nd``."""
     return pad(draft, node, x, pads, "constant", value)
 
 
-def max_pool(dims: int) -> Rule:
+def _max_pool(dims: int) -> Rule:
     """Return the rule of maxima of windows."""
 
     def rule(
@@ -189,7 +189,7 @@ def max_pool(dims: int) -> Rule:
     return rule
 
 
-def avg_pool(dims: int) -> Rule:
+def _avg_pool(dims: int) -> Rule:
     """Return the rule of means of windows."""
 
     def rule(
@@ -308,7 +308,7 @@ def pixel_unshuffle(draft: Draft, node: fx.Node, x: Value, factor: int) -> Any:
                      attrs={"factor": factor})  # fmt: skip
 
 
-def resize(mode: str, op: str) -> Rule:
+def _resize(mode: str, op: str) -> Rule:
     """Return the rule of interpolation."""
 
     def rule(draft: Draft, node: fx.Node, x: Value, *args: Any) -> Any:
@@ -385,11 +385,11 @@ _RULES: dict[str, Rule] = {
     "copy": copied,
     "slice": cut,
     "pad": pad,
-    "constant_pad_nd": zero_pad,
-    "max_pool1d": max_pool(1),
-    "max_pool2d": max_pool(2),
-    "avg_pool1d": avg_pool(1),
-    "avg_pool2d": avg_pool(2),
+    "constant_pad_nd": _zero_pad,
+    "max_pool1d": _max_pool(1),
+    "max_pool2d": _max_pool(2),
+    "avg_pool1d": _avg_pool(1),
+    "avg_pool2d": _avg_pool(2),
     "adaptive_avg_pool1d": adaptive_pool("avg", 1),
     "adaptive_avg_pool2d": adaptive_pool("avg", 2),
     "_adaptive_avg_pool2d": adaptive_pool("avg", 2),
@@ -398,10 +398,10 @@ _RULES: dict[str, Rule] = {
     "mean": mean,
     "pixel_shuffle": pixel_shuffle,
     "pixel_unshuffle": pixel_unshuffle,
-    "upsample_nearest2d": resize("nearest", "upsample"),
-    "_upsample_nearest_exact2d": resize("nearest-exact", "upsample"),
-    "upsample_bilinear2d": resize("bilinear", "interpolate"),
-    "upsample_bicubic2d": resize("bicubic", "interpolate"),
+    "upsample_nearest2d": _resize("nearest", "upsample"),
+    "_upsample_nearest_exact2d": _resize("nearest-exact", "upsample"),
+    "upsample_bilinear2d": _resize("bilinear", "interpolate"),
+    "upsample_bicubic2d": _resize("bicubic", "interpolate"),
     **dict.fromkeys(("to", "_to_copy", "type_as", "float", "double", "half", "bfloat16"), convert),
 }  # fmt: skip
 

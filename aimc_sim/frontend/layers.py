@@ -41,7 +41,7 @@ def convolution(dims: int, transposed: bool = False) -> Rule:
     return reverse if transposed else ordinary
 
 
-def general_convolution(
+def _general_convolution(
     draft: Draft, node: fx.Node, x: Any, weight: Any, bias: Any, stride: Any, padding: Any,
     dilation: Any, transposed: bool, output_padding: Any, groups: int,
 ) -> Any:  # fmt: skip
@@ -252,7 +252,7 @@ def product(draft: Draft, node: fx.Node, x: Any, other: Any) -> Any:
     return linear(draft, node, x, turned)
 
 
-def sum_and_product(
+def _sum_and_product(
     draft: Draft, node: fx.Node, bias: Any, x: Any, other: Any, beta: Any = 1, alpha: Any = 1
 ) -> Any:
     """Add ``bias + x @ W`` as a linear layer."""
@@ -300,7 +300,7 @@ def batch_norm(
     return draft.emit(leaf, "batch_norm", (x,), like, node=node, attrs=attrs, arrays=folded)
 
 
-def fixed_batch_norm(
+def _fixed_batch_norm(
     draft: Draft, node: fx.Node, x: Any, weight: Any, bias: Any, mean: Any, var: Any,
     momentum: float, eps: float,
 ) -> Any:  # fmt: skip
@@ -366,13 +366,13 @@ RULES: dict[str, Rule] = {
     "conv_transpose1d": convolution(1, True),
     "conv_transpose2d": convolution(2, True),
     "conv_transpose3d": convolution(3, True),
-    "convolution": general_convolution,
+    "convolution": _general_convolution,
     "linear": linear,
     "matmul": product,
     "mm": product,
-    "addmm": sum_and_product,
+    "addmm": _sum_and_product,
     "batch_norm": batch_norm,
-    "_native_batch_norm_legit_no_training": fixed_batch_norm,
+    "_native_batch_norm_legit_no_training": _fixed_batch_norm,
     "embedding": embedding,
 }
 """Rules by the name of the ATen operation."""

@@ -9,7 +9,7 @@ import torch
 
 from aimc_sim.errors import UnsupportedLayerError
 
-SUPPORTED = (
+_SUPPORTED = (
     "Conv1d/2d, ConvTranspose1d/2d, Linear, LSTM, GRU, RNN and their cells, attention and "
     "transformer layers, normalisation, activations, Embedding, pooling, arithmetic, shapes"
 )
@@ -126,5 +126,5 @@ def unsupported(where: str, kind: str, reason: str | None = None) -> Unsupported
         "replace it, or run this part on the host",
     )
     return UnsupportedLayerError(
-        f"{where} ({kind}) has no counterpart on the chip; {hint}. Supported now: {SUPPORTED}"
+        f"{where} ({kind}) has no counterpart on the chip; {hint}. Supported now: {_SUPPORTED}"
     )

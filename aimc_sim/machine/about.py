@@ -25,7 +25,7 @@ class Fact:
     why: str = ""
 
 
-INSTRUCTIONS = {
+_INSTRUCTIONS = {
     "SSE4.1": "sse4_1", "AVX2": "avx2", "FMA": "fma3", "AVX-512": "avx512_f",
     "AVX-512 BF16": "avx512_bf16", "AMX": "amx_tile", "AVX_NE_CONVERT": "avx_ne_convert",
 }  # fmt: skip
@@ -64,7 +64,7 @@ def _instructions() -> str:
     if not hasattr(torch.cpu, "get_capabilities"):
         return torch.backends.cpu.get_cpu_capability()
     has = torch.cpu.get_capabilities()
-    return ", ".join(name for name, key in INSTRUCTIONS.items() if has.get(key)) or "none listed"
+    return ", ".join(name for name, key in _INSTRUCTIONS.items() if has.get(key)) or "none listed"
 
 
 def _libraries() -> list[Fact]:

@@ -79,9 +79,9 @@ def _of_processor() -> Formats:
 
 
 def _variance_of_processor() -> tuple[torch.dtype, str]:
-    if not is_x86():
+    if not _is_x86():
         return torch.float32, f"bfloat16 is not used on {platform.machine()}"
-    native = native_bfloat16()
+    native = _native_bfloat16()
     if not native:
         return torch.float32, "the processor has no bfloat16 instructions (AMX or AVX512_BF16)"
     if not onednn_takes_bfloat16():
@@ -92,12 +92,12 @@ def _variance_of_processor() -> tuple[torch.dtype, str]:
     return torch.bfloat16, f"the processor has {native}"
 
 
-def is_x86() -> bool:
+def _is_x86() -> bool:
     """Return whether this is an x86-64 processor."""
     return platform.machine().lower() in ("x86_64", "amd64")
 
 
-def native_bfloat16() -> str:
+def _native_bfloat16() -> str:
     """Return the processor's instructions for bfloat16, or nothing."""
     names = {"_is_amx_tile_supported": "AMX", "_is_avx512_bf16_supported": "AVX512_BF16"}
     has = [text for name, text in names.items() if getattr(torch.cpu, name, lambda: False)()]
@@ -136,7 +136,7 @@ def training_precision() -> tuple[str, str]:
         bfloat16 where the processor has instructions for it and oneDNN's LSTM takes it.
     reason : str
     """
-    native = native_bfloat16() if is_x86() else ""
+    native = _native_bfloat16() if _is_x86() else ""
     if not native:
         return "float32", "the processor has no bfloat16 instructions"
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):

@@ -16,13 +16,13 @@ from ..kernels import threads as own_threads
 from . import settings
 from .formats import formats
 
-MEMORY_BYTES = 256 * 2**20
+_MEMORY_BYTES = 256 * 2**20
 """Read, and again written, by the copy from memory to memory; shared out among the threads."""
 
-CACHE_BYTES = 2**20
+_CACHE_BYTES = 2**20
 """Read, and again written, by the copy that stays in the cache of one core."""
 
-SIDE = 1024
+_SIDE = 1024
 """Rows, columns and terms of the products."""
 
 SECONDS = 0.25
@@ -68,8 +68,8 @@ class Limits:
         many = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return (
             f"limits, {many}: copy {self.memory_copy * 1e-9:.1f} GB/s in memory "
-            f"({MEMORY_BYTES >> 20} MiB), {self.cache_copy * 1e-9:.1f} GB/s in the cache "
-            f"({CACHE_BYTES >> 20} MiB);\nproduct of {SIDE} x {SIDE} matrices: float32 "
+            f"({_MEMORY_BYTES >> 20} MiB), {self.cache_copy * 1e-9:.1f} GB/s in the cache "
+            f"({_CACHE_BYTES >> 20} MiB);\nproduct of {_SIDE} x {_SIDE} matrices: float32 "
             f"{self.float32 * 1e-9:.0f} GFLOP/s, bfloat16 {narrow}"
         )
 
@@ -88,8 +88,8 @@ def measure(threads: int, seconds: float = SECONDS) -> Limits:
     with settings.settled():
         return Limits(
             threads,
-            _rate(_copying(MEMORY_BYTES // threads), threads, seconds),
-            _rate(_copying(CACHE_BYTES), threads, seconds),
+            _rate(_copying(_MEMORY_BYTES // threads), threads, seconds),
+            _rate(_copying(_CACHE_BYTES), threads, seconds),
             _rate(_multiplying(torch.float32), threads, seconds),
             None if variance == torch.float32 else _rate(_multiplying(variance), threads, seconds),
         )
@@ -109,8 +109,8 @@ def _copying(size: int) -> Work:
 
 def _multiplying(dtype: torch.dtype) -> Work:
     def make() -> tuple[Callable[[], object], float]:
-        x, weight = torch.ones(SIDE, SIDE, dtype=dtype), torch.ones(SIDE, SIDE, dtype=dtype)
-        return (lambda: torch.nn.functional.linear(x, weight)), 2.0 * SIDE**3
+        x, weight = torch.ones(_SIDE, _SIDE, dtype=dtype), torch.ones(_SIDE, _SIDE, dtype=dtype)
+        return (lambda: torch.nn.functional.linear(x, weight)), 2.0 * _SIDE**3
 
     return make
 

@@ -23,7 +23,7 @@ SMALLEST_BATCH = 4
 """Images per convolution at least on other devices than processors (smaller chunks are padded with
 zeros): below, torch picks kernels that sum in another order."""
 
-VECTORS = 64
+_VECTORS = 64
 """A multiple of the elements that any processor computes at a time."""
 
 
@@ -83,7 +83,7 @@ def evenly(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
             order = (0, 2, 3, 1)
             dense = x.permute(order)
-        flat = F.pad(dense.reshape(-1), (0, -x.numel() % VECTORS), value=1.0)
+        flat = F.pad(dense.reshape(-1), (0, -x.numel() % _VECTORS), value=1.0)
         y = function(flat, *others, **named)[: x.numel()].view(dense.shape)
         return y if order == range(x.ndim) else y.permute(0, 3, 1, 2)
 

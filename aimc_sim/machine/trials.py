@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHARGE_ERROR = 1e-5
+_CHARGE_ERROR = 1e-5
 """Largest error of a float32 product of 64 terms, as a share of the largest result."""
 
 VARIANCE_ERROR = 0.01
@@ -23,10 +23,10 @@ def onednn() -> tuple[bool, str]:
         return False, "this build of torch has no oneDNN"
     if not torch.backends.mkldnn.enabled:
         return False, "torch.backends.mkldnn was switched off when the first chip was made"
-    fault = convolution_fault(torch.float32, CHARGE_ERROR)
+    fault = convolution_fault(torch.float32, _CHARGE_ERROR)
     if fault:
         return False, f"in a float32 convolution oneDNN {fault}"
-    return True, f"its float32 convolution was within {CHARGE_ERROR:g} of the largest value"
+    return True, f"its float32 convolution was within {_CHARGE_ERROR:g} of the largest value"
 
 
 def convolution_fault(dtype: torch.dtype, largest: float) -> str:

@@ -21,7 +21,7 @@ from aimc_sim import patterns
 from aimc_sim.chip.program import AnalogLayer, DigitalStep, with_names
 from aimc_sim.mapping.lower import Step
 
-MOST_WEIGHTS = 2**28
+_MOST_WEIGHTS = 2**28
 """Largest number of entries in the matrix of a patch: 1 GB in float32, and the cells of 4,096
 cores of 256 x 256."""
 
@@ -98,17 +98,17 @@ def patch_layer(layer: AnalogLayer, n: int) -> AnalogLayer:
     Raises
     ------
     ValueError
-        If the matrix would have more than :data:`MOST_WEIGHTS` entries.
+        If the matrix would have more than :data:`_MOST_WEIGHTS` entries.
     """
     kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     window = (reach[0] + (n - 1) * stride[0], reach[1] + (n - 1) * stride[1])
     columns = layer.weight.shape[1]
     size = layer.weight.shape[0] // math.prod(kernel) * math.prod(window) * columns * n * n
-    if size > MOST_WEIGHTS:
+    if size > _MOST_WEIGHTS:
         raise ValueError(
             f"mapping.replicate: {n} x {n} pixels of '{layer.name}' make a matrix of {size:,} "
-            f"weights, zeros included; at most {MOST_WEIGHTS:,} fit into memory and onto the "
+            f"weights, zeros included; at most {_MOST_WEIGHTS:,} fit into memory and onto the "
             "cores: give a smaller patch"
         )
     small = layer.weight.reshape(-1, *kernel, columns)

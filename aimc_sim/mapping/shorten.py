@@ -27,7 +27,7 @@ from aimc_sim.mapping.route import Flow
 from aimc_sim.rng import Key, Purpose
 from aimc_sim.spec import ChipSpec
 
-MOVES_PER_PAIR = 1_000
+_MOVES_PER_PAIR = 1_000
 """Exchanges tried for every pair of blocks; the 60 blocks of a ResNet-32 take 0.3 s."""
 
 ONLY_FREE = 64
@@ -35,17 +35,17 @@ ONLY_FREE = 64
 the address of its devices' noise, so another search there would draw all results of these networks
 anew."""
 
-MOST_MOVES = MOVES_PER_PAIR * ONLY_FREE**2
+MOST_MOVES = _MOVES_PER_PAIR * ONLY_FREE**2
 """Exchanges tried at most by one search: 0.5 s for 434 blocks with 4 partners each, 2 s for 1,317
 with 20."""
 
-ONLY_NEAR = 256
+_ONLY_NEAR = 256
 """Blocks above which free exchanges alone find nothing better any more."""
 
-REACH = 16
+_REACH = 16
 """Places next to a partner's own that a near exchange chooses from."""
 
-HEAT_FREE, HEAT_NEAR = (1.0, 0.1), (4.0, 0.2)
+HEAT_FREE, _HEAT_NEAR = (1.0, 0.1), (4.0, 0.2)
 """Temperatures at the beginning and the end, in links. At 1.0 an exchange that makes one flow one
 link longer is accepted every third time, at 0.1 never. The first one of near exchanges is that of
 a block with one partner; it grows with the root of the mean number of partners, like the standard
@@ -99,7 +99,7 @@ def place_blocks(
     partners = _partners(flows, len(start))
     distance = distances(spec)
     if moves is None:
-        moves = min(MOVES_PER_PAIR * len(movable) ** 2, MOST_MOVES)
+        moves = min(_MOVES_PER_PAIR * len(movable) ** 2, MOST_MOVES)
     found = [start.copy()]
     if moves:
         for near, heat in _searches(len(movable), distance, len(partners[1]) / count):
@@ -216,11 +216,11 @@ def _searches(
         temperatures at its beginning and end, links.
     """
     searches = []
-    if count <= ONLY_NEAR:
+    if count <= _ONLY_NEAR:
         searches.append((np.empty((len(distance), 0), np.int64), HEAT_FREE))
     if count > ONLY_FREE:
-        near = np.argsort(distance, axis=1, kind="stable")[:, 1 : REACH + 1].copy()
-        hot, cold = HEAT_NEAR
+        near = np.argsort(distance, axis=1, kind="stable")[:, 1 : _REACH + 1].copy()
+        hot, cold = _HEAT_NEAR
         searches.append((near, (hot * partners**0.5, cold)))
     return searches
 

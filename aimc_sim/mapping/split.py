@@ -16,7 +16,7 @@ from aimc_sim.chip.program import AnalogLayer, Block
 from aimc_sim.mapping.lower import Step
 from aimc_sim.spec import ChipSpec
 
-UNPLACED = -1
+_UNPLACED = -1
 """Core number of a block before placement."""
 
 
@@ -71,7 +71,7 @@ def split_layer(layer: AnalogLayer, rows: int, cols: int) -> tuple[Block, ...]:
         groups = pairwise(equal_cuts(layer.groups, together))
         return tuple(
             Block(
-                layer.name, UNPLACED, 0, index, first * rows_of_group, last * rows_of_group,
+                layer.name, _UNPLACED, 0, index, first * rows_of_group, last * rows_of_group,
                 first * cols_of_group, last * cols_of_group,
             )
             for index, (first, last) in enumerate(groups)
@@ -86,7 +86,7 @@ def split_layer(layer: AnalogLayer, rows: int, cols: int) -> tuple[Block, ...]:
         for col_index, (start, stop) in enumerate(pairwise(col_cuts), group * (len(col_cuts) - 1)):
             blocks += [
                 Block(
-                    layer.name, UNPLACED, row_index, col_index, top + first, top + last,
+                    layer.name, _UNPLACED, row_index, col_index, top + first, top + last,
                     left + start, left + stop,
                 )
                 for row_index, (first, last) in enumerate(pairwise(row_cuts))

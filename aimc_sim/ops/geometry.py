@@ -189,7 +189,7 @@ def subsample(step: Step, sources: list[Shape]) -> Shape:
     return tuple(len(range(size)[part]) for size, part in zip(sources[0], slices, strict=True))
 
 
-def pad_pairs(step: Step, dimensions: int) -> list[tuple[int, int]]:
+def _pad_pairs(step: Step, dimensions: int) -> list[tuple[int, int]]:
     """Return the padding of each of a value's dimensions, the first one first.
 
     Parameters
@@ -210,7 +210,7 @@ def pad_pairs(step: Step, dimensions: int) -> list[tuple[int, int]]:
 
 def pad(step: Step, sources: list[Shape]) -> Shape:
     """Return the shape after padding."""
-    pairs = pad_pairs(step, len(sources[0]))
+    pairs = _pad_pairs(step, len(sources[0]))
     return tuple(size + sum(one) for size, one in zip(sources[0], pairs, strict=True))
 
 
@@ -421,7 +421,7 @@ def pad_reads(step: Step, source: Shape, output: Shape) -> Reads:
     """Return the relation of padding with zeros, which read nothing."""
     if len(source) != 3:
         return pixel_reads(step, source, output)
-    shifts = [before for before, _ in pad_pairs(step, 3)[1:]]
+    shifts = [before for before, _ in _pad_pairs(step, 3)[1:]]
     both = zip(pixels(source), pixels(output), shifts, strict=True)
     return Reads(*(np.eye(m, n, -shift, dtype=bool) for n, m, shift in both))
 

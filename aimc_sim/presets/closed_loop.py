@@ -11,7 +11,7 @@ from .pulsed import pulses_hermes
 
 _uS, _uA, _ns = 1e-6, 1e-6, 1e-9
 
-SETTLED_SECONDS = 5e-4
+_SETTLED_SECONDS = 5e-4
 """Age from which the devices' own drift counts in the error at t0; the only fitted number."""
 
 Fill = Literal["one-device", "max-set-fill"]
@@ -29,7 +29,7 @@ def program_and_verify(fill: Fill = "one-device") -> ProgramVerify:
         margin_counts=5, max_iterations=30, write_channels=32,
         low_amperes=125 * _uA, high_amperes=700 * _uA, start_amperes=300 * _uA,
         step_amperes_per_count=1 * _uA,
-        settled_seconds=SETTLED_SECONDS,
+        settled_seconds=_SETTLED_SECONDS,
         source="[chip] margin 5 counts, at most 30 iterations, square pulses of 125 to 700 uA, "
         "step proportional to the error, 32 current sources, one diagonal at a time. "
         "Assumption: first amplitude, size of the step. Fitted here: settled_seconds, to the "

@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from .. import arguments
 
-FORMAT_VERSION = 1
+_FORMAT_VERSION = 1
 """Version of the specification's JSON form; part of every identity."""
 
 PHYSICS_VERSION = 2
@@ -213,7 +213,7 @@ class Spec(BaseModel):
     def id_text(self) -> str:
         """Return the canonical JSON that :meth:`id` hashes (descriptive texts left out)."""
         return json.dumps(
-            {"class": type(self).__name__, "format": FORMAT_VERSION, "spec": _identity(self)},
+            {"class": type(self).__name__, "format": _FORMAT_VERSION, "spec": _identity(self)},
             sort_keys=True,
             separators=(",", ":"),
         )

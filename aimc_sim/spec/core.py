@@ -13,7 +13,7 @@ from .family import AnyDevice
 from .pcm import PcmSpec
 from .wires import WireSpec
 
-MOST_LINES = 4096
+_MOST_LINES = 4096
 """Rows or columns of a crossbar at most: its 67 million devices are 0.9 GB as simulated here, and
 no larger crossbar of such memory has been made."""
 
@@ -135,8 +135,8 @@ class LdpuSpec(Spec):
 class CoreSpec(Spec):
     """One compute core: crossbar, converters, local digital unit."""
 
-    rows: int = quantity("-", "inputs of the crossbar", 256, ge=1, le=MOST_LINES)
-    cols: int = quantity("-", "outputs of the crossbar", 256, ge=1, le=MOST_LINES)
+    rows: int = quantity("-", "inputs of the crossbar", 256, ge=1, le=_MOST_LINES)
+    cols: int = quantity("-", "outputs of the crossbar", 256, ge=1, le=_MOST_LINES)
     device: AnyDevice = quantity("-", "device, of any family (called pcm before)")
     weight_scaling: Literal["core", "column"] = quantity(
         "-", "largest weight of the core, or of each column, is mapped to g_max", "core"

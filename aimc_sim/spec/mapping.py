@@ -8,7 +8,7 @@ from pydantic import field_validator
 
 from .base import Spec, quantity
 
-MOST_PATCH = 64
+_MOST_PATCH = 64
 """Pixels across a patch at most: a patch of 64 x 64 pixels fills the columns of a crossbar of the
 largest size with a single channel."""
 
@@ -36,8 +36,8 @@ class MappingSpec(Spec):
     @classmethod
     def _patches(cls, value: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
         for pattern, patch in value:
-            if not 1 <= patch <= MOST_PATCH:
+            if not 1 <= patch <= _MOST_PATCH:
                 raise ValueError(
-                    f"'{pattern}' asks for {patch} x {patch} pixels; give 1 to {MOST_PATCH}"
+                    f"'{pattern}' asks for {patch} x {patch} pixels; give 1 to {_MOST_PATCH}"
                 )
         return value

@@ -19,7 +19,7 @@ from aimc_sim.training.law import WeightLaw, weight_law
 from aimc_sim.training.options import TrainingSpec
 
 _WEIGHTS, _OUTPUTS, _TIME = 0, 1, 2
-SAMPLES = 1 << 14
+_SAMPLES = 1 << 14
 """Values behind a percentile, evenly spaced over the activations."""
 
 
@@ -206,7 +206,7 @@ class Crossbar(nn.Module):
             self.options.input_range if name == "input_range" else self.options.output_range
         ):
             some = x.detach().flatten()
-            some = some[:: -(-some.numel() // SAMPLES)].abs().float()
+            some = some[:: -(-some.numel() // _SAMPLES)].abs().float()
             rank = max(1, round(self.options.percentile / 100 * some.numel()))
             top = some.kthvalue(rank).values
         largest, keep = getattr(self, name), self.options.range_momentum

@@ -19,12 +19,12 @@ from aimc_sim.rng import Key, Purpose
 from aimc_sim.spec import CoreSpec
 from aimc_sim.spec.family import READ_NOISE
 
-NODES = 257
+_NODES = 257
 """States of a table, evenly spaced from 0 to 1."""
-AGES = 33
+_AGES = 33
 """Ages of a table with drift, evenly spaced over ln(t + t0)."""
-MEASURED_LEVELS = 33
-MEASURED_BLOCKS = 4
+_MEASURED_LEVELS = 33
+_MEASURED_BLOCKS = 4
 """Crossbars behind a measured table; about 2,000 cells per level each, if it is 256 x 256."""
 SMALL = 1e-5
 """State of the table's first node: exactly zero is another case, nothing is programmed there."""
@@ -94,7 +94,7 @@ def weight_law(
     times = np.zeros(1)
     if drift_seconds is not None:
         low, high = np.log(np.asarray(drift_seconds) + device.t0_seconds)
-        times = np.exp(np.linspace(low, high, AGES)) - device.t0_seconds
+        times = np.exp(np.linspace(low, high, _AGES)) - device.t0_seconds
         if low == high:
             times = times[:1]
     ages = np.concatenate([[0.0], times])
@@ -114,7 +114,7 @@ def _closed_form(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...] | 
     None if the family has no closed form for these devices.
     """
     device, laws = core.device, family.of(core.device)
-    states = np.linspace(0, 1, NODES)
+    states = np.linspace(0, 1, _NODES)
     states[0] = SMALL
     block = np.append(states, 0.0)[:, None]
     targets = weights.to_targets(block, core)
@@ -137,7 +137,7 @@ def _closed_form(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...] | 
 
 def levels() -> np.ndarray:
     """Return the states that a table is measured at: zero, one close to it, then evenly spaced."""
-    return np.concatenate([[0.0, 0.01], np.linspace(0, 1, MEASURED_LEVELS)[1:]])
+    return np.concatenate([[0.0, 0.01], np.linspace(0, 1, _MEASURED_LEVELS)[1:]])
 
 
 def _measured(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -145,7 +145,7 @@ def _measured(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...]:
     states = levels()
     sums = np.zeros((3, len(times), len(states)))
     counts = np.zeros(len(states))
-    for block in range(MEASURED_BLOCKS):
+    for block in range(_MEASURED_BLOCKS):
         key = Key(block).child(Purpose.TRAINING)
         draw = key.generator()
         level = draw.integers(0, len(states), (core.rows, core.cols))
@@ -163,7 +163,7 @@ def _measured(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...]:
                 sums[k, i] += np.bincount(level.ravel(), value.ravel(), len(states))
     mean, square, fresh = sums / counts
     std = np.sqrt(np.maximum(0, square - mean**2) + fresh)
-    grid = np.linspace(0, 1, NODES)
+    grid = np.linspace(0, 1, _NODES)
     table = [
         np.array([np.interp(grid, states[1:], row[1:]) for row in rows]) for rows in (mean, std)
     ]

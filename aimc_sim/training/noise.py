@@ -76,7 +76,7 @@ def perturbed(
     """
     noise = normals(matrix.shape, matrix, address)
     if not _fused(matrix):
-        return perturbed_plainly(matrix, scale, layout, tables, noise)
+        return _perturbed_plainly(matrix, scale, layout, tables, noise)
     out = torch.empty_like(matrix)
     loops.perturb(
         matrix.numpy(), scale.numpy(), layout.row_cuts, layout.col_cuts, tables.mean, tables.std,
@@ -86,7 +86,7 @@ def perturbed(
     return out
 
 
-def perturbed_plainly(
+def _perturbed_plainly(
     matrix: Tensor, scale: Tensor, layout: Layout, tables: Tables, noise: Tensor
 ) -> Tensor:
     """Return the same by torch operations, for any dtype and device, from given normals."""

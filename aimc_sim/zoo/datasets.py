@@ -32,17 +32,17 @@ DIGITS_MEAN, DIGITS_STD = 0.305, 0.324
 DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 """Of the 1797 x 64 pixels and then the 1797 labels, one byte each, as scikit-learn orders them."""
 
-DIGITS_SEED, DIGITS_TEST_PER_CLASS = 1797, 50
+_DIGITS_SEED, _DIGITS_TEST_PER_CLASS = 1797, 50
 """The split: of each class, the images with the smallest PCG64 words are the test images."""
 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
 """Checksum of the archive as published on https://www.cs.toronto.edu/~kriz/cifar.html."""
 
-CIFAR10_MEAN, CIFAR10_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_CIFAR10_MEAN, _CIFAR10_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """The normalisation that published CIFAR-10 weights of :func:`aimc_sim.zoo.resnet32` expect."""
 
-CIFAR10_CLASSES = (
+_CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 
@@ -153,11 +153,11 @@ def digits_indices(labels: np.ndarray, split: Split) -> np.ndarray:
 
     Uses the raw words of PCG64, which numpy promises never to change, and no sampling method.
     """
-    words = np.random.PCG64(DIGITS_SEED).random_raw(len(labels))
+    words = np.random.PCG64(_DIGITS_SEED).random_raw(len(labels))
     in_test = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        in_test[members[np.argsort(words[members])[:DIGITS_TEST_PER_CLASS]]] = True
+        in_test[members[np.argsort(words[members])[:_DIGITS_TEST_PER_CLASS]]] = True
     return np.flatnonzero(in_test if split == "test" else ~in_test)
 
 
@@ -176,7 +176,7 @@ def cifar10(data_dir: str | Path, split: Split = "test", take: int | None = None
     -------
     ImageSet
         10,000 test or 50,000 training images in the official order, normalised with
-        :data:`CIFAR10_MEAN` and :data:`CIFAR10_STD`.
+        :data:`_CIFAR10_MEAN` and :data:`_CIFAR10_STD`.
 
     Raises
     ------
@@ -202,13 +202,13 @@ def cifar10(data_dir: str | Path, split: Split = "test", take: int | None = None
         paths = paths[: max(1, -(-take // _CIFAR10_ROWS))]
     batches = [_read_batch(path) for path in paths]
     images = torch.from_numpy(np.concatenate([data for data, _ in batches])).float().div_(255)
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (CIFAR10_MEAN, CIFAR10_STD))
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (_CIFAR10_MEAN, _CIFAR10_STD))
     found = ImageSet(
         name="cifar10",
         split=split,
         images=images.sub_(mean).div_(std),
         labels=torch.from_numpy(np.concatenate([labels for _, labels in batches])),
-        classes=CIFAR10_CLASSES,
+        classes=_CIFAR10_CLASSES,
     )
     return found if take is None else found.take(take)
 
@@ -308,7 +308,7 @@ def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
         got = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else "none"
         raise ValueError(f"'{path}' has pixels {got}, wanted uint8 {pixels}; {_BOTH_WAYS}")
     in_range = isinstance(labels, list) and all(
-        isinstance(label, int) and 0 <= label < len(CIFAR10_CLASSES) for label in labels
+        isinstance(label, int) and 0 <= label < len(_CIFAR10_CLASSES) for label in labels
     )
     if not (in_range and len(labels) == len(data)):
         raise ValueError(

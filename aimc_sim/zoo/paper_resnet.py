@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from aimc_sim.zoo.stored import Kind, classifier
 
-FILTERS = (56, 112, 112, 112, 224, 224, 224, 224)
+_FILTERS = (56, 112, 112, 112, 224, 224, 224, 224)
 """Output channels of conv0 to conv7."""
 
 KIND = Kind(
@@ -46,7 +46,7 @@ class ResNet9(nn.Module):
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
         before = 3
-        for i, channels in enumerate(FILTERS):
+        for i, channels in enumerate(_FILTERS):
             self.add_module(f"conv{i}", nn.Conv2d(before, channels, 3, padding=1, bias=False))
             self.add_module(f"bn{i}", nn.BatchNorm2d(channels))
             before = channels

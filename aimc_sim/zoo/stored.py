@@ -19,7 +19,7 @@ from aimc_sim import arguments, files
 WEIGHTS_DIR = Path(__file__).parent / "weights"
 """Folder of the weight files that are installed with the package."""
 
-MOST_CLASSES = 10**6
+_MOST_CLASSES = 10**6
 """Outputs of a classifier at most."""
 
 _PREFIX = "module."
@@ -219,7 +219,7 @@ def classifier(
     ValueError
         If there is no class, or the weights cannot be read or belong to another network.
     """
-    num_classes = arguments.whole(num_classes, "num_classes", 1, MOST_CLASSES)
+    num_classes = arguments.whole(num_classes, "num_classes", 1, _MOST_CLASSES)
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         network = build(num_classes)

@@ -52,7 +52,7 @@ from aimc_sim.zoo.training import (
 )
 
 MODELS = {"resnet32": resnet32, "resnet9": resnet9}
-MARGIN = 4
+_MARGIN = 4
 """Pixels of the random crop, as in K. He et al., CVPR 2016, section 4.2."""
 MOMENTUM = 0.9
 HALF_COST = 0.001
@@ -247,7 +247,7 @@ def export(
     record = {
         **run,
         "momentum": MOMENTUM,
-        "crop_margin": MARGIN,
+        "crop_margin": _MARGIN,
         "torch": torch.__version__,
         "stored_as": kept,
         "test_accuracy": scores[kept],
@@ -287,7 +287,7 @@ def _one_epoch(
     for step, chosen in enumerate(batches):
         progress = epoch + (step + 1) / len(batches)
         set_rate(optimizer, one_cycle(progress, recipe.epochs, recipe.rate, recipe.warm_up))
-        x = crop_and_flip(images.images[chosen], MARGIN, generator)
+        x = crop_and_flip(images.images[chosen], _MARGIN, generator)
         x = cutout(x, recipe.cutout, generator)
         with _autocast(recipe):
             scores = forward(x)

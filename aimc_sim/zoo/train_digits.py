@@ -34,15 +34,15 @@ from aimc_sim.zoo.training import (
 BATCH = 64
 PEAK_RATE = 0.1
 MOMENTUM = 0.9
-WEIGHT_DECAY = 5e-4
-WARM_UP_EPOCHS = 3
-MAX_BYTES = 2_000_000
+_WEIGHT_DECAY = 5e-4
+_WARM_UP_EPOCHS = 3
+_MAX_BYTES = 2_000_000
 
 # Limits of the random changes to a training image, uniform in +- the value.
-SHIFT = 3 / 16  # of half the width: 3 of 32 pixels
-ZOOM = 0.1
-TURN = math.radians(10)
-NOISE = 0.1  # standard deviation, in units of the pixels' own
+_SHIFT = 3 / 16  # of half the width: 3 of 32 pixels
+_ZOOM = 0.1
+_TURN = math.radians(10)
+_NOISE = 0.1  # standard deviation, in units of the pixels' own
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def train(out: Path, epochs: int, seed: int) -> tuple[nn.Module, list[Row]]:
         lr=PEAK_RATE,
         momentum=MOMENTUM,
         nesterov=True,
-        weight_decay=WEIGHT_DECAY,
+        weight_decay=_WEIGHT_DECAY,
     )
     run = {"epochs": epochs, "seed": seed}
 
@@ -89,25 +89,28 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     def uniform(limit: float) -> Tensor:
         return (2 * torch.rand(len(images), generator=generator) - 1) * limit
 
-    turn, zoom = uniform(TURN), 1 + uniform(ZOOM)
+    turn, zoom = uniform(_TURN), 1 + uniform(_ZOOM)
     cos, sin = zoom * torch.cos(turn), zoom * torch.sin(turn)
-    rows = [torch.stack([cos, -sin, uniform(SHIFT)], 1), torch.stack([sin, cos, uniform(SHIFT)], 1)]
+    rows = [
+        torch.stack([cos, -sin, uniform(_SHIFT)], 1),
+        torch.stack([sin, cos, uniform(_SHIFT)], 1),
+    ]
     grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
     background = (0 - DIGITS_MEAN) / DIGITS_STD
     moved = F.grid_sample(images - background, grid, align_corners=False) + background
-    return moved + NOISE * torch.randn(moved.shape, generator=generator)
+    return moved + _NOISE * torch.randn(moved.shape, generator=generator)
 
 
 def learning_rate(progress: float, epochs: int) -> float:
     """Linear warm-up, then half a cosine down to zero; ``progress`` counts epochs."""
-    return one_cycle(progress, epochs, PEAK_RATE, min(WARM_UP_EPOCHS, epochs / 4))
+    return one_cycle(progress, epochs, PEAK_RATE, min(_WARM_UP_EPOCHS, epochs / 4))
 
 
 def export(network: nn.Module, out: Path, epochs: int, seed: int, curve: list[Row]) -> None:
     """Round to float16, write the weights and the record, remove the checkpoint."""
     save(half(network.state_dict()), out)
-    if out.stat().st_size > MAX_BYTES:
-        raise ValueError(f"'{out}' has {out.stat().st_size} bytes, wanted at most {MAX_BYTES}")
+    if out.stat().st_size > _MAX_BYTES:
+        raise ValueError(f"'{out}' has {out.stat().st_size} bytes, wanted at most {_MAX_BYTES}")
     rounded = accuracy(resnet32(weights=out), digits("test"))
     record = {
         "command": f"python -m aimc_sim.zoo.train_digits --out {out.name} "

@@ -44,7 +44,7 @@ from aimc_sim.zoo.training import (
     write_record,
 )
 
-LARGEST_NORM = 5.0
+_LARGEST_NORM = 5.0
 """Of the gradient (chip paper, Methods)."""
 HALF_COST = 0.001
 """Bits per character that rounding to float16 may cost; if more, float32 is written."""
@@ -223,7 +223,7 @@ def export(
     save(rounded if kept == "float16" else full, out)
     record = {
         **run,
-        "largest_gradient_norm": LARGEST_NORM,
+        "largest_gradient_norm": _LARGEST_NORM,
         "torch": torch.__version__,
         "stored_as": kept,
         "test_bits_per_character": round(scores[kept], 5),
@@ -271,7 +271,7 @@ def _one_epoch(
         loss = F.cross_entropy(scores.float().flatten(0, 1), y.flatten())
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
+        nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_NORM)
         optimizer.step()
         total += loss.item()
     return total / steps / math.log(2)

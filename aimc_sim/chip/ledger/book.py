@@ -130,7 +130,7 @@ def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Co
         for block in layer.blocks:
             seconds = step_seconds(block.shape[1], spec)
             if layer.loop is not None:
-                seconds = loop_seconds(compiled, layer, block.shape[1], spec)
+                seconds = _loop_seconds(compiled, layer, block.shape[1], spec)
             busy[block.core] += count * seconds
             of.setdefault(block.core, layer.name)
     core, interval = max(busy.items(), key=lambda item: item[1])
@@ -138,7 +138,7 @@ def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Co
     return Cost(mvms, mvms * published_mvm_joules(spec), joules, interval, of[core], macs)
 
 
-def loop_seconds(compiled: Program, layer: AnalogLayer, columns: int, spec: ChipSpec) -> float:
+def _loop_seconds(compiled: Program, layer: AnalogLayer, columns: int, spec: ChipSpec) -> float:
     """Return the time of one step of a recurrent layer: MVM, accumulation, gates, state.
 
     The partial sums of the input matrix are waiting; a projection follows in the same step.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from aimc_sim.core import inputs
 from aimc_sim.spec import ChipSpec, CoreSpec
 
-FULL_SCALE_AMPERES = 100e-6
+_FULL_SCALE_AMPERES = 100e-6
 """Of converters whose range is not a number in the specification: the chip's, to count charge."""
 
 
@@ -42,7 +42,7 @@ def phases(core: CoreSpec) -> int:
     return len(inputs.PHASES) if core.read.mode == "4-phase" else 1
 
 
-def drive_seconds(core: CoreSpec) -> float:
+def _drive_seconds(core: CoreSpec) -> float:
     """Return how long a row is on, in one MVM, for a full-scale input."""
     dac = core.dac
     if dac.encoding == "bit-serial":
@@ -65,10 +65,10 @@ def coulombs(core: CoreSpec, siemens: float, drive: float) -> float:
     -----
     Every input meets the devices of both polarities once, in whatever number of phases.
     """
-    return siemens * core.read.v_read_volts * drive * drive_seconds(core)
+    return siemens * core.read.v_read_volts * drive * _drive_seconds(core)
 
 
-def nominal_coulombs(spec: ChipSpec) -> float:
+def _nominal_coulombs(spec: ChipSpec) -> float:
     """Return the charge of a whole array under the load of the published measurement."""
     core = spec.core
     most = core.rows * core.cols * core.device.g_max_siemens
@@ -82,7 +82,7 @@ def counts(core: CoreSpec, charge: float) -> float:
         return charge * adc.counts_per_coulomb
     if adc.max_code is None:
         return 0.0
-    full = adc.full_scale_amperes or FULL_SCALE_AMPERES
+    full = adc.full_scale_amperes or _FULL_SCALE_AMPERES
     dac = core.dac
     if inputs.reads_planes(dac):
         # A plane longer than a whole pulse has all codes, and no more of them.
@@ -106,7 +106,7 @@ def mvm_parts(
     """
     core, cost = spec.core, spec.cost
     rows, cols = rows or core.rows, cols or core.cols
-    charge = nominal_coulombs(spec) if charge is None else charge
+    charge = _nominal_coulombs(spec) if charge is None else charge
     seconds = phases(core) * inputs.integration_seconds(core.dac)
     pulses = phases(core) * (
         inputs.magnitude_bits(core.dac) if core.dac.encoding == "bit-serial" else 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from aimc_sim.chip.program import Program
 from aimc_sim.spec import ChipSpec
 
-CHIP_CORES, CHIP_SIDE, CHIP_GDPUS = 64, 256, 8
+_CHIP_CORES, _CHIP_SIDE, _CHIP_GDPUS = 64, 256, 8
 """Of the chip whose areas are published."""
 
 
@@ -51,7 +51,7 @@ def core_mm2(spec: ChipSpec) -> tuple[float, float]:
     its digital unit streams. At 256 x 256 both are the published numbers.
     """
     cost, core = spec.cost, spec.core
-    columns, cells = core.cols / CHIP_SIDE, core.rows * core.cols / CHIP_SIDE**2
+    columns, cells = core.cols / _CHIP_SIDE, core.rows * core.cols / _CHIP_SIDE**2
     share = cost.adc_area_share
     mvm = cost.mvm_mm2 * (share * columns + (1 - share) * cells)
     return mvm, (cost.core_mm2 - cost.mvm_mm2) * columns
@@ -64,11 +64,11 @@ def area(compiled: Program, spec: ChipSpec) -> Area:
     cost = spec.cost
     mvm, other = core_mm2(spec)
     gdpus = spec.gdpu.slices * cost.gdpu_mm2
-    around = cost.die_mm2 - CHIP_CORES * cost.core_mm2 - CHIP_GDPUS * cost.gdpu_mm2
+    around = cost.die_mm2 - _CHIP_CORES * cost.core_mm2 - _CHIP_GDPUS * cost.gdpu_mm2
     return Area(
         arrays=len(used) * mvm,
         cores=len(used) * other,
         gdpus=chips * gdpus,
         idle=(chips * spec.fabric.cores - len(used)) * (mvm + other),
-        rest=chips * around * spec.fabric.cores / CHIP_CORES,
+        rest=chips * around * spec.fabric.cores / _CHIP_CORES,
     )

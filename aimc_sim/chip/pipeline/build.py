@@ -13,7 +13,7 @@ from aimc_sim.chip.pipeline.plan import Edge, Link, Schedule, Stage
 from aimc_sim.chip.program import HOST, AnalogLayer, Block
 from aimc_sim.spec import ChipSpec
 
-HOP_CLOCKS = 1
+_HOP_CLOCKS = 1
 """Latency of a link, clocks of its bytes: one register. Assumption; the digital unit's published
 latency includes the first link, so it shows on longer routes only."""
 
@@ -34,7 +34,7 @@ class Needs(Protocol):
         """Elements that are not read any more after each firing, (firings,) int64."""
 
 
-def to_ps(seconds: float) -> int:
+def _to_ps(seconds: float) -> int:
     """Return a time in whole picoseconds."""
     return round(seconds * 1e12)
 
@@ -44,27 +44,29 @@ def core_stage(
     layer: str = "",
 ) -> Stage:  # fmt: skip
     """Return the stage of a block of some columns: one output per clock, or per link slot."""
-    clock = to_ps(1 / spec.core.ldpu.clock_hertz)
-    hop = HOP_CLOCKS * to_ps(1 / spec.fabric.link_hertz)
+    clock = _to_ps(1 / spec.core.ldpu.clock_hertz)
+    hop = _HOP_CLOCKS * _to_ps(1 / spec.fabric.link_hertz)
     return Stage(
-        name, "core", firings, to_ps(mvm_seconds(spec)), columns,
-        max(clock, to_ps(1 / spec.fabric.link_hertz)),
+        name, "core", firings, _to_ps(mvm_seconds(spec)), columns,
+        max(clock, _to_ps(1 / spec.fabric.link_hertz)),
         max(0, spec.cost.ldpu_latency_clocks * clock - hop), core, layer,
     )  # fmt: skip
 
 
-def gdpu_stage(name: str, spec: ChipSpec, outputs: int, firings: int = 1) -> Stage:
+def _gdpu_stage(name: str, spec: ChipSpec, outputs: int, firings: int = 1) -> Stage:
     """Return the stage of a slice of the global digital unit that writes some hidden states."""
-    clock = to_ps(1 / spec.gdpu.clock_hertz)
+    clock = _to_ps(1 / spec.gdpu.clock_hertz)
     return Stage(
         name, "gdpu", firings, 0, outputs, spec.gdpu.clocks_per_output * clock,
         spec.cost.gdpu_latency_clocks * clock,
     )  # fmt: skip
 
 
-def core_link(name: str, spec: ChipSpec) -> Link:
+def _core_link(name: str, spec: ChipSpec) -> Link:
     """Return a link of the fabric: one byte per clock."""
-    return Link(name, 1e12 / spec.fabric.link_hertz, HOP_CLOCKS * to_ps(1 / spec.fabric.link_hertz))
+    return Link(
+        name, 1e12 / spec.fabric.link_hertz, _HOP_CLOCKS * _to_ps(1 / spec.fabric.link_hertz)
+    )
 
 
 def chain_schedule(
@@ -98,7 +100,7 @@ def chain_schedule(
         stages.append(build.stage(core_stage(f"core {number}", spec, columns, inputs)))
         build.edge(stages[0], stages[-1], "input", one)
     if hidden:
-        stages.append(build.stage(gdpu_stage("gdpu", spec, hidden, inputs)))
+        stages.append(build.stage(_gdpu_stage("gdpu", spec, hidden, inputs)))
     stages.append(build.stage(Stage("sink", "sink", inputs)))
     for first, second in pairwise(stages[1:]):
         kind = "output" if build.stages[second].kind == "sink" else "partial_sum"
@@ -154,12 +156,12 @@ class Builder:
     @property
     def host_byte_ps(self) -> int:
         """Time of a byte between host and chip, ps."""
-        return to_ps(1 / self._timed.host.bytes_per_second)
+        return _to_ps(1 / self._timed.host.bytes_per_second)
 
     @property
     def host_latency_ps(self) -> int:
         """Latency between host and chip, ps."""
-        return to_ps(self._timed.host.latency_seconds)
+        return _to_ps(self._timed.host.latency_seconds)
 
     @property
     def to_host(self) -> tuple[int, ...]:
@@ -185,7 +187,7 @@ class Builder:
 
     def _link(self, ends: tuple[int | str, int | str]) -> Link:
         if HOST not in ends:
-            return core_link(f"{ends[0]} -> {ends[1]}", self._timed)
+            return _core_link(f"{ends[0]} -> {ends[1]}", self._timed)
         name = "chip -> host" if ends[1] == HOST else "host -> chip"
         return Link(name, 1e12 / self._timed.host.bytes_per_second, self.host_latency_ps)
 

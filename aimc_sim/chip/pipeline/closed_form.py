@@ -78,7 +78,7 @@ def estimate(schedule: Schedule) -> Estimate:
         for begin, stage in zip(streams, schedule.stages, strict=True)
         if stage.kind == "sink" or not has_sink
     ]
-    interval, busiest = interval_of(schedule)
+    interval, busiest = _interval_of(schedule)
     if schedule.sequential:
         interval, busiest = max(ends), "images one after another"
     return Estimate(max(ends), interval, busiest, tuple(streams))
@@ -130,7 +130,7 @@ def _slots(schedule: Schedule, number: int, read: _Times) -> np.ndarray:
     return found
 
 
-def interval_of(schedule: Schedule) -> tuple[int, str]:
+def _interval_of(schedule: Schedule) -> tuple[int, str]:
     """Return the longest busy time per image, and of which stage, core or link."""
     busy: dict[str, int] = {}
     on_core: dict[int, tuple[int, int]] = {}
@@ -152,7 +152,7 @@ def interval_of(schedule: Schedule) -> tuple[int, str]:
     return busy[busiest], busiest
 
 
-PIECES = 100
+_PIECES = 100
 """Pieces of the first image's time whose loads are taken to be even."""
 
 
@@ -161,7 +161,7 @@ def _stretched(schedule: Schedule, streams: list[np.ndarray]) -> list[np.ndarray
     loads: dict[tuple[int, str], np.ndarray] = {}
     cores = [stage.core for stage in schedule.stages]
     ends = [begin[-1] + s.stream_ps for begin, s in zip(streams, schedule.stages, strict=True)]
-    edges = np.linspace(0.0, float(max(ends)), PIECES + 1)
+    edges = np.linspace(0.0, float(max(ends)), _PIECES + 1)
     for stage, begin in zip(schedule.stages, streams, strict=True):
         if stage.core is None or cores.count(stage.core) < 2:
             continue
@@ -228,4 +228,4 @@ def _same_link(schedule: Schedule, number: int, link: int) -> tuple[int, int]:
 def paced(schedule: Schedule) -> int:
     """Return the time between two firings of the source that gives the estimated interval."""
     source = next(stage for stage in schedule.stages if stage.kind == "source")
-    return ceil(interval_of(schedule)[0] / ceil(source.firings / source.lanes))
+    return ceil(_interval_of(schedule)[0] / ceil(source.firings / source.lanes))

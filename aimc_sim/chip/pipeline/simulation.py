@@ -37,15 +37,15 @@ def simulate(schedule: Schedule, images: int = 4, trace: int = 0) -> PipelineRep
         raise ValueError(f"images = {images}: send at least one through")
     check_buffers(schedule)
     together = 1 if schedule.sequential else images
-    record = empty_record(schedule, together, trace)
-    if events.run(compile_schedule(schedule), record, together, schedule.claim == "mvm"):
+    record = _empty_record(schedule, together, trace)
+    if events.run(_compile_schedule(schedule), record, together, schedule.claim == "mvm"):
         raise explain(schedule, record, images)
     if schedule.sequential:
         record = _repeated(record, images)
     return PipelineReport(schedule, images, record)
 
 
-def compile_schedule(schedule: Schedule) -> ScheduleArrays:
+def _compile_schedule(schedule: Schedule) -> ScheduleArrays:
     """Return the arrays that the kernel runs; equal tables are stored once."""
     stages, edges = schedule.stages, schedule.edges
     names: dict[object, int] = {}
@@ -95,7 +95,7 @@ def compile_schedule(schedule: Schedule) -> ScheduleArrays:
     return ScheduleArrays(**{key: np.asarray(column, np.int64) for key, column in columns.items()})
 
 
-def empty_record(schedule: Schedule, images: int, trace: int = 0) -> Record:
+def _empty_record(schedule: Schedule, images: int, trace: int = 0) -> Record:
     """Return the counters of a run that has not begun."""
     count = {"S": len(schedule.stages), "E": len(schedule.edges), "L": len(schedule.links)}
     shapes = {
