@@ -4,7 +4,7 @@
 file                what is in it
 ==================  =========================================================================
 ``drift``           accuracy against time: one row per preset, programming, time, compensation
-``metrics``         means and shares with their 95 % intervals
+``intervals``       means and shares with their 95 % intervals
 ``layout``          where a network went: cores, links, bytes
 ``performance``     time and energy of a placed network
 ``profile``         where the time of a forward goes, against the machine's limits; its clocks:
@@ -19,7 +19,22 @@ file                what is in it
 """
 
 __all__ = [
-    "device_check", "drift", "fit", "fit_clusters", "fit_curves", "fit_design", "fit_estimates",
-    "fit_forms", "fit_laws", "fit_noise", "fit_pulses", "fit_traces", "fit_variance", "layout",
-    "metrics", "performance", "profile", "profile_parts",
+    "device_check",
+    "drift",
+    "fit",
+    "fit_clusters",
+    "fit_curves",
+    "fit_design",
+    "fit_estimates",
+    "fit_forms",
+    "fit_laws",
+    "fit_noise",
+    "fit_pulses",
+    "fit_traces",
+    "fit_variance",
+    "intervals",
+    "layout",
+    "performance",
+    "profile",
+    "profile_parts",
 ]  # fmt: skip

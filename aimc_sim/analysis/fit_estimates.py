@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .. import arguments
 from ..spec import StateCurve
+from .intervals import student
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,16 +66,11 @@ class Estimate:
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the ends of the interval that holds the truth with a confidence (0..1)."""
-        from scipy import stats
-
-        tail = (1 - confidence) / 2
         if self.shape == "spread":
-            return self._spread_interval(tail)
+            return self._spread_interval((1 - confidence) / 2)
         if not math.isfinite(self.standard_error) or self.freedom <= 0:
             return -math.inf, math.inf
-        t = float(stats.t.isf(tail, self.freedom)) if math.isfinite(self.freedom) else float(
-            stats.norm.isf(tail)
-        )  # fmt: skip
+        t = student(self.freedom, confidence)
         if self.shape == "factor" and self.value > 0:
             factor = math.exp(t * self.standard_error / self.value)
             return self.value / factor, self.value * factor

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 LEVEL = 0.95
 """Confidence level of every interval of this package."""
@@ -125,11 +128,53 @@ def mean_interval(accuracies: Sequence[float], images: int) -> Interval:
             raise ValueError(f"accuracy {value} is not in 0..1; give shares, not percent")
     if len(values) == 1:
         return wilson(round(values[0] * images), images)
-    from scipy.stats import t as student
+    found = of_mean(values, unseen(len(values), images))
+    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
-    n = len(values)
-    mean = math.fsum(values) / n
-    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    half = float(student.ppf((1 + LEVEL) / 2, n - 1)) * math.sqrt(variance / n)
-    half = max(half, unseen(n, images))
-    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half), n, "student-t")
+
+def of_mean(values: Sequence[float] | np.ndarray, least: float = 0.0) -> Interval:
+    """Return the mean of numbers and its 95 % interval by Student's t.
+
+    Parameters
+    ----------
+    values : (N,) floats
+        One per programming, in any unit.
+    least : float
+        Half width that the interval has at least, in that unit.
+
+    Returns
+    -------
+    Interval
+        With NaN bounds where there is a single value, or one that is not finite.
+    """
+    given = [float(value) for value in values]
+    n = len(given)
+    if not all(map(math.isfinite, given)):
+        return Interval(sum(given) / n, math.nan, math.nan, n, "student-t")
+    mean = math.fsum(given) / n
+    if n == 1:
+        return Interval(mean, math.nan, math.nan, n, "student-t")
+    variance = math.fsum((value - mean) ** 2 for value in given) / (n - 1)
+    half = max(student(n - 1) * math.sqrt(variance / n), least)
+    return Interval(mean, mean - half, mean + half, n, "student-t")
+
+
+@functools.cache
+def student(freedom: float, level: float = LEVEL) -> float:
+    """Return how many standard errors a two-sided interval by Student's t reaches to either side.
+
+    Parameters
+    ----------
+    freedom : float
+        Degrees of freedom, infinite where the standard error is known.
+    level : float
+        Confidence, 0 to 1.
+
+    Returns
+    -------
+    float
+        Quantile of Student's t.
+    """
+    from scipy.stats import t  # here: scipy.stats takes a second to import
+
+    return float(t.isf((1 - level) / 2, freedom))

@@ -17,10 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-
-from ..analysis.intervals import mean_interval
-from . import settings, statistics
+from ..analysis import intervals
+from . import settings
 from .inputs import Inputs
 from .schema import Stopping, Study
 from .settings import Setting
@@ -197,7 +195,7 @@ class Feed:
         images = len(self.inputs.images)
         columns = list(zip(*course.done.values(), strict=True))
         if self.inputs.metric.bits:
-            found = [mean_interval(column, images) for column in columns]
+            found = [intervals.mean_interval(column, images) for column in columns]
         else:
-            found = [statistics.interval_of_mean(np.array(column)) for column in columns]
+            found = [intervals.of_mean(column) for column in columns]
         return max((interval.high - interval.low) / 2 for interval in found)

@@ -119,7 +119,7 @@ def _difference(metric: Metric, group: pd.DataFrame) -> dict[str, Any]:
         worse, better = better, worse
     values = change.mean(1)
     least = found.reach * intervals.unseen(*change.shape)
-    same = statistics.interval_of_mean(values, least)
+    same = intervals.of_mean(values, least)
     return {
         "programmings": len(change),
         "images": change.shape[1],

@@ -13,7 +13,6 @@ images and programmings leave answers open that none of them gave.
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ import pandas as pd
 
 from .. import metrics
 from ..analysis import intervals
-from ..analysis.intervals import LEVEL, NORMAL, Interval
+from ..analysis.intervals import NORMAL, Interval
 from ..metrics import Metric
 
 KEYS = ["network", "network_id", "data", "data_id", "physics", "setting", "layers"]
@@ -135,8 +134,8 @@ def components(
         ]
         plain = p * float(columns.var(ddof=1))
         parts = max(0.0, (by_row - left) / n), max(0.0, (plain - left) / p), left
-    begin = min(mean, *(middle - student(free) * error for middle, error, free in tests))
-    end = max(mean, *(middle + student(free) * error for middle, error, free in tests))
+    begin = min(mean, *(middle - intervals.student(free) * error for middle, error, free in tests))
+    end = max(mean, *(middle + intervals.student(free) * error for middle, error, free in tests))
     if ends is not None:
         begin, end = max(ends[0], begin), min(ends[1], end)
     return Components(mean, *parts, begin, end, max(_p_value(*test) for test in tests))
@@ -210,7 +209,7 @@ def _statement(metric: Metric, group: pd.DataFrame) -> dict[str, Any]:
         values = x.mean(1).tolist()
         reach = _between(x)
         wide = components(x, reach=reach) if images >= 2 else _nothing(values)
-        narrow = interval_of_mean(np.array(values), reach * intervals.unseen(len(x), images))
+        narrow = intervals.of_mean(np.array(values), reach * intervals.unseen(len(x), images))
         if alone:
             narrow = Interval(narrow.mean, wide.wide_low, wide.wide_high, images, "images")
     low, high = metric.bounds
@@ -274,17 +273,17 @@ def layer_summary(layers: pd.DataFrame) -> pd.DataFrame:
     keys = [*KEYS, *LOOKS, "position", "layer"]
     found = []
     for place, group in layers.drop_duplicates([*keys, "seed"]).groupby(keys, sort=True):
-        mean, low, high = _mean_interval(group["sqnr_db"].to_numpy(float))
+        over = intervals.of_mean(group["sqnr_db"].to_numpy(float))
         found.append(
             {
                 **dict(zip(keys, place, strict=True)),
                 "programmings": len(group),
-                "sqnr_db": mean,
-                "low": low,
-                "high": high,
-                "effective_bits": effective_bits(mean),
-                "bits_low": effective_bits(low),
-                "bits_high": effective_bits(high),
+                "sqnr_db": over.mean,
+                "low": over.low,
+                "high": over.high,
+                "effective_bits": effective_bits(over.mean),
+                "bits_low": effective_bits(over.low),
+                "bits_high": effective_bits(over.high),
             }
         )
     return pd.DataFrame(found)
@@ -349,38 +348,5 @@ def linear(rows: pd.DataFrame) -> np.ndarray:
     return metrics.of(rows).linear(scores(rows))
 
 
-def interval_of_mean(values: np.ndarray, least: float = 0.0) -> Interval:
-    """Return the mean of numbers and its 95 % interval by Student's t; NaN bounds for one.
-
-    Parameters
-    ----------
-    values : (N,) array
-        One per programming.
-    least : float
-        Half width that the interval has at least.
-    """
-    mean, low, high = _mean_interval(np.asarray(values, float))
-    low, high = min(low, mean - least), max(high, mean + least)
-    return Interval(mean, low, high, len(values), "student-t")
-
-
-def _mean_interval(values: np.ndarray) -> tuple[float, float, float]:
-    if not np.isfinite(values).all():
-        return float(values.mean()), math.nan, math.nan
-    mean = math.fsum(values) / len(values)
-    if len(values) == 1:
-        return mean, math.nan, math.nan
-    half = student(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return mean, mean - half, mean + half
-
-
 def _spread(values: list[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-
-
-@functools.cache
-def student(freedom: float) -> float:
-    """Return the quantile of Student's t behind a two-sided interval of :data:`LEVEL`."""
-    from scipy.stats import t  # here: scipy.stats takes a second to import
-
-    return float(t.ppf((1 + LEVEL) / 2, freedom))

@@ -65,3 +65,20 @@ def test_the_interval_covers_the_truth_95_times_in_100(rng):
     half = Z * samples.std(axis=1, ddof=1) / math.sqrt(3)
     too_narrow = np.mean(np.abs(samples.mean(axis=1) - 0.9) <= half)
     assert abs(too_narrow - 0.95) > 5 * error
+
+
+def test_one_quantile_serves_all_intervals():
+    """Student's t for few values, the normal law where the standard error is known."""
+    assert intervals.student(2) == pytest.approx(4.302653, rel=1e-6)
+    assert intervals.student(math.inf) == pytest.approx(intervals.NORMAL, rel=1e-12)
+    assert intervals.student(4, 0.9) == pytest.approx(2.131847, rel=1e-6)
+    shares = [0.90, 0.92, 0.94]
+    same, clipped = intervals.of_mean(shares), intervals.mean_interval(shares, images=500)
+    assert (same.low, same.high) == (clipped.low, clipped.high)
+
+
+def test_a_single_number_or_an_infinite_one_has_no_interval():
+    for values in ([7.0], [7.0, math.inf]):
+        found = intervals.of_mean(values)
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)

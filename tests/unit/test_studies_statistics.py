@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from aimc_sim import metrics
+from aimc_sim.analysis import intervals
 from aimc_sim.studies import paired, statistics
 
 
@@ -67,7 +68,7 @@ def test_the_wide_interval_holds_the_truth_as_often_as_it_says(rng, std):
         narrow = 0
         for _ in range(800):
             x = draw(rng, 8, 30, *std).mean(1)
-            found = statistics.interval_of_mean(x)
+            found = intervals.of_mean(x)
             narrow += found.low <= 0 <= found.high
         assert narrow / 800 < 0.9
 
