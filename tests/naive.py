@@ -73,10 +73,11 @@ def sigma_programming(x, pcm):
     return sum(ci * x**i for i, ci in enumerate(c)) * pcm.material_scale
 
 
-def read_one_tile(conductance, spread, codes, rng, adc_step, adc_limit, g_max):
+def read_one_tile(conductance, spread, codes, rng, adc_step, adc_limit, g_max, polarities=2):
     """One 4-phase MVM per input vector, device by device: fresh noise on each, then the ADC.
 
-    conductance, spread : (E, R, C) siemens, first half positive; codes : (N, R).
+    conductance, spread : (E, R, C) siemens, first half positive (all, if cells have one polarity);
+    codes : (N, R).
     Returns the sums of the ADC codes of the four phases, (N, C).
     """
     n, rows = codes.shape
@@ -88,12 +89,28 @@ def read_one_tile(conductance, spread, codes, rng, adc_step, adc_limit, g_max):
             for r in range(rows):
                 for e in range(elements):
                     g = conductance[e, r, c] + spread[e, r, c] * rng.standard_normal()
-                    phase = codes[i, r] > 0, e < elements // 2
+                    phase = codes[i, r] > 0, e < elements // polarities
                     charge[phase] = charge.get(phase, 0.0) + abs(codes[i, r]) * g / g_max
             for (positive_input, positive_weight), z in charge.items():
                 code = min(max(round(z / adc_step), -adc_limit), adc_limit)
                 out[i, c] += code if positive_input == positive_weight else -code
     return out
+
+
+def quantised_weights(weight, bits):
+    """Integers of a block of weights with one scale, and what a unit is worth."""
+    unit = np.abs(weight).max() / (2 ** (bits - 1) - 1)
+    return np.rint(weight / unit), unit
+
+
+def digits(integer, bits_per_cell, slices):
+    """Digits of a magnitude, least significant first, under its sign."""
+    size, sign, found = abs(int(integer)), 1 if integer > 0 else -1, []
+    for _ in range(slices):
+        found.append(sign * (size % 2**bits_per_cell))
+        size //= 2**bits_per_cell
+    assert size == 0
+    return found
 
 
 def epilogue(charge, gain, offset, link, link_gain, relu, adc, out):

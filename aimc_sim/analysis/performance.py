@@ -15,6 +15,7 @@ from aimc_sim import units
 from aimc_sim.chip.ledger import Area, Ledger, area, ledger, mvm_seconds, step_seconds
 from aimc_sim.chip.pipeline import Estimate, PipelineReport, estimate, simulate
 from aimc_sim.chip.program import Program
+from aimc_sim.core import encodings
 from aimc_sim.device.programming import ProgrammingReport
 from aimc_sim.mapping.schedule import Buffers, Mode, schedule
 from aimc_sim.mapping.shapes import output_pixels
@@ -173,15 +174,16 @@ def performance(
     macs = sum(mvms[layer.name] * layer.macs for layer in compiled.layers)
     roofs = []
     for layer in compiled.layers:
-        block = max(layer.blocks, key=lambda block: block.shape[1])
+        block = max(layer.blocks, key=lambda block: block.footprint[1])
+        full = encodings.of(spec.for_layer(layer.owner).core).capacity(spec.core.cols)
         roofs.append(
             Roof(
                 layer.name,
                 2.0 * block.shape[0],
-                2e-12 * spec.core.rows * spec.core.cols / mvm_seconds(spec),
-                2e-12 * block.shape[0] * block.shape[1] / step_seconds(block.shape[1], spec),
+                2e-12 * spec.core.rows * full / mvm_seconds(spec),
+                2e-12 * block.shape[0] * block.shape[1] / step_seconds(block.footprint[1], spec),
                 2e-12 * layer.macs * mvms[layer.name] / interval / len(layer.blocks),
-                "MVM" if step_seconds(block.shape[1], spec) <= mvm_seconds(spec) else "stream",
+                "MVM" if step_seconds(block.footprint[1], spec) <= mvm_seconds(spec) else "stream",
             )
         )
     return Performance(

@@ -293,7 +293,7 @@ def _charge_kernels(plan: Plan) -> Iterator[Tensor]:
             yield core.negative
         if core.phases is not None:
             yield core.phases.kernel
-        for plane in core.planes:
+        for plane in (*core.planes, *(part.core for part in core.parts)):
             yield from of_core(plane)
 
     for call in layer_calls(plan.calls):

@@ -28,7 +28,8 @@ class Block:
     ``row_index`` counts blocks along the inputs: their partial sums are accumulated from
     block 0 (the head of the chain) to the last one (the tail), which writes the output.
     Blocks that share a core lie at different ``row_offset, col_offset`` of its crossbar and are
-    numbered by ``slot``.
+    numbered by ``slot``. ``cell_columns`` is how many columns of the crossbar the weights take;
+    0: as many as there are outputs.
     """
 
     layer: str
@@ -42,6 +43,7 @@ class Block:
     slot: int = 0
     row_offset: int = 0
     col_offset: int = 0
+    cell_columns: int = 0
 
     @property
     def tile(self) -> int:
@@ -50,8 +52,14 @@ class Block:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows (inputs) and columns (outputs) used in the crossbar."""
+        """Rows (inputs) and columns (outputs) of weights."""
         return self.row_stop - self.row_start, self.col_stop - self.col_start
+
+    @property
+    def footprint(self) -> tuple[int, int]:
+        """Rows and columns used in the crossbar."""
+        rows, outputs = self.shape
+        return rows, self.cell_columns or outputs
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""Drift compensation from reads: what a chip can measure, not what the simulator knows.
+"""Drift compensation from reads, as a chip can measure it.
 
 A core is read right after programming and again later; a ratio rescales its digital output.
 
 ===========  ====================================================================================
-method       what is read
+method       reads
 ===========  ====================================================================================
 "gdc"        every row by itself, mean magnitude of the outputs: one factor per core. Global drift
              compensation as published: V. Joshi et al., Nature Communications 11, 2473 (2020),
@@ -13,7 +13,7 @@ method       what is read
 "column"     the same with one factor per column (AIHWKit's variant)
 "gdc-signs"  random inputs of +-full amplitude, mean magnitude of the outputs, one factor per core:
              faster, but outputs are root sums of squares, so that it weighs devices by their
-             squares and sees the drift of the large ones, which drift least
+             squares and follows the drift of the large ones, which drift least
 "ls"         the same inputs at random amplitudes, the factor with the smallest squared error of
              the products against those of the exact weights: the bound of any single factor
 ===========  ====================================================================================
@@ -40,7 +40,7 @@ Method = Literal["none", "gdc", "column", "gdc-signs", "ls"]
 METHODS: tuple[Method, ...] = ("none", "gdc", "column", "gdc-signs", "ls")
 
 Readout = np.ndarray
-"""What a method keeps of its reads: (C,) float64 per column, or (N, C) products for "ls"."""
+"""Numbers that a method keeps of its reads: (C,) float64, or (N, C) float64 products for "ls"."""
 
 
 def calibration_inputs(rows: int, core: CoreSpec, vectors: int, key: Key) -> np.ndarray:
@@ -59,12 +59,14 @@ def graded_inputs(rows: int, core: CoreSpec, vectors: int, key: Key) -> np.ndarr
 def readout(
     method: Method, now: tile.TileNow, spec: ChipSpec, t_seconds: float, key: Key
 ) -> Readout:
-    """Return what the reads of a method give.
+    """Return the result of the reads of a method.
 
     Parameters
     ----------
-    method : one of :data:`METHODS` but "none"
+    method : Method
+        Not "none".
     now : TileNow
+        The crossbar that is read.
     spec : ChipSpec
     t_seconds : float, seconds
         Of the core's clock; addresses the noise of the reads.
@@ -77,10 +79,10 @@ def readout(
     vectors, rows = spec.calibration.compensation_vectors, now.net.shape[0]
     if method == "gdc-signs":
         codes = calibration_inputs(rows, spec.core, vectors, key)
-        return np.abs(tile.read(now, codes, spec.core, noise)).mean(axis=0)
+        mean: np.ndarray = np.abs(tile.read(now, codes, spec.core, noise)).mean(axis=0)
+        return mean
     codes = graded_inputs(rows, spec.core, vectors, key)
-    law = (now.converter or Converter(converters.adc(spec.core))).quantiser
-    return tile.read(now, codes, spec.core, noise) * law.step
+    return tile.read(now, codes, spec.core, noise) * tile.unit_charge(now, spec.core)
 
 
 def one_hot_magnitude(
@@ -90,6 +92,28 @@ def one_hot_magnitude(
 
     In ADC codes of one window. A row is held, whatever the encoding of inputs is.
     """
+    calibration = spec.calibration
+    reads = calibration.compensation_windows * calibration.compensation_reads
+    every = now.net.shape[1]
+    if not now.parts:
+        total = _one_hot_codes(now, spec, key, generator, slice(0, every), every)
+    else:
+        total = np.zeros(())
+        for part, factor in zip(now.parts, tile.factors(now, spec.core), strict=True):
+            columns = slice(part.group.start, part.group.stop)
+            total = total + factor * _one_hot_codes(part.now, spec, key, generator, columns, every)
+    mean: np.ndarray = np.abs(total / reads).mean(axis=0)
+    return mean
+
+
+def _one_hot_codes(
+    now: tile.TileNow, spec: ChipSpec, key: Key, generator: np.random.Generator,
+    place: slice, every: int,
+) -> np.ndarray:  # fmt: skip
+    """Return the sums of the ADC codes of all reads, (R, C), one row driven at a time.
+
+    ``place`` says which of the ``every`` columns in use on the core these are.
+    """
     calibration, core = spec.calibration, spec.core
     windows, reads = calibration.compensation_windows, calibration.compensation_reads
     rows, columns = now.net.shape
@@ -97,7 +121,8 @@ def one_hot_magnitude(
     if inputs.reads_planes(core.dac):  # whose conversions last for a bit
         amperes = converter.limit * core.device.g_max_siemens * core.read.v_read_volts
         still = core.with_({"dac.encoding": "pwm"})
-        converter = converters.of_core(still, key, columns, amperes)
+        converter = converters.of_core(still, key, every, amperes)
+        converter = converter.of_columns(place.start, place.stop)
     converter = converter.over(windows)
     scale = core.dac.max_code / inputs.largest_drive(core.dac)
     total = np.zeros((rows, columns))
@@ -107,7 +132,7 @@ def one_hot_magnitude(
         for _ in range(reads):
             z = charge + spread * generator.standard_normal(total.shape)
             total += phase.sign * converter.codes(z)
-    return np.abs(total / (windows * reads)).mean(axis=0)
+    return total
 
 
 def _one_hot(now: tile.TileNow, core: CoreSpec) -> list[tile.Phase]:
@@ -124,23 +149,26 @@ def _one_hot(now: tile.TileNow, core: CoreSpec) -> list[tile.Phase]:
     if core.read.mode == "1-phase":
         return [phase(1, now.net, now.variance)]
     noise = (None, None) if now.variances is None else now.variances
-    return [phase(s, now.polarities[i], noise[i]) for i, s in enumerate((1, -1))]
+    signs = (1, -1)[: len(now.polarities)]
+    return [phase(s, now.polarities[i], noise[i]) for i, s in enumerate(signs)]
 
 
 def reference(
     method: Method, begin: tile.TileNow, state: tile.TileState, spec: ChipSpec, t_seconds: float,
     key: Key,
 ) -> Readout:  # fmt: skip
-    """Return what later reads are compared with.
+    """Return the readout that later reads are compared with.
 
-    Reads right after programming; for "ls" the products of the exact weights, which a host knows.
+    Reads right after programming; for "ls" the products of the exact weights, which a host has.
     """
     if method != "ls":
         return readout(method, begin, spec, t_seconds, key)
     vectors = spec.calibration.compensation_vectors
     codes = graded_inputs(begin.net.shape[0], spec.core, vectors, key)
-    wanted = weights.net(state.devices.target.astype(np.float64)) / spec.core.device.g_max_siemens
-    return codes @ wanted
+    targets = weights.net(state.devices.target.astype(np.float64), spec.core)
+    wanted = targets / spec.core.device.g_max_siemens
+    products: np.ndarray = codes @ wanted
+    return products
 
 
 def factors(before: Readout, later: Readout, method: Method) -> np.ndarray:
@@ -150,7 +178,8 @@ def factors(before: Readout, later: Readout, method: Method) -> np.ndarray:
     ----------
     before, later : Readout
         As :func:`reference` and :func:`readout` give them.
-    method : one of :data:`METHODS`
+    method : Method
+        Of both.
 
     Notes
     -----

@@ -1,7 +1,7 @@
 """Input modulators and output converters: real numbers to integer codes.
 
 A charge is written in *input codes times relative conductance* (code x g / g_max), which is
-what a column collects during one conversion; what a converter is: :mod:`.quantise`.
+what a column collects during one conversion; the type of converters: :mod:`.quantise`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def adc(core: CoreSpec, full_scale_amperes: float | None = None) -> Quantiser:
     :func:`.inputs.plane_share` of the codes. Where columns differ it is the nominal law. Raises
     ValueError if the full scale is to be calibrated and was not.
     """
-    return KINDS[core.adc.kind].quantiser(core, full_scale_amperes)
+    found: Quantiser = KINDS[core.adc.kind].quantiser(core, full_scale_amperes)
+    return found
 
 
 def of_core(
@@ -60,7 +61,8 @@ def of_core(
     full_scale_amperes : float, amperes, optional
         As of :func:`adc`, whose ValueError this raises too.
     """
-    return KINDS[core.adc.kind].converter(core, key, columns, full_scale_amperes)
+    found: Converter = KINDS[core.adc.kind].converter(core, key, columns, full_scale_amperes)
+    return found
 
 
 def awaits_range(core: CoreSpec, full_scale_amperes: float | None) -> bool:

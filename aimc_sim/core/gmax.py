@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 
 from .. import arguments
-from ..device import family
+from ..device.request import net_of
 from ..spec import CoreSpec
-from . import weights
+from . import encodings, weights
 
 
 def largest_siemens(
@@ -34,6 +34,7 @@ def largest_siemens(
     Parameters
     ----------
     weight : (R, C) float, dimensionless
+        The block on the core.
     core : CoreSpec
         Its devices' ``g_max_siemens`` is the upper end; ``read.mode`` says which currents there
         are: four of one polarity each (4-phase), or the net current (1-phase).
@@ -49,6 +50,7 @@ def largest_siemens(
     Returns
     -------
     float, siemens
+        Above 0, at most the devices' own.
 
     Raises
     ------
@@ -70,22 +72,15 @@ def largest_siemens(
         return top
 
     targets = weights.to_targets(weight, core)
-    own = np.stack([np.maximum(weight, 0), np.maximum(-weight, 0)])  # (2, R, C)
-    largest = np.abs(weight).max(axis=0)
-    if core.weight_scaling == "core":
-        largest = np.full_like(largest, largest.max())
-    per_g_max = own * np.divide(  # what a polarity gains per siemens of g_max
-        family.of(core.device).filled(core.device),
-        largest,
-        out=np.zeros_like(largest),
-        where=largest > 0,
-    )
+    per_g_max = encodings.of(core).per_g_max(weight, core)  # (P, R, K)
     idle = targets.request.g - per_g_max * top
 
     drive = codes / core.dac.max_code if current == "mean" else np.sign(codes)
     drive = drive * core.read.v_read_volts
     if core.read.mode == "1-phase":
-        slope, background = drive @ (per_g_max[0] - per_g_max[1]), drive @ (idle[0] - idle[1])
+        polarities = targets.request.polarities
+        slope = drive @ net_of(per_g_max, polarities)
+        background = drive @ net_of(idle, polarities)
         slope, background = np.abs(slope), background * np.sign(slope)
     else:
         signs = [s for s in (np.maximum(drive, 0), np.maximum(-drive, 0)) if s.any()]
@@ -103,7 +98,9 @@ def largest_siemens(
     return min(found, top)
 
 
-def _check(weight, codes, limit, percentile, current) -> None:
+def _check(
+    weight: np.ndarray, codes: np.ndarray, limit: float | None, percentile: float, current: str
+) -> None:
     if weight.ndim != 2 or codes.ndim != 2 or codes.shape[1] != weight.shape[0]:
         raise ValueError(
             f"codes of shape {codes.shape} do not drive the rows of weights of shape "

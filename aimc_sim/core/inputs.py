@@ -18,6 +18,7 @@ import numpy as np
 
 from ..device import family
 from ..spec import CoreSpec, DacSpec
+from . import encodings
 
 PHASES = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 """Signs of (input, weight) in the four modulations of a 4-phase read; the product is the sign
@@ -52,12 +53,24 @@ def mvm_seconds(core: CoreSpec) -> float:
 
     With PWM it is ``read.mvm_seconds``, or all windows if they are longer. Bit-serial MVMs keep
     what ``read.mvm_seconds`` adds to the windows (8 ns in 4-phase, 5 ns in 1-phase reads of the
-    chip) and replace the windows: an estimate, no such time is published for the chip.
+    chip) and replace the windows: an estimate, no such time is published for the chip. So do
+    4-phase reads of cells of one polarity, which need two windows.
     """
     phases = len(PHASES) if core.read.mode == "4-phase" else 1
     windows = phases * window_seconds(core.dac)
     overhead = max(0.0, core.read.mvm_seconds - windows)
-    return overhead + phases * integration_seconds(core.dac)
+    return overhead + modulations(core) * integration_seconds(core.dac)
+
+
+def modulations(core: CoreSpec) -> int:
+    """Return the modulations of one MVM: one, or one per sign of inputs and polarity of cells.
+
+    Parameters
+    ----------
+    core : CoreSpec
+        Its read mode and its encoding decide.
+    """
+    return 2 * encodings.of(core).polarities if core.read.mode == "4-phase" else 1
 
 
 def reads_planes(dac: DacSpec) -> bool:
@@ -111,7 +124,8 @@ def magnitude_bits(dac: DacSpec) -> int:
 
 def pulse_ends(codes: np.ndarray, dac: DacSpec) -> np.ndarray:
     """Return when the pulses of integer codes (N, R) end, in seconds after the common start."""
-    return np.abs(_integers(codes, dac)) * dac.lsb_seconds
+    ends: np.ndarray = np.abs(_integers(codes, dac)) * dac.lsb_seconds
+    return ends
 
 
 def active(codes: np.ndarray, dac: DacSpec) -> np.ndarray:
@@ -123,7 +137,8 @@ def active(codes: np.ndarray, dac: DacSpec) -> np.ndarray:
     codes = _integers(codes, dac)
     step = np.arange(dac.max_code + 1)
     on = np.abs(codes)[:, None, :] > step[:, None]
-    return on * np.sign(codes)[:, None, :].astype(np.int8)
+    signs: np.ndarray = on * np.sign(codes)[:, None, :].astype(np.int8)
+    return signs
 
 
 def sliced_amperes(
@@ -133,11 +148,14 @@ def sliced_amperes(
 
     Parameters
     ----------
-    codes : (N, R) int
-    siemens : (R, C) float64
+    codes : (N, R) int, dimensionless
+        Within the modulator's range.
+    siemens : (R, C) float64, siemens
         Conductance that a driven row adds, signed.
     v_read_volts : float, volts
+        On a driven row.
     dac : DacSpec
+        The modulator.
     """
     return active(codes, dac).astype(np.float64) @ (siemens * v_read_volts)
 
@@ -170,7 +188,8 @@ def bit_planes(codes: np.ndarray, dac: DacSpec) -> np.ndarray:
     """
     codes = _integers(codes, dac)
     bit = np.arange(magnitude_bits(dac))[:, None, None]
-    return ((np.abs(codes) >> bit & 1) * np.sign(codes)).astype(np.int8)
+    planes: np.ndarray = ((np.abs(codes) >> bit & 1) * np.sign(codes)).astype(np.int8)
+    return planes
 
 
 def bit_serial(
@@ -180,14 +199,18 @@ def bit_serial(
     dac: DacSpec,
     convert: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """Read bit plane after bit plane; shift and add what the ADC makes of each.
+    """Read bit plane after bit plane; shift and add the results of the ADC.
 
     Parameters
     ----------
-    codes : (N, R) int
-    siemens : (R, C) float64, signed
+    codes : (N, R) int, dimensionless
+        Within the modulator's range.
+    siemens : (R, C) float64, siemens
+        Conductance that a driven row adds, signed.
     v_read_volts : float, volts
+        On a driven row.
     dac : DacSpec
+        The modulator.
     convert : function
         Static column currents (N, C), in amperes, to the ADC's result for one plane.
 
@@ -200,7 +223,7 @@ def bit_serial(
     """
     unit = siemens * v_read_volts
     planes = bit_planes(codes, dac).astype(np.float64)
-    return sum(2.0**b * convert(plane @ unit) for b, plane in enumerate(planes))
+    return sum((2.0**b * convert(plane @ unit) for b, plane in enumerate(planes)), np.zeros(()))
 
 
 def _integers(codes: np.ndarray, dac: DacSpec) -> np.ndarray:

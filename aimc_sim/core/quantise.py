@@ -1,9 +1,9 @@
-"""What a converter is: one type for every circuit that turns a charge into a code.
+"""Converters: one type for every circuit that turns a charge into a code.
 
-A charge is written in *input codes times relative conductance* (code x g / g_max), which is what
-a column collects during one conversion. A kind of converter is a module with two functions,
+A charge is written in *input codes times relative conductance* (code x g / g_max), as a column
+collects it during one conversion. A kind of converter is a module with two functions,
 ``quantiser(core, full_scale_amperes)`` and ``converter(core, key, columns, full_scale_amperes)``,
-listed in :data:`aimc_sim.core.converters.KINDS`; nothing else knows kinds.
+listed in :data:`aimc_sim.core.converters.KINDS`, the only place that tells kinds apart.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Table:
         s = np.where(negative, np.float32(-1), np.float32(1))
 
         def of(pair: np.ndarray) -> np.ndarray:
-            return np.where(negative, pair[1], pair[0])
+            chosen: np.ndarray = np.where(negative, pair[1], pair[0])
+            return chosen
 
         size = np.minimum(np.abs(z), np.float32(self.limit))
         code = np.rint(of(slope) * size / (1 + of(bend) * size) + of(lift))
@@ -82,7 +83,8 @@ class Table:
 
     def beyond(self, z: np.ndarray) -> np.ndarray:
         """Return which charges are beyond full scale: a bool array of their shape."""
-        return np.abs(z) > self.limit
+        found: np.ndarray = np.abs(z) > self.limit
+        return found
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,22 @@ class Converter:
         That of an error spread evenly over a step, which it is once noise covers half a step.
         """
         return self.quantiser.step**2 / 12 if self.quantiser.rounds else 0.0
+
+    def of_columns(self, start: int, stop: int) -> Converter:
+        """Return the converters of some neighbouring columns.
+
+        Parameters
+        ----------
+        start, stop : int
+            First column, and the one behind the last.
+        """
+        table, jitter = self.table, self.jitter
+        if table is not None:
+            rows = np.ascontiguousarray(table.rows[:, :, start:stop])
+            table = Table(rows, table.limit, table.dead)
+        if np.ndim(jitter):
+            jitter = np.asarray(jitter)[start:stop]
+        return Converter(self.quantiser, table, jitter, self.text)
 
     def over(self, windows: float) -> Converter:
         """Return the converters that integrate for several windows, in the codes of all of them.

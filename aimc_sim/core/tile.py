@@ -1,4 +1,4 @@
-"""One crossbar: look at it at a time, read it.
+"""One crossbar: its conductances at a time, and reads of it.
 
 ``read`` is the reference path: float64, one core, plain matrix products. The executor
 (:mod:`aimc_sim.runtime.executor`) runs whole networks on the same :class:`TileNow`.
@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,9 +16,10 @@ import numpy as np
 from ..device import family
 from ..device.polarity import polarity_delta
 from ..device.report import ProgrammingReport
+from ..device.request import net_of
 from ..rng import Key
 from ..spec import CoreSpec
-from . import converters, inputs, wired
+from . import converters, encodings, inputs, wired
 from .quantise import Converter
 
 
@@ -28,11 +30,11 @@ class TileState:
     Attributes
     ----------
     devices : DeviceState
-        Its elements, (E, R, C), as their family keeps them.
-    siemens_per_weight : (C,) float64
+        Its elements, (E, R, K), K physical columns, as their family keeps them.
+    siemens_per_weight : (C,) float64, siemens
         Scale of the mapping; the digital unit divides by it.
     report : ProgrammingReport
-        What programming took and reached.
+        Cost and result of the programming.
     cycle : int
         How often the crossbar had been programmed before.
     """
@@ -45,21 +47,26 @@ class TileState:
 
 @dataclass(frozen=True)
 class TileNow:
-    """A crossbar block at one moment, in units of g_max.
+    """A crossbar block at one time, in units of g_max.
+
+    C counts physical columns here.
 
     Attributes
     ----------
-    polarities : (2, R, C) float32
-        Relative conductance of the cells' positive and negative elements, as a positive input
-        sees them.
-    net_negative : (R, C) float32 or None
+    polarities : (P, R, C) float32, dimensionless
+        Relative conductance of the cells' positive and negative elements for a positive input;
+        P is 1 where cells have one polarity.
+    net_negative : (R, C) float32, dimensionless, or None
         Net relative conductance for a negative input, where it differs (1-phase reads).
-    variances : (2, R, C) float32 or None
+    variances : (P, R, C) float32, dimensionless, or None
         Variance of ``polarities`` that is drawn anew in every conversion.
     idle : Floating or None
-        What floating input lines add, where wires resist and idle lines float.
+        Additions of floating input lines, where wires resist and idle lines float.
     converter : Converter or None
         The core's ADCs. None: the nominal one in every column, where its range is known.
+    parts : tuple of Part
+        Columns that are converted by themselves and whose codes make the outputs together;
+        empty where every column is an output.
     """
 
     polarities: np.ndarray
@@ -67,24 +74,93 @@ class TileNow:
     variances: np.ndarray | None = None
     idle: wired.Floating | None = None
     converter: Converter | None = None
+    parts: tuple[Part, ...] = ()
 
     @cached_property
     def net(self) -> np.ndarray:
-        """Net relative conductance that a positive input sees, (R, C) float32."""
-        return self.polarities[0] - self.polarities[1]
+        """Net relative conductance for a positive input, (R, C) float32."""
+        return net_of(self.polarities, len(self.polarities))
 
     @cached_property
     def variance(self) -> np.ndarray | None:
         """Variance of :attr:`net` that is drawn anew in every read, (R, C) float32 or None."""
-        return None if self.variances is None else self.variances[0] + self.variances[1]
+        return None if self.variances is None else self.variances.sum(axis=0)
+
+    @property
+    def nets(self) -> np.ndarray:
+        """Net relative conductance behind every weight, (R, outputs) float32."""
+        return encodings.combined(self.net, [part.group for part in self.parts])
 
     def quiet(self) -> TileNow:
         """Return the same crossbar without fresh read noise."""
-        return dataclasses.replace(self, variances=None)
+        parts = tuple(dataclasses.replace(one, now=one.now.quiet()) for one in self.parts)
+        return dataclasses.replace(self, variances=None, parts=parts)
+
+    def of_group(self, group: encodings.Group) -> TileNow:
+        """Return some columns as a crossbar of their own; memory is shared.
+
+        Parameters
+        ----------
+        group : Group
+            Names the columns.
+        """
+        columns = slice(group.start, group.stop)
+        place = group.start, group.stop
+        return TileNow(
+            self.polarities[..., columns],
+            None if self.net_negative is None else self.net_negative[..., columns],
+            None if self.variances is None else self.variances[..., columns],
+            None if self.idle is None else self.idle.of_columns(*place),
+            None if self.converter is None else self.converter.of_columns(*place),
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """A group of columns of a crossbar.
+
+    Attributes
+    ----------
+    group : Group
+        Which columns, and with which factor their codes enter the outputs.
+    now : TileNow
+        These columns alone, with their converters.
+    """
+
+    group: encodings.Group
+    now: TileNow
+
+
+def unit_charge(now: TileNow, core: CoreSpec) -> float:
+    """Return the charge behind a code of an output (input code x g / g_max).
+
+    Parameters
+    ----------
+    now : TileNow
+        With parts, it is that of the first one.
+    core : CoreSpec
+        Gives the nominal converter where the crossbar has none.
+    """
+    converter = (now.parts[0].now if now.parts else now).converter
+    return (converter or Converter(converters.adc(core))).quantiser.step
+
+
+def factors(now: TileNow, core: CoreSpec) -> tuple[float, ...]:
+    """Return the factors of the codes of every part in the outputs.
+
+    Parameters
+    ----------
+    now : TileNow
+        With parts; without, there is no factor.
+    core : CoreSpec
+        See :func:`unit_charge`, in units of which outputs are counted.
+    """
+    unit = unit_charge(now, core)
+    return tuple(part.group.factor * (unit_charge(part.now, core) / unit) for part in now.parts)
 
 
 def address(core: CoreSpec) -> family.Address:
-    """Return (columns, cells) of a core: what turns a device into the index of its draws."""
+    """Return (columns, cells) of a core, by which a device becomes the index of its draws."""
     return core.cols, core.rows * core.cols
 
 
@@ -96,51 +172,103 @@ def elements_at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) ->
 
 
 def at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> TileNow:
-    """Return the crossbar as inputs see it at a time after programming.
+    """Return the crossbar at a time after programming.
 
     In 1-phase mode an input drives the two polarities of a cell with opposite read voltages,
-    and an element conducts ``g (1 + delta)`` under the second one: a positive input sees
+    and an element conducts ``g (1 + delta)`` under the second one: a positive input meets
     ``G+ - (1 + delta) G-``, a negative one ``(1 + delta) G+ - G-``.
     """
     now = elements_at(state, core, t_seconds, key)
     unit = np.float32(1 / core.device.g_max_siemens)
     relative = now.g * unit
+    encoding = encodings.of(core)
     converter = None  # not known before calibration
     if not converters.awaits_range(core, None):
         converter = converters.of_core(core, key, relative.shape[2])
-    plus, minus = by_polarity(relative)
-    fresh = None if now.fresh is None else by_polarity((now.fresh * unit) ** 2)
+    sides = by_polarity(relative, encoding.polarities)
+    fresh = None
+    if now.fresh is not None:
+        fresh = by_polarity((now.fresh * unit) ** 2, encoding.polarities)
     polarity = core.read.polarity
     other = relative
     if polarity is not None:
         delta = polarity_delta(relative.shape, polarity, address(core), key)
         other = relative * (1 + delta)
-    other_plus, other_minus = by_polarity(other)
+    others = by_polarity(other, encoding.polarities)
+    for_positive = np.stack([sides[0], *others[1:]])
+    for_negative = np.stack([others[0], *sides[1:]])
     if core.wires is None:
-        seen = wired.Seen(np.stack([plus, other_minus]), fresh, None)
-        negative = other_plus - minus
+        seen = wired.Seen(for_positive, fresh, None)
     else:
-        seen = wired.through(plus, other_minus, fresh, core)
+        seen = wired.through(for_positive, fresh, core)
         if polarity is not None:
-            back = wired.through(other_plus, minus, None, core).polarities
-            negative = back[0] - back[1]
-    return TileNow(
-        seen.polarities, None if polarity is None else negative, seen.variances, seen.idle,
-        converter,
+            for_negative = wired.through(for_negative, None, core).polarities
+    found = TileNow(
+        seen.polarities,
+        None if polarity is None else net_of(for_negative, encoding.polarities),
+        seen.variances, seen.idle, converter,
     )  # fmt: skip
+    groups = encoding.groups(relative.shape[2])
+    parts = tuple(Part(group, found.of_group(group)) for group in groups)
+    return dataclasses.replace(found, parts=parts) if parts else found
 
 
-def by_polarity(elements: np.ndarray) -> np.ndarray:
-    """Return the sums over the elements of either polarity, (2, R, C), of (E, R, C)."""
-    half = elements.shape[0] // 2
-    return np.stack([elements[:half].sum(axis=0), elements[half:].sum(axis=0)])
+def with_full_scales(now: TileNow, core: CoreSpec, key: Key, amperes: Sequence[float]) -> TileNow:
+    """Return a crossbar whose ADCs have these full scales.
+
+    Parameters
+    ----------
+    now : TileNow
+        Of any full scale, or none.
+    core : CoreSpec
+        The converters are those of its ``adc``.
+    key : Key
+        Of the core.
+    amperes : sequence of float, amperes
+        Full scale that calibration found for each part by itself; one number without parts.
+
+    Notes
+    -----
+    The encoding raises some of them, so that codes of all parts add up by shifts.
+    """
+    columns = now.net.shape[1]
+    if not now.parts:
+        return dataclasses.replace(now, converter=converters.of_core(core, key, columns, *amperes))
+    parts = []
+    scales = encodings.of(core).full_scales(amperes)
+    for part, own in zip(now.parts, scales, strict=True):
+        adcs = converters.of_core(core, key, columns, own)
+        adcs = adcs.of_columns(part.group.start, part.group.stop)
+        parts.append(dataclasses.replace(part, now=dataclasses.replace(part.now, converter=adcs)))
+    return dataclasses.replace(now, converter=None, parts=tuple(parts))
+
+
+def by_polarity(elements: np.ndarray, polarities: int = 2) -> np.ndarray:
+    """Return the sums over the elements of every polarity.
+
+    Parameters
+    ----------
+    elements : (E, R, C) float
+        Of the positive polarity first.
+    polarities : int
+        2, or 1 where cells have one polarity.
+
+    Returns
+    -------
+    (P, R, C) float
+        In the unit of ``elements``.
+    """
+    each = len(elements) // polarities
+    parts = [elements[i * each : (i + 1) * each].sum(axis=0) for i in range(polarities)]
+    return np.stack(parts)
 
 
 def charge(now: TileNow, codes: np.ndarray) -> np.ndarray:
-    """Return the noiseless net charge, (N, C) float64, of input codes (N, R) of one conversion.
+    """Return the noiseless net charge, (N, outputs) float64, of codes (N, R) of one conversion.
 
-    With bit-serial inputs and floating idle lines those are the codes of one plane. In a 4-phase
-    read it is the sum over phases, with their signs: what comes out before anything is rounded.
+    Where several columns make one output it is their sum, with their factors. With bit-serial
+    inputs and floating idle lines the codes are those of one plane. In a 4-phase read it is the
+    sum over phases, with their signs, before anything is rounded.
     """
     codes = np.asarray(codes, np.float64)
     if now.net_negative is None:
@@ -149,19 +277,22 @@ def charge(now: TileNow, codes: np.ndarray) -> np.ndarray:
         positive, negative = np.maximum(codes, 0), np.minimum(codes, 0)
         found = positive @ now.net.astype(np.float64)
         found = found + negative @ now.net_negative.astype(np.float64)
-    return found if now.idle is None else found + now.idle.correction(codes)
+    found = found if now.idle is None else found + now.idle.correction(codes)
+    return encodings.combined(found, [part.group for part in now.parts])
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What one modulation brings to the converters, (N, C) float64 each.
+    """Charges that one modulation brings to the converters.
 
     Attributes
     ----------
     sign : int
         With which its code enters the result.
-    charge : noiseless charge.
-    variance : of the fresh read noise in it, charge squared.
+    charge : (N, C) float64, input code x g / g_max
+        Without noise.
+    variance : (N, C) float64, charge squared
+        Of the fresh read noise.
     """
 
     sign: int
@@ -186,7 +317,7 @@ def phases(now: TileNow, codes: np.ndarray, core: CoreSpec) -> list[Phase]:
         size = np.maximum(of_input * codes, 0)
         if not size.any():
             continue
-        for polarity, of_weight in enumerate((1, -1)):
+        for polarity, of_weight in enumerate((1, -1)[: len(now.polarities)]):
             z = size @ now.polarities[polarity].astype(np.float64)
             if now.idle is not None:
                 z = z + now.idle.of_phase(size, polarity)
@@ -200,17 +331,21 @@ def phases(now: TileNow, codes: np.ndarray, core: CoreSpec) -> list[Phase]:
 def read(
     now: TileNow, codes: np.ndarray, core: CoreSpec, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return the ADC codes, (N, C) float64, of N input vectors.
+    """Return the codes of the outputs, (N, outputs) float64, of N input vectors.
 
-    A 4-phase read converts four times, every phase with noise, rounding and saturation of its
-    own; the codes are added and subtracted. With bit-serial inputs so is every plane, and the
-    codes are shifted and added: ``sum over b of 2^b ADC(plane_b)``.
+    Where several columns make one output, the codes of all parts are added with their factors, in
+    units of :func:`unit_charge`. A 4-phase read converts four times, every phase with noise,
+    rounding and saturation of its own; the codes are added and subtracted. With bit-serial inputs
+    so is every plane, and the codes are shifted and added: ``sum over b of 2^b ADC(plane_b)``.
 
     Parameters
     ----------
     now : TileNow
-    codes : (N, R) float, input codes, within +-core.dac.max_code; integers if bit-serial
+        The crossbar.
+    codes : (N, R) float, dimensionless
+        Input codes within +-core.dac.max_code; integers if bit-serial.
     core : CoreSpec
+        Its read mode, input encoding and nominal converters.
     generator : numpy Generator
         Source of the fresh read noise.
 
@@ -225,10 +360,16 @@ def read(
 def read_counting(
     now: TileNow, codes: np.ndarray, core: CoreSpec, generator: np.random.Generator
 ) -> tuple[np.ndarray, int]:
-    """Return what :func:`read` does, and how many conversions were beyond the converters' range."""
+    """Return the codes of :func:`read`, and the number of conversions beyond the range."""
+    if now.parts:
+        total, beyond = np.zeros(()), 0
+        for part, factor in zip(now.parts, factors(now, core), strict=True):
+            found, lost = read_counting(part.now, codes, core, generator)
+            total, beyond = total + factor * found, beyond + lost
+        return total, beyond
     if not inputs.reads_planes(core.dac):
         return _convert(now, codes, core, generator)
-    total, beyond = 0.0, 0
+    total, beyond = np.zeros(()), 0
     for b, plane in enumerate(inputs.bit_planes(codes, core.dac)):
         found, lost = _convert(now, plane, core, generator)
         total, beyond = total + 2.0**b * found, beyond + lost

@@ -2,7 +2,7 @@
 
 A family describes *elements*: the parts of a crossbar's cell, each with a target conductance of its
 own. Arrays of elements have shape (E, R, C): E elements per cell, rows, columns.
-Which elements make a weight is the matter of the core (:mod:`aimc_sim.core.weights`), not of a
+Which elements make a weight is the matter of the core (:mod:`aimc_sim.core.encodings`), not of a
 family.
 
 A family of one's own is two classes and one call, in one file::
@@ -45,7 +45,7 @@ from ..rng import Key, Purpose
 from ..spec import DeviceSpec
 from ..spec.family import declare
 from .report import ProgrammingReport, error_sum
-from .request import Request, allocate
+from .request import Request, allocate, net_of
 
 Address = tuple[int, int]
 """(columns, cells) of the core: turns (element, row, column) into the index of a draw."""
@@ -333,8 +333,7 @@ def cycle_key(key: Key, cycle: int) -> Key:
 
 def drawn_report(request: Request, state: DeviceState) -> ProgrammingReport:
     """Return the report of a block whose errors were drawn from a law: no pulses, no cost."""
-    half = state.g.shape[0] // 2
-    net = state.g[:half].sum(axis=0) - state.g[half:].sum(axis=0)
+    net = net_of(state.g, request.polarities)
     cells, squares = error_sum(net - request.net(), request.programmed)
     tuned = int(state.programmed.sum())
     return ProgrammingReport("statistical", tuned, None, None, None, None, None, cells, squares)

@@ -16,7 +16,7 @@ import numpy as np
 
 from aimc_sim.chip.fabric import feeding_core
 from aimc_sim.chip.program import AnalogLayer, Block, Program, Transfer
-from aimc_sim.mapping.split import split_layer
+from aimc_sim.mapping.split import split_for
 from aimc_sim.presets import hermes
 from aimc_sim.spec import FabricSpec
 
@@ -161,7 +161,7 @@ def _layer(matrix: _Matrix) -> AnalogLayer:
         offset=np.zeros(matrix.outputs, np.float32),
         relu=False,
     )
-    blocks = split_layer(layer, core.rows, core.cols)
+    blocks = split_for(layer, core)
     placed: list[Block] = []
     for block, (row, col) in zip(blocks, matrix.cores, strict=True):
         placed.append(replace(block, core=(row - 1) * GRID.cols + col - 1))

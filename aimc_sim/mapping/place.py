@@ -51,7 +51,7 @@ def place(steps: Sequence[Step], spec: ChipSpec) -> tuple[tuple[Step, ...], Path
         number of cores than it has blocks, or gives one core twice.
     """
     layers = [s for s in steps if isinstance(s, AnalogLayer) and s.devices is None]
-    shapes = [block.shape for layer in layers for block in layer.blocks]
+    shapes = [block.footprint for layer in layers for block in layer.blocks]
     spots = pack(shapes, spec.core.rows, spec.core.cols, spec.mapping.blocks_per_core)
     count = 1 + max(spot.group for spot in spots)
     _check_capacity(count, layers, spec)

@@ -222,7 +222,9 @@ def _cores(compiled: Program, spec: ChipSpec, reads: _Reads, build: Builder) -> 
     for layer in compiled.layers:
         for block in layer.blocks:
             name, count = build.block_name(layer, block), reads.count(layer.name)
-            stage = core_stage(name, spec, block.shape[1], count, block.core, layer.name)
+            stage = core_stage(
+                name, spec, block.shape[1], count, block.core, layer.name, block.footprint[1]
+            )
             build.numbers[layer.name, block] = build.stage(stage)
         build.made[layer.name] = [build.numbers[layer.name, c[-1]] for c in layer.chains]
 
@@ -277,7 +279,9 @@ def _by_host(compiled: Program, spec: ChipSpec, reads: _Reads) -> Schedule:
                            build.to_host if producer != source else ())  # fmt: skip
         for block in layer.blocks:
             name = build.block_name(layer, block)
-            stage = core_stage(name, spec, block.shape[1], firings, block.core, layer.name)
+            stage = core_stage(
+                name, spec, block.shape[1], firings, block.core, layer.name, block.footprint[1]
+            )
             build.numbers[layer.name, block] = build.stage(stage)
         one_by_one = reads.of_value(layer.name, layer.name)
         for block in layer.blocks:

@@ -13,8 +13,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 from aimc_sim.chip.program import AnalogLayer, Block
+from aimc_sim.core import encodings
+from aimc_sim.errors import CapacityError
 from aimc_sim.mapping.lower import Step
-from aimc_sim.spec import ChipSpec
+from aimc_sim.spec import ChipSpec, CoreSpec
 
 _UNPLACED = -1
 """Core number of a block before placement."""
@@ -36,7 +38,7 @@ def split(steps: Sequence[Step], spec: ChipSpec) -> tuple[Step, ...]:
         The steps in their order; the layers' blocks have ``core = UNPLACED``.
     """
     blocks = {
-        step.name: split_layer(step, spec.core.rows, spec.core.cols)
+        step.name: split_for(step, spec.for_layer(step.owner).core)
         for step in steps
         if isinstance(step, AnalogLayer) and step.devices is None
     }
@@ -46,6 +48,39 @@ def split(steps: Sequence[Step], spec: ChipSpec) -> tuple[Step, ...]:
         else step
         for step in steps
     )
+
+
+def split_for(layer: AnalogLayer, core: CoreSpec) -> tuple[Block, ...]:
+    """Cut one layer into blocks that fit a core under its encoding of weights.
+
+    Parameters
+    ----------
+    layer : AnalogLayer
+        With weight (weight rows, weight columns).
+    core : CoreSpec
+        Size of the crossbar, and the encoding, which decides how many columns an output takes.
+
+    Returns
+    -------
+    tuple of Block
+        As of :func:`split_layer`, with the columns that each takes of the crossbar.
+
+    Raises
+    ------
+    CapacityError
+        If a crossbar has too few columns for a single output.
+    """
+    encoding = encodings.of(core)
+    outputs = encoding.capacity(core.cols)
+    if outputs < 1:
+        raise CapacityError(
+            f"core.cols = {core.cols}: one output under core.encoding = '{core.encoding.kind}' "
+            f"takes {encoding.columns(1)} columns; use wider crossbars or another encoding"
+        )
+    blocks = split_layer(layer, core.rows, outputs)
+    if encoding.columns(outputs) == outputs:
+        return blocks
+    return tuple(replace(b, cell_columns=encoding.columns(b.shape[1])) for b in blocks)
 
 
 def split_layer(layer: AnalogLayer, rows: int, cols: int) -> tuple[Block, ...]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..chip.program import AnalogLayer, Block, Program
 from ..chip.state import ChipState, Ranges, link_name
-from ..core import converters, currents, gmax, inputs, tile, weights
+from ..core import currents, encodings, gmax, inputs, tile, weights
 from ..digital.apply import apply
 from ..ops import OPERATIONS, RECURRENT
 from ..spec import CalibrationSpec, ChipSpec, CoreSpec
@@ -191,15 +191,30 @@ def with_adc_ranges(
     tiles: Mapping[int, tile.TileNow], compiled: Program, spec: ChipSpec, state: ChipState,
     amperes: Mapping[str, float],
 ) -> dict[int, tile.TileNow]:  # fmt: skip
-    """Return crossbars, by tile, whose ADCs have these full scales, by name of the block."""
+    """Return crossbars, by tile, whose ADCs have these full scales, by :func:`range_names`."""
     found = dict(tiles)
     for block in compiled.blocks:
-        own = amperes.get(link_name(block))
-        if own is not None:
-            core, now = state.spec_of(block.tile, spec).core, found[block.tile]
-            adcs = converters.of_core(core, state.key(block.tile), now.net.shape[1], own)
-            found[block.tile] = dataclasses.replace(now, converter=adcs)
+        now = found[block.tile]
+        names = range_names(block, len(now.parts))
+        if names[0] in amperes:
+            core, key = state.spec_of(block.tile, spec).core, state.key(block.tile)
+            own = [amperes[name] for name in names]
+            found[block.tile] = tile.with_full_scales(now, core, key, own)
     return found
+
+
+def range_names(block: Block, parts: int) -> tuple[str, ...]:
+    """Return the names of the ranges of a block's converters.
+
+    Parameters
+    ----------
+    block : Block
+        Names the first part of all.
+    parts : int
+        Groups of columns that are converted by themselves; 0 where every column is an output.
+    """
+    name = link_name(block)
+    return tuple(f"{name}/{i}" for i in range(parts)) if parts else (name,)
 
 
 def measure(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
@@ -345,24 +360,29 @@ def adc_ranges_of_cores(
     calibration = spec.calibration
 
     def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
-        core, name = spec.for_layer(layer.owner).core, link_name(block)
+        core = spec.for_layer(layer.owner).core
         if not core.adc.calibrates:
             return
         limit = core.adc.full_scale_amperes
         weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
-        targets = weights.to_targets(weight, core, ranges.g_max_siemens.get(name))
-        amperes = currents.of_targets(targets, core, codes) or [np.zeros(1)]
-        size = torch.from_numpy(np.concatenate([a.ravel() for a in amperes]).astype(np.float32))
-        largest = _magnitude(size, calibration)
-        if calibration.range_method == "mse":
-            codes_left = core.adc.max_code
-            if codes_left is not None and inputs.reads_planes(core.dac):
-                codes_left = max(1, round(codes_left * inputs.plane_share(core.dac)))
-            largest = smallest_error_range(size, largest, codes_left)
-        if largest == 0:  # nothing flows
-            largest = limit or core.device.g_max_siemens * core.read.v_read_volts
-        largest = max(largest, found.get(name, 0.0))  # of all time steps
-        found[name] = largest if limit is None else min(largest, limit)
+        targets = weights.to_targets(weight, core, ranges.g_max_siemens.get(link_name(block)))
+        columns = targets.request.g.shape[-1]
+        amperes = currents.of_targets(targets, core, codes) or [np.zeros((1, columns))]
+        groups = encodings.of(core).groups(columns)
+        places = [slice(group.start, group.stop) for group in groups] or [slice(None)]
+        for name, place in zip(range_names(block, len(groups)), places, strict=True):
+            parts = [a[:, place].ravel() for a in amperes]
+            size = torch.from_numpy(np.concatenate(parts).astype(np.float32))
+            largest = _magnitude(size, calibration)
+            if calibration.range_method == "mse":
+                codes_left = core.adc.max_code
+                if codes_left is not None and inputs.reads_planes(core.dac):
+                    codes_left = max(1, round(codes_left * inputs.plane_share(core.dac)))
+                largest = smallest_error_range(size, largest, codes_left)
+            if largest == 0:  # nothing flows
+                largest = limit or core.device.g_max_siemens * core.read.v_read_volts
+            largest = max(largest, found.get(name, 0.0))  # of all time steps
+            found[name] = largest if limit is None else min(largest, limit)
 
     _drive(compiled, images, spec, ranges, use)
     return found

@@ -59,6 +59,9 @@ class CoreCall:
     planes : tuple of CoreCall
         Bit-serial inputs: the analog half of the core once per bit plane, least significant
         first; this call is then the digital half, whose "charge" is the shifted sum of codes.
+    parts : tuple of PartCall
+        Several columns make one output: the analog half of the core once per group of columns;
+        this call is then the digital half, whose "charge" is the sum of all codes.
     """
 
     block: Block
@@ -76,6 +79,12 @@ class CoreCall:
     floating: FloatingLines | None = None
     phases: Phases | None = None
     planes: tuple[CoreCall, ...] = ()
+    parts: tuple[PartCall, ...] = ()
+
+    @property
+    def readers(self) -> tuple[CoreCall, ...]:
+        """Readers of whole inputs: the core itself, or its groups of columns."""
+        return tuple(part.core for part in self.parts) or (self,)
 
     @cached_property
     def registers(self) -> Registers:
@@ -116,6 +125,38 @@ class CoreCall:
         return dataclasses.replace(self, adc=PASSES_ALL)
 
 
+@dataclass(frozen=True, eq=False)
+class PartCall:
+    """A group of columns of a core, ready to run.
+
+    Attributes
+    ----------
+    core : CoreCall
+        The analog half of these columns; a single column where all outputs share it.
+    factor : float
+        With which its codes enter the outputs.
+    """
+
+    core: CoreCall
+    factor: float
+
+
+def in_parts(call: CoreCall, parts: tuple[PartCall, ...]) -> CoreCall:
+    """Return the digital half of a core whose outputs are sums over groups of columns.
+
+    Parameters
+    ----------
+    call : CoreCall
+        Gains and offsets of the outputs.
+    parts : tuple of PartCall
+        The groups whose codes are added.
+    """
+    return dataclasses.replace(
+        call, kernel=parts[0].core.kernel, variance=None, negative=None, floating=None,
+        phases=None, adc=PASSES_ALL, planes=(), parts=parts,
+    )  # fmt: skip
+
+
 def bit_serial(
     call: CoreCall, noise_keys: list[np.ndarray], phases: list[Phases | None]
 ) -> CoreCall:
@@ -144,13 +185,16 @@ class LayerCall:
     @cached_property
     def needs_squares(self) -> bool:
         """Whether a core adds fresh read noise to whole inputs."""
-        return any(core.variance is not None for chain in self.chains for core in chain)
+        return any(core.variance is not None for core in self._readers)
 
     @cached_property
     def bounded(self) -> bool:
         """Whether codes of whole inputs decide how some core converts its phases."""
-        cores = (core for chain in self.chains for core in chain)
-        return any(core.phases is not None and core.phases.bounded for core in cores)
+        return any(core.phases is not None and core.phases.bounded for core in self._readers)
+
+    @property
+    def _readers(self) -> Iterator[CoreCall]:
+        return (own for chain in self.chains for core in chain for own in core.readers)
 
 
 @dataclass(frozen=True)

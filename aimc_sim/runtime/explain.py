@@ -225,11 +225,15 @@ def _merged_into(name: str, compiled: Program, nodes: dict[str, Any]) -> str:
 def _cores(layer: AnalogLayer) -> str:
     cores = sorted({block.core for block in layer.blocks})
     rows, cols = layer.weight.shape
+    size = f"{rows} x {cols}"
+    if any(block.footprint != block.shape for block in layer.blocks):
+        heads = (block for block in layer.blocks if block.row_index == 0)
+        size += f" weights in {sum(block.footprint[1] for block in heads)} columns of cells"
     if cores == [-1]:
         needed = len(layer.blocks)
-        return f"{needed} core{'s' * (needed > 1)} needed ({rows} x {cols})"
+        return f"{needed} core{'s' * (needed > 1)} needed ({size})"
     many = "s" * (len(cores) > 1)
-    return f"core{many} {', '.join(map(str, cores))} ({rows} x {cols})"
+    return f"core{many} {', '.join(map(str, cores))} ({size})"
 
 
 def _weights(layer: AnalogLayer) -> int:

@@ -36,7 +36,7 @@ def effective_weights(chip: Held, layer: str) -> np.ndarray:
     matrix = np.zeros_like(step.weight)
     for block in step.blocks:
         device = chip.spec.for_layer(layer).core.device
-        net = tiles[block.tile].net * device.g_max_siemens
+        net = tiles[block.tile].nets * device.g_max_siemens
         net = net / chip.state.tiles[block.tile].siemens_per_weight
         net = net * gains.get(block.tile, 1.0)
         matrix[block.row_start : block.row_stop, block.col_start : block.col_stop] = net

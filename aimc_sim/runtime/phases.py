@@ -92,8 +92,9 @@ class Phases:
 
     Attributes
     ----------
-    kernel : (2 C, channels, kh, kw) float32
-        Conductance of either polarity / g_max, one after the other.
+    kernel : (P C, channels, kh, kw) float32
+        Conductance of either polarity / g_max, one after the other; P is 2, or 1 where cells have
+        one polarity.
     variance : the same, in the format of variances, or None
         Of the fresh read noise.
     floating : FloatingLines or None
@@ -106,6 +107,8 @@ class Phases:
         core's.
     rounding : float
         Variance of one rounding, charge squared.
+    polarities : int
+        P.
     """
 
     kernel: Tensor
@@ -115,6 +118,7 @@ class Phases:
     guard: Guard | None
     adc: Adc
     rounding: float
+    polarities: int = 2
 
     @property
     def bounded(self) -> bool:

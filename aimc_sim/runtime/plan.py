@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -33,7 +33,9 @@ from .calls import (
     DigitalCall,
     LayerCall,
     LoopCall,
+    PartCall,
     bit_serial,
+    in_parts,
     layer_calls,
 )
 from .floating import FloatingLines
@@ -43,6 +45,9 @@ from .whole import Whole, prepare
 
 FIRST_PHASE = 16
 """Number of the first phase below a key of noise; smaller ones are bit planes."""
+
+FIRST_PART = 32
+"""Number of the first group of columns below a key of noise."""
 
 
 class Moment(Protocol):
@@ -214,11 +219,33 @@ class _Builder:
         now = self.moment.tiles[block.tile]
         cols = slice(block.col_start, block.col_stop)
         # One ADC code -> charge -> weight x input -> the layer's own numbers.
-        converter = now.converter or Converter(converters.adc(core))
-        gain = converter.quantiser.step * core.device.g_max_siemens * input_step
+        gain = tile.unit_charge(now, core) * core.device.g_max_siemens * input_step
         gain = gain / programmed.siemens_per_weight * layer.scale[cols]
         gain = gain * self.moment.factors.get(block.tile, 1.0)
         offset = layer.offset[cols] if is_tail else np.zeros_like(layer.offset[cols])
+        noise_key = key.child(Purpose.MVM_NOISE)
+        if layer.devices is not None:  # fresh noise for every call of the layer
+            noise_key = noise_key.child(self._call_number(layer))
+        noise_key = noise_key.at_time(self.moment.t_seconds)
+        digital = _Digital(gain, offset, link_gain, output)
+        if not now.parts:
+            return self._analog(layer, block, core, now, noise_key, digital)
+        factors = tile.factors(now, core)
+        parts = tuple(
+            PartCall(
+                self._analog(layer, block, core, part.now, noise_key.child(FIRST_PART + i)), factor
+            )
+            for i, (part, factor) in enumerate(zip(now.parts, factors, strict=True))
+        )
+        return in_parts(digital.of(parts[0].core, self.device), parts)
+
+    def _analog(
+        self, layer: AnalogLayer, block: Block, core: CoreSpec, now: tile.TileNow, noise_key: Key,
+        digital: _Digital | None = None,
+    ) -> CoreCall:  # fmt: skip
+        """Return columns of a core, with its digital unit or as far as their converters."""
+        converter = now.converter or Converter(converters.adc(core))
+        digital = digital or _Digital.none(now.net.shape[1])
 
         def kernel(matrix: np.ndarray) -> Tensor:
             tensor = torch.from_numpy(np.ascontiguousarray(matrix))
@@ -234,20 +261,13 @@ class _Builder:
 
         # The sum of four phases may be larger than each may be.
         unlimited = dataclasses.replace(converter.quantiser, limit=math.inf)
-        noise_key = key.child(Purpose.MVM_NOISE)
-        if layer.devices is not None:  # fresh noise for every call of the layer
-            noise_key = noise_key.child(self._call_number(layer))
-        noise_key = noise_key.at_time(self.moment.t_seconds)
         call = CoreCall(
             block=block,
             channels=block_kernel(layer, block, torch.from_numpy(now.net))[1],
             kernel=kernel(now.net),
             negative=None if now.net_negative is None else kernel(now.net_negative - now.net),
             variance=None if now.variance is None else kernel(now.variance).to(self.dtype),
-            gain=torch.from_numpy(gain.astype(np.float32)).to(self.device),
-            offset=torch.from_numpy(offset.astype(np.float32)).to(self.device),
-            link_gain=link_gain,
-            output=output,
+            **digital.registers(self.device),
             noise_key=_words(noise_key),
             adc=Adc.of(converter, self.device) if phases is None else Adc(unlimited),
             bit_true=core.ldpu.bit_true,
@@ -263,7 +283,7 @@ class _Builder:
         self, now: tile.TileNow, core: CoreSpec, converter: Converter, kernel, floating
     ) -> Phases:
         """Return a core's modulations, with the bounds that allow to convert net charges."""
-        both = kernel(np.concatenate(now.polarities, axis=1))
+        sides = kernel(np.concatenate(now.polarities, axis=1))
         variance = None
         if now.variances is not None:
             variance = kernel(np.concatenate(now.variances, axis=1)).to(self.dtype)
@@ -272,7 +292,9 @@ class _Builder:
         if hidden and converter.table is None and not floating:
             guard = self._guard(now, core, converter, kernel)
         adc = Adc.of(converter, self.device)
-        return Phases(both, variance, floating, (), guard, adc, converter.rounding)
+        return Phases(
+            sides, variance, floating, (), guard, adc, converter.rounding, len(now.polarities)
+        )
 
     def _guard(self, now: tile.TileNow, core: CoreSpec, converter: Converter, kernel) -> Guard:
         def of_channels(parts: np.ndarray) -> Tensor:
@@ -311,6 +333,34 @@ class _Builder:
             max_code=idle.max_code,
             both_signs=idle.mode == "1-phase",
         )
+
+
+@dataclass(frozen=True)
+class _Digital:
+    """Registers of the digital unit of a core: gains, offsets, and the output it sends on."""
+
+    gain: np.ndarray
+    offset: np.ndarray
+    link_gain: float
+    output: Quantiser
+
+    @classmethod
+    def none(cls, columns: int) -> _Digital:
+        """Return what passes the codes of some columns on."""
+        return cls(np.ones(columns), np.zeros(columns), 0.0, AS_IT_IS)
+
+    def registers(self, device: torch.device) -> dict[str, Any]:
+        """Return the fields of a :class:`CoreCall`."""
+        return {
+            "gain": torch.from_numpy(self.gain.astype(np.float32)).to(device),
+            "offset": torch.from_numpy(self.offset.astype(np.float32)).to(device),
+            "link_gain": self.link_gain,
+            "output": self.output,
+        }
+
+    def of(self, call: CoreCall, device: torch.device) -> CoreCall:
+        """Return a core's call with these registers."""
+        return dataclasses.replace(call, **self.registers(device))
 
 
 def _words(key: Key) -> np.ndarray:

@@ -49,12 +49,12 @@ def compensation_cost(compiled: Program, spec: ChipSpec, method: str) -> Procedu
         counted = calibration.compensation_reads * sum(block.shape[0] for block in blocks)
         window = max(
             longer * ledger.mvm_seconds(spec),
-            max(block.shape[1] for block in blocks) / core.ldpu.clock_hertz,
+            max(block.footprint[1] for block in blocks) / core.ldpu.clock_hertz,
         )
     else:
         longer, reads = 1.0, calibration.compensation_vectors
         counted = reads * len(blocks)
-        window = max(ledger.step_seconds(block.shape[1], spec) for block in blocks)
+        window = max(ledger.step_seconds(block.footprint[1], spec) for block in blocks)
     sharing = max(Counter(block.core for block in blocks).values())
     joules = counted * longer * ledger.published_mvm_joules(spec)
     return ProcedureCost(reads, counted, reads * sharing * window, joules)
@@ -80,5 +80,5 @@ def adaptation_cost(
     for layer in compiled.layers:
         count = images * pixels[layer.name]
         mvms += count * len(layer.blocks)
-        seconds += count * max(ledger.step_seconds(b.shape[1], spec) for b in layer.blocks)
+        seconds += count * max(ledger.step_seconds(b.footprint[1], spec) for b in layer.blocks)
     return ProcedureCost(images, mvms, seconds, mvms * ledger.published_mvm_joules(spec))

@@ -75,6 +75,36 @@ class Read:
     saturated: Tensor | None = None
 
 
+@dataclass(eq=False)
+class _Sums:
+    """Codes of several conversions, added up.
+
+    Attributes
+    ----------
+    codes : (B, C, H, W) float32, channels last
+        Of the outputs.
+    saturated, conversions : (B,) int64 or None
+        Counted so far, by row.
+    """
+
+    codes: Tensor
+    saturated: Tensor | None = None
+    conversions: Tensor | None = None
+
+    def count(self, saturated: Tensor, conversions: Tensor) -> None:
+        """Add saturations and conversions of a read, (B,) int64 each."""
+        if self.saturated is None or self.conversions is None:
+            self.saturated, self.conversions = saturated, conversions
+            return
+        self.saturated = self.saturated + saturated
+        self.conversions = self.conversions + conversions
+
+    def read(self, core: CoreCall) -> Read:
+        """Return the sums as what a core converted."""
+        assert self.conversions is not None  # something was read
+        return Read(core, self.codes, None, self.conversions, None, self.saturated)
+
+
 class Reader:
     """Reads cores; ``passes`` is one of the two twins of :mod:`.convert`."""
 
@@ -89,6 +119,8 @@ class Reader:
 
         ``seen`` is a survey of ``part``.
         """
+        if core.parts:
+            return self._in_parts(layer, core, part, squares, events, seen)
         if core.planes:
             return self._bit_serial(layer, core, part, events)
         phases = core.phases
@@ -100,10 +132,12 @@ class Reader:
         if phases.guard is None:
             negative = bool(seen.signed.any())
             codes, saturated = self._by_phase(layer, core, part, squares, events, negative)
-            return Read(core.converted, codes, None, _per_row(codes, 2 + 2 * both), None, saturated)
+            count = _per_row(codes, phases.polarities * (1 + both.long()))
+            return Read(core.converted, codes, None, count, None, saturated)
         charge, variance = self._charge(layer, core, part, squares, events, seen)
-        conversions = _per_row(charge, 2 + 2 * both)
-        extra = None if variance is None else (1 + 2 * both) * phases.rounding
+        each = phases.polarities * (1 + both.long())
+        conversions = _per_row(charge, each)
+        extra = None if variance is None else (each - 1) * phases.rounding
         apart = phases.guard.exceeded(seen.spans) if phases.bounded else None
         if apart is None or not bool(apart.any()):
             return Read(core, charge, variance, conversions, extra)
@@ -148,7 +182,7 @@ class Reader:
             if total is None:
                 total, beyond = channels_last(torch.zeros_like(charge[:, :columns])), 0
             for index, (of, polarity) in enumerate(SIGNS):
-                if of == sign:
+                if of == sign and polarity < phases.polarities:
                     beyond = beyond + self.passes.add_codes(
                         charge, variance, phases.adc, phases.noise_keys[index], events.numbers,
                         polarity * columns, sign * (1.0 - 2.0 * polarity), total,
@@ -164,29 +198,58 @@ class Reader:
             charge, variance, core.adc, core.noise_key, events.numbers, 0, factor, total, extra
         )
 
+    def _in_parts(
+        self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
+        events: Events, seen: Survey,
+    ) -> Read:  # fmt: skip
+        """Return the sum of the codes of all groups of columns, with their factors.
+
+        A column that all outputs share is converted once: its noise and its rounding are common
+        to all of them.
+        """
+        sums = None
+        for own in core.parts:
+            read = self.read(layer, own.core, part, squares, events, seen)
+            if sums is None:
+                size = (len(events), len(core.gain), *read.charge.shape[2:])
+                sums = _Sums(channels_last(read.charge.new_zeros(size)))
+            self._add_read(read, events, sums, own.factor)
+        assert sums is not None  # a core has parts, or is not read like this
+        return sums.read(core)
+
+    def _add_read(self, read: Read, events: Events, sums: _Sums, factor: float) -> None:
+        """Add the codes of a read to sums of codes; a single column is added to all of them."""
+        shared = read.charge.shape[1] != sums.codes.shape[1]
+        own = channels_last(torch.zeros_like(read.charge)) if shared else sums.codes
+        times = 1.0 if shared else factor
+        if read.saturated is None:
+            saturated = self._add_codes(
+                read.core, read.charge, read.variance, events, own, times, read.extra
+            )
+        else:
+            own.add_(read.charge, alpha=times)
+            saturated = read.saturated
+        if shared:
+            sums.codes.add_(own, alpha=factor)
+        sums.count(saturated, read.conversions)
+
     def _bit_serial(
         self, layer: AnalogLayer, core: CoreCall, codes: Tensor, events: Events
     ) -> Read:
         """Return the shifted sum of every plane's ADC codes."""
         codes = channels_last(codes)
-        total = saturated = conversions = None
+        sums = None
         for b, analog in enumerate(core.planes):
             wide = None if analog.variance is None else analog.variance.dtype
             plane, square = bit_plane(codes, b, wide)
             wanted = analog.phases is not None and analog.phases.bounded
             seen = survey(plane, window(layer, analog) if wanted else None)
             read = self.read(layer, analog, plane, square, events, seen)
-            if total is None:
-                total, saturated, conversions = torch.zeros_like(read.charge), 0, 0
-            if read.saturated is None:
-                beyond = self._add_codes(
-                    read.core, read.charge, read.variance, events, total, 2.0**b, read.extra
-                )
-            else:
-                total.add_(read.charge, alpha=2**b)
-                beyond = read.saturated
-            saturated, conversions = saturated + beyond, conversions + read.conversions
-        return Read(core, total, None, conversions, None, saturated)
+            if sums is None:
+                sums = _Sums(torch.zeros_like(read.charge))
+            self._add_read(read, events, sums, 2.0**b)
+        assert sums is not None  # there is a plane
+        return sums.read(core)
 
     def _charge(
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import units
 from ..chip import ledger
+from ..core import encodings
 from ..spec import ChipSpec, omissions
 from . import procedures
 from .held import Held
@@ -33,6 +34,7 @@ class Report:
 
     preset: str
     spec_id: str
+    encodings: dict[str, dict[str, Any]]
     cores_used: int
     cores_available: int
     weights: int
@@ -71,7 +73,7 @@ class Report:
                     layer.name,
                     *layer.weight.shape,
                     cores=tuple(block.core for block in layer.blocks),
-                    utilisation=sum(b.shape[0] * b.shape[1] for b in layer.blocks)
+                    utilisation=sum(b.footprint[0] * b.footprint[1] for b in layer.blocks)
                     / (blocks * cells),
                     adc_saturated_fraction=counts.adc_saturated / counts.conversions
                     if seen
@@ -110,6 +112,7 @@ class Report:
         return cls(
             preset=spec.name,
             spec_id=spec.id(),
+            encodings=_encodings(chip),
             cores_used=compiled.cores_used,
             cores_available=compiled.cores_available,
             weights=sum(
@@ -147,6 +150,7 @@ class Report:
             f"chip            {self.preset}  (spec {self.spec_id})",
             f"cores           {self.cores_used} of {self.cores_available}, "
             f"{self.weights:,} weights",
+            *self._encoding_lines(),
             "devices         "
             + ("not programmed" if self.programmed_seed is None else self._devices()),
             *self._procedures(),
@@ -167,6 +171,25 @@ class Report:
         lines += ["", self._table(), "", "not modelled:"]
         lines += [f"  - {text}" for text in self.not_modelled]
         return "\n".join(lines)
+
+    def _encoding_lines(self) -> list[str]:
+        """Return how weights are written, where it is not one differential pair each."""
+        if set(self.encodings) == {"differential"}:
+            return []
+        lines = []
+        for kind in self.encodings.values():
+            counted = ""
+            if kind["conversions_per_input"] is not None:
+                counted = (
+                    f"; {kind['conversions_per_input']:,.0f} conversions and "
+                    f"{kind['additions_per_input']:,.0f} additions between columns per input"
+                )
+            many = "s" * (kind["layers"] > 1)
+            lines.append(
+                f"weights         {kind['text']}: {kind['columns']:,} columns of crossbars for "
+                f"{kind['outputs']:,} outputs of {kind['layers']} layer{many}{counted}"
+            )
+        return lines
 
     def _digital_line(self) -> str:
         most = max(self.digital_operations.items(), key=lambda item: item[1])
@@ -253,6 +276,36 @@ def _charges(chip: Held) -> dict[int, float]:
         for block in layer.blocks:
             relative = float(tiles[block.tile].polarities.sum(dtype=np.float64))
             found[block.tile] = ledger.coulombs(core, relative * core.device.g_max_siemens, drive)
+    return found
+
+
+def _encodings(chip: Held) -> dict[str, dict[str, Any]]:
+    """Return how weights are written, by kind of encoding, and what it costs per input."""
+    found: dict[str, dict[str, Any]] = {}
+    for layer in chip.compiled.layers:
+        core = chip.spec.for_layer(layer.owner).core
+        encoding, seen = encodings.of(core), chip.counts.get(layer.name)
+        own = found.setdefault(
+            core.encoding.kind,
+            {
+                "text": encoding.text, "layers": 0, "outputs": 0, "columns": 0,
+                "conversions_per_input": 0.0, "additions_per_input": 0.0,
+            },
+        )  # fmt: skip
+        if encoding.text not in own["text"]:
+            own["text"] += f"; {encoding.text}"
+        own["layers"] += 1
+        if layer.devices is None:
+            own["outputs"] += sum(block.shape[1] for block in layer.blocks)
+            own["columns"] += sum(block.footprint[1] for block in layer.blocks)
+        if seen is None or not seen.conversions or own["conversions_per_input"] is None:
+            own["conversions_per_input"] = own["additions_per_input"] = None
+            continue
+        mvms = seen.mvms / len(layer.blocks) / seen.images
+        own["conversions_per_input"] += seen.conversions / seen.images
+        own["additions_per_input"] += mvms * sum(
+            encoding.additions(block.shape[1]) for block in layer.blocks
+        )
     return found
 
 

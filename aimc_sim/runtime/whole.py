@@ -52,8 +52,9 @@ def prepare(call: LoopCall, quantisers: Mapping[str, Quantiser], unit: GdpuSpec)
     """Return a recurrent layer for the compiled pass, or None where it takes another path.
 
     That is: where it is large, split over rows, projected or padded; where what a core does is
-    more than one product and one conversion (bit planes, floating lines, phases that an image may
-    saturate, counting circuits); and where the digital unit computes in float32.
+    more than one product and one conversion (bit planes, weights in several columns, floating
+    lines, phases that an image may saturate, counting circuits); and where the digital unit
+    computes in float32.
     """
     cores = [core for chain in call.hidden.chains for core in chain]
     layer = call.hidden.layer
@@ -98,6 +99,7 @@ def _plain(core: CoreCall) -> bool:
     """Return whether one product and one conversion are all that a core does."""
     return not (
         core.planes
+        or core.parts
         or core.negative is not None
         or core.floating is not None
         or core.adc.table is not None

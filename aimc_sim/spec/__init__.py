@@ -4,7 +4,8 @@ Every physical field is an SI number and carries its unit in its name; ``None`` 
 (the effect is absent), never zero bits or zero amperes. The numbers themselves, each with its
 source, live in :mod:`aimc_sim.presets`; this room only says which numbers there are. Read
 ``base``, then upward: ``device`` (laws), ``writing`` (pulses and programming schemes), ``family``
-(what every device has), ``pcm`` (the whole device), ``core``, ``chip``.
+(fields of every device), ``pcm`` (the whole device), ``encoding`` (weights in cells), ``core``,
+``chip``.
 """
 
 from .base import PHYSICS_VERSION, SPANS, Spec, quantity
@@ -20,6 +21,12 @@ from .device import (
     ResetState,
     StateCurve,
     TemperatureLaw,
+)
+from .encoding import (
+    BitSlicesEncoding,
+    DifferentialEncoding,
+    OffsetColumnEncoding,
+    SeveralDevicesEncoding,
 )
 from .family import READ_NOISE, DeviceSpec, Effect
 from .gdpu import GdpuSpec
@@ -45,6 +52,7 @@ __all__ = [
     "SPANS",
     "AccumulationLaw",
     "AdcSpec",
+    "BitSlicesEncoding",
     "CalibrationSpec",
     "CcoAdcSpec",
     "ChipSpec",
@@ -52,6 +60,7 @@ __all__ = [
     "CostSpec",
     "DacSpec",
     "DeviceSpec",
+    "DifferentialEncoding",
     "DriftLaw",
     "Effect",
     "FabricSpec",
@@ -61,6 +70,7 @@ __all__ = [
     "HostSpec",
     "LdpuSpec",
     "MappingSpec",
+    "OffsetColumnEncoding",
     "PcmSpec",
     "PolaritySpec",
     "ProgramVerify",
@@ -73,6 +83,7 @@ __all__ = [
     "ResetPulse",
     "ResetState",
     "SetState",
+    "SeveralDevicesEncoding",
     "Spec",
     "StateCurve",
     "TemperatureLaw",

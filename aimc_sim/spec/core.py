@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from .base import FORMER_NAMES, Spec, quantity
 from .cco import CcoAdcSpec
+from .encoding import DifferentialEncoding, SeveralDevicesEncoding, WeightEncoding
 from .family import AnyDevice
 from .pcm import PcmSpec
 from .wires import WireSpec
@@ -141,6 +142,9 @@ class CoreSpec(Spec):
     weight_scaling: Literal["core", "column"] = quantity(
         "-", "largest weight of the core, or of each column, is mapped to g_max", "core"
     )
+    encoding: WeightEncoding = quantity(
+        "-", "how a weight is written into cells and columns", DifferentialEncoding(), later=True
+    )
     dac: DacSpec = quantity("-", "input converter")
     adc: Converter = quantity("-", "output converter: plain, or an oscillator with counters")
     read: ReadSpec = quantity("-", "read mode")
@@ -186,3 +190,30 @@ class CoreSpec(Spec):
                 "read core.device"
             )
         return self.device
+
+    @model_validator(mode="after")
+    def _device_fits_the_encoding(self) -> Self:
+        encoding, device = self.encoding, self.device
+        kind, several = encoding.kind, isinstance(encoding, SeveralDevicesEncoding)
+        if not isinstance(device, PcmSpec):
+            return self  # of other families an element is a device of its own
+        if several and device.devices_per_element != 1:
+            raise ValueError(
+                "encoding.kind = 'several-devices' puts single devices together, but the law of "
+                f"device describes {device.devices_per_element} devices of a polarity as one; "
+                "choose a law of single devices (device.devices_per_element = 1)"
+            )
+        scheme = "statistical" if device.programming is None else device.programming.scheme
+        if kind in ("several-devices", "offset-column") and scheme not in ("statistical", "replay"):
+            raise ValueError(
+                f"encoding.kind = '{kind}' with device.programming.scheme = '{scheme}': that "
+                "scheme writes cells of two polarities with two devices each; choose the "
+                "statistical scheme, or the encodings 'differential' or 'bit-slices'"
+            )
+        fills = isinstance(encoding, SeveralDevicesEncoding) and encoding.order == "fill"
+        if fills and device.zero_target == "programmed":
+            raise ValueError(
+                "encoding.order = 'fill' leaves devices that hold nothing in RESET, but "
+                "device.zero_target is 'programmed'; set it to 'reset', or order to 'equal'"
+            )
+        return self

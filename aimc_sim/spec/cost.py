@@ -45,6 +45,11 @@ class CostSpec(Spec):
         "-", "first result to first byte at the next core", 22, ge=0
     )
     ldpu_joules_per_output: float = quantity("J", "affine, addition, link", 1.36e-10, ge=0)
+    addition_joules: float = quantity(
+        "J", "an addition or subtraction of codes of two columns of one output (core.encoding). "
+        "ASSUMED: of single-precision numbers at 45 nm, 0.9 pJ (M. Horowitz, ISSCC 2014, "
+        "doi:10.1109/ISSCC.2014.6757323, second hand)", 0.9e-12, later=True, ge=0,
+    )  # fmt: skip
     gdpu_latency_clocks: int = quantity("-", "last gate input to last hidden output", 24, ge=0)
     gdpu_joules_per_output: float = quantity("J", "hidden state of one unit", 5.15e-10, ge=0)
     relay_joules_per_byte: float = quantity(

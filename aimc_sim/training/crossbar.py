@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aimc_sim.core import converters, weights
+from aimc_sim.core import converters, encodings, weights
 from aimc_sim.rng import Key, Purpose
 from aimc_sim.spec import CoreSpec
 from aimc_sim.training import loops, noise
@@ -242,6 +242,7 @@ def _output_converter(
         return None, None
     adc = core.adc
     fixed = options.output_range == "spec" and not adc.calibrates
+    fixed = fixed and encodings.of(core).conversions == 1
     if not fixed:
         return largest_code(adc.bits), None
     pulses = core.with_({"dac.encoding": "pwm"})

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from aimc_sim.mapping.graph import Node
 from aimc_sim.mapping.lower import analog_layer
 from aimc_sim.mapping.matrices import transposed_as_convolution, transposed_taps
-from aimc_sim.mapping.split import split_layer
+from aimc_sim.mapping.split import split_for
 from aimc_sim.spec import CoreSpec
 
 Convolution = (nn.Conv1d, nn.Conv2d)
@@ -144,7 +144,7 @@ def same_place(layer: nn.Module, output_padding: list[int]) -> bool:
 
 def _layout(node: Node, core: CoreSpec) -> Layout:
     layer = analog_layer(node, "input")
-    blocks = split_layer(layer, core.rows, core.cols)
+    blocks = split_for(layer, core)
     rows, cols = layer.weight.shape[0] // layer.groups, layer.weight.shape[1]
     # The first column block begins with group 0; every other one is cut likewise.
     heads = [min(block.row_stop, rows) for block in blocks if block.col_index == 0]

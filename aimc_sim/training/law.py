@@ -87,6 +87,11 @@ def weight_law(
     The clip at zero conductance is part of the closed form. Not in any table: IR drop,
     polarity-dependent conduction and the spread of converters, which are no property of a device.
     """
+    if core.encoding.kind in ("offset-column", "bit-slices"):
+        raise ValueError(
+            f"core.encoding.kind = '{core.encoding.kind}': training has the law of differential "
+            "cells only; train with weight_noise = 'gaussian' or 'none', or with another encoding"
+        )
     device = core.device
     if not read_noise:
         device = device.without(READ_NOISE)
@@ -155,7 +160,7 @@ def _measured(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...]:
         counts += np.bincount(level.ravel(), minlength=len(states))
         for i, t in enumerate(times):
             now = tile.elements_at(state, core, t, key)
-            net = sign * weights.net(now.g.astype(float)) / state.siemens_per_weight
+            net = sign * weights.net(now.g.astype(float), core) / state.siemens_per_weight
             fresh = np.zeros_like(net)
             if now.fresh is not None:
                 fresh = (now.fresh.astype(float) ** 2).sum(0) / state.siemens_per_weight**2

@@ -47,7 +47,7 @@ class TrainingSpec(Spec):
     )  # fmt: skip
     output_range: Literal["spec", "off", "running", "percentile", "learned"] = quantity(
         "-", "range of the output converter (core.adc.bits); spec: its full-scale current, or "
-        "running where core.adc.range is calibrated", "spec",
+        "running where core.adc.range is calibrated or several conversions make an output", "spec",
     )  # fmt: skip
     percentile: float = quantity("%", "share of the magnitudes in a range", 99.9, gt=50, le=100)
     range_momentum: float = quantity(

@@ -204,7 +204,7 @@ def test_a_small_block_pays_for_the_rows_behind_it():
     wires = WireSpec(row_ohm=1.0, col_ohm=3.0, driver_ohm=10.0, sense_ohm=5.0)
     spec = presets.hermes("odp").with_({"core.wires": wires, "core.rows": 40, "core.cols": 30})
     small = np.abs(np.random.default_rng(0).normal(size=(12, 8))).astype(np.float32)
-    seen = wired.through(small, 0 * small, None, spec.core).polarities[0]
+    seen = wired.through(np.stack([small, 0 * small]), None, spec.core).polarities[0]
     g_max = spec.core.pcm.g_max_siemens
     whole = np.zeros((40, 30))
     whole[:12, :8] = small * g_max

@@ -8,6 +8,7 @@ import aimc_sim
 from aimc_sim import presets
 from aimc_sim.analysis.performance import performance
 from aimc_sim.chip import ledger
+from aimc_sim.spec import BitSlicesEncoding
 from aimc_sim.spec.parameters import parameters
 
 SPEC = presets.hermes(read="1-phase")
@@ -25,6 +26,7 @@ LAYOUTS = {
 }
 WHERE = {
     "cost.relay_joules_per_byte": {"fabric.topology": "ring"},  # some data crosses several links
+    "cost.addition_joules": {"core.encoding": BitSlicesEncoding()},  # columns are added up
     "gdpu.slices": {"gdpu.clocks_per_output": 5},  # a slice is slower than its inputs
 }
 """Machines on which some knobs count."""

@@ -11,18 +11,19 @@ from aimc_sim.chip.ledger.energy import published_mvm_joules
 from aimc_sim.chip.ledger.parts import mvm_parts
 from aimc_sim.chip.ledger.times import gdpu_seconds, mvm_seconds, operation_seconds, step_seconds
 from aimc_sim.chip.program import AnalogLayer, Program
+from aimc_sim.core import encodings
 from aimc_sim.spec import ChipSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COMPONENTS = (
-    "array", "modulators", "converters", "local digital unit", "global digital unit", "links",
-    "static, cores", "static, shared",
+    "array", "modulators", "converters", "shift and add", "local digital unit",
+    "global digital unit", "links", "static, cores", "static, shared",
 )  # fmt: skip
-"""Where energy goes: the parts of an MVM (:mod:`.parts`); digital units with their own link; units
-of recurrent layers; further links that data crosses; power of cores in use; power of the chip as a
-whole."""
+"""Where energy goes: the parts of an MVM (:mod:`.parts`); additions of the columns of one output
+(:mod:`aimc_sim.core.encodings`); digital units with their own link; units of recurrent layers;
+further links that data crosses; power of cores in use; power of the chip as a whole."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,9 @@ def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Co
         mvms += count * len(layer.blocks)
         macs += layer.macs * count
         for block in layer.blocks:
-            seconds = step_seconds(block.shape[1], spec)
+            seconds = step_seconds(block.footprint[1], spec)
             if layer.loop is not None:
-                seconds = _loop_seconds(compiled, layer, block.shape[1], spec)
+                seconds = _loop_seconds(compiled, layer, block.footprint[1], spec)
             busy[block.core] += count * seconds
             of.setdefault(block.core, layer.name)
     core, interval = max(busy.items(), key=lambda item: item[1])
@@ -150,7 +151,7 @@ def _loop_seconds(compiled: Program, layer: AnalogLayer, columns: int, spec: Chi
     ]
     return own + sum(
         operation_seconds(
-            max(block.shape[1] for block in other.blocks),
+            max(block.footprint[1] for block in other.blocks),
             max(len(chain) for chain in other.chains),
             spec,
             gated(compiled, other),
@@ -192,18 +193,25 @@ def ledger(
     cores = set()
     for layer in compiled.layers:
         count = pixels[layer.name]
+        encoding = encodings.of(spec.for_layer(layer.owner).core)
         for block in layer.blocks:
-            outputs = count * block.shape[1]
+            outputs, codes = count * block.shape[1], count * block.footprint[1]
             own = parts
             if charges is not None:
-                own = mvm_parts(spec, *block.shape, charges[block.tile])
+                own = mvm_parts(spec, *block.footprint, charges[block.tile])
+            added = count * encoding.additions(block.shape[1])
+            if added:
+                entries.append(
+                    Entry("shift and add", layer.name, block.core, added, added / clock,
+                          added * cost.addition_joules)
+                )  # fmt: skip
             entries += [
                 *(
                     Entry(part, layer.name, block.core, count, count * mvm_seconds(spec),
                           count * getattr(own, part))
                     for part in ("array", "modulators", "converters")
                 ),
-                Entry("local digital unit", layer.name, block.core, outputs, outputs / clock,
+                Entry("local digital unit", layer.name, block.core, outputs, codes / clock,
                       outputs * cost.ldpu_joules_per_output),
             ]  # fmt: skip
             cores.add(block.core)

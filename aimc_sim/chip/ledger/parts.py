@@ -39,7 +39,7 @@ class Parts:
 
 def phases(core: CoreSpec) -> int:
     """Return how many modulations an MVM has."""
-    return len(inputs.PHASES) if core.read.mode == "4-phase" else 1
+    return inputs.modulations(core)
 
 
 def _drive_seconds(core: CoreSpec) -> float:

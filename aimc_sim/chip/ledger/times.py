@@ -12,7 +12,11 @@ def mvm_seconds(spec: ChipSpec) -> float:
 
 
 def step_seconds(columns: int, spec: ChipSpec) -> float:
-    """Return the time a core needs per input: its MVM, or one output per clock if longer."""
+    """Return the time a core needs per input: its MVM, or one column per clock if longer.
+
+    Where several columns make one output, the digital unit takes the code of one of them per
+    clock, as it takes one output per clock elsewhere (assumption).
+    """
     return max(mvm_seconds(spec), columns / spec.core.ldpu.clock_hertz)
 
 

@@ -41,14 +41,21 @@ def _to_ps(seconds: float) -> int:
 
 def core_stage(
     name: str, spec: ChipSpec, columns: int, firings: int = 1, core: int | None = None,
-    layer: str = "",
+    layer: str = "", cells: int | None = None,
 ) -> Stage:  # fmt: skip
-    """Return the stage of a block of some columns: one output per clock, or per link slot."""
+    """Return the stage of a block of some outputs: one per clock, or per link slot.
+
+    Where ``cells``, the columns of the crossbar that they take, are more, the digital unit takes
+    one of those per clock (assumption), and outputs are as much slower.
+    """
     clock = _to_ps(1 / spec.core.ldpu.clock_hertz)
     hop = _HOP_CLOCKS * _to_ps(1 / spec.fabric.link_hertz)
     return Stage(
         name, "core", firings, _to_ps(mvm_seconds(spec)), columns,
-        max(clock, _to_ps(1 / spec.fabric.link_hertz)),
+        max(
+            round(clock * (columns if cells is None else cells) / max(1, columns)),
+            _to_ps(1 / spec.fabric.link_hertz),
+        ),
         max(0, spec.cost.ldpu_latency_clocks * clock - hop), core, layer,
     )  # fmt: skip
 

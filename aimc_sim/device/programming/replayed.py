@@ -12,7 +12,7 @@ from .. import faults, pcm
 from ..family import Address, cycle_key
 from ..measured import reach, replay
 from ..report import ProgrammingReport, error_sum
-from ..request import Request
+from ..request import Request, net_of
 from .statistical import allocate
 
 
@@ -41,8 +41,7 @@ def write(
         target[kind == faults.STUCK_RESET] = pcm.reset_level(spec)
     g = replay.conductance(library, target, trace, spec.t0_seconds)
     state = pcm.PcmState(target, programmed, g, np.zeros_like(g), trace)
-    half = len(g) // 2
-    net = g[:half].sum(axis=0, dtype=np.float64) - g[half:].sum(axis=0, dtype=np.float64)
+    net = net_of(g, request.polarities, np.float64)
     cells, squares = error_sum(net - request.net(), request.programmed)
     tuned = int(programmed.sum())
     return state, ProgrammingReport("replay", tuned, None, None, None, None, None, cells, squares)
