@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kernels import half
+from .quantise import codes
 
 Operand = np.ndarray | np.floating | float
 """Array, or a number that stands for all its elements."""
@@ -244,10 +245,8 @@ def quantise(
     rounds : bool
     unit : Arithmetic
     """
-    codes = unit.multiply(y, per_step)
-    codes = np.rint(codes) if rounds else codes
-    saturated = int((np.abs(codes) > np.float32(limit)).sum())
-    return np.clip(codes, np.float32(-limit), np.float32(limit)), saturated
+    sent, beyond = codes(unit.multiply(y, per_step), 1.0, limit, rounds)
+    return sent, int(beyond.sum())
 
 
 def _counts(counts: np.ndarray, name: str) -> np.ndarray:

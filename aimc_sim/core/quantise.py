@@ -14,6 +14,37 @@ from dataclasses import dataclass
 import numpy as np
 
 
+def codes(
+    values: np.ndarray, per_step: float, limit: float, rounds: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes ``clip(rint(x per_step), +-limit)`` of values, ties to even.
+
+    The form of torch is :func:`aimc_sim.digital.rounding.codes`, that of the compiled loops
+    :mod:`aimc_sim.kernels.rounding`.
+
+    Parameters
+    ----------
+    values : (...) float32 or float64
+        In any unit.
+    per_step : float
+        Codes per unit, 1 / step.
+    limit : float
+        Largest code; may be infinite.
+    rounds : bool
+        False leaves fractions of codes.
+
+    Returns
+    -------
+    codes : (...) array like values
+        From -limit to limit.
+    beyond : (...) bool
+        Which were clipped.
+    """
+    whole = values * per_step
+    whole = np.rint(whole) if rounds else whole
+    return np.clip(whole, -limit, limit), np.abs(whole) > limit
+
+
 @dataclass(frozen=True)
 class Quantiser:
     """Round to a multiple of ``step``, then clip at ``limit`` steps; both may be absent.
@@ -26,17 +57,18 @@ class Quantiser:
     limit: float
     rounds: bool
 
+    @property
+    def per_step(self) -> float:
+        """Codes per unit."""
+        return 1 / self.step
+
     def codes(self, values: np.ndarray) -> np.ndarray:
         """Return the codes of real values: integers if the quantiser rounds."""
-        codes = values / self.step
-        if self.rounds:
-            codes = np.rint(codes)
-        return np.clip(codes, -self.limit, self.limit)
+        return codes(values, self.per_step, self.limit, self.rounds)[0]
 
     def beyond(self, values: np.ndarray) -> np.ndarray:
         """Return which values do not fit: a bool array of their shape."""
-        codes = values / self.step
-        return np.abs(np.rint(codes) if self.rounds else codes) > self.limit
+        return codes(values, self.per_step, self.limit, self.rounds)[1]
 
 
 @dataclass(frozen=True)

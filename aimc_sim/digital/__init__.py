@@ -1,9 +1,10 @@
 """The computations of the digital units between crossbars, on torch tensors.
 
 - :mod:`.apply`: an operation of :mod:`aimc_sim.ops`, from its attributes, values and arrays
+- :mod:`.rounding`: from values to codes
 - :mod:`.cells`: one time step of a recurrent layer, and the loop over steps, exactly
 """
 
 __all__ = [
-    "apply", "cells",
+    "apply", "cells", "rounding",
 ]  # fmt: skip

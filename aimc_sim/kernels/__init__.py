@@ -25,6 +25,7 @@ verify.program            pulse, read, correct until |error| < margin chip paper
 verify.settle             G e^(-(nu - mean nu) ln(t0 / t))            assumption, one fit
 replay.at_time            linear in ln t between measured reads       derived here
 wires                     Chebyshev iteration over two ladder families  derived here
+rounding.codes            clip(rint(x per_step), +-limit)             chip paper, LDPU
 half.fma_half             a b + c, rounded once to half              exact, round to odd
 ldpu                      the epilogue's loops in half precision      chip paper, LDPU
 epilogue.epilogue         rint(z / step) clipped; affine; requantise  chip paper, LDPU

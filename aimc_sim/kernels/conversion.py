@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from . import point, serial
-from .ldpu import clip
 from .math32 import f32, u64, widened
 from .normal import fill, padded
+from .rounding import clip, codes, scaled, whole
 
 BLOCK = 2048
 """Elements worked on at a time: 8 kB."""
@@ -76,14 +76,14 @@ def convert(given, v, xi, noisy, adc, circuits, bounds, z):
     if rounds and not circuit:
         if noisy:
             return _round_noisy(given, v, xi, adc[0], adc[1], z)
-        return _round(given, adc[0], adc[1], z)
+        return codes(given, adc[0], adc[1], z)
     if noisy:
         _noisy(given, v, xi, z)
     else:
         _load(given, z)
     if circuit:
         return _oscillate(z, circuits, bounds)
-    return scale_clip(z, adc[0], adc[1])
+    return scaled(z, adc[0], adc[1])
 
 
 @point
@@ -134,22 +134,7 @@ def _noisy(charges, v, xi, z):
 def _round_noisy(charges, v, xi, per_step, limit, z):
     """Write codes of noisy charges to z; return how many lie beyond the limit."""
     for j in range(z.size):
-        z[j] = np.rint((charges[j] + np.sqrt(v[j]) * xi[j]) * per_step)
-    return clip(z, limit)
-
-
-@point
-def _round(charges, per_step, limit, z):
-    for j in range(z.size):
-        z[j] = np.rint(charges[j] * per_step)
-    return clip(z, limit)
-
-
-@point
-def scale_clip(z, per_step, limit):
-    """Turn values into codes that are not rounded, in place; return how many are beyond."""
-    for j in range(z.size):
-        z[j] = z[j] * per_step
+        z[j] = whole(charges[j] + np.sqrt(v[j]) * xi[j], per_step)
     return clip(z, limit)
 
 

@@ -12,13 +12,13 @@ from .conversion import (
     convert,
     raise_all,
     repeated,
-    scale_clip,
     take,
     tiled,
 )  # fmt: skip
-from .ldpu import _add_link_half, _quantise_half, _scale_half, _to_half, clip
+from .ldpu import _add_link_half, _quantise_half, _scale_half, _to_half
 from .math32 import f32, float_bits
 from .normal import fill, padded
+from .rounding import clip, scaled, whole
 
 
 @serial
@@ -76,7 +76,7 @@ def epilogue(
     gains, offsets = tiled(gain, block), tiled(offset, block)
     jitters = tiled(jitter, block) if uneven else work
     spread = np.empty(block * columns if noisy else 1, np.float32)
-    whole, circuits = out.shape[2] == columns, repeated(oscillators)
+    full, circuits = out.shape[2] == columns, repeated(oscillators)
     for i in range(images):
         if noisy:
             fill(noise, events[i], noise_key[0], noise_key[1])
@@ -106,7 +106,7 @@ def epilogue(
                 counts[i, 1] += _quantise_half(z, requantise[0], requantise[1], rounds)
                 _store(z, out[i, start:stop], column, columns)
             else:
-                target = out[i].reshape(pixels * columns)[first:last] if whole else z
+                target = out[i].reshape(pixels * columns)[first:last] if full else z
                 if linked:
                     _scale(z, gains, offsets)
                     part = _part(link[i, start:stop], link_column, columns)
@@ -122,8 +122,8 @@ def epilogue(
                 if not rounds:
                     if relu:
                         _rectify(z)
-                    counts[i, 1] += scale_clip(z, requantise[0], requantise[1])
-                if not (whole and rounds):
+                    counts[i, 1] += scaled(z, requantise[0], requantise[1])
+                if not (full and rounds):
                     _store(z, out[i, start:stop], column, columns)
                 elif square:
                     z = target
@@ -138,14 +138,14 @@ def epilogue(
 def _scale_requantise(z, gains, offsets, floor, per_step, limit, out):
     """Write output codes to out, which may be z; return how many lie beyond the limit."""
     for j in range(z.size):
-        out[j] = np.rint(max(z[j] * gains[j] + offsets[j], floor) * per_step)
+        out[j] = whole(max(z[j] * gains[j] + offsets[j], floor), per_step)
     return clip(out, limit)
 
 
 @point
 def _requantise(z, floor, per_step, limit, out):
     for j in range(z.size):
-        out[j] = np.rint(max(z[j], floor) * per_step)
+        out[j] = whole(max(z[j], floor), per_step)
     return clip(out, limit)
 
 

@@ -11,6 +11,7 @@ from . import serial
 from .half import fma_half, round_half
 from .lstm import lines
 from .math32 import f32
+from .rounding import sent
 
 
 @serial
@@ -38,7 +39,7 @@ def gru_half(
     gates, new = np.empty(2 * hidden, np.float32), np.empty(hidden, np.float32)
     fired = np.empty(2 * hidden, np.int32)
     one, half = f32(1.0), f32(0.5)
-    saturated = 0
+    saturated = np.int64(0)
     for n in range(state.shape[0]):
         for j in range(3 * hidden):
             x[j] = round_half(round_half(inputs[n, j]) * input_scale)
@@ -51,16 +52,11 @@ def gru_half(
         for k in range(hidden):
             new[k] = fma_half(gates[k], h[2 * hidden + k], x[2 * hidden + k])
         lines(new, edges, slopes, offsets, fired[:hidden], new)
-        kept, sent = new_state[n], out[n]
+        kept, leaving = new_state[n], out[n]
         for k in range(hidden):
             changed = fma_half(-one, new[k], round_half(state[n, k]))
             kept[k] = fma_half(gates[hidden + k], changed, new[k])
         for k in range(hidden):
-            sent[k] = round_half(kept[k] * out_scale)
-        if rounds:
-            for k in range(hidden):
-                sent[k] = np.rint(sent[k])
-        for k in range(hidden):
-            saturated += abs(sent[k]) > limit
-            sent[k] = min(max(sent[k], -limit), limit)
+            leaving[k] = round_half(kept[k] * out_scale)
+        saturated += sent(leaving, limit, rounds)
     return saturated

@@ -12,18 +12,7 @@ import numpy as np
 from . import point, serial
 from .half import fma_half, round_half
 from .math32 import f32
-
-
-@point
-def clip(z, limit):
-    """Clip codes at +-limit in place; return how many lie beyond it."""
-    beyond = np.int32(0)
-    for j in range(z.size):
-        beyond += np.int32(abs(z[j]) > limit)
-    if beyond > 0:
-        for j in range(z.size):
-            z[j] = min(max(z[j], -limit), limit)
-    return np.int64(beyond)
+from .rounding import sent
 
 
 @point
@@ -67,13 +56,9 @@ def _quantise_half(z, per_step, limit, rounds):
 
     The product is rounded to a half before it is rounded to an integer.
     """
-    if rounds:
-        for j in range(z.size):
-            z[j] = np.rint(round_half(z[j] * per_step))
-    else:
-        for j in range(z.size):
-            z[j] = round_half(z[j] * per_step)
-    return clip(z, limit)
+    for j in range(z.size):
+        z[j] = round_half(z[j] * per_step)
+    return sent(z, limit, rounds)
 
 
 @serial

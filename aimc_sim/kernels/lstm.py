@@ -9,6 +9,7 @@ import numpy as np
 
 from . import serial
 from .half import fma_half, round_half
+from .rounding import sent
 
 
 @serial
@@ -51,25 +52,20 @@ def lstm_half(
     hidden = cell.shape[1]
     x, gates = np.empty(4 * hidden, np.float32), np.empty(4 * hidden, np.float32)
     curve, fired = np.empty(hidden, np.float32), np.empty(4 * hidden, np.int32)
-    saturated = 0
+    saturated = np.int64(0)
     for n in range(cell.shape[0]):
         for j in range(4 * hidden):
             x[j] = fma_half(round_half(codes[n, j]), scale[j], offset[j])
         lines(x, edges, slopes, offsets, fired, gates)
         for j in range(4 * hidden):
             gates[j] = fma_half(gate_scale[j], gates[j], gate_offset[j])
-        state, sent = new_cell[n], out[n]
+        state, leaving = new_cell[n], out[n]
         for k in range(hidden):
             written = round_half(gates[4 * k] * gates[4 * k + 1])
             state[k] = fma_half(gates[4 * k + 2], round_half(cell[n, k]), written)
         lines(state, edges, slopes, offsets, fired[:hidden], curve)
         for k in range(hidden):
             h = round_half(gates[4 * k + 3] * curve[k])
-            sent[k] = fma_half(h, out_scale, out_offset)
-        if rounds:
-            for k in range(hidden):
-                sent[k] = np.rint(sent[k])
-        for k in range(hidden):
-            saturated += abs(sent[k]) > limit
-            sent[k] = min(max(sent[k], -limit), limit)
+            leaving[k] = fma_half(h, out_scale, out_offset)
+        saturated += sent(leaving, limit, rounds)
     return saturated

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core.quantise import Converter, Quantiser
+from ..digital import rounding
 
 AS_IT_IS = Quantiser(1.0, math.inf, False)
 """Passes every number on."""
@@ -87,12 +88,11 @@ PASSES_ALL = Adc(AS_IT_IS)
 
 def row(quantiser: Quantiser) -> np.ndarray:
     """Return a quantiser as (1 / step, limit, rounds), (3,) float32."""
-    return np.array([1 / quantiser.step, quantiser.limit, quantiser.rounds], np.float32)
+    return np.array([quantiser.per_step, quantiser.limit, quantiser.rounds], np.float32)
 
 
 def quantised(values: Tensor, quantiser: Quantiser) -> tuple[Tensor, Tensor]:
     """Return codes of values, and how many of each image lie beyond the limit, (B,)."""
-    codes = values * (1.0 / quantiser.step)
-    codes = codes.round() if quantiser.rounds else codes
+    codes = rounding.whole(values, quantiser.per_step, quantiser.rounds)
     outside = (codes.abs() > quantiser.limit).flatten(1).sum(1)
     return codes.clamp(-quantiser.limit, quantiser.limit), outside

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from ..chip.program import AnalogLayer, Block, Program
 from ..chip.state import ChipState, Ranges, link_name
 from ..core import currents, encodings, gmax, inputs, tile, weights
+from ..digital import rounding
 from ..digital.apply import apply
 from ..ops import OPERATIONS, RECURRENT
 from ..spec import CalibrationSpec, ChipSpec, CoreSpec
@@ -405,8 +406,7 @@ def _drive(
         held, dac = quantisers[layer.source], spec.for_layer(layer.owner).core.dac
         top = dac.max_code
         full = held.step * held.limit if held.rounds else float(x.abs().max()) or 1.0
-        codes = (rows / full * top).clamp(-top, top)
-        codes = (codes if dac.bits is None else codes.round()).numpy()
+        codes = rounding.codes(rows, top / full, top, dac.bits is not None).numpy()
         if inputs.reads_planes(dac):
             codes = np.concatenate(inputs.bit_planes(codes, dac))
         for block in layer.blocks:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..chip.program import AnalogLayer, DigitalStep, leaves
 from ..core.converters import Quantiser
+from ..digital import rounding
 from ..digital.apply import apply
 from ..digital.cells import State
 from ..ops import OPERATIONS, Sizes
@@ -274,7 +275,6 @@ def quantise(values: Tensor, quantiser: Quantiser) -> Tensor:
     """Return the codes of real values; float tensors stay as they are where nothing rounds."""
     if quantiser is AS_IT_IS:
         return values
-    codes = values / quantiser.step
-    if quantiser.rounds:
-        codes = codes.round().clamp(-quantiser.limit, quantiser.limit)
-    return channels_last(codes)
+    return channels_last(
+        rounding.codes(values, quantiser.per_step, quantiser.limit, quantiser.rounds)
+    )

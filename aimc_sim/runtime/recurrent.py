@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..chip import gdpu, gdpu_cells
 from ..chip.program import AnalogLayer, DigitalStep
+from ..digital import rounding
 from ..digital.cells import CELLS, State, unroll
 from .calls import LayerCall, LoopCall
 from .convert import Value
@@ -102,10 +103,7 @@ def run_loop(
         state = span.states[name]
     else:
         h, c = initial_state(step, call.hidden.layer, real, inputs)
-        codes = h / hidden.step
-        if hidden.rounds:
-            codes = codes.round().clamp(-hidden.limit, hidden.limit)
-        state = codes, c
+        state = rounding.codes(h, hidden.per_step, hidden.limit, hidden.rounds), c
     digital = _DIGITAL[step.op](
         step, plan.gdpu, plan.quantisers[first].step, gates.step, 1 / raw.step
     )

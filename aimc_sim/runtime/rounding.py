@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..digital.rounding import codes
+
 
 def best_range(magnitudes: Tensor, largest: float, bits: int | None) -> float:
     """Return the range with the smallest mean squared error of rounding and clipping.
@@ -26,7 +28,7 @@ def smallest_error_range(magnitudes: Tensor, largest: float, limit: int | None) 
         return largest
     candidates = largest * torch.linspace(0.2, 1.0, 81, dtype=torch.float64)
     errors = [
-        float((magnitudes - (magnitudes / step).round().clamp(max=limit) * step).square().mean())
+        float((magnitudes - codes(magnitudes, 1 / step, limit) * step).square().mean())
         for step in (candidates / limit).tolist()
     ]
     return float(candidates[min(range(len(errors)), key=errors.__getitem__)])

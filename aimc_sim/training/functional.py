@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from aimc_sim.digital import rounding
 from aimc_sim.kernels import threads
 from aimc_sim.training import loops
 
@@ -167,8 +168,9 @@ def convert_plainly(
         x = x + std * placed
     if not isinstance(step, Tensor) and step == 0:
         return x.clone(), None, top
-    code = x / step
-    out = (code.round().clamp(-limit, limit) * step).to(x.dtype)
+    per_step = 1 / torch.as_tensor(step, dtype=torch.float32, device=x.device)
+    code = rounding.whole(x, per_step, rounds=False)
+    out = (rounding.codes(x, per_step, limit) * step).to(x.dtype)
     inside = code.abs() <= limit
     if isinstance(step, Tensor):  # a range that is zero converts nothing
         out, inside = torch.where(step > 0, out, x), inside | (step <= 0)
@@ -198,9 +200,9 @@ class _Learned(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, largest, limit):
         step = largest / limit
-        code = x / step
+        code = rounding.whole(x, 1 / step, rounds=False)
         inside = code.abs() <= limit
-        out = code.round().clamp(-limit, limit)
+        out = rounding.codes(x, 1 / step, limit)
         ctx.save_for_backward(torch.where(inside, out - code, out) / limit, inside)
         return out * step
 

@@ -11,6 +11,7 @@ import numpy as np
 from aimc_sim.kernels import point, serial
 from aimc_sim.kernels.math32 import bits_float, f32, float_bits
 from aimc_sim.kernels.normal import fill
+from aimc_sim.kernels.rounding import whole
 
 BLOCK = 2048
 """Values worked on at a time, and values that share an event of the noise."""
@@ -67,7 +68,7 @@ def _convert(z, inside, step, limit):
         within = np.uint8(abs(code) <= limit)
         inside[j] = within
         beyond += np.int32(1) - np.int32(within)
-        z[j] = step * min(max(np.rint(code), -limit), limit)
+        z[j] = step * min(max(whole(z[j], per_step), -limit), limit)
     return beyond
 
 
