@@ -14,15 +14,17 @@ process owns.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from . import arguments
 
@@ -227,6 +229,60 @@ def _holder(path: Path) -> str:
         return path.read_text(encoding="utf-8")[:200].strip() or "it does not say which"
     except (OSError, UnicodeDecodeError):
         return "it does not say which"
+
+
+def json_text(values: Any, sort_keys: bool = False) -> str:
+    """Return plain values as JSON, indented, with a line break at the end.
+
+    Parameters
+    ----------
+    values : object
+        Of the kinds of JSON: mappings, lists, texts, finite numbers, truth values, None.
+    sort_keys : bool
+        Whether equal mappings give equal texts.
+
+    Raises
+    ------
+    ValueError
+        If a number is none or infinite.
+    """
+    return json.dumps(values, indent=2, sort_keys=sort_keys, allow_nan=False) + "\n"
+
+
+def write_json(path: str | Path, values: Any, what: str = "the file") -> None:
+    """Write plain values as JSON in place of an older file; errors as of :func:`replacing`."""
+    write_text(path, json_text(values), what)
+
+
+def publish(scratch: Path, folder: Path, names: Iterable[str]) -> None:
+    """Move files of a scratch folder to a folder beside it, each whole, in the order given.
+
+    Parameters
+    ----------
+    scratch, folder : Path
+        Of the same file system.
+    names : iterable of str
+        Names of files in ``scratch``; ordinary files of these names in ``folder`` are replaced.
+
+    Raises
+    ------
+    OSError
+        See :func:`refuse_target`; or if a file cannot be moved.
+    """
+    for name in names:
+        refuse_target(folder / name)
+        _force(scratch / name)
+        os.replace(scratch / name, folder / name)
+    force_folder(folder)
+
+
+def missing(folder: Path) -> list[Path]:
+    """Return a folder and its parents as far as they do not exist, innermost first."""
+    found, level = [], folder
+    while not level.exists() and level != level.parent:
+        found.append(level)
+        level = level.parent
+    return found
 
 
 def clear(folder: Path) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .. import files
 from . import inputs
 from .errors import BadInput, refusing
 from .output import say
-from .results import results_folder, write_json
+from .results import results_folder
 
 if TYPE_CHECKING:
     from ..chip.program import Program
@@ -129,7 +130,7 @@ def perf(
         request = _request(context, model, preset, spec)
         with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
             _write_map(scratch, chip.compiled, spec, place, request)
-            write_json(scratch / "perf.json", {**request, "performance": found.to_dict()})
+            files.write_json(scratch / "perf.json", {**request, "performance": found.to_dict()})
             heat_map(
                 chip.compiled, spec, links=performance.link_shares(found.pipeline),
                 cores=performance.core_shares(found.pipeline), path=scratch / "links.png",
@@ -198,5 +199,5 @@ def _write_map(
 ) -> None:
     from ..figures.floorplan import floorplan
 
-    write_json(folder / "map.json", {**request, "map": found.to_dict()})
+    files.write_json(folder / "map.json", {**request, "map": found.to_dict()})
     floorplan(compiled, spec, path=folder / "floorplan.png")

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import files
 from . import inputs
 from .errors import BadInput, refusing
 from .output import say, status
 from .place import Force, Input, Out, Preset, Set
-from .results import results_folder, write_json
+from .results import results_folder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -95,7 +96,7 @@ def profile(
             "preset": preset, "spec_id": spec.id(), "machine": _machine(),
         }  # fmt: skip
         with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
-            write_json(scratch / FILES[0], {**request, **found.to_dict()})
+            files.write_json(scratch / FILES[0], {**request, **found.to_dict()})
     say(f"{found.layers()}\n\n{parts.LEGEND}\n\n{model} on {preset}, {found}")
     say(f"Written to {out}: {', '.join(FILES)}")
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from .. import files
 from .errors import BadInput, refusing
@@ -54,11 +51,8 @@ def results_folder(folder: Path, names: Sequence[str], force: bool) -> Iterator[
             ) from error
         try:
             yield scratch
-            for name in names:
-                with refusing(OSError, prefix=f"the results cannot be written to '{folder}': "):
-                    files.refuse_target(folder / name)
-                    os.replace(scratch / name, folder / name)
-            files.force_folder(folder)
+            with refusing(OSError, prefix=f"the results cannot be written to '{folder}': "):
+                files.publish(scratch, folder, names)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except BaseException:
@@ -66,11 +60,6 @@ def results_folder(folder: Path, names: Sequence[str], force: bool) -> Iterator[
             with suppress(OSError):  # somebody else may use it by now
                 level.rmdir()
         raise
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write plain values, indented; numbers that are none are a defect."""
-    files.write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 def _refuse_occupied(folder: Path, names: Sequence[str], force: bool) -> None:
@@ -94,11 +83,6 @@ def _refuse_occupied(folder: Path, names: Sequence[str], force: bool) -> None:
 
 def _make(folder: Path, made: list[Path]) -> None:
     """Make a folder and its parents; what was made is added to ``made``, outermost first."""
-    missing = []
-    level = folder
-    while not level.exists() and level != level.parent:
-        missing.append(level)
-        level = level.parent
-    for level in reversed(missing):
+    for level in reversed(files.missing(folder)):
         level.mkdir()
         made.append(level)

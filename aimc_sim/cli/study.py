@@ -21,7 +21,6 @@ from ..runtime.report import Report
 from ..spec import ChipSpec
 from ..zoo import ImageSet
 from .errors import refusing
-from .results import write_json
 
 FLOAT = "torch float"
 _PACKAGES = ("numpy", "numba", "scipy", "torch")
@@ -159,7 +158,7 @@ def write(folder: Path, outcome: Outcome, images: ImageSet, request: Mapping[str
         "chip_h5": held(outcome),
         "chips": {name: report.to_dict() for name, report in outcome.reports.items()},
     }
-    write_json(folder / "report.json", report)
+    files.write_json(folder / "report.json", report)
 
 
 def held(outcome: Outcome) -> dict[str, Any]:

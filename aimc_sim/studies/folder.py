@@ -15,7 +15,6 @@ ever written over.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -168,7 +167,7 @@ def prepare(folder: Path) -> None:
 @contextmanager
 def removed_if_empty(folder: Path) -> Iterator[None]:
     """After an error, take a folder of results away that was made meanwhile and holds no trial."""
-    made = missing(folder)
+    made = files.missing(folder)
     try:
         yield
     except BaseException:
@@ -183,15 +182,6 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
                 with suppress(OSError):  # missing, or somebody else put something there
                     level.rmdir()
         raise
-
-
-def missing(folder: Path) -> list[Path]:
-    """Return a folder and its parents as far as they do not exist, innermost first."""
-    found, level = [], folder
-    while not level.exists() and level != level.parent:
-        found.append(level)
-        level = level.parent
-    return found
 
 
 @contextmanager
@@ -222,8 +212,7 @@ def new_segment(folder: Path) -> Segment:
 def keep(folder: Path, kind: str, value: Any, name: str | None = None) -> str:
     """Write a specification, study or environment once; return its name."""
     name = name or identity.digest(value)[:16]
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    files.create_text(folder / kind / f"{name}.json", text)
+    files.create_text(folder / kind / f"{name}.json", files.json_text(value, sort_keys=True))
     return name
 
 

@@ -105,6 +105,7 @@ ONE_PLACE = {
     r"^import difflib": "arguments.py",  # "did you mean": arguments.unknown
     r"\bfnmatch\w* ?(import|\()": "patterns.py",  # patterns of layer names
     r"^ *(import|from) (fcntl|filelock)": "files.py",  # locks
+    r"\bos\.(replace|rename|link)\(": "files.py",  # files that appear whole
     r"\bt\.ppf\(|\bt\.isf\(\(": "analysis/intervals.py",  # Student's intervals
 }
 """What is written once: a pattern of source lines, and the file that may have them."""
