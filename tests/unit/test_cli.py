@@ -222,7 +222,7 @@ def test_a_failing_disk_is_reported_and_leaves_nothing(folder, call, monkeypatch
     def full(*_arguments, **_keywords):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("aimc_sim.analysis.floorplans.floorplan", full)
+    monkeypatch.setattr("aimc_sim.figures.floorplan.floorplan", full)
     code, _, err = call(*quick())
     assert code == 2
     assert err.splitlines()[-1].startswith("error: the results cannot be written to 'out'")
