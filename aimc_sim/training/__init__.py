@@ -1,19 +1,19 @@
-"""Hardware-aware training: a torch network that feels the chip while it learns.
+"""Hardware-aware training: a torch network with the noise and the converters of the chip.
 
 ``prepare(model, spec)`` returns a trainable copy, ``finalize`` plain weights again;
 ``only_important`` trains the most important channels only.
 
 ================  ==========================================================================
-file              what is in it
+file              contents
 ================  ==========================================================================
 ``options``       ``TrainingSpec``: which effects, how strong
 ``wrap``          ``prepare`` and ``finalize``
-``checks``        which layers turn analog, and what is refused
+``checks``        which layers turn analog, and the networks that are refused
 ``layers``        dense and convolutional layers
 ``recurrent``     LSTM, GRU, RNN
 ``attention``     multi-head attention; torch's fused encoder paths kept away
 ``crossbar``      one matrix: noisy weights, converters and their ranges, number of steps
-``law``           what a weight becomes on the devices, as tables
+``law``           weights on devices: mean and standard deviation, as tables
 ``noise``         draws from these tables
 ``functional``    straight-through and learned converters, addressed normals
 ``geometry``      how a layer's weights lie on crossbars: as the chip's own splitter cuts them

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
+from aimc_sim.spec import CoreSpec
 from aimc_sim.training.crossbar import Crossbar
 from aimc_sim.training.geometry import matrix_layout
 from aimc_sim.training.layers import AnalogLayer, Crossbars
+from aimc_sim.training.options import TrainingSpec
 
 PARTS = ("q", "k", "v")
 """Projections of queries, keys and values."""
@@ -42,7 +46,7 @@ class AnalogMultiheadAttention(AnalogLayer, nn.MultiheadAttention):
         bias = {"in_proj_weight": self.in_proj_bias, "out_proj.weight": self.out_proj.bias}
         return [bias[name]] if bias.get(name) is not None else []
 
-    @torch._disable_dynamo
+    @_disable_dynamo
     def forward(
         self,
         query: Tensor,
@@ -73,7 +77,7 @@ class AnalogMultiheadAttention(AnalogLayer, nn.MultiheadAttention):
         return self._project("out", y, self.out_proj.weight, self.out_proj.bias), attended
 
     def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
-        """Return queries, keys and values; what reads the same tensor is one product, as torch's.
+        """Return queries, keys and values; those of one tensor are one product, as in torch.
 
         On the chip it is one layer, whose blocks hold columns of several projections.
         """
@@ -83,13 +87,13 @@ class AnalogMultiheadAttention(AnalogLayer, nn.MultiheadAttention):
         elif query is key is value:
             return self._project("qkv", query, weight, bias).chunk(3, -1)
         elif key is value:
-            sizes = (self.embed_dim, 2 * self.embed_dim)
-            weights = weight.split(sizes)
-            biases = (None, None) if bias is None else bias.split(sizes)
-            q = self._project("q", query, weights[0], biases[0])
-            return q, *self._project("kv", key, weights[1], biases[1]).chunk(2, -1)
+            sizes = [self.embed_dim, 2 * self.embed_dim]
+            apart = torch.split(weight, sizes)
+            offsets = (None, None) if bias is None else torch.split(bias, sizes)
+            q = self._project("q", query, apart[0], offsets[0])
+            return q, *self._project("kv", key, apart[1], offsets[1]).chunk(2, -1)
         else:
-            weights = weight.chunk(3)
+            weights = list(weight.chunk(3))
         biases = [None] * 3 if bias is None else bias.chunk(3)
         given = zip(PARTS, (query, key, value), weights, biases, strict=True)
         return tuple(self._project(*each) for each in given)
@@ -108,18 +112,33 @@ def _product(crossbar: Crossbar, x: Tensor, weight: Tensor, bias: Tensor | None)
     return y if bias is None else y + bias.to(y.dtype)
 
 
-PLAIN = {nn.MultiheadAttention: AnalogMultiheadAttention}
+PLAIN: dict[type[nn.Module], type[AnalogLayer]] = {nn.MultiheadAttention: AnalogMultiheadAttention}
 """Analog form of the layer."""
 
 
 def attach(
-    layer: nn.MultiheadAttention, path: str, core, options, seed: int, parts: Collection[str]
-) -> None:
+    layer: nn.Module, path: str, core: CoreSpec, options: TrainingSpec, seed: int,
+    parts: Collection[str],
+) -> None:  # fmt: skip
     """Turn an attention layer into its analog form, in place.
 
-    ``parts`` are those of :func:`projections` that are analog.
+    Parameters
+    ----------
+    layer : nn.MultiheadAttention
+        The layer.
+    path : str
+        Path of the layer in the network.
+    core : CoreSpec
+        Devices, converters and size of the crossbars.
+    options : TrainingSpec
+        Effects of the training.
+    seed : int
+        Seed of all noise.
+    parts : collection of str
+        Those of :func:`projections` that are analog.
     """
     layer.__class__ = AnalogMultiheadAttention
+    layer = cast(AnalogMultiheadAttention, layer)
     size, shapes = layer.embed_dim, {}
     for name in parts:
         for part in _crossbars(name):
@@ -137,21 +156,27 @@ def _crossbars(name: str) -> tuple[str, ...]:
     return JOINED if name == "in_proj" else (name.removesuffix("_proj"),)
 
 
+_FUSED: tuple[tuple[type[nn.Module], str, int | bool], ...] = (
+    (nn.TransformerEncoderLayer, "activation_relu_or_gelu", 0),
+    (nn.TransformerEncoder, "use_nested_tensor", False),
+)
+"""Modules with a fused path, the attribute that asks for it, and its value that does not."""
+
+
 def block_fused_paths(prepared: nn.Module) -> None:
     """Keep torch's fused encoder kernels, which read weights directly, away from analog layers."""
     for module in prepared.modules():
         if not any(isinstance(part, AnalogLayer) for part in module.modules()):
             continue
-        if isinstance(module, nn.TransformerEncoderLayer):
-            module.fused_before, module.activation_relu_or_gelu = module.activation_relu_or_gelu, 0
-        elif isinstance(module, nn.TransformerEncoder):
-            module.fused_before, module.use_nested_tensor = module.use_nested_tensor, False
+        for kind, switch, off in _FUSED:
+            if isinstance(module, kind):
+                vars(module)["fused_before"] = getattr(module, switch)
+                setattr(module, switch, off)
 
 
 def allow_fused_paths(plain: nn.Module) -> None:
     """Undo :func:`block_fused_paths`."""
     for module in plain.modules():
-        if isinstance(module, nn.TransformerEncoderLayer) and hasattr(module, "fused_before"):
-            module.activation_relu_or_gelu = module.__dict__.pop("fused_before")
-        elif isinstance(module, nn.TransformerEncoder) and hasattr(module, "fused_before"):
-            module.use_nested_tensor = module.__dict__.pop("fused_before")
+        for kind, switch, _ in _FUSED:
+            if isinstance(module, kind) and "fused_before" in vars(module):
+                setattr(module, switch, vars(module).pop("fused_before"))

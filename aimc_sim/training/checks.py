@@ -1,4 +1,4 @@
-"""Which layers turn analog, and what is refused before: a noise that would never act.
+"""Which layers turn analog, and the networks that are refused, whose noise would never act.
 
 A prepared layer runs a forward method of its own. Whatever else torch would have run for it (a
 method replaced on the instance or on torch's class, a hook, a parametrisation) is refused by
@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,11 @@ from aimc_sim.mapping.where import Chosen, Where
 from aimc_sim.training import attention, layers, recurrent
 from aimc_sim.training.layers import AnalogLayer
 
-HOME = {**layers.PLAIN, **recurrent.PLAIN, **attention.PLAIN}
+HOME: dict[type[nn.Module], type[AnalogLayer]] = {
+    **layers.PLAIN,
+    **recurrent.PLAIN,
+    **attention.PLAIN,
+}
 """Analog form of every layer type."""
 _MATRICES = (nn.RNNCellBase, nn.Bilinear, nn.Conv3d, nn.ConvTranspose3d, *HOME)
 _HARMLESS = {"extra_repr", "flatten_parameters"}
@@ -47,7 +51,7 @@ def check_model(model: nn.Module) -> None:
                 )
     tensors = [*model.named_parameters(), *model.named_buffers()]
     for name, tensor in tensors:
-        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        if isinstance(tensor, cast(Any, nn.parameter).UninitializedTensorMixin):
             raise ValueError(f"'{name}' has no shape yet: run one batch through the model first")
         if tensor.is_meta:
             raise ValueError(
@@ -104,10 +108,10 @@ def _check_layer(path: str, layer: nn.Module) -> None:
         parts[f"{name}.out_proj"] = layer.out_proj
     for part, module in parts.items():
         if parametrize.is_parametrized(module):
-            what = next(iter(module.parametrizations))
+            tensor = next(iter(cast(nn.ModuleDict, module.parametrizations)))
             raise ValueError(
-                f"'{part}.{what}' is parametrised, computed anew in every step: call "
-                f"torch.nn.utils.parametrize.remove_parametrizations(layer, '{what}') first, or "
+                f"'{part}.{tensor}' is parametrised, computed anew in every step: call "
+                f"torch.nn.utils.parametrize.remove_parametrizations(layer, '{tensor}') first, or "
                 f"{advice}"
             )
     if type(layer) not in HOME:
@@ -202,7 +206,7 @@ def _replaced(module: nn.Module) -> Iterator[str]:
 def _replaced_in_torch(kind: type) -> Iterator[str]:
     """Yield the names of methods of a torch class that come from another file than the class."""
     for base in kind.__mro__[: kind.__mro__.index(nn.Module)]:
-        home = base.__init__.__code__.co_filename
+        home = cast(Any, base).__init__.__code__.co_filename
         for key, value in vars(base).items():
             if key not in _HARMLESS and isinstance(value, FunctionType):
                 if value.__code__.co_filename != home:
@@ -210,16 +214,18 @@ def _replaced_in_torch(kind: type) -> Iterator[str]:
 
 
 def _function(hook: Any) -> Any:
+    """Return the function behind a partial one or a method."""
     hook = getattr(hook, "func", hook)  # functools.partial
     return getattr(hook, "__func__", hook)
 
 
 def _called(hook: Any) -> str:
+    """Return the name of a function, for messages."""
     function = _function(hook)
     return getattr(function, "__qualname__", type(function).__name__)
 
 
-def _reaches(hook: Callable, own: set[int]) -> bool:
+def _reaches(hook: Callable[..., Any], own: set[int]) -> bool:
     """Return whether a function holds a module of the network, in its closure or as a global."""
     function = _function(hook)
     if not isinstance(function, FunctionType):
@@ -233,7 +239,7 @@ def _reaches(hook: Callable, own: set[int]) -> bool:
     return False
 
 
-def _reads_weights(method: Callable) -> bool:
+def _reads_weights(method: Callable[..., Any]) -> bool:
     """Return whether a method's code names an attribute that torch's layers keep weights in."""
     code = [getattr(_function(method), "__code__", None)]
     while code:

@@ -1,4 +1,4 @@
-"""One matrix of a layer as training sees it: noisy weights, converters in front and behind."""
+"""One matrix of a layer in training: noisy weights, converters in front and behind."""
 
 from __future__ import annotations
 
@@ -20,23 +20,51 @@ from aimc_sim.training.options import TrainingSpec
 
 _WEIGHTS, _OUTPUTS, _TIME = 0, 1, 2
 _SAMPLES = 1 << 14
-"""Values behind a percentile, evenly spaced over the activations."""
+"""Number of values behind a percentile, evenly spaced over the activations."""
 
 
 def largest_code(bits: int | None) -> float | None:
-    """Return the largest magnitude of a code of sign and magnitude; None if nothing is rounded."""
+    """Return the largest magnitude of a code of sign and magnitude.
+
+    Parameters
+    ----------
+    bits : int or None
+        Bits of the converter; None: nothing is rounded.
+
+    Returns
+    -------
+    float or None
+        Largest code; None if nothing is rounded.
+    """
     return None if bits is None else float(2 ** (bits - 1) - 1)
 
 
 class Crossbar(nn.Module):
     """The crossbars of one matrix: its noise, its ranges and how often it was used.
 
+    Parameters
+    ----------
+    path : str
+        Path of the matrix in the network, part of the address of its noise.
+    layout : Layout
+        Cuts of the matrix.
+    core : CoreSpec
+        Devices, converters and size of the crossbars.
+    options : TrainingSpec
+        Effects of the training.
+    seed : int
+        Seed of all noise.
+
+    Notes
+    -----
     Buffers (parameters, if learned) ``input_range`` and ``output_range`` are half the ranges of
     the converters, in the network's own numbers; 0 before the first batch. The number of steps
     and the seed, from which all noise follows, are the extra state. A matrix that is cut into B
     row blocks is converted once: its converter has the rounding error and the noise that B
     independent ones add up to, sqrt(B) times that of one.
     """
+
+    scale: Tensor
 
     def __init__(
         self, path: str, layout: Layout, core: CoreSpec, options: TrainingSpec, seed: int
@@ -58,7 +86,7 @@ class Crossbar(nn.Module):
             self.register_buffer("scale", torch.zeros(layout.cols, layout.row_blocks))
         self._scale: Tensor | None = None
         self._words: dict[int, tuple[int, int]] = {}
-        self._known_ranges: set[str] = set()  # spares a look at the device in every step
+        self._known_ranges: set[str] = set()  # spares a read from the device in every step
 
     def _add_range(self, name: str, is_learned: bool | float | None) -> None:
         start = torch.zeros(())
@@ -87,7 +115,8 @@ class Crossbar(nn.Module):
         return Address(*self._words[kind], (self.steps << 32) + event)
 
     def age(self) -> float:
-        """Return ln(t + t0) of the current step; the same in every layer at the same step."""
+        """Return ln(t + t0) of the current step, which all layers share, with t in seconds."""
+        assert self.options.drift_seconds is not None
         low, high = self.options.drift_seconds
         key = Key(self.seed).child(Purpose.TRAINING, _TIME, self.steps)
         t = math.exp(math.log(low) + key.generator().random() * math.log(high / low))
@@ -105,9 +134,17 @@ class Crossbar(nn.Module):
     # -------------------------------------------------------------------------- weights
 
     def weight(self, weight: Tensor) -> Tensor:
-        """Return the weights of this step: noisy in training, as they are in evaluation.
+        """Return the weights of this step; in training, begin a new step of the noise.
 
-        Begins a new step of the noise in training.
+        Parameters
+        ----------
+        weight : tensor of the layer's shape
+            Weights of the layer, dimensionless.
+
+        Returns
+        -------
+        tensor of the layer's shape
+            Noisy weights in training, the weights themselves in evaluation.
         """
         if self.training:
             self.steps += 1
@@ -137,6 +174,7 @@ class Crossbar(nn.Module):
 
     def _tables(self) -> noise.Tables:
         drifts = self.options.drift_seconds is not None
+        assert self.law is not None
         mean, std, zero = self.law.at(self.age() if drifts else 0.0)
         method = self.options.compensation if drifts else "none"
         return noise.Tables(mean, std, zero, self.law.fresh, self.options.noise_scale, method)
@@ -144,7 +182,18 @@ class Crossbar(nn.Module):
     # ----------------------------------------------------------------------- converters
 
     def input(self, x: Tensor) -> Tensor:
-        """Return activations as they enter the crossbar."""
+        """Return activations as they enter the crossbar.
+
+        Parameters
+        ----------
+        x : tensor of any shape
+            Activations, in the network's own numbers.
+
+        Returns
+        -------
+        tensor of the same shape
+            Converted activations.
+        """
         codes = self.input_codes
         if codes is None or not self.converts:
             if self.full_scale is not None and self.converts:
@@ -153,7 +202,18 @@ class Crossbar(nn.Module):
         return self._convert("input_range", x, codes, 0.0, self.options.input_range)
 
     def output(self, y: Tensor) -> Tensor:
-        """Return products, without bias, as they leave the converters."""
+        """Return products as they leave the converters.
+
+        Parameters
+        ----------
+        y : tensor of any shape
+            Products without bias, in the network's own numbers.
+
+        Returns
+        -------
+        tensor of the same shape
+            Converted products, with output noise in training.
+        """
         if not self.converts:
             return y
         share = self.options.output_noise_fraction if self.training else 0.0
@@ -182,6 +242,8 @@ class Crossbar(nn.Module):
 
     def _convert_at_full_scale(self, y: Tensor, share: float) -> Tensor:
         """Convert over the range that the full-scale current makes of input range and weights."""
+        assert self.full_scale is not None
+        assert self._scale is not None
         limit, steps = self.full_scale
         inputs = self._known("input_range", y)
         unit = self._scale.square().mean().sqrt().float() * inputs
@@ -192,7 +254,7 @@ class Crossbar(nn.Module):
 
     def _known(self, name: str, x: Tensor) -> Tensor:
         """Return half a range; before the first batch, that of these very values."""
-        largest = getattr(self, name).detach()
+        largest: Tensor = getattr(self, name).detach()
         if name in self._known_ranges or float(largest) > 0:
             self._known_ranges.add(name)
             return largest

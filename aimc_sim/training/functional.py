@@ -12,9 +12,9 @@ same for any number of threads; another device draws other numbers from the same
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,18 +31,37 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Address:
-    """Where noise comes from: two key words, and the first event of a call."""
+    """The address of noise.
+
+    Attributes
+    ----------
+    k0, k1 : int
+        The two words of the key.
+    event : int
+        First event of a call.
+    """
 
     k0: int
     k1: int
     event: int
 
     def words(self) -> tuple[np.uint32, np.uint32]:
-        """Return the key words as the loops take them."""
+        """Return the key words as the loops take them, uint32."""
         return np.uint32(self.k0), np.uint32(self.k1)
 
     def at(self, place: int) -> np.int64:
-        """Return the event of the run that begins at a value."""
+        """Return the event of the run that begins at a value.
+
+        Parameters
+        ----------
+        place : int
+            Number of the value in the tensor.
+
+        Returns
+        -------
+        int64
+            Event of the run.
+        """
         return np.int64(self.event + place // loops.BLOCK)
 
     def generator(self, device: torch.device) -> torch.Generator:
@@ -59,8 +78,23 @@ def _chunks(n: int, work: Callable[[slice], Any]) -> list[Any]:
     return threads.run(work, parts, wanted)
 
 
-def normals(shape: torch.Size, like: Tensor, address: Address) -> Tensor:
-    """Return standard normals of a shape, in the dtype and on the device of ``like``."""
+def normals(shape: Sequence[int], like: Tensor, address: Address) -> Tensor:
+    """Return standard normals.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of the result.
+    like : tensor of any shape
+        Its type and device are those of the result.
+    address : Address
+        Address of the noise.
+
+    Returns
+    -------
+    tensor of the given shape
+        Standard normals, dimensionless.
+    """
     n = math.prod(shape)
     if like.device.type != "cpu":
         noise = torch.empty(n, dtype=like.dtype, device=like.device)
@@ -75,17 +109,29 @@ def normals(shape: torch.Size, like: Tensor, address: Address) -> Tensor:
 
 class _Replaced(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, weight: Tensor, noisy: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, noisy: Tensor) -> Tensor:
         return noisy
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
 
 
 def replaced(weight: Tensor, noisy: Tensor) -> Tensor:
-    """Return ``noisy`` with the gradient of ``weight``."""
-    return _Replaced.apply(weight, noisy)
+    """Return ``noisy`` with the gradient of ``weight``.
+
+    Parameters
+    ----------
+    weight, noisy : tensors of one shape
+        Weights, and the draw in their place.
+
+    Returns
+    -------
+    tensor of the same shape
+        The draw; its gradient goes to ``weight`` unchanged.
+    """
+    result: Tensor = cast(Any, _Replaced).apply(weight, noisy)
+    return result
 
 
 # ------------------------------------------------------------------------------ converters
@@ -95,7 +141,10 @@ class _Converted(torch.autograd.Function):
     """Noise, then a converter of fixed range; the gradient is that of the clip."""
 
     @staticmethod
-    def forward(ctx, x, step, limit, std, address):
+    def forward(
+        ctx: Any, x: Tensor, step: float | Tensor, limit: float, std: float | Tensor,
+        address: Address,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         out, inside, top = convert(x, step, limit, std, address)
         ctx.inside = inside
         ctx.mark_non_differentiable(top)
@@ -103,7 +152,7 @@ class _Converted(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient, _):
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None, None]:
         if ctx.inside is None:
             return gradient, None, None, None, None
         return torch.where(ctx.inside, gradient, 0), None, None, None, None
@@ -116,27 +165,42 @@ def converted(
 
     Parameters
     ----------
-    x : tensor, floating point
-    step : float or 0-dim tensor
-        0 rounds and clips nothing.
+    x : floating-point tensor of any shape
+        Values in front of the converter.
+    step : float, or tensor of shape ()
+        Step between codes, in units of x; 0 rounds and clips nothing.
     limit : float
         Largest code.
-    std : float or 0-dim tensor
-        Spread of the noise in front of the converter; 0 for none.
+    std : float, or tensor of shape ()
+        Standard deviation of the noise in front of the converter, in units of x; 0 for none.
     address : Address
+        Address of the noise.
 
     Returns
     -------
-    tensor like x, 0-dim tensor
-        The gradient passes where ``|x + std xi| <= limit step``.
+    out : tensor of the shape of x
+        Converted values; the gradient passes where ``|x + std xi| <= limit step``.
+    top : float32 tensor of shape ()
+        Largest magnitude of x, without a gradient.
     """
-    return _Converted.apply(x, step, limit, std, address)
+    result: tuple[Tensor, Tensor] = cast(Any, _Converted).apply(x, step, limit, std, address)
+    return result
 
 
 def convert(
     x: Tensor, step: float | Tensor, limit: float, std: float | Tensor, address: Address
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Return the same without a gradient, with what lies inside the range (None: everything)."""
+    """Return converted values without a gradient; arguments as of :func:`converted`.
+
+    Returns
+    -------
+    out : tensor of the shape of x
+        Converted values.
+    inside : bool tensor of the shape of x, or None
+        True where a value lies inside the range; None: everywhere.
+    top : float32 tensor of shape ()
+        Largest magnitude of x.
+    """
     x = x.detach()
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
         return convert_plainly(x, step, limit, std, address)
@@ -148,7 +212,10 @@ def convert(
     def work(where: slice) -> tuple[int, int]:
         source, target, mask = (part[where] for part in flat)
         event = address.at(where.start)
-        return loops.convert(source, *numbers, event, *address.words(), target, mask)
+        found: tuple[int, int] = loops.convert(
+            source, *numbers, event, *address.words(), target, mask
+        )
+        return found
 
     found = _chunks(x.numel(), work)
     top = np.array(max((bits for bits, _ in found), default=0), np.uint32).view(np.float32)
@@ -159,7 +226,7 @@ def convert(
 def convert_plainly(
     x: Tensor, step: float | Tensor, limit: float, std: float | Tensor, address: Address
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Return the same as :func:`convert` by torch operations, for any dtype and device."""
+    """Return the results of :func:`convert` by torch operations, for any dtype and device."""
     x, order = _dense(x)
     top = x.abs().amax().float() if x.numel() else x.new_zeros((), dtype=torch.float32)
     if isinstance(std, Tensor) or std > 0:
@@ -198,7 +265,7 @@ def _flat(x: Tensor, order: list[int]) -> np.ndarray:
 
 class _Learned(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, largest, limit):
+    def forward(ctx: Any, x: Tensor, largest: Tensor, limit: float) -> Tensor:
         step = largest / limit
         code = rounding.whole(x, 1 / step, rounds=False)
         inside = code.abs() <= limit
@@ -208,7 +275,7 @@ class _Learned(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         slope, inside = ctx.saved_tensors
         # Of the published scale 1 / sqrt(N Q), Q is in `slope`'s unit: the range, not the step.
         total = (gradient * slope).sum() / math.sqrt(max(1, slope.numel()))
@@ -220,11 +287,17 @@ def learned(x: Tensor, largest: Tensor, limit: float) -> Tensor:
 
     Parameters
     ----------
-    x : tensor, floating point
-    largest : 0-dim tensor
-        Half the range; the step is ``largest / limit``.
+    x : floating-point tensor of any shape
+        Values in front of the converter.
+    largest : tensor of shape ()
+        Half the range, in units of x; the step is ``largest / limit``.
     limit : float
         Largest code.
+
+    Returns
+    -------
+    tensor of the shape of x
+        Converted values.
 
     Notes
     -----
@@ -233,4 +306,5 @@ def learned(x: Tensor, largest: Tensor, limit: float) -> Tensor:
     published rule for a step s, written for the range ``limit s`` (its factor 1 / sqrt(limit)
     only rescales the learning rate and is left out).
     """
-    return _Learned.apply(x, largest.to(x.dtype), limit)
+    result: Tensor = cast(Any, _Learned).apply(x, largest.to(x.dtype), limit)
+    return result

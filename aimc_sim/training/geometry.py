@@ -6,8 +6,10 @@ and the chip's own splitter cuts it, so that a network trains with the crossbars
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +37,7 @@ class Layout:
     Attributes
     ----------
     cols, rows : int
+        Columns C and rows R of the matrix.
     col_cuts, row_cuts : (n + 1,) int64
         0, ..., C and 0, ..., R; every pair of neighbours on both sides is a crossbar.
     order : (C, R) int64, optional
@@ -49,11 +52,11 @@ class Layout:
     order: np.ndarray | None = None
     _indices: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
-    def __deepcopy__(self, memo: dict) -> Layout:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Layout:
         """Share: nothing changes a layout."""
         return self
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Leave the index tensors behind, which belong to a device."""
         return Layout, (self.cols, self.rows, self.col_cuts, self.row_cuts, self.order)
 
@@ -63,7 +66,18 @@ class Layout:
         return len(self.row_cuts) - 1
 
     def matrix(self, weight: Tensor) -> Tensor:
-        """Return a layer's weights as a contiguous (C, R) tensor; a view where it can be one."""
+        """Return a layer's weights as a matrix.
+
+        Parameters
+        ----------
+        weight : tensor of the layer's shape
+            Weights of the layer.
+
+        Returns
+        -------
+        (C, R) tensor
+            Contiguous; a view of the weights where it can be one.
+        """
         if self.order is None:
             return weight.flatten(1).contiguous()
         cells, _ = self._index(weight.device)
@@ -72,14 +86,27 @@ class Layout:
         return held.reshape(self.cols, self.rows)
 
     def unfold(self, matrix: Tensor, weight: Tensor) -> Tensor:
-        """Return a (C, R) tensor in the shape of the layer's weights."""
+        """Return a matrix in the shape of the layer's weights.
+
+        Parameters
+        ----------
+        matrix : (C, R) tensor
+            Weights as a matrix.
+        weight : tensor of the layer's shape
+            Weights of the layer, for their shape.
+
+        Returns
+        -------
+        tensor of the layer's shape
+            The entries of the matrix.
+        """
         if self.order is not None:
             _, places = self._index(matrix.device)
             matrix = matrix.reshape(-1).index_select(0, places)
         return matrix.reshape(weight.shape)
 
-    def blocks(self):
-        """Yield (row block, columns, rows), the last two as slices."""
+    def blocks(self) -> Iterator[tuple[int, slice, slice]]:
+        """Yield every crossbar: number of its row block, its columns and its rows."""
         for first, last in pairwise(self.col_cuts.tolist()):
             for block, (start, stop) in enumerate(pairwise(self.row_cuts.tolist())):
                 yield block, slice(first, last), slice(start, stop)
@@ -102,33 +129,52 @@ def matrix_layout(cols: int, rows: int, core: CoreSpec) -> Layout:
     cols, rows : int
         Outputs and inputs of the whole matrix.
     core : CoreSpec
-        Largest crossbar.
+        The core: the size of its crossbar is read.
+
+    Returns
+    -------
+    Layout
+        Cuts of the matrix.
     """
     weight = np.zeros((cols, rows), np.float32)
     return _layout(Node("layer", "linear", ("input",), {}, {"weight": weight}), core)
 
 
 def layer_layout(layer: nn.Module, core: CoreSpec) -> Layout:
-    """Return the layout of a dense or convolutional layer."""
+    """Return the layout of a dense or convolutional layer.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        A Linear, Conv1d, Conv2d, ConvTranspose1d or ConvTranspose2d.
+    core : CoreSpec
+        The core: the size of its crossbar is read.
+
+    Returns
+    -------
+    Layout
+        Cuts of the layer's matrix.
+    """
     if isinstance(layer, nn.Linear):
-        return matrix_layout(*layer.weight.shape, core)
-    lines = layer.weight.ndim == 3
+        return matrix_layout(layer.weight.shape[0], layer.weight.shape[1], core)
+    weight_shape = layer.get_parameter("weight").shape
+    lines = len(weight_shape) == 3
     names = ("stride", "padding", "dilation", *(["output_padding"] * isinstance(layer, Transposed)))
     still = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
-    attrs = {"groups": layer.groups}
+    attrs: dict[str, Any] = {"groups": layer.groups}
     for name in names:
         given = getattr(layer, name)
         # How 'same' pads plays no part in what lies where.
-        given = [0] * (layer.weight.ndim - 2) if isinstance(given, str) else list(given)
+        given = [0] * (len(weight_shape) - 2) if isinstance(given, str) else list(given)
         attrs[name] = [still[name], *given] if lines else given
-    shape = list(layer.weight.shape)
+    shape = list(weight_shape)
     if lines:
         shape.insert(2, 1)
-    dims = layer.weight.ndim - 2
+    dims = len(weight_shape) - 2
     if not isinstance(layer, Transposed):
         weight = np.zeros(shape, np.float32)
         return _layout(Node("layer", f"conv{dims}d", ("input",), attrs, {"weight": weight}), core)
-    numbers = np.arange(1, layer.weight.numel() + 1).reshape(shape)
+    numbers = np.arange(1, weight_shape.numel() + 1).reshape(shape)
     node = Node("layer", f"conv_transpose{dims}d", ("input",), attrs, {"weight": numbers})
     convolution, _, _ = transposed_as_convolution(node)
     order = convolution.arrays["weight"]
@@ -136,8 +182,21 @@ def layer_layout(layer: nn.Module, core: CoreSpec) -> Layout:
     return replace(_layout(convolution, core), order=order)
 
 
-def same_place(layer: nn.Module, output_padding: list[int]) -> bool:
-    """Return whether a transposed layer lies on the crossbars alike with another output padding."""
+def same_place(layer: Any, output_padding: list[int]) -> bool:
+    """Return whether a transposed layer lies on the crossbars alike with another output padding.
+
+    Parameters
+    ----------
+    layer : nn.ConvTranspose1d or nn.ConvTranspose2d
+        The layer.
+    output_padding : list of int
+        The other output padding, pixels.
+
+    Returns
+    -------
+    bool
+        True if the kernel of the ordinary convolution has equal sizes.
+    """
     about = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
     return transposed_taps(*about, output_padding) == transposed_taps(*about, layer.output_padding)
 

@@ -1,4 +1,4 @@
-"""What a weight becomes on the devices: mean and spread against state and age, as tables.
+"""Weights on the devices: mean and standard deviation against state and age, as tables.
 
 States are ``|w| / w_max`` and all values are in units of w_max. Statistical laws have closed
 forms (a product of independent factors: programmed conductance, drift, 1/f noise); every other
@@ -24,6 +24,7 @@ _NODES = 257
 _AGES = 33
 """Ages of a table with drift, evenly spaced over ln(t + t0)."""
 _MEASURED_LEVELS = 33
+"""States at which a table is measured, beside one close to zero."""
 _MEASURED_BLOCKS = 4
 """Crossbars behind a measured table; about 2,000 cells per level each, if it is 256 x 256."""
 SMALL = 1e-5
@@ -32,16 +33,16 @@ SMALL = 1e-5
 
 @dataclass(frozen=True)
 class WeightLaw:
-    """Mean and spread of effective weights, in units of the weight that is mapped to g_max.
+    """The law of effective weights, in units of the weight that is mapped to g_max.
 
     Attributes
     ----------
     clock : (T,) float64
         ln(t + t0) of each row, t in seconds.
     mean, std : (T, K) float32
-        Against the state; without compensation.
+        Mean and standard deviation against the state, without compensation.
     zero_std : (T,) float32
-        Spread of a weight that is exactly zero.
+        Standard deviation of a weight that is exactly zero.
     fresh : (K,) float32
         Mean right after programming, the reference of drift compensation.
     """
@@ -52,20 +53,35 @@ class WeightLaw:
     zero_std: np.ndarray
     fresh: np.ndarray
 
-    def __deepcopy__(self, memo: dict) -> WeightLaw:
+    def __deepcopy__(self, memo: dict[int, object]) -> WeightLaw:
         """Share: nothing changes a law."""
         return self
 
     def at(self, clock: float) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return mean (K,), spread (K,) and spread of a zero weight at ln(t + t0)."""
+        """Return the law at one age.
+
+        Parameters
+        ----------
+        clock : float
+            ln(t + t0), t in seconds.
+
+        Returns
+        -------
+        mean, std : (K,) float32
+            Mean and standard deviation against the state.
+        zero_std : float
+            Standard deviation of a weight that is exactly zero.
+        """
         if len(self.clock) == 1:
             return self.mean[0], self.std[0], float(self.zero_std[0])
         place = np.interp(clock, self.clock, np.arange(len(self.clock)))
         low = min(int(place), len(self.clock) - 2)
         part = np.float32(place - low)
-        rows = (row[low] + part * (row[low + 1] - row[low]) for row in (self.mean, self.std))
-        zero = self.zero_std[low] + part * (self.zero_std[low + 1] - self.zero_std[low])
-        return *rows, float(zero)
+        mean, std, zero = (
+            row[low] + part * (row[low + 1] - row[low])
+            for row in (self.mean, self.std, self.zero_std)
+        )
+        return mean, std, float(zero)
 
 
 @lru_cache(maxsize=32)
@@ -77,15 +93,23 @@ def weight_law(
     Parameters
     ----------
     core : CoreSpec
+        Devices and size of a crossbar.
     drift_seconds : (float, float), seconds, optional
         Smallest and largest time since programming; None: right after it.
     read_noise : bool
-        Whether the spread includes the 1/f noise (its slow and its fresh part together).
+        Whether the standard deviation includes the 1/f noise (its slow and its fresh part
+        together).
+
+    Returns
+    -------
+    WeightLaw
+        Tables against state and age.
 
     Notes
     -----
     The clip at zero conductance is part of the closed form. Not in any table: IR drop,
-    polarity-dependent conduction and the spread of converters, which are no property of a device.
+    polarity-dependent conduction and the variation of converters, which are no property of a
+    device.
     """
     if core.encoding.kind in ("offset-column", "bit-slices"):
         raise ValueError(
@@ -114,7 +138,7 @@ def weight_law(
 
 
 def _closed_form(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...] | None:
-    """Return mean, spread (T, K) and spread of a zero weight (T,), from the moments of elements.
+    """Return mean (T, K), standard deviation (T, K) and that of a zero weight (T,) of elements.
 
     None if the family has no closed form for these devices.
     """
@@ -125,15 +149,15 @@ def _closed_form(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...] | 
     targets = weights.to_targets(block, core)
     elements, programmed = laws.allocate(targets.request, device)
     half, unit = len(elements) // 2, 1 / targets.siemens_per_weight[0]
-    mean, std = [], []
+    means, stds = [], []
     for t in times:
         found = laws.moments(elements[:, :, 0].astype(float), programmed[:, :, 0], device, float(t))
         if found is None:
             return None
         first, second = found
-        mean.append((first[:half].sum(0) - first[half:].sum(0)) * unit)
-        std.append(np.sqrt(np.maximum(0, second - first**2).sum(0)) * unit)
-    mean, std = np.array(mean), np.array(std)
+        means.append((first[:half].sum(0) - first[half:].sum(0)) * unit)
+        stds.append(np.sqrt(np.maximum(0, second - first**2).sum(0)) * unit)
+    mean, std = np.array(means), np.array(stds)
     return mean[:, :-1], std[:, :-1], std[:, -1]
 
 
@@ -141,12 +165,18 @@ def _closed_form(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...] | 
 
 
 def levels() -> np.ndarray:
-    """Return the states that a table is measured at: zero, one close to it, then evenly spaced."""
+    """Return the states at which a table is measured: zero, one close to it, evenly spaced ones.
+
+    Returns
+    -------
+    (levels,) float64
+        States, rising from 0 to 1.
+    """
     return np.concatenate([[0.0, 0.01], np.linspace(0, 1, _MEASURED_LEVELS)[1:]])
 
 
 def _measured(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return the same from crossbars that the simulator programs and looks at."""
+    """Return the results of :func:`_closed_form` from crossbars that the simulator programs."""
     states = levels()
     sums = np.zeros((3, len(times), len(states)))
     counts = np.zeros(len(states))
@@ -172,7 +202,7 @@ def _measured(core: CoreSpec, times: np.ndarray) -> tuple[np.ndarray, ...]:
     table = [
         np.array([np.interp(grid, states[1:], row[1:]) for row in rows]) for rows in (mean, std)
     ]
-    # Below the first level the mean goes to zero with the state, the spread stays.
+    # Below the first level the mean goes to zero with the state, the standard deviation stays.
     below = grid < states[1]
     table[0][:, below] = mean[:, 1:2] * grid[below] / states[1]
     return *table, std[:, 0]

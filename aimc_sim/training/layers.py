@@ -9,31 +9,65 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from collections.abc import ItemsView, ValuesView
+from typing import TYPE_CHECKING, Any
 
+from torch import Tensor, nn
+from torch._compile import _disable_dynamo
+
+from aimc_sim.spec import CoreSpec
 from aimc_sim.training.crossbar import Crossbar
 from aimc_sim.training.geometry import layer_layout, same_place
+from aimc_sim.training.options import TrainingSpec
+
+if TYPE_CHECKING:
+    _Beside = nn.Module  # the layer of torch that stands beside it in every class
+else:
+    _Beside = object
 
 
-class AnalogLayer:
-    """What all prepared layers share: bounds of the weights, and channels that are held."""
+class AnalogLayer(_Beside):
+    """The part that all prepared layers share: bounds of the weights, and held channels."""
 
     aimc_prepared = True
     """Marks a layer that is prepared for training; the chip takes finalized networks."""
 
-    analog: nn.ModuleDict
+    analog: Crossbars
+    weight: Any  # parameters of torch's layer
+    bias: Any
 
     def matrices(self) -> dict[str, nn.Parameter]:
         """Return the parameters that lie on crossbars, by name."""
         return {"weight": self.weight}
 
     def biases(self, name: str) -> list[nn.Parameter]:
-        """Return the biases whose entries belong to the output channels of a matrix."""
+        """Return the biases whose entries belong to the output channels of a matrix.
+
+        Parameters
+        ----------
+        name : str
+            Name of the matrix.
+
+        Returns
+        -------
+        list of nn.Parameter
+            Biases of the shape (output channels,).
+        """
         return [] if self.bias is None else [self.bias]
 
     def channels(self, name: str) -> int:
-        """Return the dimension of a matrix that counts output channels."""
+        """Return the dimension of a matrix that counts output channels.
+
+        Parameters
+        ----------
+        name : str
+            Name of the matrix.
+
+        Returns
+        -------
+        int
+            Dimension of the parameter.
+        """
         return 0
 
     def settle(self) -> None:
@@ -60,13 +94,44 @@ class AnalogLayer:
 
 
 class Crossbars(nn.ModuleDict):
-    """The crossbars of a layer by name of the matrix, what bounds them, which channels are held."""
+    """The crossbars of a layer by name of the matrix, with the bounds of its weights.
 
-    def __init__(self, crossbars: dict[str, Crossbar], options) -> None:
+    Parameters
+    ----------
+    crossbars : dict of str to Crossbar
+        Crossbars by name of the matrix.
+    options : TrainingSpec
+        Effects of the training.
+
+    Attributes
+    ----------
+    options : TrainingSpec
+        Effects of the training.
+    bounded : dict of str to int
+        Version of every matrix that was clipped last.
+    held : list of (nn.Parameter, int, tensor, tensor)
+        Channels that are held: parameter, dimension, numbers of the channels, and their values.
+    """
+
+    options: TrainingSpec
+    bounded: dict[str, int]
+    held: list[tuple[nn.Parameter, int, Tensor, Tensor]]
+
+    if TYPE_CHECKING:  # the methods of torch's class, for these values
+
+        def __getitem__(self, key: str) -> Crossbar: ...
+
+        def values(self) -> ValuesView[Crossbar]:
+            """Return the crossbars."""
+
+        def items(self) -> ItemsView[str, Crossbar]:
+            """Return names and crossbars."""
+
+    def __init__(self, crossbars: dict[str, Crossbar], options: TrainingSpec) -> None:
         super().__init__(crossbars)
         self.options = options
-        self.bounded: dict[str, int] = {}
-        self.held: list[tuple[nn.Parameter, int, Tensor, Tensor]] = []
+        self.bounded = {}
+        self.held = []
 
     def hold(self) -> None:
         """Put held channels back to their values: momentum and weight decay may have moved them."""
@@ -75,7 +140,14 @@ class Crossbars(nn.ModuleDict):
 
 
 class _Dense(AnalogLayer):
-    @torch._disable_dynamo
+    spatial = 0
+
+    if TYPE_CHECKING:
+
+        def product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            """Return the plain product."""
+
+    @_disable_dynamo
     def forward(self, x: Tensor) -> Tensor:
         """Return what torch's layer returns, through the crossbar."""
         self.settle()
@@ -84,11 +156,7 @@ class _Dense(AnalogLayer):
         if not crossbar.converts:
             return self.product(x, weight, self.bias)
         y = crossbar.output(self.product(crossbar.input(x), weight, None))
-        if self.bias is None:
-            return y
-        return y + self.bias.to(y.dtype).reshape(-1, *(1,) * self.spatial)
-
-    spatial = 0
+        return _plus(y, self.bias, self.spatial)
 
 
 class AnalogLinear(_Dense, nn.Linear):
@@ -100,9 +168,12 @@ class AnalogLinear(_Dense, nn.Linear):
 
 
 class _Convolution(_Dense):
+    _conv_forward: Any  # torch's
+
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the plain convolution."""
-        return self._conv_forward(x, weight, bias)
+        y: Tensor = self._conv_forward(x, weight, bias)
+        return y
 
 
 class AnalogConv1d(_Convolution, nn.Conv1d):
@@ -118,11 +189,21 @@ class AnalogConv2d(_Convolution, nn.Conv2d):
 
 
 class _Transposed(AnalogLayer):
+    _output_padding: Any  # torch's
+
+    if TYPE_CHECKING:
+        stride: tuple[int, ...]
+        padding: Any
+        kernel_size: tuple[int, ...]
+        dilation: tuple[int, ...]
+        output_padding: tuple[int, ...]
+        groups: int
+
     def channels(self, name: str) -> int:
         """Return 1: weights are stored (inputs, outputs / groups, kernel)."""
         return 1
 
-    @torch._disable_dynamo
+    @_disable_dynamo
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return what torch's layer returns, through the crossbar."""
         self.settle()
@@ -140,10 +221,17 @@ class _Transposed(AnalogLayer):
             )
         rest = (self.stride, self.padding, padding, self.groups, self.dilation)
         product = getattr(nn.functional, f"conv_transpose{spatial}d")
+        y: Tensor
         if not crossbar.converts:
-            return product(x, weight, self.bias, *rest)
+            y = product(x, weight, self.bias, *rest)
+            return y
         y = crossbar.output(product(crossbar.input(x), weight, None, *rest))
-        return y if self.bias is None else y + self.bias.to(y.dtype).reshape(-1, *(1,) * spatial)
+        return _plus(y, self.bias, spatial)
+
+
+def _plus(y: Tensor, bias: Tensor | None, spatial: int) -> Tensor:
+    """Return products with the bias of their channels, which some dimensions follow."""
+    return y if bias is None else y + bias.to(y.dtype).reshape(-1, *(1,) * spatial)
 
 
 class AnalogConvTranspose1d(_Transposed, nn.ConvTranspose1d):
@@ -154,7 +242,7 @@ class AnalogConvTranspose2d(_Transposed, nn.ConvTranspose2d):
     """Transposed convolution over two dimensions on crossbars."""
 
 
-PLAIN = {
+PLAIN: dict[type[nn.Module], type[AnalogLayer]] = {
     nn.Linear: AnalogLinear,
     nn.Conv1d: AnalogConv1d,
     nn.Conv2d: AnalogConv2d,
@@ -164,9 +252,24 @@ PLAIN = {
 """Layers with one matrix."""
 
 
-def attach(layer: nn.Module, path: str, core, options, seed: int) -> None:
-    """Turn one of the layers of :data:`PLAIN` into its analog form, in place."""
+def attach(layer: nn.Module, path: str, core: CoreSpec, options: TrainingSpec, seed: int) -> None:
+    """Turn one of the layers of :data:`PLAIN` into its analog form, in place.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        The layer.
+    path : str
+        Path of the layer in the network.
+    core : CoreSpec
+        Devices, converters and size of the crossbars.
+    options : TrainingSpec
+        Effects of the training.
+    seed : int
+        Seed of all noise.
+    """
     layout = layer_layout(layer, core)
     crossbar = Crossbar(f"{path}.weight", layout, core, options, seed)
-    layer.analog = Crossbars({"weight": crossbar.to(layer.weight.device)}, options)
+    weight = layer.get_parameter("weight")
+    layer.analog = Crossbars({"weight": crossbar.to(weight.device)}, options)
     layer.__class__ = PLAIN[type(layer)]

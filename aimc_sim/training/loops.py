@@ -92,13 +92,29 @@ def convert(x, std, step, limit, event, k0, k1, out, inside):
 
     Parameters
     ----------
-    x, out : (n,) float32, or both uint16 (bfloat16).
-    std : float32, 0 for no noise.
-    step, limit : float32; step 0 rounds nothing.
-    event : int64, of the first run; k0, k1 : uint32, address of the noise.
-    inside : (n,) uint8, written if step > 0: the value is within ``+-limit step``.
+    x : (n,) float32, or uint16 (bfloat16)
+        Values in front of the converter.
+    std : float32
+        Standard deviation of the noise, in units of x; 0 for none.
+    step : float32
+        Step between codes, in units of x; 0 rounds nothing.
+    limit : float32
+        Largest code.
+    event : int64
+        Event of the first run.
+    k0, k1 : uint32
+        Key words of the noise.
+    out : (n,) of the type of x
+        Written: converted values.
+    inside : (n,) uint8
+        Written if step > 0: whether a value is within ``+-limit step``.
 
-    Returns the bits of the largest ``|x|``, and how many values lay beyond the limit.
+    Returns
+    -------
+    top : uint32
+        Bits of the largest ``|x|``.
+    beyond : int64
+        Number of values beyond the limit.
     """
     n, beyond, top = x.size, np.int64(0), np.uint32(0)
     noise, work = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
@@ -128,10 +144,14 @@ def largest(weight, row_cuts, col_cuts, per_column, scale):
 
     Parameters
     ----------
-    weight : (C, R) float32.
-    row_cuts, col_cuts : (n + 1,) int64.
-    per_column : bool.
-    scale : (C, row blocks) float32, written: the same for all columns of a crossbar, or each.
+    weight : (C, R) float32
+        Weights, dimensionless.
+    row_cuts, col_cuts : (n + 1,) int64
+        Edges of the crossbars along rows and columns.
+    per_column : bool
+        Whether every column has a largest magnitude of its own.
+    scale : (C, row blocks) float32
+        Written: the largest magnitudes; all columns of a crossbar share one, or each has its own.
     """
     for j in range(col_cuts.size - 1):
         for b in range(row_cuts.size - 1):
@@ -156,7 +176,7 @@ def _between(table, place, k):
 def perturb(
     weight, scale, row_cuts, col_cuts, mean, std, zero_std, fresh, factor, method, noise, out
 ):  # fmt: skip
-    """Replace weights by a draw of what devices make of them.
+    """Replace weights by a draw of the weights on devices.
 
     ``out = sign(w) s (mean(x) + factor std(x) xi) alpha`` with ``s`` the scale, ``x = |w| / s``
     and alpha the drift compensation, from mean conductances: of a crossbar (method 1) or a
@@ -164,11 +184,26 @@ def perturb(
 
     Parameters
     ----------
-    weight, noise, out : (C, R) float32.
-    scale : (C, row blocks) float32.
-    row_cuts, col_cuts : (n + 1,) int64.
-    mean, std, fresh : (K,) float32, tables over x in [0, 1]; zero_std, factor : float32.
-    method : int64, 0 for no compensation.
+    weight : (C, R) float32
+        Weights, dimensionless.
+    scale : (C, row blocks) float32
+        Weights that are mapped to g_max.
+    row_cuts, col_cuts : (n + 1,) int64
+        Edges of the crossbars along rows and columns.
+    mean, std : (K,) float32
+        Tables of mean and standard deviation over x in [0, 1], in units of the scale.
+    zero_std : float32
+        Standard deviation of a weight that is exactly zero, in units of the scale.
+    fresh : (K,) float32
+        Table of the mean right after programming.
+    factor : float32
+        Factor of the standard deviations.
+    method : int64
+        Drift compensation: 0 none, 1 per crossbar, 2 per column.
+    noise : (C, R) float32
+        Standard normals.
+    out : (C, R) float32
+        Written: the draw.
     """
     last = f32(mean.size - 1)
     columns = weight.shape[0]

@@ -1,4 +1,4 @@
-"""A draw of what the devices make of a layer's weights."""
+"""Draws of a layer's weights on devices."""
 
 from __future__ import annotations
 
@@ -13,11 +13,26 @@ from aimc_sim.training.functional import Address, normals
 from aimc_sim.training.geometry import Layout
 
 METHODS = {"none": 0, "gdc": 1, "column": 2}
+"""Numbers of the methods of drift compensation in :func:`.loops.perturb`."""
 
 
 @dataclass(frozen=True)
 class Tables:
-    """A device law at one age, as :func:`perturbed` needs it; see :class:`.law.WeightLaw`."""
+    """A device law at one age; see :class:`.law.WeightLaw`.
+
+    Attributes
+    ----------
+    mean, std : (K,) float32
+        Mean and standard deviation against the state, in units of the largest weight.
+    zero_std : float
+        Standard deviation of a weight that is exactly zero.
+    fresh : (K,) float32
+        Mean right after programming.
+    factor : float
+        Factor of the standard deviations.
+    compensation : {"none", "gdc", "column"}
+        Drift compensation.
+    """
 
     mean: np.ndarray
     std: np.ndarray
@@ -37,13 +52,16 @@ def largest(matrix: Tensor, layout: Layout, per_column: bool) -> Tensor:
     Parameters
     ----------
     matrix : (C, R) tensor
+        Weights, dimensionless.
     layout : Layout
+        Cuts of the matrix.
     per_column : bool
-        Of every column of a crossbar, or one for the whole crossbar.
+        Whether every column of a crossbar has its own, or the whole crossbar one.
 
     Returns
     -------
     (C, row blocks) tensor
+        Largest magnitudes.
     """
     scale = matrix.new_empty(layout.cols, layout.row_blocks)
     if _fused(matrix):
@@ -63,16 +81,20 @@ def perturbed(
     Parameters
     ----------
     matrix : (C, R) tensor
-        Weights; no gradient.
+        Weights without a gradient, dimensionless.
     scale : (C, row blocks) tensor
-        As returned by :func:`largest`; larger weights become as large as these.
+        Weights that are mapped to g_max, from :func:`largest`; larger weights become as large.
     layout : Layout
+        Cuts of the matrix.
     tables : Tables
+        The device law at one age.
     address : Address
+        Address of the noise.
 
     Returns
     -------
     (C, R) tensor
+        The draw, dimensionless.
     """
     noise = normals(matrix.shape, matrix, address)
     if not _fused(matrix):
@@ -89,7 +111,26 @@ def perturbed(
 def _perturbed_plainly(
     matrix: Tensor, scale: Tensor, layout: Layout, tables: Tables, noise: Tensor
 ) -> Tensor:
-    """Return the same by torch operations, for any dtype and device, from given normals."""
+    """Return a draw of the effective weights by torch operations, for any dtype and device.
+
+    Parameters
+    ----------
+    matrix : (C, R) tensor
+        Weights without a gradient, dimensionless.
+    scale : (C, row blocks) tensor
+        Weights that are mapped to g_max.
+    layout : Layout
+        Cuts of the matrix.
+    tables : Tables
+        The device law at one age.
+    noise : (C, R) tensor
+        Standard normals.
+
+    Returns
+    -------
+    (C, R) tensor
+        The draw, dimensionless.
+    """
     mean, std, fresh = (
         torch.from_numpy(np.ascontiguousarray(table)).to(matrix)
         for table in (tables.mean, tables.std, tables.fresh)
@@ -109,7 +150,7 @@ def _perturbed_plainly(
         draw = torch.where(
             there, w.sign() * (m + tables.factor * d * xi), tables.factor * tables.zero_std * xi
         )
-        alpha = 1.0
+        alpha: float | Tensor = 1.0
         if tables.compensation != "none":
             before = s * (at(fresh) * there).sum(1, keepdim=True)
             after = s * (m * there).sum(1, keepdim=True)
@@ -123,7 +164,26 @@ def _perturbed_plainly(
 def gaussian(
     matrix: Tensor, scale: Tensor, layout: Layout, fraction: float, address: Address
 ) -> Tensor:
-    """Return weights with a Gaussian of ``fraction`` of their scale; arguments as above."""
+    """Return weights with Gaussian noise.
+
+    Parameters
+    ----------
+    matrix : (C, R) tensor
+        Weights without a gradient, dimensionless.
+    scale : (C, row blocks) tensor
+        Weights that are mapped to g_max.
+    layout : Layout
+        Cuts of the matrix.
+    fraction : float
+        Standard deviation of the noise as a fraction of the scale.
+    address : Address
+        Address of the noise.
+
+    Returns
+    -------
+    (C, R) tensor
+        The draw, dimensionless.
+    """
     sizes = torch.from_numpy(np.diff(layout.row_cuts)).to(matrix.device)
-    spread = fraction * scale.repeat_interleave(sizes, dim=1)
-    return matrix + spread * normals(matrix.shape, matrix, address)
+    std = fraction * scale.repeat_interleave(sizes, dim=1)
+    return matrix + std * normals(matrix.shape, matrix, address)

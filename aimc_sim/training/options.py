@@ -1,4 +1,4 @@
-"""What training sees of the chip: which effects, how strong."""
+"""The effects of the chip in training, and their strengths."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ class TrainingSpec(Spec):
         "-", "the law of the specification's devices, or a fixed Gaussian", "device"
     )
     noise_scale: float = quantity(
-        "-", "multiplies the spread of the device law. READ: the chip paper trains with 2", 1.0,
-        ge=0,
+        "-", "factor of the standard deviation of the device law. READ: the chip paper trains "
+        "with 2", 1.0, ge=0,
     )  # fmt: skip
     gaussian_fraction: float = quantity(
-        "-", "spread of the fixed Gaussian / largest weight of the crossbar", 0.075, ge=0
-    )
+        "-", "standard deviation of the fixed Gaussian / largest weight of the crossbar", 0.075,
+        ge=0,
+    )  # fmt: skip
     read_noise: bool = quantity("-", "the device law includes the 1/f read noise", True)
     drift_seconds: tuple[float, float] | None = quantity(
         "s", "bounds of the age of the devices, drawn for every step, evenly over its logarithm; "
         "None: right after programming", None,
     )  # fmt: skip
     compensation: Literal["none", "gdc", "column"] = quantity(
-        "-", "what rescales drifted crossbars: nothing, one factor each, one for each column", "gdc"
+        "-", "factors that rescale drifted crossbars: none, one each, one for each column", "gdc"
     )
     scale: Literal["follow", "fixed"] = quantity(
-        "-", "weight that is mapped to g_max: the largest of the moment, or that at the start",
+        "-", "weight that is mapped to g_max: the largest of every step, or that at the start",
         "follow",
     )  # fmt: skip
     input_range: Range = quantity(
@@ -54,8 +55,8 @@ class TrainingSpec(Spec):
         "-", "share of a running range that stays in every step", 0.95, ge=0, lt=1
     )
     output_noise_fraction: float = quantity(
-        "-", "spread of a Gaussian on the outputs / their range. READ: the chip paper trains with "
-        "0.1", 0.0, ge=0,
+        "-", "standard deviation of a Gaussian on the outputs / their range. READ: the chip paper "
+        "trains with 0.1", 0.0, ge=0,
     )  # fmt: skip
     clip_constant: float | None = quantity("-", "largest weight; None: no bound", None, gt=0)
     clip_sigma: float | None = quantity(

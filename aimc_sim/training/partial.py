@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -68,7 +68,7 @@ def channel_importance(
 
 def only_important(
     prepared: nn.Module, fraction: float, importance: Importance | None = None
-) -> RemovableHandle:
+) -> Held:
     """Hold all but the most important output channels of every analog layer, in place.
 
     Weights of the other channels, and their biases, get no gradient and stay where they are,
@@ -86,8 +86,8 @@ def only_important(
 
     Returns
     -------
-    handle
-        ``handle.remove()`` lets all channels train again.
+    Held
+        ``held.remove()`` lets all channels train again; so does leaving a ``with`` block.
 
     Raises
     ------
@@ -117,10 +117,12 @@ def only_important(
             layer.analog.held.append((parameter, d, held, values))
             if parameter.requires_grad:
                 hooks.append(parameter.register_hook(_masked(keep, d)))
-    return _Held(prepared, hooks)
+    return Held(prepared, hooks)
 
 
-def _matrices(prepared: nn.Module):
+def _matrices(
+    prepared: nn.Module,
+) -> Iterator[tuple[str, str, nn.Parameter, int, AnalogLayer]]:
     """Yield (path with its dot, name, weight, dimension of the channels, layer)."""
     for path, layer in prepared.named_modules():
         if isinstance(layer, AnalogLayer):
@@ -152,7 +154,7 @@ def _masked(keep: Tensor, dim: int) -> Callable[[Tensor], Tensor]:
     return mask
 
 
-class _Held:
+class Held:
     """Puts held channels back after the step of any optimiser, until it is removed."""
 
     def __init__(self, prepared: nn.Module, hooks: list[RemovableHandle]) -> None:
@@ -177,7 +179,7 @@ class _Held:
             for _path, _name, _weight, _dim, layer in _matrices(network):
                 layer.analog.held.clear()
 
-    def __enter__(self) -> _Held:
+    def __enter__(self) -> Held:
         return self
 
     def __exit__(self, *_: Any) -> None:

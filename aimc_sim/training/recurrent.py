@@ -7,41 +7,65 @@ the hidden state in every time step, so with them the steps run one by one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.nn.utils.rnn import PackedSequence
 
+from aimc_sim.spec import CoreSpec
 from aimc_sim.training.crossbar import Crossbar
 from aimc_sim.training.geometry import matrix_layout
 from aimc_sim.training.layers import AnalogLayer, Crossbars
+from aimc_sim.training.options import TrainingSpec
 
 Cell = Callable[[Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
 """(input gates, hidden gates, state) to the new state, the hidden part first."""
 
 
 class AnalogRecurrent(AnalogLayer):
-    """What LSTM, GRU and RNN share."""
+    """The part that LSTM, GRU and RNN share."""
+
+    _flat_weights: Any  # torch's
+    _flat_weights_names: Any
+
+    if TYPE_CHECKING:
+        num_layers: int
+        bidirectional: bool
+        batch_first: bool
+        proj_size: int
+        hidden_size: int
+        dropout: float
+
+        def _cell(
+            self, given: Tensor, fed: Tensor, state: tuple[Tensor, ...]
+        ) -> tuple[Tensor, ...]:
+            """Return the state after a step."""
 
     def matrices(self) -> dict[str, nn.Parameter]:
         """Return the weights by torch's names: weight_ih_l0, weight_hh_l0, ..."""
-        return {name: value for name, value in self._parameters.items() if "weight" in name}
+        return {
+            name: value
+            for name, value in self._parameters.items()
+            if "weight" in name and value is not None
+        }
 
     def biases(self, name: str) -> list[nn.Parameter]:
         """Return the bias of the same gates."""
         bias = self._parameters.get(name.replace("weight", "bias"))
         return [] if bias is None else [bias]
 
-    @torch._disable_dynamo
-    def forward(self, input: Tensor | PackedSequence, hx=None):
+    @_disable_dynamo
+    def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> Any:
         """Return what torch's layer returns, through the crossbars."""
         self.settle()
         noisy = {name: self.analog[name].weight(value) for name, value in self.matrices().items()}
         if not self._by_steps():
             return self._fused(noisy, input, hx)
-        packed = isinstance(input, PackedSequence)
+        order = input.sorted_indices if isinstance(input, PackedSequence) else None
         data, sizes, plain_shape = _unpacked(input, self.batch_first)
-        state = self._state(hx, data, sizes[0], packed and input.sorted_indices)
+        state = self._state(hx, data, sizes[0], order)
         layer_input, finals = data, []
         for layer in range(self.num_layers):
             outputs = []
@@ -54,15 +78,16 @@ class AnalogRecurrent(AnalogLayer):
             layer_input = torch.cat(outputs, -1)
             if self.dropout and layer < self.num_layers - 1:
                 layer_input = nn.functional.dropout(layer_input, self.dropout, self.training)
-        finals = tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
-        return self._packed_again(layer_input, finals, input, plain_shape)
+        stacked = tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+        return self._packed_again(layer_input, stacked, input, plain_shape)
 
     def _by_steps(self) -> bool:
+        """Return whether converters act on the hidden state in every time step."""
         if self.analog.options.hidden_limit is not None:
             return True
         return any(crossbar.converts for crossbar in self.analog.values())
 
-    def _fused(self, noisy: dict[str, Tensor], input, hx):
+    def _fused(self, noisy: dict[str, Tensor], input: Tensor | PackedSequence, hx: Any) -> Any:
         """Run torch's layer on other weights."""
         plain = self._flat_weights
         try:
@@ -70,11 +95,11 @@ class AnalogRecurrent(AnalogLayer):
                 noisy.get(name, weight)
                 for name, weight in zip(self._flat_weights_names, plain, strict=True)
             ]
-            return super().forward(input, hx)
+            return cast(Any, super()).forward(input, hx)
         finally:
             self._flat_weights = plain
 
-    def _state(self, hx, data: Tensor, batch: int, order) -> tuple[Tensor, ...]:
+    def _state(self, hx: Any, data: Tensor, batch: int, order: Tensor | None) -> tuple[Tensor, ...]:
         """Return the state as (layers x directions, N, features) each; zero if none is given."""
         directions = self.num_layers * (2 if self.bidirectional else 1)
         if hx is None:
@@ -83,7 +108,7 @@ class AnalogRecurrent(AnalogLayer):
             return tuple(data.new_zeros(directions, batch, size) for size in sizes)
         parts = hx if isinstance(hx, tuple) else (hx,)
         parts = tuple(part.unsqueeze(1) if part.dim() == 2 else part for part in parts)
-        return tuple(part if order is None or order is False else part[:, order] for part in parts)
+        return tuple(part if order is None else part[:, order] for part in parts)
 
     def _run(
         self, data: Tensor, sizes: list[int], layer: int, direction: int,
@@ -97,7 +122,7 @@ class AnalogRecurrent(AnalogLayer):
         gates = into.output(nn.functional.linear(into.input(data), noisy[f"weight_ih_{name}"]))
         gates = gates if biases[0] is None else gates + biases[0].to(gates.dtype)
         limit, outputs = self.analog.options.hidden_limit, []
-        pieces = list(gates.split(sizes))
+        pieces = list(torch.split(gates, sizes))
         for piece in reversed(pieces) if direction else pieces:
             n = len(piece)
             running = tuple(part[:n] for part in state)
@@ -117,7 +142,12 @@ class AnalogRecurrent(AnalogLayer):
             )
         return torch.cat(outputs[::-1] if direction else outputs), state
 
-    def _packed_again(self, data: Tensor, finals: tuple[Tensor, ...], input, plain_shape):
+    def _packed_again(
+        self, data: Tensor, finals: tuple[Tensor, ...], input: Tensor | PackedSequence,
+        plain_shape: tuple[int, int],
+    ) -> Any:  # fmt: skip
+        """Return outputs and last states in the form of the input."""
+        output: Tensor | PackedSequence
         if isinstance(input, PackedSequence):
             output = input._replace(data=data)
             if input.unsorted_indices is not None:
@@ -158,18 +188,38 @@ class AnalogRNN(AnalogRecurrent, nn.RNN):
         return (total.tanh() if self.nonlinearity == "tanh" else total.relu(),)
 
 
-PLAIN = {nn.LSTM: AnalogLSTM, nn.GRU: AnalogGRU, nn.RNN: AnalogRNN}
+PLAIN: dict[type[nn.Module], type[AnalogRecurrent]] = {
+    nn.LSTM: AnalogLSTM,
+    nn.GRU: AnalogGRU,
+    nn.RNN: AnalogRNN,
+}
 """Analog form of each recurrent layer."""
 
 
-def attach(layer: nn.RNNBase, path: str, core, options, seed: int) -> None:
-    """Turn a recurrent layer into its analog form, in place."""
+def attach(layer: nn.Module, path: str, core: CoreSpec, options: TrainingSpec, seed: int) -> None:
+    """Turn a recurrent layer into its analog form, in place.
+
+    Parameters
+    ----------
+    layer : nn.LSTM, nn.GRU or nn.RNN
+        The layer.
+    path : str
+        Path of the layer in the network.
+    core : CoreSpec
+        Devices, converters and size of the crossbars.
+    options : TrainingSpec
+        Effects of the training.
+    seed : int
+        Seed of all noise.
+    """
     layer.__class__ = PLAIN[type(layer)]
-    crossbars = {
-        name: Crossbar(f"{path}.{name}", matrix_layout(*weight.shape, core), core, options, seed)
-        for name, weight in layer.matrices().items()
-    }
-    layer.analog = Crossbars(crossbars, options).to(layer.weight_ih_l0.device)
+    analog = cast(AnalogRecurrent, layer)
+    crossbars = {}
+    for name, weight in analog.matrices().items():
+        layout = matrix_layout(weight.shape[0], weight.shape[1], core)
+        crossbars[name] = Crossbar(f"{path}.{name}", layout, core, options, seed)
+    device = layer.get_parameter("weight_ih_l0").device
+    analog.analog = Crossbars(crossbars, options).to(device)
 
 
 def _unpacked(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
+from typing import TypeVar, cast
 
 from torch import nn
 
@@ -17,15 +18,18 @@ from aimc_sim.training.checks import HOME, check_model, choose
 from aimc_sim.training.layers import AnalogLayer
 from aimc_sim.training.options import TrainingSpec
 
+Network = TypeVar("Network", bound=nn.Module)
+"""Class of a network, which preparing and finalizing keep."""
+
 
 @settings.own
 def prepare(
-    model: nn.Module,
+    model: Network,
     spec: ChipSpec,
     options: TrainingSpec | None = None,
     seed: int = 0,
     where: Where = None,
-) -> nn.Module:
+) -> Network:
     """Return a copy of a network that trains for a chip.
 
     In training mode its convolutions, dense and recurrent layers and attention see the noise and
@@ -92,13 +96,13 @@ def prepare(
             recurrent.attach(*about)
         else:
             attention.attach(*about, matrices)
-        layer.analog.train(layer.training)
+        cast(AnalogLayer, layer).analog.train(layer.training)
     attention.block_fused_paths(prepared)
     return prepared
 
 
 @settings.own
-def finalize(prepared: nn.Module) -> nn.Module:
+def finalize(prepared: Network) -> Network:
     """Return a plain copy of a prepared network: torch's own layers, weights clipped.
 
     Parameters
@@ -139,7 +143,7 @@ def finalize(prepared: nn.Module) -> nn.Module:
         for parameter in layer.parameters(recurse=False):
             parameter._backward_hooks = None  # of channels that were held
         del layer.analog
-        layer.__class__ = kinds[type(layer)]
+        cast(nn.Module, layer).__class__ = kinds[type(layer)]
     return plain
 
 

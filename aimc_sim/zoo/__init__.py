@@ -1,7 +1,7 @@
 """Networks and data to put on the chip, so that the first run needs no download.
 
 =================  ==========================================================================
-file               what is in it
+file               contents
 =================  ==========================================================================
 ``entries``        every trained network by name: ``load("resnet32-digits")``
 ``resnet``         ResNet-32
@@ -14,7 +14,7 @@ file               what is in it
 ``train_cifar``    ``python -m aimc_sim.zoo.train_cifar``: ResNet-32 or ResNet-9 on CIFAR-10
 ``train_ptb``      ``python -m aimc_sim.zoo.train_ptb``: the LSTM on Penn Treebank
 ``aware``          hardware-aware fine-tuning with the last two: chip and effects
-``training``       what they share: epochs, checkpoints, records
+``training``       epochs, checkpoints and records of all training commands
 ``augment``        random changes to training images
 ``weights/``       the shipped weights, and beside them a record of their training
 =================  ==========================================================================

@@ -12,16 +12,18 @@ def crop_and_flip(images: Tensor, margin: int, generator: torch.Generator) -> Te
 
     Parameters
     ----------
-    images : tensor of shape (N, C, H, W), float32
+    images : (N, C, H, W) float32 tensor
+        Normalised images, dimensionless.
     margin : int
-        Largest shift, in pixels, each way and in both directions; what comes into view is zero,
-        the mean of normalised images.
+        Largest shift each way and in both directions, pixels; places that come into view are
+        zero, the mean of normalised images.
     generator : torch.Generator
+        Source of the draws.
 
     Returns
     -------
-    tensor of shape (N, C, H, W), float32
-        In channels-last memory format.
+    (N, C, H, W) float32 tensor
+        Changed images, in channels-last memory format.
     """
     n, _, height, width = images.shape
     padded = F.pad(images, (margin, margin, margin, margin))
@@ -40,16 +42,21 @@ def cutout(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
 
     Parameters
     ----------
-    images : tensor of shape (N, C, H, W), float32
+    images : (N, C, H, W) float32 tensor
+        Normalised images, dimensionless.
     size : int
-        Side of the square, in pixels; 0 changes nothing. Its centre is anywhere in the image, so
+        Side of the square, pixels; 0 changes nothing. Its centre is anywhere in the image, so
         a part may lie outside.
     generator : torch.Generator
+        Source of the draws.
 
     Returns
     -------
-    tensor of shape (N, C, H, W), float32
+    (N, C, H, W) float32 tensor
+        Changed images.
 
+    Notes
+    -----
     Source: T. DeVries, G. W. Taylor, *Improved regularization of convolutional neural networks
     with Cutout*, arXiv:1708.04552 (2017).
     """

@@ -1,7 +1,7 @@
 """Hardware-aware fine-tuning of the zoo's networks: for which chip, with which effects.
 
-What the chip paper did (M. Le Gallo et al., Nature Electronics 6, 680 (2023), Methods) stands
-under "paper", what serves a fine-tuning of a few epochs under "short". There, the paper's output
+The effects of the chip paper (M. Le Gallo et al., Nature Electronics 6, 680 (2023), Methods) stand
+under "paper", those for a fine-tuning of a few epochs under "short". There, the paper's output
 noise of 10 % did not converge within an epoch of 6,400 images; the law of the devices themselves,
 drift and 1/f noise included, cost no float accuracy (trials on a ResNet-32 in mid-training).
 """
@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from aimc_sim import presets
 from aimc_sim.spec import ChipSpec
 from aimc_sim.training import TrainingSpec, prepare
+from aimc_sim.training.wrap import Network
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,13 @@ class Aware:
     Attributes
     ----------
     start : path
-        Float weights that it begins with.
+        File of the float weights that it begins with.
     preset : str
         Name of the chip in :mod:`aimc_sim.presets`.
     options : TrainingSpec
+        Effects of the chip in training.
     adc_bits : int or None
-        Of output converters with running ranges; None: those of the chip.
+        Bits of output converters with running ranges; None: those of the chip.
     """
 
     start: Path
@@ -44,12 +44,25 @@ class Aware:
         chip = presets.by_name(self.preset)
         return chip if self.adc_bits is None else chip.with_({"core.adc.bits": self.adc_bits})
 
-    def prepared(self, network: nn.Module, seed: int) -> nn.Module:
-        """Return the network as it is trained."""
+    def prepared(self, network: Network, seed: int) -> Network:
+        """Return a network as it is trained.
+
+        Parameters
+        ----------
+        network : nn.Module
+            The plain network.
+        seed : int
+            Seed of the noise.
+
+        Returns
+        -------
+        nn.Module
+            The prepared network, see :func:`aimc_sim.training.prepare`.
+        """
         return prepare(network, self.spec(), self.options, seed)
 
     def told(self) -> dict[str, Any]:
-        """Return what a record says about the phase."""
+        """Return the entries of a record about the phase."""
         changed = {
             name: value
             for name, value in self.options.model_dump().items()
@@ -81,5 +94,6 @@ OPTIONS = {
 }  # fmt: skip
 """Effects for each kind of network and schedule.
 
-The paper's Gaussian has the spread 0.075 (W_max - W_min), which is 0.15 of the largest weight.
+The paper's Gaussian has the standard deviation 0.075 (W_max - W_min), which is 0.15 of the largest
+weight.
 """

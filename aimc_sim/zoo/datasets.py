@@ -113,7 +113,8 @@ def digits(split: Split = "test") -> ImageSet:
 
     Parameters
     ----------
-    split : "train" or "test"
+    split : {"train", "test"}
+        Part of the images.
 
     Returns
     -------
@@ -168,9 +169,10 @@ def cifar10(data_dir: str | Path, split: Split = "test", take: int | None = None
     ----------
     data_dir : path
         The folder ``cifar-10-batches-py`` or the folder that contains it.
-    split : "train" or "test"
+    split : {"train", "test"}
+        Part of the images.
     take : int, optional
-        Only the first images: files that are not needed are not read.
+        Number of images, the first ones: files that are not needed are not read. None: all.
 
     Returns
     -------
@@ -185,6 +187,8 @@ def cifar10(data_dir: str | Path, split: Split = "test", take: int | None = None
     ValueError
         If the split is unknown, or a file is damaged or not one of CIFAR-10's.
 
+    Notes
+    -----
     Source: A. Krizhevsky, *Learning multiple layers of features from tiny images*, 2009.
     """
     _check_split(split)
@@ -262,7 +266,7 @@ def _is_cifar10(folder: Path) -> bool:
 
 
 def _fetch(url: str, target: Path) -> str:
-    """Write what is at ``url`` to ``target``; return its md5."""
+    """Write the contents of ``url`` to the file ``target``; return their md5."""
     md5 = hashlib.md5(usedforsecurity=False)
     with target.open("wb") as file:
         for chunk in _chunks(url):
@@ -307,10 +311,11 @@ def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape == pixels):
         got = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else "none"
         raise ValueError(f"'{path}' has pixels {got}, wanted uint8 {pixels}; {_BOTH_WAYS}")
+    count = len(labels) if isinstance(labels, list) else 0
     in_range = isinstance(labels, list) and all(
         isinstance(label, int) and 0 <= label < len(_CIFAR10_CLASSES) for label in labels
     )
-    if not (in_range and len(labels) == len(data)):
+    if not (in_range and count == len(data)):
         raise ValueError(
             f"'{path}' has no {_CIFAR10_ROWS} labels in 0..9 beside its pixels; {_BOTH_WAYS}"
         )

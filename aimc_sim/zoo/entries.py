@@ -71,7 +71,8 @@ def record(name: str) -> dict[str, Any]:
     """
     entry = _entry(name)
     path = entry.kind.path(entry.weights).with_suffix(".json")
-    return json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _entry(name: str) -> Entry:

@@ -97,9 +97,10 @@ def redraw(network: CharLSTM, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     nn.init.orthogonal_(network.embedding.weight, EMBEDDING**0.5, generator=generator)
     limit = HIDDEN**-0.5
+    own = network.lstm.get_parameter
     with torch.no_grad():
-        for weight in (network.lstm.weight_ih_l0, network.lstm.weight_hh_l0, network.dense.weight):
+        for weight in (own("weight_ih_l0"), own("weight_hh_l0"), network.dense.weight):
             weight.uniform_(-limit, limit, generator=generator)
-        for bias in (network.lstm.bias_ih_l0, network.lstm.bias_hh_l0, network.dense.bias):
+        for bias in (own("bias_ih_l0"), own("bias_hh_l0"), network.dense.bias):
             bias.zero_()
-        network.lstm.bias_ih_l0[HIDDEN : 2 * HIDDEN] = 1.0
+        own("bias_ih_l0")[HIDDEN : 2 * HIDDEN] = 1.0

@@ -43,6 +43,23 @@ _INIT_SEED = 9
 class ResNet9(nn.Module):
     """Images (N, 3, 32, 32) to class scores (N, num_classes); traceable by ``torch.fx``."""
 
+    conv0: nn.Conv2d
+    bn0: nn.BatchNorm2d
+    conv1: nn.Conv2d
+    bn1: nn.BatchNorm2d
+    conv2: nn.Conv2d
+    bn2: nn.BatchNorm2d
+    conv3: nn.Conv2d
+    bn3: nn.BatchNorm2d
+    conv4: nn.Conv2d
+    bn4: nn.BatchNorm2d
+    conv5: nn.Conv2d
+    bn5: nn.BatchNorm2d
+    conv6: nn.Conv2d
+    bn6: nn.BatchNorm2d
+    conv7: nn.Conv2d
+    bn7: nn.BatchNorm2d
+
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
         before = 3
@@ -62,7 +79,8 @@ class ResNet9(nn.Module):
         y = F.max_pool2d(F.relu(self.bn5(self.conv5(y))), 2)
         z = F.relu(self.bn6(self.conv6(y)))
         y = F.relu(self.bn7(self.conv7(z)) + y)
-        return self.dense(torch.flatten(F.max_pool2d(y, 4), 1))
+        scores: Tensor = self.dense(torch.flatten(F.max_pool2d(y, 4), 1))
+        return scores
 
 
 def resnet9(num_classes: int = 10, weights: str | Path | None = None) -> ResNet9:

@@ -66,7 +66,8 @@ class BasicBlock(nn.Module):
         """Map (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
         y = F.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return F.relu(y + self.shortcut(x))
+        z: Tensor = self.shortcut(x)
+        return F.relu(y + z)
 
 
 class ResNet32(nn.Module):
@@ -86,7 +87,8 @@ class ResNet32(nn.Module):
         y = F.relu(self.bn1(self.conv1(x)))
         y = self.layer3(self.layer2(self.layer1(y)))
         y = torch.flatten(F.adaptive_avg_pool2d(y, 1), 1)
-        return self.linear(y)
+        scores: Tensor = self.linear(y)
+        return scores
 
 
 def resnet32(num_classes: int = 10, weights: str | Path | None = None) -> ResNet32:

@@ -1,4 +1,4 @@
-"""Reading weight files: what is shipped, what is missing, what does not fit, said in one sentence.
+"""Reading weight files; files that are missing or do not fit are refused in one sentence.
 
 Every network of the zoo names its weight files in a :class:`Kind` and reads them with
 :func:`fill`.
@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,21 +21,24 @@ WEIGHTS_DIR = Path(__file__).parent / "weights"
 """Folder of the weight files that are installed with the package."""
 
 _MOST_CLASSES = 10**6
-"""Outputs of a classifier at most."""
+"""Largest number of outputs of a classifier."""
 
 _PREFIX = "module."
+
+Network = TypeVar("Network", bound=nn.Module)
+"""Class of the network that is built."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What is known about the weight files of one architecture.
+    """The weight files of one architecture.
 
     Attributes
     ----------
     name : str
-        The architecture, for messages: "ResNet-32 with option A shortcuts".
+        Name of the architecture, for messages: "ResNet-32 with option A shortcuts".
     layout : str
-        Its parameter names, for messages.
+        Description of its parameter names, for messages.
     head : str
         Name of the last layer, whose rows are the classes.
     shipped : mapping of str to str
@@ -52,19 +56,31 @@ class Kind:
     def path(self, weights: str | Path) -> Path:
         """Return the file of a shipped name, or the path itself.
 
+        Parameters
+        ----------
+        weights : str or path
+            A name of ``shipped``, or the path of a file.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
         Raises
         ------
         FileNotFoundError
             If there is no file; the message says which names there are, or how to train.
         """
-        known = isinstance(weights, str) and weights in self.shipped
-        path = WEIGHTS_DIR / self.shipped[weights] if known else arguments.path(weights, "weights")
+        name = weights if isinstance(weights, str) and weights in self.shipped else None
+        path = (
+            arguments.path(weights, "weights") if name is None else WEIGHTS_DIR / self.shipped[name]
+        )
         if path.is_file():
             return path
-        if known:
+        if name is not None:
             raise FileNotFoundError(
-                f"the weights '{weights}' of {self.name} are not in this installation (no file "
-                f"'{path.name}' in aimc_sim/zoo/weights): train them with '{self.training[weights]}"
+                f"the weights '{name}' of {self.name} are not in this installation (no file "
+                f"'{path.name}' in aimc_sim/zoo/weights): train them with '{self.training[name]}"
                 f" --out {path.name}' and pass weights='{path.name}'"
             )
         here = [name for name, file in self.shipped.items() if (WEIGHTS_DIR / file).is_file()]
@@ -80,14 +96,14 @@ def fill(network: nn.Module, weights: str | Path, kind: Kind) -> None:
 
     Parameters
     ----------
-    network : module
-        Of the architecture ``kind``, float32.
+    network : nn.Module
+        A float32 network of the architecture ``kind``.
     weights : str or path
         A name of ``kind.shipped`` or the path of a state dict, or of a dict that holds one under
         ``state_dict``, saved by ``torch.save``; a ``module.`` prefix of its keys is dropped and
         half precision widened.
     kind : Kind
-        What the messages say about the architecture.
+        The architecture and its files.
 
     Raises
     ------
@@ -104,12 +120,24 @@ def fill(network: nn.Module, weights: str | Path, kind: Kind) -> None:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a saved state dict, by parameter name; nothing in it is executed.
+    """Return the tensors of a saved state dict; nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    dict of str to tensors
+        Tensors by parameter name, without the prefix ``module.``.
 
     Raises
     ------
+    FileNotFoundError
+        If there is no file.
     ValueError
-        If the file is not one.
+        If the file holds no state dict, or is damaged.
     """
     path = files.require_file(path, "weight file")
     _check_archive(path)
@@ -139,9 +167,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _check_archive(path: Path) -> None:
-    """Raise ValueError if a part of a weight file is not what was written.
+    """Raise ValueError if a part of a weight file differs from its checksum.
 
-    Files of torch are zip archives with a checksum of every part, which torch does not look at.
+    Files of torch are zip archives with a checksum of every part, which torch does not check.
     """
     try:
         if not zipfile.is_zipfile(path):
@@ -158,14 +186,15 @@ def _check_archive(path: Path) -> None:
 
 
 def _check_fit(state: Mapping[str, Tensor], network: nn.Module, path: Path, kind: Kind) -> None:
+    """Raise ValueError if tensors do not fit a network by name, shape or value."""
     wanted = network.state_dict()
     optional = {key for key in wanted if key.endswith("num_batches_tracked")}
     missing = [key for key in wanted if key not in state and key not in optional]
     extra = [key for key in state if key not in wanted]
     if missing or extra:
         parts = [
-            f"{len(keys)} {what} (first '{keys[0]}')"
-            for what, keys in (("missing", missing), ("unexpected", extra))
+            f"{len(keys)} {fault} (first '{keys[0]}')"
+            for fault, keys in (("missing", missing), ("unexpected", extra))
             if keys
         ]
         raise ValueError(
@@ -189,28 +218,29 @@ def _check_fit(state: Mapping[str, Tensor], network: nn.Module, path: Path, kind
 
 
 def classifier(
-    build: Callable[[int], nn.Module], num_classes: int, weights: str | Path | None, kind: Kind,
+    build: Callable[[int], Network], num_classes: int, weights: str | Path | None, kind: Kind,
     seed: int,
-) -> nn.Module:  # fmt: skip
+) -> Network:  # fmt: skip
     """Build a network of convolutions and linear layers, random or with stored weights.
 
     Parameters
     ----------
     build : callable
-        From the number of classes to the network.
+        Function from the number of classes to the network.
     num_classes : int
-        At least 1.
+        Number of classes, at least 1.
     weights : None, shipped name or path
-        None: He-normal weights (torch's ``kaiming_normal_``), always the same draw; the global
-        generator is left as it was.
+        Stored weights; None: He-normal weights (torch's ``kaiming_normal_``), one draw per seed;
+        the global generator is left as it was.
     kind : Kind
+        The architecture and its files.
     seed : int
-        Of the random weights.
+        Seed of the random weights.
 
     Returns
     -------
     nn.Module
-        float32, on the CPU, in evaluation mode.
+        A float32 network on the CPU, in evaluation mode.
 
     Raises
     ------
@@ -221,7 +251,7 @@ def classifier(
     """
     num_classes = arguments.whole(num_classes, "num_classes", 1, _MOST_CLASSES)
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         network = build(num_classes)
         for part in network.modules():
             if isinstance(part, nn.Conv2d | nn.Linear):

@@ -30,10 +30,11 @@ class Text:
     Attributes
     ----------
     name, split : str
-        Which text, and which part of it.
-    tokens : tensor of shape (N,), int64
+        Name of the text, and of the part of it.
+    tokens : (N,) int64 tensor
         Place of each character in ``characters``.
     characters : str
+        The alphabet, by token.
     """
 
     name: str
@@ -52,7 +53,8 @@ def ptb_characters(data_dir: str | Path, split: TextSplit = "test") -> Text:
     ----------
     data_dir : path
         The folder of the files.
-    split : "train", "valid" or "test"
+    split : {"train", "valid", "test"}
+        Part of the text.
 
     Returns
     -------
@@ -66,6 +68,8 @@ def ptb_characters(data_dir: str | Path, split: TextSplit = "test") -> Text:
     ValueError
         If the split is unknown, or the file is damaged or holds another character.
 
+    Notes
+    -----
     Source: M. Marcus et al., Computational Linguistics 19, 313 (1993); T. Mikolov et al.,
     *Subword language modeling with neural networks*, 2012 (characters, splits).
     """

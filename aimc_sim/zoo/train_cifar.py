@@ -1,12 +1,12 @@
 """Train a CIFAR-10 network: ``python -m aimc_sim.zoo.train_cifar --model resnet32 --data DIR ...``.
 
-Writes the weights to ``--out`` and a record of the training beside it. The test images are looked
-at for the curve only: the last epoch is kept whatever they say. After each epoch everything is
-saved in ``OUT.checkpoint``; the same command goes on from there.
+Writes the weights to ``--out`` and a record of the training beside it. The test images serve the
+curve only: the last epoch is kept whatever their accuracy. After each epoch everything is saved in
+``OUT.checkpoint``; the same command goes on from there.
 
 ``--hardware-aware FLOAT.pt`` fine-tunes trained float weights for a chip instead (see
 :mod:`aimc_sim.zoo.aware`): the curve then shows the accuracy with converters and without noise,
-and what is written are plain weights, clipped.
+and plain weights are written, clipped.
 
 Two schedules: ``short`` (a few dozen epochs, rising then falling rate) and ``paper``, the chip
 paper's 300 epochs (SGD, rate 0.05 on a cosine, batch 128, random crops, 4 x 4 Cutout; its weight
@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -61,23 +61,24 @@ HALF_COST = 0.001
 
 @dataclass(frozen=True)
 class Recipe:
-    """What defines a training, besides the network and the seed.
+    """The settings of a training, besides the network and the seed.
 
     Attributes
     ----------
     epochs, batch : int
+        Number of epochs, and of images in a step.
     rate : float
         Peak learning rate of SGD with Nesterov momentum 0.9.
     warm_up : float
         Epochs of linear rise before the cosine.
     weight_decay : float
-        Of convolution and dense weights; batch normalisation and biases have none.
+        Decay of convolution and dense weights; batch normalisation and biases have none.
     label_smoothing : float
-        0 to 1.
+        Share of the target that all classes divide, 0 to 1.
     cutout : int
         Side of the blanked square, pixels; 0 for none.
     precision : {"bfloat16", "float32"}
-        Of the convolutions in training; evaluation at the end is float32.
+        Number format of the convolutions in training; evaluation at the end is float32.
     """
 
     epochs: int
@@ -152,6 +153,13 @@ def main() -> None:
     export(network, options.model, run, curve, test_set, options.out)
 
 
+def _in_format(network: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    """Bring the weights of a network into a memory format, in place."""
+    # Any: torch's types have no overload for the memory format alone.
+    found: nn.Module = cast(Any, network).to(memory_format=memory_format)
+    return found
+
+
 def train(
     model: str,
     recipe: Recipe,
@@ -169,16 +177,17 @@ def train(
     model : str
         A key of :data:`MODELS`.
     recipe : Recipe
+        Settings of the training.
     seed : int
-        Of the first weights, the order and the changes of the images.
+        Seed of the first weights, the order and the changes of the images.
     train_set, test_set : ImageSet
-        The test set is for the curve only.
+        Images; the test set is for the curve only.
     out : path
-        The checkpoint is ``OUT.checkpoint``.
+        File of the weights; the checkpoint is ``OUT.checkpoint``.
     compiled : bool
         Whether torch compiles the training step.
     aware : Aware, optional
-        Fine-tunes float weights for a chip; the seed is that of the noise, too.
+        Phase that fine-tunes float weights for a chip; its noise has the seed as well.
 
     Raises
     ------
@@ -194,10 +203,10 @@ def train(
     network = MODELS[model](len(train_set.classes), aware.start if aware else None)
     if aware is None:
         reset(network, seed)
-    network.to(memory_format=torch.channels_last)
+    _in_format(network, torch.channels_last)
     if aware is not None:
         network = aware.prepared(network, seed)
-    forward = torch.compile(network) if compiled else network
+    forward = cast(nn.Module, torch.compile(network)) if compiled else network
     optimizer = _optimizer(network, recipe)
 
     def one_epoch(epoch: int) -> Row:
@@ -236,7 +245,7 @@ def export(
     out : path
         File of the weights; the record gets the suffix ``.json``.
     """
-    full = network.to(memory_format=torch.contiguous_format).state_dict()
+    full = _in_format(network, torch.contiguous_format).state_dict()
     save(full, out)
     scores = {"float32": accuracy(MODELS[model](len(test_set.classes), out), test_set)}
     save(half(full), out)
@@ -281,7 +290,7 @@ def _one_epoch(
     """Return the mean loss; a last batch that is not full waits for another epoch's order."""
     generator = epoch_generator(seed, epoch)
     order = torch.randperm(len(images), generator=generator)
-    batches = order[: len(order) // recipe.batch * recipe.batch].split(recipe.batch)
+    batches = torch.split(order[: len(order) // recipe.batch * recipe.batch], recipe.batch)
     forward.train()
     total = 0.0
     for step, chosen in enumerate(batches):
@@ -295,7 +304,7 @@ def _one_epoch(
             scores.float(), images.labels[chosen], label_smoothing=recipe.label_smoothing
         )
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         total += loss.item()
     return total / len(batches)

@@ -1,7 +1,7 @@
 """Train ResNet-32 on the digits: ``python -m aimc_sim.zoo.train_digits --out PATH``.
 
-Writes the weights (float16) to PATH and a record of the training beside it. The test images are
-looked at for the printed curve only: the last epoch is kept whatever they say. After each epoch
+Writes the weights (float16) to PATH and a record of the training beside it. The test images serve
+the printed curve only: the last epoch is kept whatever their accuracy. After each epoch
 everything is saved in ``PATH.checkpoint``; the same command goes on from there.
 """
 
@@ -84,7 +84,20 @@ def train(out: Path, epochs: int, seed: int) -> tuple[nn.Module, list[Row]]:
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift, zoom, turn and roughen each image at random; what comes into view is background."""
+    """Shift, zoom, turn and roughen each image at random; background comes into view.
+
+    Parameters
+    ----------
+    images : (N, C, H, W) float32 tensor
+        Normalised images, dimensionless.
+    generator : torch.Generator
+        Source of the draws.
+
+    Returns
+    -------
+    (N, C, H, W) float32 tensor
+        Changed images.
+    """
 
     def uniform(limit: float) -> Tensor:
         return (2 * torch.rand(len(images), generator=generator) - 1) * limit
@@ -135,7 +148,7 @@ def _one_epoch(
 ) -> float:
     """Return the mean loss; all randomness follows from the seed and the epoch alone."""
     generator = epoch_generator(run["seed"], epoch)
-    batches = torch.randperm(len(images), generator=generator).split(BATCH)
+    batches = torch.split(torch.randperm(len(images), generator=generator), BATCH)
     network.train()
     total = 0.0
     for step, chosen in enumerate(batches):
@@ -143,7 +156,7 @@ def _one_epoch(
         scores = network(augment(images.images[chosen], generator))
         loss = F.cross_entropy(scores, images.labels[chosen])
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         total += loss.item() * len(chosen)
     return total / len(images)

@@ -1,11 +1,11 @@
 """Train the character LSTM: ``python -m aimc_sim.zoo.train_ptb --data DIR --out PATH``.
 
-Writes the weights to ``--out`` and a record of the training beside it. The validation text is
-looked at for the curve, the test text once at the end: the last epoch is kept whatever they say.
+Writes the weights to ``--out`` and a record of the training beside it. The validation text serves
+the curve, the test text is read once at the end: the last epoch is kept whatever their scores.
 After each epoch everything is saved in ``OUT.checkpoint``; the same command goes on from there.
 
 ``--hardware-aware FLOAT.pt`` fine-tunes trained float weights for a chip instead (see
-:mod:`aimc_sim.zoo.aware`), without dropout; what is written are plain weights, clipped.
+:mod:`aimc_sim.zoo.aware`), without dropout; plain weights are written, clipped.
 
 Two schedules: ``short`` (a few epochs, smaller batches and less dropout, since so short a training
 does not overfit) and ``paper``, the chip paper's 200 epochs (Adam, rate 0.01 divided by ten every
@@ -52,21 +52,22 @@ HALF_COST = 0.001
 
 @dataclass(frozen=True)
 class Recipe:
-    """What defines a training, besides the seed.
+    """The settings of a training, besides the seed.
 
     Attributes
     ----------
     epochs, batch, length : int
-        ``batch`` sequences of ``length`` characters in a step.
+        Number of epochs; a step has ``batch`` sequences of ``length`` characters.
     rate : float
         Largest learning rate of Adam.
     warm_up : float or None
         Epochs of linear rise before a cosine to zero; None: a tenth after each ``step_epochs``.
     step_epochs : int
+        Epochs after which the rate is divided by ten, without ``warm_up``.
     dropout : float
         Share of the LSTM's outputs that is left out in training.
     precision : {"bfloat16", "float32"}
-        Of the matrix products in training; evaluation is float32.
+        Number format of the matrix products in training; evaluation is float32.
     """
 
     epochs: int
@@ -146,7 +147,7 @@ def bits_per_character(network: CharLSTM, text: Text, streams: int = 1) -> float
     inputs, targets = _streams(text.tokens, streams)
     total, state = 0.0, None
     with torch.inference_mode():
-        for x, y in zip(inputs.split(500, dim=1), targets.split(500, dim=1), strict=True):
+        for x, y in zip(torch.split(inputs, 500, 1), torch.split(targets, 500, 1), strict=True):
             scores, state = network(x, state)
             total += F.cross_entropy(scores.flatten(0, 1), y.flatten(), reduction="sum").item()
     return total / targets.numel() / math.log(2)
@@ -165,14 +166,15 @@ def train(
     Parameters
     ----------
     recipe : Recipe
+        Settings of the training.
     seed : int
-        Of the first weights, the embedding, and the outputs left out.
+        Seed of the first weights, the embedding, and the outputs left out.
     train_text, valid_text : Text
-        The validation text is for the curve only.
+        Texts; the validation text is for the curve only.
     out : path
-        The checkpoint is ``OUT.checkpoint``.
+        File of the weights; the checkpoint is ``OUT.checkpoint``.
     aware : Aware, optional
-        Fine-tunes float weights for a chip; the seed is that of the noise, too.
+        Phase that fine-tunes float weights for a chip; its noise has the seed as well.
 
     Raises
     ------
@@ -208,10 +210,22 @@ def train(
 def export(
     network: CharLSTM, run: dict[str, Any], curve: list[Row], test_text: Text, out: Path
 ) -> None:
-    """Write the weights, in float16 unless that costs bits, and the record; tidy up.
+    """Write the weights, in float16 unless that costs bits, and the record; remove the checkpoint.
 
-    ``run`` is what the record tells besides the scores: the command, the seed and the recipe. Both
-    precisions are compared on ``test_text``, read in one with the state carried.
+    Both precisions are compared on ``test_text``, read in one with the state carried.
+
+    Parameters
+    ----------
+    network : CharLSTM
+        The trained network, in evaluation mode.
+    run : dict
+        Entries of the record besides the scores: the command, the seed and the recipe.
+    curve : list of dict
+        One row an epoch.
+    test_text : Text
+        Text of the final score.
+    out : path
+        File of the weights.
     """
     full = network.state_dict()
     rounded = half(full)
@@ -256,7 +270,8 @@ def _one_epoch(
     inputs, targets = _streams(text.tokens, recipe.batch)
     whole = inputs.shape[1] // recipe.length * recipe.length
     pairs = zip(
-        inputs[:, :whole].split(recipe.length, 1), targets[:, :whole].split(recipe.length, 1),
+        torch.split(inputs[:, :whole], recipe.length, 1),
+        torch.split(targets[:, :whole], recipe.length, 1),
         strict=True,
     )  # fmt: skip
     network.train()
@@ -270,7 +285,7 @@ def _one_epoch(
         state = tuple(part.detach() for part in state)
         loss = F.cross_entropy(scores.float().flatten(0, 1), y.flatten())
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_NORM)
         optimizer.step()
         total += loss.item()

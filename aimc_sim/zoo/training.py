@@ -1,4 +1,4 @@
-"""What the training scripts share: epochs that can be broken off, learning rates, the record.
+"""Parts of all training scripts: epochs that can be broken off, learning rates, the record.
 
 After each epoch everything is saved in ``OUT.checkpoint``; the same command goes on from there.
 All randomness of an epoch follows from the seed and the number of the epoch
@@ -24,11 +24,24 @@ from aimc_sim.machine.formats import training_precision
 from aimc_sim.zoo.datasets import ImageSet
 
 Row = dict[str, float]
-"""What is told about one epoch: its number, losses, scores, learning rate."""
+"""The record of one epoch: its number, losses, scores, learning rate."""
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """Return the generator of one epoch; ``epoch`` counts from 0."""
+    """Return the generator of one epoch.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the training.
+    epoch : int
+        Number of the epoch, from 0.
+
+    Returns
+    -------
+    torch.Generator
+        The generator at its beginning.
+    """
     return torch.Generator().manual_seed(1_000_003 * (seed + 1) + epoch)
 
 
@@ -53,6 +66,11 @@ def one_cycle(progress: float, epochs: float, peak: float, warm_up: float) -> fl
         The largest rate.
     warm_up : float
         Epochs of the rise, below ``epochs``; 0 starts at the peak.
+
+    Returns
+    -------
+    float
+        The learning rate.
     """
     if progress < warm_up:
         return peak * progress / warm_up
@@ -72,7 +90,9 @@ def accuracy(network: nn.Module, images: ImageSet, batch: int = 128) -> float:
     with torch.inference_mode():
         right = sum(
             int((network(x).argmax(1) == y).sum())
-            for x, y in zip(images.images.split(batch), images.labels.split(batch), strict=True)
+            for x, y in zip(
+                torch.split(images.images, batch), torch.split(images.labels, batch), strict=True
+            )
         )
     network.train(was_training)
     return right / len(images)
@@ -90,11 +110,12 @@ def run_epochs(
     Parameters
     ----------
     one_epoch : callable
-        Trains the epoch of the given number (from 0) and returns what to tell about it.
-    network, optimizer
-        What ``one_epoch`` trains, in place.
+        Function that trains the epoch of a number (from 0) and returns its record.
+    network, optimizer : nn.Module, torch.optim.Optimizer
+        Network and optimiser that ``one_epoch`` changes, in place.
     run : dict
-        What defines the training, ``"epochs"`` among it; a checkpoint of another is refused.
+        Settings of the training, ``"epochs"`` among them; a checkpoint of another training is
+        refused.
     checkpoint : path
         Written after each epoch.
 
@@ -175,7 +196,8 @@ def _resume(
         )
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
-    return state["curve"]
+    curve: list[Row] = state["curve"]
+    return curve
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
