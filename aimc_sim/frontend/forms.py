@@ -24,12 +24,12 @@ _TO_THE_END = 2**62
 """Ends of slices from here on stand for the end of the dimension."""
 
 
-def relu(draft: Draft, node: fx.Node, x: Value) -> Value:
+def _relu(draft: Draft, node: fx.Node, x: Value) -> Value:
     """Set negative numbers to zero."""
     return draft.emit(draft.name(node), "relu", (x,), node.meta["val"], node=node, dtype=x.dtype)
 
 
-def add(draft: Draft, node: fx.Node, x: Any, y: Any, *, alpha: Any = 1) -> Any:
+def _add(draft: Draft, node: fx.Node, x: Any, y: Any, *, alpha: Any = 1) -> Any:
     """Add two values; a core's unit does it where one of them is a layer's whole output."""
     value = node.meta["val"]
     if alpha != 1 or not value.is_floating_point():
@@ -56,12 +56,12 @@ def _sum(draft: Draft, node: fx.Node, x: Any, y: Any, alpha: Any) -> Any:
     return draft.generic(node, "add", [x, y], {} if alpha == 1 else {"alpha": alpha})
 
 
-def cat(draft: Draft, node: fx.Node, tensors: Sequence[Any], dim: int = 0) -> Any:
+def _cat(draft: Draft, node: fx.Node, tensors: Sequence[Any], dim: int = 0) -> Any:
     """Join values into one, channel after channel, or along another dimension."""
     return _joined(draft, node, tensors, dim % node.meta["val"].ndim, "concat")
 
 
-def stack(draft: Draft, node: fx.Node, tensors: Sequence[Any], dim: int = 0) -> Any:
+def _stack(draft: Draft, node: fx.Node, tensors: Sequence[Any], dim: int = 0) -> Any:
     """Join values into one along a new dimension."""
     return _joined(draft, node, tensors, dim % node.meta["val"].ndim, "stack")
 
@@ -81,7 +81,7 @@ def _joined(draft: Draft, node: fx.Node, tensors: Sequence[Any], dim: int, op: s
                      dtype=value.dtype)  # fmt: skip
 
 
-def view(draft: Draft, node: fx.Node, x: Value, *_: Any, **__: Any) -> Any:
+def _view(draft: Draft, node: fx.Node, x: Value, *_: Any, **__: Any) -> Any:
     """Put everything behind the batch in one row, a form of its own; others are views."""
     sizes = expressions(node.meta["val"].shape)
     if sizes == x.sizes:
@@ -96,7 +96,7 @@ def view(draft: Draft, node: fx.Node, x: Value, *_: Any, **__: Any) -> Any:
     return draft.generic_named(node, "reshape", [x, list(sizes)])
 
 
-def squeeze(draft: Draft, node: fx.Node, x: Value, *dims: Any) -> Any:
+def _squeeze(draft: Draft, node: fx.Node, x: Value, *dims: Any) -> Any:
     """Drop dimensions of size one; those of the record are named."""
     if dims:
         return NotImplemented
@@ -106,7 +106,7 @@ def squeeze(draft: Draft, node: fx.Node, x: Value, *dims: Any) -> Any:
                      dtype=x.dtype)  # fmt: skip
 
 
-def cut(
+def _cut(
     draft: Draft, node: fx.Node, x: Value, dim: int = 0, start: Any = None, end: Any = None,
     step: Any = 1,
 ) -> Any:  # fmt: skip
@@ -139,7 +139,7 @@ def cut(
                      attrs={"slices": slices}, dtype=x.dtype)  # fmt: skip
 
 
-def pad(
+def _pad(
     draft: Draft, node: fx.Node, x: Value, pad: Sequence[int], mode: Any = "constant",
     value: Any = None,
 ) -> Any:  # fmt: skip
@@ -166,7 +166,7 @@ def pad(
 
 def _zero_pad(draft: Draft, node: fx.Node, x: Value, pads: Sequence[int], value: Any = 0) -> Any:
     """Pad with one number, from ``aten.constant_pad_nd``."""
-    return pad(draft, node, x, pads, "constant", value)
+    return _pad(draft, node, x, pads, "constant", value)
 
 
 def _max_pool(dims: int) -> Rule:
@@ -242,7 +242,7 @@ def _sized(draft: Draft, node: fx.Node, part: Any) -> Any:
     return draft.size(node, part) if isinstance(part, sympy.Basic) else part
 
 
-def adaptive_pool(kind: str, dims: int) -> Rule:
+def _adaptive_pool(kind: str, dims: int) -> Rule:
     """Return the rule of pooling to given sizes."""
 
     def rule(draft: Draft, node: fx.Node, x: Value, output_size: Any) -> Any:
@@ -271,7 +271,7 @@ def _global(draft: Draft, node: fx.Node, x: Value, name: str | None = None) -> V
                      node=node)  # fmt: skip
 
 
-def mean(
+def _mean(
     draft: Draft,
     node: fx.Node,
     x: Value,
@@ -292,7 +292,7 @@ def mean(
     return draft.emit(f"{made.name}.flat", "flatten", (made,), node.meta["val"], node=node)
 
 
-def pixel_shuffle(draft: Draft, node: fx.Node, x: Value, factor: int) -> Any:
+def _pixel_shuffle(draft: Draft, node: fx.Node, x: Value, factor: int) -> Any:
     """Turn channels into pixels."""
     if x.ndim != 4:
         return NotImplemented
@@ -300,7 +300,7 @@ def pixel_shuffle(draft: Draft, node: fx.Node, x: Value, factor: int) -> Any:
                      attrs={"factor": factor})  # fmt: skip
 
 
-def pixel_unshuffle(draft: Draft, node: fx.Node, x: Value, factor: int) -> Any:
+def _pixel_unshuffle(draft: Draft, node: fx.Node, x: Value, factor: int) -> Any:
     """Turn pixels into channels."""
     if x.ndim != 4:
         return NotImplemented
@@ -327,7 +327,7 @@ def _resize(mode: str, op: str) -> Rule:
     return rule
 
 
-def convert(draft: Draft, node: fx.Node, x: Any, *_: Any, **__: Any) -> Any:
+def _convert(draft: Draft, node: fx.Node, x: Any, *_: Any, **__: Any) -> Any:
     """Convert to another number format; floating-point numbers stay as they are."""
     if not isinstance(x, Value):
         return NotImplemented
@@ -342,7 +342,7 @@ def convert(draft: Draft, node: fx.Node, x: Any, *_: Any, **__: Any) -> Any:
     return draft.emit(draft.name(node), "to", (x,), node.meta["val"], node=node, attrs=attrs)
 
 
-def copied(draft: Draft, node: fx.Node, x: Value, source: Any, *_: Any) -> Any:
+def _copied(draft: Draft, node: fx.Node, x: Value, source: Any, *_: Any) -> Any:
     """Copy into a tensor, as ``copy_``: the numbers of the other one, in its size and type."""
     wanted = node.meta["val"]
     if isinstance(source, Constant):
@@ -373,36 +373,36 @@ def _of_values(rule: Rule) -> Rule:
 
 
 _RULES: dict[str, Rule] = {
-    "relu": relu,
-    "add": add,
-    "cat": cat,
-    "concat": cat,
-    "concatenate": cat,
-    "stack": stack,
+    "relu": _relu,
+    "add": _add,
+    "cat": _cat,
+    "concat": _cat,
+    "concatenate": _cat,
+    "stack": _stack,
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "flatten", "unflatten", "view_as",
-                     "reshape_as", "expand", "expand_as", "broadcast_to"), view),
-    "squeeze": squeeze,
-    "copy": copied,
-    "slice": cut,
-    "pad": pad,
+                     "reshape_as", "expand", "expand_as", "broadcast_to"), _view),
+    "squeeze": _squeeze,
+    "copy": _copied,
+    "slice": _cut,
+    "pad": _pad,
     "constant_pad_nd": _zero_pad,
     "max_pool1d": _max_pool(1),
     "max_pool2d": _max_pool(2),
     "avg_pool1d": _avg_pool(1),
     "avg_pool2d": _avg_pool(2),
-    "adaptive_avg_pool1d": adaptive_pool("avg", 1),
-    "adaptive_avg_pool2d": adaptive_pool("avg", 2),
-    "_adaptive_avg_pool2d": adaptive_pool("avg", 2),
-    "adaptive_max_pool1d": adaptive_pool("max", 1),
-    "adaptive_max_pool2d": adaptive_pool("max", 2),
-    "mean": mean,
-    "pixel_shuffle": pixel_shuffle,
-    "pixel_unshuffle": pixel_unshuffle,
+    "adaptive_avg_pool1d": _adaptive_pool("avg", 1),
+    "adaptive_avg_pool2d": _adaptive_pool("avg", 2),
+    "_adaptive_avg_pool2d": _adaptive_pool("avg", 2),
+    "adaptive_max_pool1d": _adaptive_pool("max", 1),
+    "adaptive_max_pool2d": _adaptive_pool("max", 2),
+    "mean": _mean,
+    "pixel_shuffle": _pixel_shuffle,
+    "pixel_unshuffle": _pixel_unshuffle,
     "upsample_nearest2d": _resize("nearest", "upsample"),
     "_upsample_nearest_exact2d": _resize("nearest-exact", "upsample"),
     "upsample_bilinear2d": _resize("bilinear", "interpolate"),
     "upsample_bicubic2d": _resize("bicubic", "interpolate"),
-    **dict.fromkeys(("to", "_to_copy", "type_as", "float", "double", "half", "bfloat16"), convert),
+    **dict.fromkeys(("to", "_to_copy", "type_as", "float", "double", "half", "bfloat16"), _convert),
 }  # fmt: skip
 
 RULES = {name: _of_values(rule) for name, rule in _RULES.items()}

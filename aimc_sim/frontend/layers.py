@@ -21,7 +21,7 @@ from aimc_sim.frontend.sizes import expressions
 from aimc_sim.frontend.values import BatchAxisError, Constant, Value, unsupported
 
 
-def convolution(dims: int, transposed: bool = False) -> Rule:
+def _convolution(dims: int, transposed: bool = False) -> Rule:
     """Return the rule of convolutions over some dimensions."""
 
     def ordinary(
@@ -242,7 +242,7 @@ def _product(sizes: Sequence[Any]) -> Any:
     return total
 
 
-def product(draft: Draft, node: fx.Node, x: Any, other: Any) -> Any:
+def _matrix_product(draft: Draft, node: fx.Node, x: Any, other: Any) -> Any:
     """Multiply by a trained matrix, as a linear layer; products of values are left to ATen."""
     if not (isinstance(other, Constant) and other.trained and other.tensor.ndim == 2):
         return NotImplemented
@@ -264,7 +264,7 @@ def _sum_and_product(
     return linear(draft, node, x, turned, bias)
 
 
-def batch_norm(
+def _batch_norm(
     draft: Draft, node: fx.Node, x: Any, weight: Any, bias: Any, mean: Any, var: Any,
     training: bool, momentum: float, eps: float, *_: Any,
 ) -> Any:  # fmt: skip
@@ -305,11 +305,11 @@ def _fixed_batch_norm(
     momentum: float, eps: float,
 ) -> Any:  # fmt: skip
     """Normalise with running statistics; torch's own operation for it has three results."""
-    made = batch_norm(draft, node, x, weight, bias, mean, var, False, momentum, eps)
+    made = _batch_norm(draft, node, x, weight, bias, mean, var, False, momentum, eps)
     return made if made is NotImplemented else (made, None, None)
 
 
-def embedding(draft: Draft, node: fx.Node, weight: Any, indices: Any, *_: Any, **__: Any) -> Any:
+def _embedding(draft: Draft, node: fx.Node, weight: Any, indices: Any, *_: Any, **__: Any) -> Any:
     """Take rows of a table."""
     if not isinstance(weight, Constant) or not isinstance(indices, Value):
         return NotImplemented
@@ -360,19 +360,19 @@ def _own(draft: Draft, made: Value, weight: Constant, name: str) -> None:
 
 
 RULES: dict[str, Rule] = {
-    "conv1d": convolution(1),
-    "conv2d": convolution(2),
-    "conv3d": convolution(3),
-    "conv_transpose1d": convolution(1, True),
-    "conv_transpose2d": convolution(2, True),
-    "conv_transpose3d": convolution(3, True),
+    "conv1d": _convolution(1),
+    "conv2d": _convolution(2),
+    "conv3d": _convolution(3),
+    "conv_transpose1d": _convolution(1, True),
+    "conv_transpose2d": _convolution(2, True),
+    "conv_transpose3d": _convolution(3, True),
     "convolution": _general_convolution,
     "linear": linear,
-    "matmul": product,
-    "mm": product,
+    "matmul": _matrix_product,
+    "mm": _matrix_product,
     "addmm": _sum_and_product,
-    "batch_norm": batch_norm,
+    "batch_norm": _batch_norm,
     "_native_batch_norm_legit_no_training": _fixed_batch_norm,
-    "embedding": embedding,
+    "embedding": _embedding,
 }
 """Rules by the name of the ATen operation."""

@@ -21,7 +21,7 @@ from aimc_sim.frontend.values import BatchAxisError, Constant, Value, unsupporte
 from aimc_sim.ops import GATES
 
 
-def recurrent(
+def _recurrent(
     draft: Draft, node: fx.Node, x: Any, states: Sequence[Any], stored: Sequence[Any], lengths: Any,
     kind: str, biases: bool, layers: int, bidirectional: bool, batch_first: bool,
 ) -> Any:  # fmt: skip
@@ -197,14 +197,14 @@ def _off_cores(
     )  # fmt: skip
 
 
-def trim(draft: Draft, node: fx.Node, x: Any, lengths: Any, dim: int) -> Any:
+def _trim(draft: Draft, node: fx.Node, x: Any, lengths: Any, dim: int) -> Any:
     """Cut padded sequences to the length of the longest."""
     if isinstance(lengths, Constant):
         lengths = draft.constant(node, lengths, "lengths")
     return draft.emit("trim", "trim", (x, lengths), node.meta["val"], node=node, attrs={"dim": dim})
 
 
-def cell(kind: str) -> Rule:
+def _cell(kind: str) -> Rule:
     """Return the rule of one step of a recurrent layer."""
 
     def rule(
@@ -228,11 +228,11 @@ def cell(kind: str) -> Rule:
 
 
 RULES: dict[str, Rule] = {
-    "recurrent": recurrent,
-    "trim": trim,
-    "lstm_cell": cell("lstm"),
-    "gru_cell": cell("gru"),
-    "rnn_tanh_cell": cell("tanh"),
-    "rnn_relu_cell": cell("relu"),
+    "recurrent": _recurrent,
+    "trim": _trim,
+    "lstm_cell": _cell("lstm"),
+    "gru_cell": _cell("gru"),
+    "rnn_tanh_cell": _cell("tanh"),
+    "rnn_relu_cell": _cell("relu"),
 }
 """Rules by the name of the operation."""

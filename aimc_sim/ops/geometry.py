@@ -87,7 +87,7 @@ def windows(size: int, kernel: int, stride: int, padding: int, dilation: int) ->
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
-def pooled(
+def _pooled(
     size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
 ) -> int:
     """Return the number of windows of a pooling along one dimension.
@@ -167,7 +167,7 @@ def pool(step: Step, sources: list[Shape]) -> Shape:
     kernel, stride, padding = (pair(step.attrs[key]) for key in _WINDOW)
     axes = zip(sizes, kernel, stride, padding, pair(step.attrs.get("dilation", 1)), strict=True)
     ceil_mode = bool(step.attrs["ceil_mode"])
-    return (channels, *(pooled(*axis, ceil_mode) for axis in axes))
+    return (channels, *(_pooled(*axis, ceil_mode) for axis in axes))
 
 
 def global_pool(step: Step, sources: list[Shape]) -> Shape:

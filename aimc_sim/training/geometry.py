@@ -21,8 +21,7 @@ from aimc_sim.mapping.matrices import transposed_as_convolution, transposed_taps
 from aimc_sim.mapping.split import split_for
 from aimc_sim.spec import CoreSpec
 
-Convolution = (nn.Conv1d, nn.Conv2d)
-Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d)
+_Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +158,12 @@ def layer_layout(layer: nn.Module, core: CoreSpec) -> Layout:
         return matrix_layout(layer.weight.shape[0], layer.weight.shape[1], core)
     weight_shape = layer.get_parameter("weight").shape
     lines = len(weight_shape) == 3
-    names = ("stride", "padding", "dilation", *(["output_padding"] * isinstance(layer, Transposed)))
+    names = (
+        "stride",
+        "padding",
+        "dilation",
+        *(["output_padding"] * isinstance(layer, _Transposed)),
+    )
     still = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
     attrs: dict[str, Any] = {"groups": layer.groups}
     for name in names:
@@ -171,7 +175,7 @@ def layer_layout(layer: nn.Module, core: CoreSpec) -> Layout:
     if lines:
         shape.insert(2, 1)
     dims = len(weight_shape) - 2
-    if not isinstance(layer, Transposed):
+    if not isinstance(layer, _Transposed):
         weight = np.zeros(shape, np.float32)
         return _layout(Node("layer", f"conv{dims}d", ("input",), attrs, {"weight": weight}), core)
     numbers = np.arange(1, weight_shape.numel() + 1).reshape(shape)
