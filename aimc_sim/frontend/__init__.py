@@ -5,7 +5,7 @@ Data flow one way::
     model, example --examples--> arguments --recording--> ATen graph --walk--> Network --check-->
 
 - :mod:`.examples`: inputs for recording, given or derived from the layers
-- :mod:`.recording`: the export: a copy that shares tensors, free sizes, conditions on sizes
+- :mod:`.recording`: the export: a copy that shares tensors, free sizes, :mod:`.conditions` on sizes
   (:mod:`.sequences`: recurrent layers stay whole; :mod:`.functional`: no effects in place)
 - :mod:`.walk`: constants are computed (:mod:`.constants`), operations recognised by rules
   (:mod:`.layers`, :mod:`.recurrent`, :mod:`.cells`: operations with weights; :mod:`.forms`:

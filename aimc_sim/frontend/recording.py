@@ -28,9 +28,11 @@ from torch.utils import _pytree as pytree
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import functional
 from aimc_sim.frontend.calls import PREFIX
+from aimc_sim.frontend.conditions import conditions_of, symbols_of
 from aimc_sim.frontend.sequences import Sequences
-from aimc_sim.frontend.sizes import Tree, UnknownSizeError, condition, expression, tree
+from aimc_sim.frontend.sizes import Tree, expression
 from aimc_sim.frontend.threads import alone
+from aimc_sim.frontend.values import Input
 
 LOCK = threading.RLock()
 """torch.export changes the state of the process while it runs: one at a time."""
@@ -86,25 +88,6 @@ class Example:
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Sizes of all tensors."""
         return tuple(tuple(x.shape) for x in self.tensors())
-
-
-@dataclass(frozen=True)
-class Input:
-    """A tensor that enters.
-
-    Attributes
-    ----------
-    name : str
-        Name of the value.
-    sizes : tuple of int and sympy expressions
-        Recorded size of every dimension.
-    dtype : torch.dtype
-        Type of its numbers.
-    """
-
-    name: str
-    sizes: tuple[Any, ...]
-    dtype: torch.dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -400,83 +383,9 @@ def _as_recording(
         for spec, output in zip(signature.output_specs, returned, strict=False)
         if spec.kind == OutputKind.USER_OUTPUT
     ]
-    symbols = _symbols(inputs)
-    conditions = _conditions(exported, inputs, symbols)
+    symbols = symbols_of(inputs)
+    conditions = conditions_of(exported, inputs, symbols)
     return Recording(
         model, example, graph, module, constants, tuple(inputs), placeholders, symbols,
         tuple(conditions), tuple(outputs), exported.call_spec.out_spec, tuple(called),
     )  # fmt: skip
-
-
-def _symbols(inputs: Sequence[Input]) -> dict[sympy.Symbol, Tree]:
-    """Return the tree that every symbol in the inputs' sizes stands for."""
-    found: dict[sympy.Symbol, Tree] = {}
-    for given in inputs:
-        for dim, size in enumerate(given.sizes):
-            if isinstance(size, sympy.Symbol):
-                found.setdefault(size, {"size": [given.name, dim]})
-    for given in inputs:
-        for dim, size in enumerate(given.sizes):
-            unknown = [] if isinstance(size, int) else size.free_symbols - set(found)
-            if len(unknown) == 1:  # such as 2 s: what divides evenly is divided
-                (symbol,) = unknown
-                factor = size.coeff(symbol)
-                if factor.is_Integer and size == factor * symbol:
-                    found[symbol] = {"//": [{"size": [given.name, dim]}, int(factor)]}
-    return found
-
-
-def _conditions(
-    exported: Any, inputs: Sequence[Input], symbols: Mapping[sympy.Symbol, Tree]
-) -> list[Tree]:
-    """Return the conditions on sizes: fixed ones, ranges, and decisions of the forward method."""
-    found: list[Tree] = []
-    for given in inputs:
-        found.append({"==": [{"rank": given.name}, len(given.sizes)]})
-        for dim, size in enumerate(given.sizes):
-            own = {"size": [given.name, dim]}
-            try:
-                if isinstance(size, int) or symbols.get(size) != own:
-                    found.append({"==": [own, tree(size, symbols)]})
-            except UnknownSizeError:
-                found.append({"==": [own, int(exported.example_inputs[0][0].shape[dim])]})
-    for symbol, allowed in exported.range_constraints.items():
-        if symbol not in symbols:
-            continue
-        for limit, relation in ((allowed.lower, ">="), (allowed.upper, "<=")):
-            if limit.is_Integer and not (relation == ">=" and limit <= 0):
-                found.append({relation: [symbols[symbol], int(limit)]})
-    paths = _argument_paths(exported)
-
-    def size_of(text: str, dim: int) -> Tree:
-        if text not in paths:
-            raise UnknownSizeError(text)
-        return {"size": [inputs[paths[text]].name, dim]}
-
-    for code in getattr(exported, "_guards_code", None) or ():
-        try:
-            found.append(condition(code, size_of))
-        except (UnknownSizeError, SyntaxError):
-            # Not understood: the record is then true of the recorded sizes only.
-            tensors = [x for x in pytree.tree_leaves(exported.example_inputs)
-                       if isinstance(x, Tensor)]  # fmt: skip
-            found += [
-                {"==": [{"size": [given.name, dim]}, n]}
-                for given, x in zip(inputs, tensors, strict=True)
-                for dim, n in enumerate(x.shape)
-            ]
-    return [part for place, part in enumerate(found) if part not in found[:place]]
-
-
-def _argument_paths(exported: Any) -> dict[str, int]:
-    """Return the number of the tensor behind every way of writing it in a condition."""
-    leaves, _ = pytree.tree_flatten_with_path(exported.example_inputs)
-    found: dict[str, int] = {}
-    for path, leaf in leaves:
-        if isinstance(leaf, Tensor):
-            number = len(set(found.values()))
-            side, *keys = [getattr(p, "idx", getattr(p, "key", None)) for p in path]
-            name = ("args", "kwargs")[keys[0] or 0] if side == 0 else str(keys[0])
-            text = f"L[{name!r}]" + "".join(f"[{key!r}]" for key in keys[1:])
-            found[text] = number
-    return found

@@ -1,4 +1,4 @@
-"""Values and constants, which the nodes of a record stand for, and the sentences of refusals."""
+"""Inputs, values and constants of a record, and the sentences of refusals."""
 
 from __future__ import annotations
 
@@ -42,6 +42,25 @@ _HINTS = {
     ),
 }
 """Operations without a counterpart, by the remedy."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A tensor that enters.
+
+    Attributes
+    ----------
+    name : str
+        Name of the value.
+    sizes : tuple of int and sympy expressions
+        Recorded size of every dimension.
+    dtype : torch.dtype
+        Type of its numbers.
+    """
+
+    name: str
+    sizes: tuple[Any, ...]
+    dtype: torch.dtype
 
 
 @dataclass(eq=False)
