@@ -34,7 +34,7 @@ def symbols_of(inputs: Sequence[Input]) -> dict[sympy.Symbol, Tree]:
     for given in inputs:
         for dim, size in enumerate(given.sizes):
             unknown = [] if isinstance(size, int) else size.free_symbols - set(found)
-            if len(unknown) == 1:  # such as 2 s: what divides evenly is divided
+            if len(unknown) == 1:  # such as 2 s, which divides evenly
                 (symbol,) = unknown
                 factor = size.coeff(symbol)
                 if factor.is_Integer and size == factor * symbol:

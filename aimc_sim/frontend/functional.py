@@ -74,7 +74,7 @@ def _rewrite(graph: fx.Graph, changed: list[fx.Node], inputs: set[str]) -> bool:
         if any(other not in replaced and other is not _origin(node) for other in shared):
             return False
         if _origin(node).op == "placeholder" and _origin(node).name not in inputs:
-            return False  # a buffer: torch says what becomes of it
+            return False  # a buffer: torch lists its changes
     order = {node: place for place, node in enumerate(graph.nodes)}
     for node in changed:
         changed_value = _first(node)

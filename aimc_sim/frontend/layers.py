@@ -83,7 +83,7 @@ def _convolve(
         attrs["output_padding"] = extra
     about: dict[str, Any] = {"node": node, "modules": modules}
     if not draft.chosen.analog(name) or (x.axis is None and draft.axis is not None):
-        # Per output, or per input of a transposed one: what the other channels and pixels take.
+        # Products per output, or per input of a transposed one: all other channels and pixels.
         attrs |= {"macs_per_output": prod(arrays["weight"].shape[1:])}
         attrs |= {"transposed": True} if transposed else {}
         y = draft.emit(name, "convolution_digital", (x,), expressions(sizes), attrs=attrs,

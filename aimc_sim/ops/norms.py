@@ -18,7 +18,7 @@ RECORDS = (
     # Mean, variance (three per number), normalisation and affine (four).
     *records("float", 8.0, "layer_norm native_layer_norm rms_norm _fused_rms_norm", by_step=True),
     *records("float", 8.0, "group_norm instance_norm native_group_norm", **_MAP),
-    Operation("batch_statistics", "float", 8.0, aten="batch_norm"),  # of what it reads
+    Operation("batch_statistics", "float", 8.0, aten="batch_norm"),  # of the batch it reads
     Operation("batch_norm_nd", "float", 2.0, run=_batch_norm),
     # Maximum, difference, exponential, sum, quotient.
     *records("float", 5.0, "softmax log_softmax _softmax _log_softmax logsumexp _safe_softmax",

@@ -168,7 +168,7 @@ def layer_layout(layer: nn.Module, core: CoreSpec) -> Layout:
     attrs: dict[str, Any] = {"groups": layer.groups}
     for name in names:
         given = getattr(layer, name)
-        # How 'same' pads plays no part in what lies where.
+        # The padding of 'same' plays no part in the places of weights.
         given = [0] * (len(weight_shape) - 2) if isinstance(given, str) else list(given)
         attrs[name] = [still[name], *given] if lines else given
     shape = list(weight_shape)

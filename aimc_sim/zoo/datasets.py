@@ -52,7 +52,7 @@ _CIFAR10_FILES = {
     "test": ("test_batch",),
 }
 _CIFAR10_ROWS = 10_000
-# What a pickled array consists of: numpy 1 and 2 name the module of the rebuilding function
+# The parts of a pickled array: numpy 1 and 2 name the module of the rebuilding function
 # differently, so it is taken from an array itself.
 _REBUILD = np.empty(0).__reduce__()[0]
 _ALLOWED = {
