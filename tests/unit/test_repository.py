@@ -198,7 +198,17 @@ def test_readme_script_runs():
 
 
 def test_readme_pictures_and_links_exist():
-    for name in ("README.md", "validation/README.md", "device_data/README.md"):
-        path = ROOT / name
+    names = ("README.md", "CONTRIBUTING.md", "validation/README.md", "device_data/README.md")
+    for path in (*(ROOT / name for name in names), *(ROOT / "docs").glob("*.md")):
         for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
-            assert (path.parent / link).exists(), f"{name}: {link}"
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_files_that_contributors_are_sent_to_exist():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`((?:aimc_sim|tests|docs|validation|device_data|\.ci)(?:/[\w.]+)+)`", page)
+    assert len(named) > 40
+    for name in set(named) - {"aimc_sim/device/families/NAME.py"}:
+        assert (ROOT / name).exists(), name
+    for thing in ("device law", "operator", "converter", "fabric", "metric", "section"):
+        assert re.search(rf"^## An? .*{thing}", page, re.M), thing
