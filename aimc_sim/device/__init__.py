@@ -8,6 +8,7 @@ file             what is in it
 ``request``      what a block is asked for; ``report``: what writing it took
 ``pcm``          phase-change elements under statistical laws: program once, read at any time
 ``faults``       stuck cells; ``polarity``: conduction under the other read voltage
+``draws``        addressed normals and 1/f noise, for laws written with numpy
 ``moments``      moments of clipped and folded normal variables
 ``pulses``       single devices pulse by pulse: SET steps, RESET, square pulses, drift, noise
 ``synapse``      several pulsed devices per weight with a global selection counter
@@ -21,7 +22,7 @@ from . import families
 from .family import DeviceState, ElementsNow, Family, register
 
 __all__ = [
-    "DeviceState", "ElementsNow", "Family", "families", "family", "faults", "measured",
+    "DeviceState", "ElementsNow", "Family", "draws", "families", "family", "faults", "measured",
     "moments", "pcm", "polarity", "programming", "pulses", "register", "report", "request",
     "synapse", "synthetic",
 ]  # fmt: skip

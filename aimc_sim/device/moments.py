@@ -49,3 +49,32 @@ def decay(mean: np.ndarray, std: np.ndarray, length: float) -> np.ndarray:
     shift = length * std
     keep = np.exp(-length * mean + shift**2 / 2) * ndtr(z - shift)
     return keep + np.exp(length * mean + shift**2 / 2) * ndtr(-z - shift)
+
+
+def clipped(
+    mean: np.ndarray, std: np.ndarray, low: float, high: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first two moments of a normal that is set to the ends of a range beyond them.
+
+    Parameters
+    ----------
+    mean, std : float64 arrays of one shape, any unit
+        Of the normal variable; std >= 0.
+    low, high : float
+        Ends of the range, in the same unit.
+
+    Returns
+    -------
+    first, second : float64 arrays of that shape
+        In the unit and in its square.
+    """
+    safe = np.where(std > 0, std, 1.0)
+    a, b = (low - mean) / safe, (high - mean) / safe
+    below, above = ndtr(a), ndtr(-b)
+    inside = 1 - below - above
+    at_a, at_b = (np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi) for z in (a, b))
+    first = mean * inside + std * (at_a - at_b) + low * below + high * above
+    second = (mean**2 + std**2) * inside + std * (at_a * (mean + low) - at_b * (mean + high))
+    second = second + low**2 * below + high**2 * above
+    exact = np.clip(mean, low, high)
+    return np.where(std > 0, first, exact), np.where(std > 0, second, exact**2)

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..kernels import pcm as kernels
 from ..rng import Key, Purpose
-from ..spec import PcmSpec, ProgrammingLaw, ReadNoiseLaw, Replay, StateCurve, TemperatureLaw
+from ..spec import PcmSpec, ProgrammingLaw, Replay, StateCurve, TemperatureLaw
+from .draws import noise_bands, slow_components
 from .family import Address, DeviceState, ElementsNow
 from .measured import replay
 
@@ -147,64 +148,6 @@ def program(
         nu,
     )
     return PcmState(target, programmed, g, nu)
-
-
-def noise_bands(law: ReadNoiseLaw, age_seconds: float) -> tuple[float, float]:
-    """Split the published variance factor into its slow and its fresh part.
-
-    Parameters
-    ----------
-    law : ReadNoiseLaw
-    age_seconds : float
-        Time since the law's clock started (t + t0).
-
-    Returns
-    -------
-    slow, fresh : float
-        Their sum is ``ln((age + t_read) / (2 t_read))``, the integral of 1/f from
-        ``1 / (age + t_read)`` to ``1 / (2 t_read)``; the edge is ``1 / inference_seconds``.
-    """
-    total = math.log((age_seconds + law.t_read_seconds) / (2 * law.t_read_seconds))
-    total = max(0.0, total)  # younger than one read: no band
-    if law.band == "frozen":
-        fresh = 0.0
-    elif law.band == "per_mvm":
-        fresh = total
-    else:
-        fresh = math.log(law.inference_seconds / (2 * law.t_read_seconds))
-        fresh = min(max(0.0, fresh), total)
-    scale = law.scale**2
-    return scale * (total - fresh), scale * fresh
-
-
-def slow_components(law: ReadNoiseLaw | None, age_seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the components of the slow noise at an age, see :mod:`aimc_sim.kernels.flicker`.
-
-    Parameters
-    ----------
-    law : ReadNoiseLaw or None
-    age_seconds : float
-        Time since the law's clock started (t + t0).
-
-    Returns
-    -------
-    weights : (K,) float32, dimensionless
-        Component k stands for the periods of the k-th decade, as far as it lies below the age
-        of the device: the squares add up to the slow part of :func:`noise_bands`.
-    rates : (K,) float64, 1/s
-        Inverse of the shortest period of each component. Periods do not depend on the age, so a
-        component goes on from one moment to another.
-    """
-    slow = 0.0 if law is None else noise_bands(law, age_seconds)[0]
-    if law is None or slow <= 0:
-        return np.empty(0, np.float32), np.empty(0)
-    shortest = 2 * law.t_read_seconds
-    if law.band == "split":
-        shortest = max(shortest, law.inference_seconds)
-    decade, length = math.log(10), slow / law.scale**2
-    starts = decade * np.arange(math.ceil(length / decade))
-    weights = law.scale * np.sqrt(np.minimum(length - starts, decade))
-    return weights.astype(np.float32), np.exp(-starts) / shortest
 
 
 def thermal(law: TemperatureLaw | None) -> tuple[tuple[float, float], float]:

@@ -14,6 +14,9 @@
         Journal of Applied Physics 124, 152135 (2018), doi:10.1063/1.5042408, as implemented in the
         public repository YigitDemirag/srnn-pcm (commit 2d917836); the article itself was not
         opened.
+[cmo]   D. F. Falcone et al., "All-in-One Analog AI Hardware: On-Chip Training and Inference with
+        Conductive-Metal-Oxide/HfOx ReRAM Devices", arXiv:2502.04524 (abstract read), coefficients
+        as in AIHWKit ``inference/noise/reram.py`` at commit 4545f11.
 """
 
 import re
@@ -25,6 +28,7 @@ from .chips import (
     as_published,
     by_name,
     generic_pcm,
+    generic_rram,
     hermes,
     ideal,
     ideal_devices,
@@ -39,6 +43,7 @@ from .devices import (
 )
 from .measured import pcm_replay, replay
 from .pulsed import pcm_nandakumar_2018, pulses_hermes
+from .resistive import rram_cmo_hfox
 
 __all__ = [
     "PRESETS",
@@ -47,6 +52,7 @@ __all__ = [
     "by_name",
     "cite",
     "generic_pcm",
+    "generic_rram",
     "hermes",
     "ideal",
     "ideal_devices",
@@ -62,6 +68,7 @@ __all__ = [
     "references",
     "references_of",
     "replay",
+    "rram_cmo_hfox",
 ]
 
 

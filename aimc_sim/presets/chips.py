@@ -21,6 +21,7 @@ from ..spec import (
 )
 from .closed_loop import Fill, pcm_hermes_closed_loop
 from .devices import pcm_25_microsiemens, pcm_hermes_one_device, pcm_hermes_two_devices, pcm_ideal
+from .resistive import rram_cmo_hfox
 
 _FABRIC = FabricSpec(
     topology="prism_grid",
@@ -115,6 +116,27 @@ def generic_pcm() -> ChipSpec:
     )
 
 
+def generic_rram() -> ChipSpec:
+    """Return the cores of :func:`hermes` with resistive memory, one device per polarity.
+
+    The devices come with no chip of this size: cores, fabric and read voltage are those of the
+    phase-change chip (assumption). Devices without weight conduct 9 uS, which polarities read one
+    by one would add up to more than the ADCs' range; here net currents are converted (1-phase
+    reads), and every core's ADC range is chosen from calibration images.
+    """
+    chip = hermes("odp", "1-phase")
+    adc = AdcSpec(
+        bits=chip.core.adc.bits, full_scale_amperes=None, range="calibrated",
+        source="assumption: ranges follow the currents of the devices; bits as in [chip]",
+    )  # fmt: skip
+    return chip.with_(
+        {
+            "core.device": rram_cmo_hfox(), "core.adc": adc, "core.read.polarity": None,
+            "core.g_max_rule": "device", "name": "generic-rram",
+        }
+    )  # fmt: skip
+
+
 _COUNT = 10.35e-6 / 80
 """Conductance of one count of the chip's verify read: 80 counts [chip] are 10.35 uS [fits]."""
 
@@ -196,6 +218,7 @@ PRESETS: dict[str, Callable[[], ChipSpec]] = {
     "hermes-tdp-gradient": lambda: hermes("tdp", programming="gradient"),
     "hermes-odp-gradient": lambda: hermes("odp", programming="gradient"),
     "generic-pcm": generic_pcm,
+    "generic-rram": generic_rram,
     "ideal": ideal,
 }
 """Presets by the name the command line uses."""

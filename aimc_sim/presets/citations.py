@@ -22,6 +22,7 @@ MARKS = {
     "core": ("khaddam_aljameh_2022",),
     "fits": ("aihwkit", "le_gallo_2023"),
     "25uS": ("nandakumar_2019", "joshi_2020", "aihwkit"),
+    "cmo": ("falcone_2025", "aihwkit"),
     "pulses": ("nandakumar_2018", "srnn_pcm"),
 }
 """Keys of the table behind each short mark of the presets."""

@@ -32,6 +32,7 @@ from .family import READ_NOISE, DeviceSpec, Effect
 from .gdpu import GdpuSpec
 from .mapping import MappingSpec
 from .pcm import PcmSpec
+from .rram import RelaxationLaw, RramNoiseLaw, RramProgramming, RramSpec
 from .wires import WireSpec
 from .writing import (
     AccumulationLaw,
@@ -79,9 +80,13 @@ __all__ = [
     "PulseSpec",
     "ReadNoiseLaw",
     "ReadSpec",
+    "RelaxationLaw",
     "Replay",
     "ResetPulse",
     "ResetState",
+    "RramNoiseLaw",
+    "RramProgramming",
+    "RramSpec",
     "SetState",
     "SeveralDevicesEncoding",
     "Spec",

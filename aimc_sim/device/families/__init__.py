@@ -2,7 +2,9 @@
 
 from ..family import register
 from .pcm import Pcm
+from .rram import Rram
 
-__all__ = ["Pcm"]
+__all__ = ["Pcm", "Rram"]
 
 register(Pcm())
+register(Rram())
