@@ -1,11 +1,11 @@
 """Devices: how they are written, what they conduct at any time, and measured ones.
 
 ===============  ============================================================================
-file             what is in it
+file             content
 ===============  ============================================================================
 ``family``       the interface of all families of devices, and their registry
 ``families``     the families that there are, one file each
-``request``      what a block is asked for; ``report``: what writing it took
+``request``      targets of a block; ``report``: cost and error of writing it
 ``pcm``          phase-change elements under statistical laws: program once, read at any time
 ``faults``       stuck cells; ``polarity``: conduction under the other read voltage
 ``draws``        addressed normals and 1/f noise, for laws written with numpy

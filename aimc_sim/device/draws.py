@@ -94,7 +94,7 @@ def slow_components(law: NoiseBand | None, age_seconds: float) -> tuple[np.ndarr
         of the device: the squares add up to the slow part of :func:`noise_bands`.
     rates : (K,) float64, 1/s
         Inverse of the shortest period of each component. Periods do not depend on the age, so a
-        component goes on from one moment to another.
+        component goes on from one time to another.
     """
     slow = 0.0 if law is None else noise_bands(law, age_seconds)[0]
     if law is None or slow <= 0:

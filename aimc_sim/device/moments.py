@@ -47,8 +47,9 @@ def decay(mean: np.ndarray, std: np.ndarray, length: float) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(std > 0, mean / std, np.inf)
     shift = length * std
-    keep = np.exp(-length * mean + shift**2 / 2) * ndtr(z - shift)
-    return keep + np.exp(length * mean + shift**2 / 2) * ndtr(-z - shift)
+    found: np.ndarray = np.exp(-length * mean + shift**2 / 2) * ndtr(z - shift)
+    found += np.exp(length * mean + shift**2 / 2) * ndtr(-z - shift)
+    return found
 
 
 def clipped(

@@ -225,12 +225,14 @@ def _replayed(state: PcmState, spec: PcmSpec, t_seconds: float) -> ElementsNow:
 def curve_values(curve: StateCurve, x: np.ndarray) -> np.ndarray:
     """Return a curve at states x, (N,) float64."""
     x = np.maximum(x, 1e-7)
-    form = {
-        "log": lambda: curve.a * np.log(x) + curve.b,
-        "power": lambda: curve.a * x**curve.b,
-        "inverse": lambda: curve.a / x + curve.b,
-    }
-    low = np.clip(form[curve.form](), curve.low, curve.high)
+    raw: np.ndarray
+    if curve.form == "log":
+        raw = curve.a * np.log(x) + curve.b
+    elif curve.form == "power":
+        raw = curve.a * x**curve.b
+    else:
+        raw = curve.a / x + curve.b
+    low: np.ndarray = np.clip(raw, curve.low, curve.high)
     if curve.knee is None:
         return low
     return np.where(x >= curve.knee, np.polynomial.polynomial.polyval(x, curve.polynomial), low)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..kernels import pulses as kernels
 from ..rng import Key, Purpose
-from ..spec import PcmSpec, PulseSpec
+from ..spec import PcmSpec, PulseSpec, ReadNoiseLaw
 from .pcm import curve_table
 
 
@@ -198,9 +198,12 @@ def cost(spec: PcmSpec, kind: int, amperes: float | None = None) -> tuple[float,
     if kind == Pulse.SQUARE:
         if amperes is None:
             raise ValueError("a square pulse needs an amplitude; give amperes")
+        assert law.curve is not None  # checked with the laws
         seconds, current = law.curve.seconds, float(amperes)
     else:
-        seconds, current = shapes[kind].seconds, shapes[kind].amperes
+        shape = shapes[Pulse(kind)]
+        assert shape is not None  # checked with the laws
+        seconds, current = shape.seconds, shape.amperes
     return seconds, current * law.write_volts * seconds
 
 
@@ -273,15 +276,15 @@ def read(
     """
     now = conductance(state, spec, t_seconds, key)
     if spec.read_noise is not None:
-        _add_noise(now, state, spec, t_seconds, key, read_number)
+        _add_noise(now, state, spec, spec.read_noise, t_seconds, key, read_number)
     return now
 
 
 def _add_noise(
-    now: np.ndarray, state: PulseState, spec: PcmSpec, t_seconds: float, key: Key, read_number: int
-) -> None:
+    now: np.ndarray, state: PulseState, spec: PcmSpec, law: ReadNoiseLaw, t_seconds: float,
+    key: Key, read_number: int,
+) -> None:  # fmt: skip
     """Add 1/f noise; its slow part is one process from pulse to pulse, the rest fresh per read."""
-    law = spec.read_noise
     edges = {"frozen": 0.0, "split": law.inference_seconds, "per_mvm": math.inf}
     kernels.add_noise(
         _flat(now),
@@ -292,7 +295,7 @@ def _add_noise(
         law.t_read_seconds,
         max(2 * law.t_read_seconds, edges[law.band]),
         spec.fitted_siemens,
-        np.array(curve_table(law.amplitude)),
+        np.asarray(curve_table(law.amplitude), np.float64),
         law.scale,
         state.first,
         int(read_number),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -52,16 +53,17 @@ class ProgrammingReport:
 
     def __add__(self, other: ProgrammingReport) -> ProgrammingReport:
         """Return the report of both, one after the other."""
-        mine, others = asdict(self), asdict(other)
-        scheme = mine.pop("scheme")
-        if others.pop("scheme") != scheme:
-            scheme = f"{self.scheme}, {other.scheme}"
+        same = self.scheme == other.scheme
         return ProgrammingReport(
-            scheme,
-            **{
-                name: None if value is None or others[name] is None else value + others[name]
-                for name, value in mine.items()
-            },
+            self.scheme if same else f"{self.scheme}, {other.scheme}",
+            self.tuned + other.tuned,
+            _sum(self.converged, other.converged),
+            _sum(self.iterations, other.iterations),
+            _sum(self.pulses, other.pulses),
+            _sum(self.seconds, other.seconds),
+            _sum(self.joules, other.joules),
+            self.cells + other.cells,
+            self.squared_error + other.squared_error,
         )
 
     def __str__(self) -> str:
@@ -77,6 +79,14 @@ class ProgrammingReport:
         if self.joules is not None:
             parts.append(units.show(self.joules, "J"))
         return ", ".join(parts)
+
+
+_N = TypeVar("_N", int, float)
+
+
+def _sum(one: _N | None, other: _N | None) -> _N | None:
+    """Return the sum, None if either number is not known."""
+    return None if one is None or other is None else one + other
 
 
 def error_sum(error: np.ndarray, programmed: np.ndarray) -> tuple[int, float]:

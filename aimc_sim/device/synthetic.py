@@ -176,7 +176,7 @@ def simulate(
     error, tilt = np.sqrt(between) * own[:, number] + np.sqrt(1 - between) * fresh
     x = shape.target_siemens / spec.g_max_siemens
     law = pcm.statistical_law(spec)
-    sigma = np.zeros_like(x)
+    sigma: np.ndarray = np.zeros_like(x)
     if law is not None:
         inside = x if law.states is None else np.clip(x, *law.states)
         scale = law.scale * spec.g_max_siemens / spec.g_reference_siemens

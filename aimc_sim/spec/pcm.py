@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from .base import quantity
 from .device import DriftLaw, FaultSpec, ProgrammingLaw, ReadNoiseLaw, ResetState, TemperatureLaw
 from .family import READ_NOISE, DeviceSpec, Effect, declare
-from .writing import GradientProgramming, ProgramVerify, PulseSpec, Replay
+from .writing import (
+    GradientProgramming,
+    ProgrammingCurve,
+    ProgramVerify,
+    PulseSpec,
+    Replay,
+    SetState,
+)
 
 Scheme = Annotated[
     ProgrammingLaw | ProgramVerify | GradientProgramming | Replay, Field(discriminator="scheme")
 ]
+
+
+class ClosedLoop(NamedTuple):
+    """A program-and-verify loop and the pulses that it writes with.
+
+    Attributes
+    ----------
+    scheme : ProgramVerify
+        The loop.
+    pulses : PulseSpec
+        Laws of the pulses, of which the next two are parts.
+    set : SetState
+        Law of full SET pulses.
+    curve : ProgrammingCurve
+        Law of square pulses.
+    """
+
+    scheme: ProgramVerify
+    pulses: PulseSpec
+    set: SetState
+    curve: ProgrammingCurve
 
 
 @declare
@@ -143,6 +171,22 @@ class PcmSpec(DeviceSpec):
         if isinstance(scheme, GradientProgramming):
             scheme = scheme.start
         return scheme if isinstance(scheme, ProgramVerify) else None
+
+    def closed_loop(self) -> ClosedLoop:
+        """Return the loop of the scheme with its pulses.
+
+        Raises
+        ------
+        ValueError
+            If the scheme has none.
+        """
+        loop, pulses = self.loop, self.pulses
+        if loop is None or pulses is None or pulses.set is None or pulses.curve is None:
+            raise ValueError(
+                "core.device.programming is no closed loop; take a device that has one, for "
+                "example presets.pcm_hermes_closed_loop()"
+            )
+        return ClosedLoop(loop, pulses, pulses.set, pulses.curve)
 
     @property
     def fitted_siemens(self) -> float:

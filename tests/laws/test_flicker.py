@@ -16,7 +16,7 @@ from flicker_process import covariance, traces
 from scipy import stats
 
 from aimc_sim import presets
-from aimc_sim.device import pcm
+from aimc_sim.device import draws, pcm
 
 US = 1e-6
 DAY = 86400.0
@@ -24,7 +24,7 @@ DAY = 86400.0
 
 def test_equals_the_slow_twin(key):
     law = presets.pcm_hermes_one_device().read_noise
-    weights, rates = pcm.slow_components(law, 3.7 * DAY)
+    weights, rates = draws.slow_components(law, 3.7 * DAY)
     k0, k1 = key.words()
     found = traces(np.array([3.7 * DAY]), 70, weights, rates, k0, k1)[0]
     expected = [naive.flicker(d, 3.7 * DAY, weights, rates, (int(k0), int(k1))) for d in range(70)]
@@ -36,16 +36,16 @@ def test_equals_the_slow_twin(key):
 def test_weights_add_up_to_the_published_variance(band, age):
     for law in (presets.pcm_hermes_one_device(), presets.pcm_25_microsiemens()):
         law = law.read_noise.with_(band=band, scale=1.5)
-        weights, _ = pcm.slow_components(law, age)
-        slow, _ = pcm.noise_bands(law, age)
+        weights, _ = draws.slow_components(law, age)
+        slow, _ = draws.noise_bands(law, age)
         assert (weights.astype(float) ** 2).sum() == pytest.approx(slow, rel=1e-6)
 
 
 def test_no_slow_noise():
     law = presets.pcm_hermes_one_device().read_noise
     for none in (None, law.with_(band="per_mvm"), law.with_(scale=0.0)):
-        assert pcm.slow_components(none, DAY)[0].size == 0
-    assert pcm.slow_components(law, 1e-4)[0].size == 0  # younger than one inference
+        assert draws.slow_components(none, DAY)[0].size == 0
+    assert draws.slow_components(law, 1e-4)[0].size == 0  # younger than one inference
 
 
 SHAPE, ADDRESS = (1, 200, 1000), (1000, 200_000)
@@ -68,7 +68,7 @@ def lagged(key, dt):
     spec = presets.pcm_hermes_one_device().with_({"programming": None, "drift": None})
     first, second = noise_at(spec, DAY, key), noise_at(spec, DAY + dt, key)
     law, t0 = spec.read_noise, spec.t0_seconds
-    (w1, rates), (w2, more) = (pcm.slow_components(law, t + t0) for t in (DAY, DAY + dt))
+    (w1, rates), (w2, more) = (draws.slow_components(law, t + t0) for t in (DAY, DAY + dt))
     return first, second, w1, w2, max(rates, more, key=len)
 
 
@@ -92,7 +92,7 @@ def test_covariance_between_two_times(dt, key):
 def test_every_moment_is_normal(t, key):
     spec = presets.pcm_hermes_one_device().with_({"programming": None, "drift": None})
     noise = noise_at(spec, t, key)
-    sd = math.sqrt(pcm.noise_bands(spec.read_noise, t + spec.t0_seconds)[0])
+    sd = math.sqrt(draws.noise_bands(spec.read_noise, t + spec.t0_seconds)[0])
     assert_mean(noise, 0.0)
     assert_law(noise / sd, stats.norm.cdf)
 
@@ -113,7 +113,7 @@ def spectrum():
     """
     samples, step, devices = 2**21, 2e-3, 32
     law = presets.pcm_hermes_one_device().read_noise
-    weights, rates = pcm.slow_components(law, 1e6)
+    weights, rates = draws.slow_components(law, 1e6)
     times = 1e6 + step * np.arange(samples)
     noise = traces(times, devices, weights, rates, np.uint32(5), np.uint32(7))
     # Mean periodogram of a stationary process: transform of (1 - m / N) R(m), m lags.

@@ -15,7 +15,7 @@ from checks import assert_independent, assert_law, assert_mean, assert_std
 from scipy import stats
 
 from aimc_sim import presets
-from aimc_sim.device import pcm
+from aimc_sim.device import draws, pcm
 
 US = 1e-6
 SHAPE = (1, 200, 1000)
@@ -297,13 +297,13 @@ def test_read_noise_variance(spec, g, t, relative, band, key):
 def test_band_edges():
     law = presets.pcm_25_microsiemens().read_noise
     total = math.log((20 + DAY + 250e-9) / 500e-9)
-    frozen, fresh = pcm.noise_bands(law, 20 + DAY)
+    frozen, fresh = draws.noise_bands(law, 20 + DAY)
     assert frozen + fresh == pytest.approx(total)
     assert fresh == pytest.approx(math.log(law.inference_seconds / 500e-9))
     longer = law.with_(inference_seconds=1e10)
-    assert pcm.noise_bands(longer, 20 + DAY) == pytest.approx((0.0, total))
+    assert draws.noise_bands(longer, 20 + DAY) == pytest.approx((0.0, total))
     shorter = law.with_(inference_seconds=1e-9)
-    assert pcm.noise_bands(shorter, 20 + DAY) == pytest.approx((total, 0.0))
+    assert draws.noise_bands(shorter, 20 + DAY) == pytest.approx((total, 0.0))
 
 
 def test_noise_belongs_to_the_target_state(key):

@@ -18,8 +18,7 @@ from flicker_process import covariance, traces
 from scipy import stats
 
 from aimc_sim import presets
-from aimc_sim.device import pcm as statistical
-from aimc_sim.device import pulses, synapse
+from aimc_sim.device import draws, pulses, synapse
 from aimc_sim.device.pulses import Pulse, _law_vectors
 from aimc_sim.kernels import flicker
 from aimc_sim.kernels import pulses as kernels
@@ -306,10 +305,10 @@ def test_slow_read_noise_goes_on_from_read_to_read(key):
         return (pulses.read(devices, spec, at, key, number) / devices.g[0] - 1.0) / q[0]
 
     first, second, third = noise(same, t), noise(same, t + 1.0), noise(same, t, 1)
-    slow, fresh = statistical.noise_bands(spec.read_noise, t)
+    slow, fresh = draws.noise_bands(spec.read_noise, t)
     for sample in (first, second, third):
         assert abs(sample.var() / (slow + fresh) - 1) < 5 * math.sqrt(2 / n)
-    weights, rates = statistical.slow_components(spec.read_noise, t)
+    weights, rates = draws.slow_components(spec.read_noise, t)
     bound = 5 * (slow + fresh) * math.sqrt(2 / n)
     assert abs((first * third).mean() - slow) < bound
     assert abs((first * second).mean() - covariance(1.0, weights, rates)) < bound
@@ -320,13 +319,13 @@ def test_slow_read_noise_goes_on_from_read_to_read(key):
 
 def test_one_device_at_a_time_equals_the_run(key):
     """The process device by device is the process of the SIMD loop."""
-    from aimc_sim.device import pcm as statistical
+    from aimc_sim.device import draws
 
     value = numba.njit(lambda *a: flicker.value(*a))
     law = presets.pcm_hermes_one_device().read_noise
-    weights, rates = statistical.slow_components(law, 1234.5)
+    weights, rates = draws.slow_components(law, 1234.5)
     k0, k1 = key.words()
     run = traces(np.array([1234.5]), 16, weights, rates, k0, k1)[0]
-    length = statistical.noise_bands(law, 1234.5)[0]
+    length = draws.noise_bands(law, 1234.5)[0]
     one = [value(np.uint32(d), 0, 1234.5, 1e-3, length, k0, k1) for d in range(16)]
     np.testing.assert_allclose(one, run, rtol=1e-5, atol=1e-5)

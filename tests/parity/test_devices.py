@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aimc_sim import presets
-from aimc_sim.device import pcm, programming
+from aimc_sim.device import draws, pcm, programming
 from aimc_sim.device.programming import verify
 from aimc_sim.rng import Purpose
 from aimc_sim.spec import TemperatureLaw
@@ -59,10 +59,10 @@ def element_at(aim, g, nu, spec, t, address, key):
     g = g * ((stretched + spec.t0_seconds) / spec.t0_seconds) ** -nu * factor
     age = t + spec.t0_seconds
     q = naive.curve(x, law.amplitude) * min(1.0, spec.g_max_siemens / aim)
-    weights, rates = pcm.slow_components(law, age)
+    weights, rates = draws.slow_components(law, age)
     words = [int(w) for w in key.child(Purpose.SLOW_NOISE).words()]
     noise = naive.flicker(address, age, weights, rates, words)
-    return max(0.0, g * (1 + q * noise)), g * q * math.sqrt(pcm.noise_bands(law, age)[1])
+    return max(0.0, g * (1 + q * noise)), g * q * math.sqrt(draws.noise_bands(law, age)[1])
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...rng import Key
 from ...spec import PcmSpec, ProgrammingLaw, StateCurve
-from .. import faults, pcm, programming
+from .. import draws, faults, pcm, programming
 from ..family import Address, ElementsNow, Family, cycle_key
 from ..pcm import PcmState
 from ..report import ProgrammingReport
@@ -118,7 +118,7 @@ def _moments(
         first = first * decay(*exponent, length)
         second = second * decay(*exponent, 2 * length)
     if noise is not None:
-        slow, fresh = pcm.noise_bands(noise, t + spec.t0_seconds)
+        slow, fresh = draws.noise_bands(noise, t + spec.t0_seconds)
         q = _curve(noise.amplitude, np.minimum(x, 1.0))
         held, squared = rectified(np.ones_like(q), q * math.sqrt(slow))
         first, second = first * held, second * (squared + q**2 * fresh)

@@ -88,8 +88,8 @@ class Rram(Family[RramSpec, RramState]):
     ) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the first two moments: a normal of the summed variances, cut at the range.
 
-        The amplitude of read noise is that of the mean conductance, which is right to first order
-        of its spread: it goes with a logarithm.
+        The amplitude of read noise is that of the mean conductance: it follows a logarithm, which
+        hardly changes over the standard deviation of the conductances.
         """
         from ..moments import clipped  # scipy.special, which only training needs
 

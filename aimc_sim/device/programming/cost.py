@@ -14,6 +14,7 @@ import numpy as np
 
 from ...spec import PcmSpec
 from ..request import Request
+from .cells import Written
 
 
 @dataclass(frozen=True)
@@ -38,29 +39,29 @@ def diagonals(values: np.ndarray) -> np.ndarray:
     return values[..., same, other] if rows <= cols else values[..., other, same]
 
 
-def of_loop(request: Request, written, spec: PcmSpec) -> Spent:
+def of_loop(request: Request, written: Written, spec: PcmSpec) -> Spent:
     """Return what the loop of :mod:`verify` took: first pulses, iterations, reads.
 
     Parameters
     ----------
     request : Request
-    written : aimc_sim.device.programming.verify.Written
+    written : Written
     spec : PcmSpec
     """
-    scheme, pulses = spec.loop, spec.pulses
+    scheme, pulses, full, curve = spec.closed_loop()
     read_seconds = scheme.verify.precharge_seconds + scheme.verify.seconds
     iterations = diagonals(written.iterations)  # (4, D, L)
     devices, in_loop = iterations.shape[-1], iterations > 0
     turns = -(-devices // scheme.write_channels)
     # One SET or RESET of every device first; both devices of a polarity are read for a fill.
-    first = 4 * iterations.shape[1] * turns * max(pulses.set.seconds, pulses.reset.seconds)
+    first = 4 * iterations.shape[1] * turns * max(full.seconds, pulses.reset.seconds)
     fills = scheme.fill == "max-set-fill"
     if fills:
         first += 4 * iterations.shape[1] * read_seconds
     groups = -(-in_loop.sum(axis=-1) // scheme.write_channels)
     rounds = iterations.max(axis=-1)
     seconds = first + float(
-        (rounds * (groups * pulses.curve.seconds + read_seconds)).sum(dtype=np.float64)
+        (rounds * (groups * curve.seconds + read_seconds)).sum(dtype=np.float64)
     )
     in_set = 2 * int(request.programmed.sum()) if fills else 0
     in_reset = written.iterations.size  # every device starts from RESET
@@ -68,9 +69,9 @@ def of_loop(request: Request, written, spec: PcmSpec) -> Spent:
     volts = pulses.write_volts
     charge = (
         in_reset * pulses.reset.amperes * pulses.reset.seconds
-        + in_set * pulses.set.amperes * pulses.set.seconds
+        + in_set * full.amperes * full.seconds
         # The last amplitude stands for all of a device's pulses.
-        + float((written.amperes * written.iterations).sum(dtype=np.float64)) * pulses.curve.seconds
+        + float((written.amperes * written.iterations).sum(dtype=np.float64)) * curve.seconds
     )
     power = scheme.verify.volts**2 * float((written.g * written.iterations).sum(dtype=np.float64))
     joules = volts * charge + power * scheme.verify.seconds

@@ -8,7 +8,6 @@ margin, at most 30 iterations, one device per weight (ODP) or max-SET-fill with 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,38 +15,17 @@ from ...kernels import verify as kernels
 from ...rng import Key, Purpose
 from ...spec import PcmSpec
 from .. import faults, pcm
+from ..draws import noise_bands
 from ..family import Address, cycle_key
 from ..report import ProgrammingReport, error_sum
 from ..request import Request
 from . import cost
-from .cells import DEVICES_PER_CELL
-
-
-@dataclass(frozen=True)
-class Written:
-    """Devices right after their last verify read.
-
-    Attributes
-    ----------
-    g, aim, amperes : (4, R, C) float32; siemens, siemens, amperes
-        Conductance, the target it was tuned to, amplitude of the last square pulse.
-    iterations : (4, R, C) uint16
-        Pulses of the loop; 0 for devices that were only SET or RESET.
-    reached : (4, R, C) bool
-        Inside the margin at the last read; False for devices that were not tuned.
-    """
-
-    g: np.ndarray
-    aim: np.ndarray
-    amperes: np.ndarray
-    iterations: np.ndarray
-    reached: np.ndarray
+from .cells import DEVICES_PER_CELL, Written
 
 
 def laws(spec: PcmSpec) -> np.ndarray:
     """Return the laws of the pulses as :func:`aimc_sim.kernels.verify.program` takes them."""
-    pulses = spec.pulses
-    full, curve = pulses.set, pulses.curve
+    _, pulses, full, curve = spec.closed_loop()
     return np.array([
         full.median_siemens, full.core_std, full.device_std, full.cycle_std,
         curve.half_amperes, curve.width_amperes, curve.device_std_amperes,
@@ -70,10 +48,10 @@ def words(key: Key) -> np.ndarray:
 
 def pulse_all(request: Request, spec: PcmSpec, address: Address, key: Key, cycle: int) -> Written:
     """Run the loop on every cell and return the devices as they were last read."""
-    scheme, noise = spec.loop, spec.read_noise
+    scheme, noise = spec.closed_loop().scheme, spec.read_noise
     verify = scheme.verify
     age = verify.precharge_seconds + verify.seconds
-    band = 0.0 if noise is None else math.sqrt(sum(pcm.noise_bands(noise, age)))
+    band = 0.0 if noise is None else math.sqrt(sum(noise_bands(noise, age)))
     shape = (DEVICES_PER_CELL, *request.g.shape[1:])
     written = Written(
         *(np.empty(shape, kind) for kind in (np.float32, np.float32, np.float32, np.uint16, bool))
@@ -116,7 +94,7 @@ def settled(
 
 def to_state(written: Written, spec: PcmSpec, address: Address, key: Key) -> pcm.PcmState:
     """Return written devices as a state at t0."""
-    from_seconds = spec.loop.settled_seconds
+    from_seconds = spec.closed_loop().scheme.settled_seconds
     g, nu = settled(written.g, written.aim, spec, address, key, from_seconds, spec.t0_seconds)
     return pcm.PcmState(written.aim, written.iterations > 0, g, nu)
 
