@@ -16,9 +16,10 @@ import numpy as np
 from ..device import faults, pcm
 from ..device.family import cycle_key
 from ..device.programming import ProgrammingReport, Request, verify
+from ..device.programming.cells import Written
 from ..kernels import verify as kernels
 from ..rng import Key, Purpose
-from ..spec import CoreSpec, PcmSpec
+from ..spec import CoreSpec, GradientProgramming, PcmSpec
 from . import tile
 from .converters import adc
 
@@ -41,13 +42,14 @@ def write(
     Returns
     -------
     PcmState, ProgrammingReport
+        Devices at the start of the clock; cost and error of writing them.
 
     Notes
     -----
     A cell's error is estimated by the mean gradient since its last pulse. Read noise slower than
     one product is taken as fresh in each: over many inputs it averages out.
     """
-    spec, address, scheme = core.pcm, tile.address(core), core.pcm.programming
+    spec, address, scheme = core.pcm, tile.address(core), _scheme(core)
     written = verify.pulse_all(request, spec, address, key, cycle)
     stuck = faults.stuck(written.g.shape, spec, address, key)
     later = cycle_key(key, cycle)
@@ -84,6 +86,12 @@ def write(
     return state, _with_steps(report, pulses, written, core)
 
 
+def _scheme(core: CoreSpec) -> GradientProgramming:
+    scheme = core.pcm.programming
+    assert isinstance(scheme, GradientProgramming)  # other schemes do not come here
+    return scheme
+
+
 @dataclasses.dataclass(frozen=True)
 class _Look:
     """How the products see devices, (4, R, C) float32 each, dimensionless.
@@ -96,18 +104,19 @@ class _Look:
     noise: np.ndarray
 
     @classmethod
-    def at(cls, written: verify.Written, core: CoreSpec, key: Key) -> _Look:
+    def at(cls, written: Written, core: CoreSpec, key: Key) -> _Look:
         spec, address = core.pcm, tile.address(core)
         one = np.ones_like(written.g)
         drift, _ = verify.settled(
-            one, written.aim, spec, address, key, spec.loop.settled_seconds,
-            spec.programming.measured_seconds,
+            one, written.aim, spec, address, key, _scheme(core).start.settled_seconds,
+            _scheme(core).measured_seconds,
         )  # fmt: skip
         noise = np.zeros_like(one)
         if spec.read_noise is not None:
             white = spec.with_({"read_noise.band": "per_mvm", "drift": None})
             state = pcm.PcmState(written.aim, written.reached, one, noise)
-            noise = pcm.evaluate(state, white, 0.0, address, key).fresh
+            fresh = pcm.evaluate(state, white, 0.0, address, key).fresh
+            noise = noise if fresh is None else fresh
         return cls(drift, noise)
 
     def crossbar(self, g: np.ndarray, spec: PcmSpec) -> tile.TileNow:
@@ -122,7 +131,7 @@ def _gradient(
 ) -> np.ndarray:
     """Return the (R, C) gradient, scaled to the error of the net relative conductance."""
     limit = core.dac.max_code
-    shape = (core.pcm.programming.inputs, len(wanted))
+    shape = (_scheme(core).inputs, len(wanted))
     codes = generator.integers(-limit, limit + 1, shape).astype(np.float32)
     output = tile.read(crossbar, codes, core, generator) * adc(core).step
     error = output.astype(np.float32) - codes @ wanted
@@ -131,12 +140,12 @@ def _gradient(
 
 
 def _with_steps(
-    report: ProgrammingReport, pulses: np.ndarray, written: verify.Written, core: CoreSpec
+    report: ProgrammingReport, pulses: np.ndarray, written: Written, core: CoreSpec
 ) -> ProgrammingReport:
     """Add pulses, time and heat of the gradient steps to the report of the starting point."""
-    scheme, law = core.pcm.programming, core.pcm.pulses
+    scheme, loop = _scheme(core), core.pcm.closed_loop()
     n = int(pulses.sum(dtype=np.int64))
-    charge = float((written.amperes * pulses).sum(dtype=np.float64)) * law.curve.seconds
+    charge = float((written.amperes * pulses).sum(dtype=np.float64)) * loop.curve.seconds
     reads = scheme.steps * scheme.inputs
     heat = core.read.v_read_volts**2 * float(written.g.sum(dtype=np.float64))
     mean_pulse = core.dac.max_code * core.dac.lsb_seconds / 2  # inputs are uniform
@@ -147,6 +156,6 @@ def _with_steps(
         pulses=report.pulses + n,
         seconds=report.seconds
         + reads * core.read.mvm_seconds
-        + -(-n // scheme.start.write_channels) * law.curve.seconds,
-        joules=report.joules + law.write_volts * charge + reads * heat * mean_pulse,
+        + -(-n // scheme.start.write_channels) * loop.curve.seconds,
+        joules=report.joules + loop.pulses.write_volts * charge + reads * heat * mean_pulse,
     )
