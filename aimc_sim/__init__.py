@@ -1,4 +1,4 @@
-"""What a trained torch network does on a 64-core phase-change-memory computing chip.
+"""Simulation of trained torch networks on a 64-core phase-change-memory computing chip.
 
 Start with :class:`Chip` and :mod:`presets`; the rooms below are, from the device upward,
 ``device``, ``core``, ``chip``, ``mapping``, ``frontend`` and ``runtime`` (torch), ``analysis`` and

@@ -1,14 +1,14 @@
 """Writing files: whole or not at all, and never over anything but an ordinary file.
 
 Every writer of this package goes through :func:`replacing` (or :func:`create_text`, which leaves
-what is there): the content is written under a temporary name beside the target, forced to the
-disk and renamed. What stands at the target is looked at first: a folder, a device, a FIFO, a
+a file that is there): the content is written under a temporary name beside the target, forced to
+the disk and renamed. The target is checked first: a folder, a device, a FIFO, a
 socket and a symbolic link are refused, because a rename would put a plain file in their place.
 Links among the parent folders are followed, as everywhere.
 
 A process that is killed leaves its temporary file behind. Its name holds the machine and the
-process, so that :func:`clear` (called by every writer for its folder) removes what no living
-process owns.
+process, so that :func:`clear` (called by every writer for its folder) removes the files that no
+living process owns.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TEMPORARY = re.compile(r"\.aimc_sim-(?P<host>[^ ]*)-(?P<process>\d+)-[0-9a-f]{8
 
 
 def kind_of(path: str | Path) -> str | None:
-    """Return what stands at a path: "a file", "a folder", "a symbolic link", ...; None: nothing.
+    """Return the kind of a path: "a file", "a folder", "a symbolic link", ...; None: nothing.
 
     Links are not followed.
 
@@ -62,7 +62,7 @@ def refuse_target(path: str | Path, what: str = "the file") -> None:
     ----------
     path : path
     what : str
-        What is to be written, for the message: "the chip".
+        Name of the content, for the message: "the chip".
 
     Raises
     ------
@@ -116,7 +116,7 @@ def require_file(path: str | Path, what: str = "file", help_: str = "") -> Path:
 
 @contextmanager
 def replacing(path: str | Path, what: str = "the file") -> Iterator[Path]:
-    """Give a temporary path; what was written there takes the place of ``path`` at the end.
+    """Give a temporary path; the file written there takes the place of ``path`` at the end.
 
     Parameters
     ----------

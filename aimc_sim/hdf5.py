@@ -1,11 +1,11 @@
-"""HDF5 files that are written whole, sealed, and looked through before they are read.
+"""HDF5 files that are written whole, sealed, and checked before they are read.
 
 The HDF5 library trusts what it reads: one flipped byte can make it read for ever, follow a link
 into another file, or ask for memory that the file never held. So:
 
 * *Seal.* A file that is written here begins with 512 bytes of its own (HDF5 calls them a user
   block; every HDF5 reader skips them) that hold the SHA-256 of all the others. Damage is found
-  before the library sees a byte.
+  before the library reads a byte.
 * *Rehearsal.* A file without a seal (made by an older release or another tool) is read once by a
   process of its own, which is ended after :data:`REHEARSAL_SECONDS` and may take no more memory
   than the file can need.
@@ -69,14 +69,14 @@ def reading(path: str | Path, what: str) -> Iterator[h5py.File]:
     ----------
     path : path
     what : str
-        What should be in it, for messages: "chip file".
+        Expected content, for messages: "chip file".
 
     Raises
     ------
     FileNotFoundError
         If there is no ordinary file.
     ValueError
-        If it is no HDF5 file, damaged, or holds what is refused here.
+        If it is no HDF5 file, damaged, or holds links or datasets that are refused here.
     """
     path = files.require_file(path, what)
     try:
@@ -95,7 +95,7 @@ def reading(path: str | Path, what: str) -> Iterator[h5py.File]:
         raise _damaged(path, error) from None
     with file:
         try:
-            _look_through(file, path)
+            _check_contents(file, path)
         except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             if str(error).startswith(f"'{path}'"):
                 raise
@@ -114,8 +114,8 @@ def _digest(raw: BufferedReader | BufferedRandom) -> str:
     return hashlib.file_digest(raw, "sha256").hexdigest()
 
 
-def _look_through(file: h5py.File, path: Path) -> None:
-    """Raise ValueError for what may not be in a file; nothing is read but its structure."""
+def _check_contents(file: h5py.File, path: Path) -> None:
+    """Raise ValueError for contents that are refused; nothing is read but its structure."""
     budget = MOST_RATIO * path.stat().st_size + 2**20
     groups, seen = [(file["/"], 0)], set()
     while groups:
@@ -161,7 +161,7 @@ def read(name, item):
         item[()]
 try:
     with h5py.File(sys.argv[1], "r") as file:
-        hdf5._look_through(file, Path(sys.argv[1]))
+        hdf5._check_contents(file, Path(sys.argv[1]))
         read("/", file)
         file.visititems(read)
 except Exception as error:

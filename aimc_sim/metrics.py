@@ -33,7 +33,7 @@ from . import arguments, own
 SumUp = Literal["mean", "power of two", "root", "decibels"]
 """From the mean ``m`` of scores to the value: ``m``, ``2^m``, ``sqrt(m)``, ``-10 log10(m)``."""
 
-Targets = Literal["classes", "values", "network"]
+TargetKind = Literal["classes", "values", "network"]
 """Whole numbers; numbers; the outputs of the network itself in floating point, by torch."""
 
 IGNORED = -100
@@ -79,7 +79,7 @@ class Metric:
     chance : callable or None
         From the number of classes to the value of guessing; None where there is none.
     targets : str
-        One of :data:`Targets`: the kind of targets that the data of a study have to hold.
+        One of :data:`TargetKind`: the kind of targets that the data of a study have to hold.
     origin, code : str
         ``package.module:name`` that it was named by, and the SHA-256 of that module's file; ""
         for those of this module. :func:`named` fills them in.
@@ -101,7 +101,7 @@ class Metric:
     bits: bool = False
     sum_up: SumUp = "mean"
     chance: Callable[[int], float] | None = None
-    targets: Targets = "classes"
+    targets: TargetKind = "classes"
     origin: str = ""
     code: str = ""
 
@@ -117,7 +117,7 @@ class Metric:
                 "from outputs and targets to an array with a number per item"
             )
         arguments.choice(self.sum_up, f"sum_up of metric '{self.name}'", get_args(SumUp))
-        arguments.choice(self.targets, f"targets of metric '{self.name}'", get_args(Targets))
+        arguments.choice(self.targets, f"targets of metric '{self.name}'", get_args(TargetKind))
         if self.bits and self.sum_up != "mean":
             raise ValueError(f"metric '{self.name}': shares of true scores sum up by their mean")
         if not self.about:
@@ -135,7 +135,7 @@ class Metric:
         outputs : (N, ...) float32 array
             The network's outputs for all items.
         targets : (N, ...) array
-            int64 or float32, see :data:`Targets`.
+            int64 or float32, see :data:`TargetKind`.
 
         Raises
         ------

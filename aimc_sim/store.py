@@ -25,7 +25,7 @@ from .chip.state import ChipState, Ranges
 from .core.compensation import METHODS
 from .core.tile import TileState
 from .device import family
-from .device.report import ProgrammingReport
+from .device.programming_report import ProgrammingReport
 from .spec import ChipSpec
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ def _check(
         if not all(math.isfinite(value) and value >= 0 for value in values.values()):
             raise ValueError("a range is no finite number >= 0")
     times = [clock["time_seconds"]] + ([] if state is None else [state.programmed_at_seconds])
-    for moment in times:
-        units.seconds(moment)
+    for time in times:
+        units.seconds(time)
     arguments.choice(clock["compensation"], "compensation", METHODS)
     arguments.whole(clock["images_seen"], "images_seen", 0, arguments.MOST_IMAGES)
     arguments.whole(clock.get("adapted_images", 0), "adapted_images", 0, arguments.MOST_IMAGES)

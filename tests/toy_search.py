@@ -34,7 +34,7 @@ def run(out: Path) -> None:
 
     search = schema.make_search(SEARCH)
     given = inputs.gather(search.study())
-    plan = optimise.Plan(search, given, out)
+    plan = optimise.SearchPlan(search, given, out)
     pool = pools.InProcess(given, 1)
     sweep.sweep(plan.study, given, pool, out, confirmed=True, source=plan.source)
     outcome.write(outcome.table(plan.feed, out), plan.feed, out)

@@ -62,7 +62,7 @@ def affine(step: float) -> tuple[float, float]:
     codes = np.rint(rng.normal(0, CODE_STD, (OUTPUTS, CHANNELS))).clip(-511, 511)
     link = rng.integers(-127, 128, codes.shape)
     scale = step * rng.uniform(0.5, 1.5, CHANNELS) * VALUE_STD / CODE_STD
-    registers = ldpu.Registers(
+    registers = ldpu.LdpuRegisters(
         scale, step * rng.normal(0, OFFSET_STD, CHANNELS), link_scale=step * LINK_SCALE,
         per_step=1 / step, limit=np.inf, rounds=False,
     )  # fmt: skip

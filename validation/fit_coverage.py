@@ -66,7 +66,7 @@ def coverage(spec: PcmSpec, devices: int, cycles: int, seeds: int) -> dict[tuple
     """Return the share of intervals that hold the truth, by quantity and confidence."""
     levels = spec.g_max_siemens * np.array(STATES)
     times = np.geomspace(spec.t0_seconds, 1e6, 12)
-    shape = synthetic.Shape.grid(levels, times, devices, cycles)
+    shape = synthetic.MeasurementShape.grid(levels, times, devices, cycles)
     hits: dict[tuple, list[bool]] = {(q, c): [] for q in QUANTITIES for c in CONFIDENCES}
     for seed in range(seeds):
         data = synthetic.simulate(spec, shape, Key(seed, (devices,)), BETWEEN * (cycles > 1))

@@ -29,7 +29,7 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of :func:`drift_study`; all but the last (computing time) are the same on every run."""
 
-Progress = Callable[[int], Any]
+ImageProgress = Callable[[int], Any]
 """Called with the number of images done since the last call."""
 
 
@@ -64,7 +64,7 @@ def drift_rows(
     methods: Iterable[str] = ("none", "gdc"),
     seeds: Iterable[int] = (0, 1, 2),
     preset: str | None = None,
-    progress: Progress | None = None,
+    progress: ImageProgress | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield one row per (seed, time, compensation) of a calibrated chip, as they are computed.
 
@@ -83,7 +83,7 @@ def drift_rows(
     preset : str, optional
         Name for the rows; default the spec's own.
     progress : callable, optional
-        See :data:`Progress`.
+        See :data:`ImageProgress`.
 
     Yields
     ------
@@ -124,7 +124,7 @@ def drift_rows(
                 yield row
 
 
-def _look(chip: Chip, images: Labelled, progress: Progress | None) -> dict[str, Any]:
+def _look(chip: Chip, images: Labelled, progress: ImageProgress | None) -> dict[str, Any]:
     """Return the columns of a row that follow from running the images, time and seed too."""
     began, before = time.perf_counter(), _totals(chip)
     correct = count_correct(chip, images, progress)
@@ -150,7 +150,7 @@ def drift_study(
     times: Sequence[float | str] = TIMES,
     methods: Sequence[str] = ("none", "gdc"),
     seeds: Sequence[int] = (0, 1, 2),
-    progress: Progress | None = None,
+    progress: ImageProgress | None = None,
 ) -> pd.DataFrame:
     """Return the rows of :func:`drift_rows` for several machines.
 
@@ -234,7 +234,9 @@ def reference_accuracy(
     return References(float_accuracy(model, images), ideal_devices_accuracy(chip, images))
 
 
-def float_accuracy(model: nn.Module, images: Labelled, progress: Progress | None = None) -> float:
+def float_accuracy(
+    model: nn.Module, images: Labelled, progress: ImageProgress | None = None
+) -> float:
     """Return the share of images that the torch model classifies correctly, in ``eval()``."""
     was_training = model.training
     model.eval()
@@ -246,7 +248,9 @@ def float_accuracy(model: nn.Module, images: Labelled, progress: Progress | None
     return correct / len(images.labels)
 
 
-def ideal_devices_accuracy(chip: Chip, images: Labelled, progress: Progress | None = None) -> float:
+def ideal_devices_accuracy(
+    chip: Chip, images: Labelled, progress: ImageProgress | None = None
+) -> float:
     """Return the accuracy of a calibrated chip if its devices were perfect.
 
     Placement and integer ranges do not depend on the devices: those of ``chip`` are used.
@@ -257,7 +261,7 @@ def ideal_devices_accuracy(chip: Chip, images: Labelled, progress: Progress | No
 
 
 def count_correct(
-    network: Callable[[Tensor], Tensor], images: Labelled, progress: Progress | None = None
+    network: Callable[[Tensor], Tensor], images: Labelled, progress: ImageProgress | None = None
 ) -> int:
     """Return how many images have their largest score at their label.
 
@@ -267,7 +271,7 @@ def count_correct(
         A chip or a torch module: images (B, ...) to scores (B, classes).
     images : Labelled
     progress : callable, optional
-        See :data:`Progress`.
+        See :data:`ImageProgress`.
     """
     largest, correct = int(images.labels.max()), 0
     for x, labels in zip(images.images.split(BATCH), images.labels.split(BATCH), strict=True):

@@ -18,13 +18,13 @@ from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import Traces, traces
 from ..spec import DriftLaw, PcmSpec, ProgrammingLaw, ReadNoiseLaw, ResetState
 from . import fit_forms, fit_laws, fit_noise, fit_traces, fit_variance
-from .fit_estimates import COLUMNS, FEWEST_TRACES, Estimate, Law, Report
+from .fit_estimates import COLUMNS, FEWEST_TRACES, Estimate, Law, LawReport
 
 __all__ = ["COLUMNS", "Estimate", "FitReport", "Law", "fit"]
 
 
 @dataclass(frozen=True)
-class FitReport(Report):
+class FitReport(LawReport):
     """What a measurement says about every law.
 
     Attributes

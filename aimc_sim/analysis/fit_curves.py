@@ -54,7 +54,7 @@ def polynomial(x: np.ndarray, y: np.ndarray, errors: np.ndarray, order: int) -> 
 
 
 @dataclass(frozen=True)
-class SpreadPolynomial:
+class StdPolynomial:
     """A polynomial through spreads, nowhere negative between the lowest and the highest state.
 
     Attributes
@@ -80,7 +80,7 @@ _IMPROVES = 0.01
 _PLACES = 101  # states between the ends at which the polynomial must not be negative
 
 
-def spread_polynomial(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> SpreadPolynomial:
+def std_polynomial(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> StdPolynomial:
     """Fit the lowest order (up to the third) that no higher one improves on at the 1 % level.
 
     Parameters
@@ -96,7 +96,7 @@ def spread_polynomial(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> Sprea
     small = 1e-3 * max(float(np.abs(y).max()), 1e-300)
     relative = np.maximum(errors, 1e-3 * small) / np.maximum(y, small)
     orders = range(min(HIGHEST_ORDER, len(x) - 1) + 1)
-    fits = [_spread_polynomial(x, y, relative, order, small) for order in orders]
+    fits = [_std_polynomial(x, y, relative, order, small) for order in orders]
     for order, one in enumerate(fits):
         gains = [
             stats.chi2.sf(one.chi2 - higher.chi2, more)
@@ -107,9 +107,9 @@ def spread_polynomial(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> Sprea
     raise AssertionError("the highest order has nothing above it")
 
 
-def _spread_polynomial(
+def _std_polynomial(
     x: np.ndarray, y: np.ndarray, relative: np.ndarray, order: int, small: float
-) -> SpreadPolynomial:
+) -> StdPolynomial:
     from scipy import optimize
 
     design = np.vander(x, order + 1, increasing=True)
@@ -130,7 +130,7 @@ def _spread_polynomial(
         values = found.x * scale
         values[0] -= min(0.0, float((places @ values).min()))  # the solver's last rounding
     chi2 = float((((design @ values - y) / size) ** 2).sum())
-    return SpreadPolynomial(values, chi2, len(x) - order - 1, solver, size)
+    return StdPolynomial(values, chi2, len(x) - order - 1, solver, size)
 
 
 def power(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> tuple[StateCurve, Fitted]:

@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def design(
-    spec: PcmSpec, shape: synthetic.Shape, repeats: int, key: Key, between: float = 0.0
+    spec: PcmSpec, shape: synthetic.MeasurementShape, repeats: int, key: Key, between: float = 0.0
 ) -> pd.DataFrame:
     """Return what measurements of a shape would say of a law, over repetitions.
 

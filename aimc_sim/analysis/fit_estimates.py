@@ -67,7 +67,7 @@ class Estimate:
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the ends of the interval that holds the truth with a confidence (0..1)."""
         if self.shape == "spread":
-            return self._spread_interval((1 - confidence) / 2)
+            return self._std_interval((1 - confidence) / 2)
         if not math.isfinite(self.standard_error) or self.freedom <= 0:
             return -math.inf, math.inf
         t = student(self.freedom, confidence)
@@ -76,7 +76,7 @@ class Estimate:
             return self.value / factor, self.value * factor
         return self.value - t * self.standard_error, self.value + t * self.standard_error
 
-    def _spread_interval(self, tail: float) -> tuple[float, float]:
+    def _std_interval(self, tail: float) -> tuple[float, float]:
         from scipy import stats
 
         if any(freedom <= 0 for _, freedom in self.parts):
@@ -135,7 +135,7 @@ COLUMNS = (
 """Columns of the table of a report."""
 
 
-class Report:
+class LawReport:
     """What all reports of a fit can do; they have ``laws``, a tuple of :class:`Law`."""
 
     laws: tuple[Law, ...]
@@ -178,7 +178,7 @@ def mean_of(
     )  # fmt: skip
 
 
-def spread_of(
+def std_of(
     quantity: str, level: float, found, unit: str, n: int, own: float, own_error: float,
     level_unit: str = "S",
 ) -> Estimate:  # fmt: skip

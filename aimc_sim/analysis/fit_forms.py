@@ -260,10 +260,10 @@ def _hotelling(values: np.ndarray, contrasts: np.ndarray) -> tuple[float, float]
     d, p = values.shape
     mean = values.mean(axis=0)
     effect = float(np.abs(contrasts @ mean).max())
-    spread = np.atleast_2d(np.cov(values.T))
-    if np.trace(spread) <= 1e-24:
+    covariance = np.atleast_2d(np.cov(values.T))
+    if np.trace(covariance) <= 1e-24:
         return (1.0 if effect < 1e-9 else 0.0), math.expm1(effect)
-    square = d * float(mean @ np.linalg.pinv(spread) @ mean)
+    square = d * float(mean @ np.linalg.pinv(covariance) @ mean)
     return float(stats.f.sf((d - p) / (p * (d - 1)) * square, p, d - p)), math.expm1(effect)
 
 

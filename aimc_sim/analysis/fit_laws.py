@@ -16,7 +16,7 @@ from .fit_estimates import (
     Estimate,
     Law,
     mean_of,
-    spread_of,
+    std_of,
 )
 from .fit_forms import Forms
 from .fit_noise import LevelTraces, Noise, Usable
@@ -45,7 +45,7 @@ def drift(
         )
         around = fit_clusters.moments(_within(nu, level, groups), level.device)
         rows.append(
-            spread_of(
+            std_of(
                 "nu spread", level.siemens, around, "1", n, own, own_error
             )
         )  # fmt: skip
@@ -166,7 +166,7 @@ def programming(
             error = fit_clusters.detrended(error, found.target_siemens[here])
         around = fit_clusters.moments(error, device)
         n = len(g)
-        sigma = spread_of("sigma", float(target), around, "S", n, own, own_error)
+        sigma = std_of("sigma", float(target), around, "S", n, own, own_error)
         sigmas.append((sigma, around))
         rows += [sigma, mean_of("bias", float(target), bias, "S", n)]
     notes = [f"{raw} level(s) from the first read, which holds read noise too"] * bool(raw)
@@ -193,7 +193,7 @@ def _sigma_polynomial(
 ) -> tuple[tuple[float, ...], list[Estimate], str]:
     """Return the coefficients of sigma(x), as a polynomial and as estimates, and what they are."""
     values, errors = _arrays([row for row, _ in sigmas])
-    fitted = fit_curves.spread_polynomial(x, values, errors)
+    fitted = fit_curves.std_polynomial(x, values, errors)
     # A variance pulls at a spread by 1 / (2 sigma).
     pulls = [m.variance_pull / (2 * max(row.value, 1e-30)) for row, m in sigmas]
     shared = fit_clusters.covariance([m.ids for _, m in sigmas], pulls, fitted.weights_error)

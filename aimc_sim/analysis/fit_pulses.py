@@ -28,7 +28,7 @@ from scipy import optimize
 from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import traces
 from ..spec import AccumulationLaw
-from .fit_estimates import FEWEST_DEVICES, Estimate, Law, Report
+from .fit_estimates import FEWEST_DEVICES, Estimate, Law, LawReport
 
 CONSTANT, SOFT, EXPONENTIAL, ACCUMULATION = (
     "constant step", "soft bounds", "exponential step", "accumulation",
@@ -40,7 +40,7 @@ _ROBUST = 1e-12
 
 
 @dataclass(frozen=True)
-class PulseReport(Report):
+class PulseReport(LawReport):
     """What pulse records say about a step.
 
     Attributes
@@ -211,10 +211,10 @@ def _law(name: str, steps: _Steps) -> Law:
         level, sample = float(steps.state[where].mean()), steps.step[where]
         variance = max(0.0, float(left[where].var(ddof=1)) - 2 * noise2)
         add("mean step", sample.mean(), _mean_error(sample, steps.device[where]), "S", level)
-        spread = math.sqrt(variance)
+        std = math.sqrt(variance)
         error = float(left[where].var(ddof=1)) * math.sqrt(2 / (len(where) - 1))
-        error /= 2 * max(spread, math.sqrt(error / 2), 1e-30)
-        add("spread of the step", spread, error, "S",
+        error /= 2 * max(std, math.sqrt(error / 2), 1e-30)
+        add("spread of the step", std, error, "S",
             level)  # fmt: skip
     add("read noise", math.sqrt(noise2), math.sqrt(noise2) / math.sqrt(2 * n), "S")
     chosen = fits[best if best != EXPONENTIAL else SOFT]
@@ -233,7 +233,7 @@ def _law(name: str, steps: _Steps) -> Law:
     if best in (SOFT, ACCUMULATION) and shape.values[0] != 0:
         bound = -shape.values[1] / shape.values[0]
         add("bound of the conductance", bound, abs(bound * errors[0] / shape.values[0]), "S")
-    m2, c2 = _spread_line(left, steps.state, noise2)
+    m2, c2 = _variance_line(left, steps.state, noise2)
     add("m2", m2, 0.0, "1")
     add("c2", c2, 0.0, "S")
     for form, value in criterion.items():
@@ -386,7 +386,7 @@ def _errors(fit: _Fit, left: np.ndarray, device: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(0, np.diag(covariance))) / scale
 
 
-def _spread_line(left: np.ndarray, state: np.ndarray, noise2: float) -> tuple[float, float]:
+def _variance_line(left: np.ndarray, state: np.ndarray, noise2: float) -> tuple[float, float]:
     """Return m2 and c2 of ``std = m2 G + c2``, both at least zero, by maximum likelihood."""
     size = float(np.sqrt(np.mean(left**2))) or 1.0
     middle = float(np.abs(state).mean()) or 1.0

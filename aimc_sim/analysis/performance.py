@@ -13,7 +13,7 @@ from typing import Any
 
 from aimc_sim import units
 from aimc_sim.chip.ledger import Area, Ledger, area, ledger, mvm_seconds, step_seconds
-from aimc_sim.chip.pipeline import Estimate, PipelineReport, estimate, simulate
+from aimc_sim.chip.pipeline import PipelineEstimate, PipelineReport, estimate, simulate
 from aimc_sim.chip.program import Program
 from aimc_sim.core import encodings
 from aimc_sim.device.programming import ProgrammingReport
@@ -52,7 +52,7 @@ class Performance:
     ----------
     pipeline : PipelineReport
         Event simulation.
-    estimate : Estimate
+    estimate : PipelineEstimate
         The same in closed form.
     ledger : Ledger
         Energy of one image, at the interval of the simulation.
@@ -66,7 +66,7 @@ class Performance:
     """
 
     pipeline: PipelineReport
-    estimate: Estimate
+    estimate: PipelineEstimate
     ledger: Ledger
     macs: int
     roofs: tuple[Roof, ...]

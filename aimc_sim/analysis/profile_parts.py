@@ -83,7 +83,7 @@ Sums = dict[tuple[str, str], Sum]
 """By name of the step and part, one of :data:`PARTS` or :data:`CLOCKS`."""
 
 
-class Cost(NamedTuple):
+class CallCost(NamedTuple):
     """What a call does: its part, the bytes it reads and writes, its operations."""
 
     part: str
@@ -103,58 +103,58 @@ class Hook:
     step : callable or None
         From the recorder and its arguments to the name of the step that begins with it.
     cost : callable or None
-        From the recorder, its result and its arguments to the :class:`Cost` of a part.
+        From the recorder, its result and its arguments to the :class:`CallCost` of a part.
     """
 
     owner: Any
     name: str
     step: Callable[..., str] | None = None
-    cost: Callable[..., Cost] | None = None
+    cost: Callable[..., CallCost] | None = None
 
 
 # ------------------------------------------------------------------------- what a part costs
 
 
-def of_product(recorder: Recorder, y: Tensor, x: Tensor, kernel: Tensor, *_: Any) -> Cost:
+def of_product(recorder: Recorder, y: Tensor, x: Tensor, kernel: Tensor, *_: Any) -> CallCost:
     """Inputs, kernel and outputs once each; two operations per multiply-accumulate."""
     part = "product" if recorder.is_charge(kernel) else "variance"
-    return Cost(part, size(x, kernel, y), 2 * y.numel() * kernel[0].numel())
+    return CallCost(part, size(x, kernel, y), 2 * y.numel() * kernel[0].numel())
 
 
-def of_fused_pass(recorder: Recorder, result: Any, *arguments: Any) -> Cost:
+def of_fused_pass(recorder: Recorder, result: Any, *arguments: Any) -> CallCost:
     """Charge, and of each output the variance, link code, code and square where there are any."""
     given = _EPILOGUE.bind(*arguments).arguments
     outputs = given["charge"].size
     arrays = (given[name] for name in ("charge", "variance", "link", "out", "squares"))
-    return Cost("fused pass", sum(outputs * a.itemsize for a in arrays if a.size > 0))
+    return CallCost("fused pass", sum(outputs * a.itemsize for a in arrays if a.size > 0))
 
 
-def of_conversion(recorder: Recorder, result: Any, *arguments: Any) -> Cost:
+def of_conversion(recorder: Recorder, result: Any, *arguments: Any) -> CallCost:
     """Of each conversion its charge, its variance if there is one, and the sum, twice."""
     given = _ADD_CODES.bind(*arguments).arguments
     read = (given[name].itemsize for name in ("charge", "variance") if given[name].size > 0)
-    return Cost("fused pass", given["total"].size * (sum(read) + 2 * given["total"].itemsize))
+    return CallCost("fused pass", given["total"].size * (sum(read) + 2 * given["total"].itemsize))
 
 
-def of_combining(recorder: Recorder, result: None, lines: Any, *tensors: Any) -> Cost:
+def of_combining(recorder: Recorder, result: None, lines: Any, *tensors: Any) -> CallCost:
     """Sums once, charges twice."""
-    return Cost("variance", size(*tensors) + size(tensors[-1]))
+    return CallCost("variance", size(*tensors) + size(tensors[-1]))
 
 
 def of_recurrent_pass(
     recorder: Recorder, result: Any, prepared: Whole, call: Any, inputs: Tensor, *_: Any
-) -> Cost:
+) -> CallCost:
     """Inputs and outputs once, matrices once per time step; two operations per product."""
     batch, times = inputs.shape[:2]
     matrices = prepared.hidden[:2]
     products = sum(2 * matrix.size for matrix in matrices if matrix.size > 1)
-    return Cost("recurrent pass", size(inputs, result) + times * size(*matrices),
+    return CallCost("recurrent pass", size(inputs, result) + times * size(*matrices),
                 batch * times * products)  # fmt: skip
 
 
-def of_digital(recorder: Recorder, result: Any, *arguments: Any) -> Cost:
+def of_digital(recorder: Recorder, result: Any, *arguments: Any) -> CallCost:
     """All tensors and arrays that go in and come out, once each."""
-    return Cost("digital", size(result, *arguments))
+    return CallCost("digital", size(result, *arguments))
 
 
 _EPILOGUE = inspect.signature(convert.epilogue)
@@ -207,7 +207,7 @@ class Frame:
     in_part: bool = False
 
 
-class _Here(threading.local):
+class _ProfiledThread(threading.local):
     """What a thread has found, and the steps that it is in, outermost first."""
 
     def __init__(self, found: list[Sums]) -> None:
@@ -221,7 +221,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._found: list[Sums] = []
-        self._here = _Here(self._found)
+        self._here = _ProfiledThread(self._found)
         self._charges: set[int] = set()
         own = formats()
         self._narrow = None if own.variance == own.charge else own.variance

@@ -58,7 +58,7 @@ class TanhTable:
 
 
 @dataclass(frozen=True)
-class Registers:
+class GdpuRegisters:
     """What the unit is loaded with, dimensionless.
 
     Attributes
@@ -76,7 +76,7 @@ class Registers:
 
 
 @dataclass(frozen=True)
-class Step:
+class LstmStep:
     """One time step of the LSTM.
 
     Attributes
@@ -208,7 +208,9 @@ def gate_columns(hidden: int) -> np.ndarray:
     return blocks[[0, 2, 1, 3]].T.reshape(-1)
 
 
-def lstm_step(codes: np.ndarray, cell: np.ndarray, registers: Registers, spec: GdpuSpec) -> Step:
+def lstm_step(
+    codes: np.ndarray, cell: np.ndarray, registers: GdpuRegisters, spec: GdpuSpec
+) -> LstmStep:
     """Take gate inputs through the unit.
 
     Parameters
@@ -218,12 +220,12 @@ def lstm_step(codes: np.ndarray, cell: np.ndarray, registers: Registers, spec: G
         is None.
     cell : (N, H) float32, dimensionless
         Cell state of the step before.
-    registers : Registers
+    registers : GdpuRegisters
     spec : GdpuSpec
 
     Returns
     -------
-    Step
+    LstmStep
 
     Raises
     ------
@@ -244,10 +246,10 @@ def lstm_step(codes: np.ndarray, cell: np.ndarray, registers: Registers, spec: G
         out_scale[0], out_offset[0], np.float32(largest_code(spec)),
         spec.output_bits is not None, state, sent,
     )  # fmt: skip
-    return Step(sent, state, saturated)
+    return LstmStep(sent, state, saturated)
 
 
-def lstm_registers(registers: Registers, hidden: int, spec: GdpuSpec) -> np.ndarray:
+def lstm_registers(registers: GdpuRegisters, hidden: int, spec: GdpuSpec) -> np.ndarray:
     """Return what :func:`aimc_sim.kernels.lstm.lstm_half` takes for all gates, (6, 4H) float32.
 
     Scale and offset of the inputs, of the gates, of the outputs.
@@ -263,8 +265,8 @@ def largest_code(spec: GdpuSpec) -> float:
 
 
 def lstm_step_by_arrays(
-    codes: np.ndarray, cell: np.ndarray, registers: Registers, spec: GdpuSpec
-) -> Step:
+    codes: np.ndarray, cell: np.ndarray, registers: GdpuRegisters, spec: GdpuSpec
+) -> LstmStep:
     """Return :func:`lstm_step` array by array: the slower twin, and what serves float32."""
     unit = arithmetic(spec.bit_true)
     codes, cell = _checked(codes, cell, spec)
@@ -278,10 +280,10 @@ def lstm_step_by_arrays(
     sent, saturated = quantise(
         y, np.float32(1), largest_code(spec), spec.output_bits is not None, unit
     )
-    return Step(sent, cell, saturated)
+    return LstmStep(sent, cell, saturated)
 
 
-def _loaded(registers: Registers, spec: GdpuSpec) -> tuple[np.ndarray, ...]:
+def _loaded(registers: GdpuRegisters, spec: GdpuSpec) -> tuple[np.ndarray, ...]:
     """Return the registers in the unit's format."""
     unit = arithmetic(spec.bit_true)
     return (
@@ -292,7 +294,9 @@ def _loaded(registers: Registers, spec: GdpuSpec) -> tuple[np.ndarray, ...]:
     )
 
 
-def lstm_passes(codes: np.ndarray, cell: np.ndarray, registers: Registers, spec: GdpuSpec) -> Step:
+def lstm_passes(
+    codes: np.ndarray, cell: np.ndarray, registers: GdpuRegisters, spec: GdpuSpec
+) -> LstmStep:
     """Return :func:`lstm_step` for any number of hidden units: in several passes if need be.
 
     The chip's slices hold the cell states of 512 units; for more, states have to be kept
@@ -305,7 +309,7 @@ def lstm_passes(codes: np.ndarray, cell: np.ndarray, registers: Registers, spec:
     ]
     if len(parts) == 1:
         return parts[0]
-    return Step(
+    return LstmStep(
         np.concatenate([part.codes for part in parts], 1),
         np.concatenate([part.cell for part in parts], 1),
         sum(part.saturated for part in parts),

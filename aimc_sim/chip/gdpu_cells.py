@@ -12,13 +12,13 @@ import numpy as np
 from ..core.ldpu import arithmetic, quantise, register
 from ..kernels.gru import gru_half
 from ..spec.gdpu import GdpuSpec
-from .gdpu import Step, largest_code, sigmoid, tanh, tanh_table
+from .gdpu import LstmStep, largest_code, sigmoid, tanh, tanh_table
 
 
 def gru_step(
     inputs: np.ndarray, codes: np.ndarray, state: np.ndarray, input_scale: float,
     hidden_scale: float, output_scale: float, spec: GdpuSpec,
-) -> Step:  # fmt: skip
+) -> LstmStep:  # fmt: skip
     """Take one step of a gated recurrent unit as torch defines it.
 
     ``r, z = sigmoid(x + h)``; ``n = tanh(x_n + r h_n)``; ``h' = n + z (h - n)``.
@@ -37,7 +37,7 @@ def gru_step(
 
     Returns
     -------
-    Step
+    LstmStep
         ``cell`` is the hidden state that is kept.
 
     Source
@@ -57,7 +57,7 @@ def gru_step(
         *tanh_table(spec.bins, True).arrays, np.float32(largest_code(spec)),
         spec.output_bits is not None, kept, sent,
     )  # fmt: skip
-    return Step(sent, kept, saturated)
+    return LstmStep(sent, kept, saturated)
 
 
 def gru_registers(
@@ -75,7 +75,7 @@ def gru_registers(
 def gru_step_by_arrays(
     inputs: np.ndarray, codes: np.ndarray, state: np.ndarray, input_scale: float,
     hidden_scale: float, output_scale: float, spec: GdpuSpec,
-) -> Step:  # fmt: skip
+) -> LstmStep:  # fmt: skip
     """Return :func:`gru_step` array by array: the slower twin, and what serves float32."""
     unit = arithmetic(spec.bit_true)
     scales = gru_registers(input_scale, hidden_scale, output_scale, spec)[:2, 0]
@@ -94,7 +94,7 @@ def gru_step_by_arrays(
 
 def rnn_step(
     codes: np.ndarray, scale: float, output_scale: float, spec: GdpuSpec, function: str = "tanh"
-) -> Step:
+) -> LstmStep:
     """Take one step of a simple recurrent layer: tanh or ReLU of the sum of both products.
 
     Parameters
@@ -108,7 +108,7 @@ def rnn_step(
 
     Returns
     -------
-    Step
+    LstmStep
     """
     unit = arithmetic(spec.bit_true)
     x = unit.multiply(unit.convert(codes), register(np.float32(scale), "scale", unit))
@@ -116,9 +116,9 @@ def rnn_step(
     return _send(y, y, output_scale, spec)
 
 
-def _send(hidden: np.ndarray, kept: np.ndarray, output_scale: float, spec: GdpuSpec) -> Step:
+def _send(hidden: np.ndarray, kept: np.ndarray, output_scale: float, spec: GdpuSpec) -> LstmStep:
     unit = arithmetic(spec.bit_true)
     y = unit.multiply(hidden, register(np.float32(output_scale), "output_scale", unit))
     rounds = spec.output_bits is not None
     sent, beyond = quantise(y, np.float32(1), largest_code(spec), rounds, unit)
-    return Step(sent, kept, beyond)
+    return LstmStep(sent, kept, beyond)

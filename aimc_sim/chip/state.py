@@ -44,7 +44,7 @@ class Ranges:
 class ChipState:
     """A programmed chip: one :class:`~aimc_sim.core.tile.TileState` per core in use.
 
-    ``programmed_at_seconds`` is the moment of the last programming on the chip's clock, which
+    ``programmed_at_seconds`` is the time of the last programming on the chip's clock, which
     starts with the first one; ``cycle`` counts programmings from 0. ``layer_of`` names the layer
     of every tile, whose specification may be its own.
     """
@@ -65,7 +65,7 @@ class ChipState:
         return sum(others, first)
 
     def age(self, t_seconds: float) -> float:
-        """Return the time since the last programming, in seconds, at a moment of the clock."""
+        """Return the time since the last programming, in seconds, at a time of the clock."""
         if t_seconds < self.programmed_at_seconds:
             raise ValueError(
                 f"time = {t_seconds:g} s lies before the last programming at "
@@ -127,8 +127,8 @@ def program(
     return ChipState(seed, tiles, at_seconds, cycle, layer_of)
 
 
-def look(state: ChipState, spec: ChipSpec, t_seconds: float) -> dict[int, tile.TileNow]:
-    """Return every crossbar in use, by core, at a moment of the chip's clock."""
+def tiles_at(state: ChipState, spec: ChipSpec, t_seconds: float) -> dict[int, tile.TileNow]:
+    """Return every crossbar in use, by core, at a time of the chip's clock."""
     age = state.age(t_seconds)
     return {
         core: tile.at(programmed, state.spec_of(core, spec).core, age, state.key(core))

@@ -9,7 +9,7 @@ import typer
 
 from .. import files, units
 from .errors import refusing
-from .options import Metric
+from .options import MetricOption
 from .output import Output, add_row, complain, status
 from .sweep import FAILED, check_pool, run_study
 
@@ -40,7 +40,7 @@ def attribute(
     time: Annotated[str, typer.Option(help="Time after programming.")] = "1 d",
     compensation: Annotated[str, typer.Option(help="none, gdc, column, gdc-signs or ls.")] = "gdc",
     programmings: Annotated[int, typer.Option(min=1, help="Programmings of each machine.")] = 5,
-    metric: Metric = None,
+    metric: MetricOption = None,
     layers: Annotated[bool, typer.Option("--layers", help="Also every layer by itself.")] = False,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes here; 0: only this one.")
@@ -93,8 +93,8 @@ def _write(output: Output, out: Path, title: str) -> None:
     results.export(out)
     rows = parts.table(results.load(out))
     files.write_text(out / "attribution.csv", rows.to_csv(index=False), "the table")
-    for (moment, method), part in rows.groupby(["time_seconds", "compensation"]):
-        when = units.show_time(moment) if moment else "now"
+    for (t_seconds, method), part in rows.groupby(["time_seconds", "compensation"]):
+        when = units.show_time(t_seconds) if t_seconds else "now"
         name = f"{title}: {when}, compensation {method}"
         picture = out / f"waterfall_{when.replace(' ', '')}_{method}.png"
         waterfall(part, title=name, path=picture)

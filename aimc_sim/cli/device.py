@@ -13,7 +13,7 @@ from .errors import BadInput, refusing
 from .output import Output, add_row, say
 
 if TYPE_CHECKING:
-    from ..analysis.fit_estimates import Law, Report
+    from ..analysis.fit_estimates import Law, LawReport
     from ..device.measured import MeasuredData
 
 app = typer.Typer(
@@ -145,7 +145,7 @@ def size(data: MeasuredData) -> str:
     return f"{len(data):,} reads, {len(found):,} traces, {devices:,} device(s)"
 
 
-def _print(output: Output, report: Report, how_much: str) -> None:
+def _print(output: Output, report: LawReport, how_much: str) -> None:
     from rich.table import Table
 
     output.line(f"{report.title}: {how_much}, {report.levels_text}")

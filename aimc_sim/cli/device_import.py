@@ -93,12 +93,12 @@ def import_(
 ) -> None:
     """Turn tables of reads into a checked HDF5 file; without --out, show what they seem to be."""
     from ..device.measured import Provenance, cells, recognise, schema
-    from ..device.measured.importer import Options, read_table
+    from ..device.measured.importer import ReadOptions, read_table
 
     kinds = tuple(k.strip() for k in leave_out.split(",") if k.strip())
     if "all" in kinds:
         kinds = tuple(cells.KINDS)
-    options = Options(
+    options = ReadOptions(
         wide, file_is, sheet, header, decimal, thousands, start, read_volts, negative_read, kinds,
         tuple(ignore or ()), repeats, every,
     )  # fmt: skip

@@ -59,10 +59,12 @@ def simulate(
             with refusing(prefix="--out: "):
                 schema.refuse_existing(out, force)
         if like is not None:
-            shape = synthetic.Shape.of(read_measured(like))
+            shape = synthetic.MeasurementShape.of(read_measured(like))
         else:
             targets, clock = _numbers("--levels", levels), _numbers("--times", times)
-            shape = synthetic.Shape.grid([1e-6 * g for g in targets], clock, devices, cycles)
+            shape = synthetic.MeasurementShape.grid(
+                [1e-6 * g for g in targets], clock, devices, cycles
+            )
         reads = sum(len(t) for t in shape.times)
         if reads > _MOST_READS:
             raise BadInput(

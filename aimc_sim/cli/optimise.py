@@ -16,7 +16,7 @@ from .sweep import FAILED, check_pool, run_study
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..search.optimise import Plan
+    from ..search.optimise import SearchPlan
     from ..search.schema import Search
     from ..studies.sweep import Progress
 
@@ -80,17 +80,17 @@ def optimise(
 def _search(
     search: Path, out: Path, trials: int | None, workers: int | None, scheduler: str | None,
     memory: str | None, yes: bool,
-) -> tuple[Progress, Plan]:  # fmt: skip
+) -> tuple[Progress, SearchPlan]:  # fmt: skip
     with status("reading the search, loading network and images"), refusing():
         from ..search import schema, space
-        from ..search.optimise import Plan
+        from ..search.optimise import SearchPlan
         from ..studies import inputs
 
         wanted = schema.load_search(search)
         if trials is not None:
             wanted = schema.changed(wanted, trials=trials)
         space.check(wanted)  # before images are read
-        plan = Plan(wanted, inputs.gather(wanted.study(), search.parent), out)
+        plan = SearchPlan(wanted, inputs.gather(wanted.study(), search.parent), out)
         if not yes:
             plan.announce()
     if not wanted.needs_images and scheduler is None:

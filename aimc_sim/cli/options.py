@@ -22,7 +22,7 @@ Memory = Annotated[
     typer.Option(help="Most memory of a local worker, that is of one trial: '2 GB'."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Run what is large or takes long without asking.")]
-Metric = Annotated[
+MetricOption = Annotated[
     str | None,
     typer.Option(
         help="Scored in place of the study's: accuracy, top-5, bits-per-character, perplexity, "

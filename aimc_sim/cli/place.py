@@ -46,7 +46,7 @@ Examples:
   aimc-sim perf my_network:build --input 784 --mode host --out slow
 """
 
-Network = Annotated[
+NetworkName = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
@@ -54,7 +54,7 @@ Network = Annotated[
         "paper:char-lstm, paper:captioning-lstm (map only).",
     ),
 ]
-Input = Annotated[
+InputShape = Annotated[
     str | None,
     typer.Option("--input", metavar="C,H,W", help="Shape of one image.  [default: 3,32,32]"),
 ]
@@ -72,7 +72,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace files in that fold
 
 
 def map_(
-    context: typer.Context, model: Network = inputs.RESNET32, input_: Input = None,
+    context: typer.Context, model: NetworkName = inputs.RESNET32, input_: InputShape = None,
     preset: Preset = "hermes-tdp", set_: Set = None, replicate: Replicate = None,
     out: Out = Path("aimc_sim_map"), force: Force = False,
 ) -> None:  # fmt: skip
@@ -89,7 +89,7 @@ def map_(
 
 
 def perf(
-    context: typer.Context, model: Network = inputs.RESNET32, input_: Input = None,
+    context: typer.Context, model: NetworkName = inputs.RESNET32, input_: InputShape = None,
     preset: Preset = "hermes-tdp", set_: Set = None, replicate: Replicate = None,
     images: Annotated[int, typer.Option(help="Images under way, one after the other.")] = 4,
     mode: Annotated[

@@ -14,7 +14,7 @@ from .. import files
 from . import inputs
 from .errors import BadInput, refusing
 from .output import say, status
-from .place import Force, Input, Out, Preset, Set
+from .place import Force, InputShape, Out, Preset, Set
 from .results import results_folder
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def profile(
             metavar="MODEL", help="resnet32, or package.module:callable returning a torch module."
         ),
     ] = inputs.RESNET32,
-    input_: Input = None,
+    input_: InputShape = None,
     batch: Annotated[int, typer.Option(help="Images of a forward.")] = 128,
     threads: Annotated[
         int | None, typer.Option(help="Threads of torch.  [default: as torch chooses]")

@@ -16,7 +16,7 @@ from .output import progress as progress_bar
 from .results import results_folder
 
 if TYPE_CHECKING:
-    from .study import Outcome
+    from .study import StudyOutcome
 
 FILES = ("results.csv", "drift_accuracy.png", "floorplan.png", "report.json", "chip.h5")
 """What a run writes into its output folder."""
@@ -125,7 +125,9 @@ def run(
     _print(Output(), outcome, study.held(outcome), f"{len(test):,} test images of {test.name}", out)
 
 
-def _print(output: Output, outcome: Outcome, held: dict[str, Any], data: str, out: Path) -> None:
+def _print(
+    output: Output, outcome: StudyOutcome, held: dict[str, Any], data: str, out: Path
+) -> None:
     """Print the table and where the files are."""
     from rich.table import Table
 

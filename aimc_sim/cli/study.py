@@ -17,7 +17,7 @@ from ..analysis import drift
 from ..errors import UnsupportedLayerError
 from ..figures import accuracy, floorplan
 from ..runtime.chip import Chip
-from ..runtime.report import Report
+from ..runtime.chip_report import Report
 from ..spec import ChipSpec
 from ..zoo import ImageSet
 from .errors import refusing
@@ -25,12 +25,12 @@ from .errors import refusing
 FLOAT = "torch float"
 _PACKAGES = ("numpy", "numba", "scipy", "torch")
 
-Step = Callable[[str, int], Any]
+StepReport = Callable[[str, int], Any]
 """Called with the name of a part of the work and the images done since the last call."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyOutcome:
     """A finished study.
 
     Attributes
@@ -103,8 +103,8 @@ def compute(
     times: Sequence[float],
     methods: Sequence[str],
     seeds: Sequence[int],
-    step: Step,
-) -> Outcome:
+    step: StepReport,
+) -> StudyOutcome:
     """Run the study."""
     chips, images = ready.chips, ready.images
     ideal, reports, rows = {}, {}, []
@@ -122,13 +122,15 @@ def compute(
         )
         reports[name] = chip.report()
     table = pd.DataFrame(rows, columns=drift.COLUMNS)
-    return Outcome(
+    return StudyOutcome(
         table, drift.summarise(table), ready.float_accuracy, _ideal_name(chips), ideal, reports,
         chip,
     )  # fmt: skip
 
 
-def write(folder: Path, outcome: Outcome, images: ImageSet, request: Mapping[str, Any]) -> None:
+def write(
+    folder: Path, outcome: StudyOutcome, images: ImageSet, request: Mapping[str, Any]
+) -> None:
     """Write all files of a study; ``request`` (JSON values) goes into the report."""
     chip = outcome.chip
     files.write_text(folder / "results.csv", outcome.rows.to_csv(index=False))
@@ -161,7 +163,7 @@ def write(folder: Path, outcome: Outcome, images: ImageSet, request: Mapping[str
     files.write_json(folder / "report.json", report)
 
 
-def held(outcome: Outcome) -> dict[str, Any]:
+def held(outcome: StudyOutcome) -> dict[str, Any]:
     """Return what the saved chip is: preset, seed, time and compensation."""
     last = outcome.rows.iloc[-1]
     return {

@@ -11,7 +11,7 @@ import typer
 
 from .. import arguments, units
 from .errors import BadInput, Interrupted, refusing
-from .options import Memory, Metric, Results, Scheduler, Workers, Yes
+from .options import Memory, MetricOption, Results, Scheduler, Workers, Yes
 from .output import Output, add_row, complain, say, status
 from .output import progress as progress_bar
 
@@ -56,7 +56,7 @@ def sweep(
     workers: Workers = None,
     scheduler: Scheduler = None,
     memory: Memory = None,
-    metric: Metric = None,
+    metric: MetricOption = None,
     yes: Yes = False,
 ) -> None:
     """Run a study: many machines, programmings and times, with intervals.

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..rng import Key, Purpose
 from ..spec.cco import CcoAdcSpec
-from .quantise import Table
+from .quantise import ConverterTable
 
 
 @dataclass(frozen=True)
@@ -314,7 +314,7 @@ def columns(
     spec: CcoAdcSpec,
     window_seconds: float,
     amperes_per_charge: float,
-) -> Table:
+) -> ConverterTable:
     """Return the fast form of the circuits, for a pass over charges; values are charges.
 
     ``amperes_per_charge`` is the mean current over the window of a unit of charge:
@@ -330,7 +330,7 @@ def columns(
         -calibration.rate_offset * window_seconds * gain,
     ])  # fmt: skip
     limit, dead = spec.full_scale_amperes / unit, spec.wrong_sign_amperes / unit
-    return Table(rows.astype(np.float32), limit, dead)
+    return ConverterTable(rows.astype(np.float32), limit, dead)
 
 
 def linearity(

@@ -34,7 +34,7 @@ import numpy as np
 from ..rng import Key, Purpose
 from ..spec import ChipSpec, CoreSpec
 from . import converters, inputs, tile, weights
-from .quantise import Converter
+from .quantise import ColumnConverters
 
 Method = Literal["none", "gdc", "column", "gdc-signs", "ls"]
 METHODS: tuple[Method, ...] = ("none", "gdc", "column", "gdc-signs", "ls")
@@ -117,7 +117,7 @@ def _one_hot_codes(
     calibration, core = spec.calibration, spec.core
     windows, reads = calibration.compensation_windows, calibration.compensation_reads
     rows, columns = now.net.shape
-    converter = now.converter or Converter(converters.adc(core))
+    converter = now.converter or ColumnConverters(converters.adc(core))
     if inputs.reads_planes(core.dac):  # whose conversions last for a bit
         amperes = converter.limit * core.device.g_max_siemens * core.read.v_read_volts
         still = core.with_({"dac.encoding": "pwm"})
@@ -128,9 +128,9 @@ def _one_hot_codes(
     total = np.zeros((rows, columns))
     for phase in _one_hot(now, core):
         charge = phase.charge * scale
-        spread = np.sqrt(phase.variance * scale**2 + converter.jitter * (charge != 0))
+        std = np.sqrt(phase.variance * scale**2 + converter.jitter * (charge != 0))
         for _ in range(reads):
-            z = charge + spread * generator.standard_normal(total.shape)
+            z = charge + std * generator.standard_normal(total.shape)
             total += phase.sign * converter.codes(z)
     return total
 

@@ -11,7 +11,7 @@ import math
 from ..rng import Key
 from ..spec import CoreSpec
 from . import oscillators, symmetric
-from .quantise import Converter, Quantiser
+from .quantise import ColumnConverters, Quantiser
 
 KINDS = {"symmetric": symmetric, "cco": oscillators}
 """The module of every kind of ``core.adc``: the only place that lists them."""
@@ -49,7 +49,7 @@ def adc(core: CoreSpec, full_scale_amperes: float | None = None) -> Quantiser:
 
 def of_core(
     core: CoreSpec, key: Key, columns: int, full_scale_amperes: float | None = None
-) -> Converter:
+) -> ColumnConverters:
     """Return the converters of the first columns of a core.
 
     Parameters
@@ -61,7 +61,7 @@ def of_core(
     full_scale_amperes : float, amperes, optional
         As of :func:`adc`, whose ValueError this raises too.
     """
-    found: Converter = KINDS[core.adc.kind].converter(core, key, columns, full_scale_amperes)
+    found: ColumnConverters = KINDS[core.adc.kind].converter(core, key, columns, full_scale_amperes)
     return found
 
 

@@ -55,19 +55,19 @@ def write(
     later = cycle_key(key, cycle)
     device_words = verify.words(key.child(Purpose.PULSE_DEVICE))
     pulse_words = verify.words(later.child(Purpose.PULSE_CYCLE))
-    look = _Look.at(written, core, key)
+    read_state = _ReadState.at(written, core, key)
     counts_per_unit = np.float32(spec.g_max_siemens / scheme.start.verify.count_siemens)
     wanted = (request.net() / spec.g_max_siemens).astype(np.float32)
     tuned = written.iterations > 0
     sign = np.array([1, 1, -1, -1], np.float32)[:, None, None]
     low, high = np.float32(scheme.start.low_amperes), np.float32(scheme.start.high_amperes)
-    total, looks = np.zeros(wanted.shape, np.float32), np.zeros(wanted.shape, np.float32)
+    total, products = np.zeros(wanted.shape, np.float32), np.zeros(wanted.shape, np.float32)
     pulses = np.zeros(written.g.shape, np.uint16)
     for step in range(scheme.steps):
-        crossbar = look.crossbar(written.g, spec)
+        crossbar = read_state.crossbar(written.g, spec)
         total += _gradient(crossbar, wanted, core, later.child(Purpose.GRADIENT, step).generator())
-        looks += 1
-        counts = total / looks * counts_per_unit
+        products += 1
+        counts = total / products * counts_per_unit
         # A pulse draws a new state whose spread grows with the conductance: it must be worth it.
         worth = scheme.threshold_fraction * written.g * counts_per_unit / spec.g_max_siemens
         chosen = tuned & (np.abs(counts) > np.maximum(scheme.threshold_counts, worth))
@@ -80,7 +80,7 @@ def write(
         )  # fmt: skip
         pulses += chosen
         again = chosen.any(axis=0)
-        total[again] = looks[again] = 0
+        total[again] = products[again] = 0
     state = verify.to_state(written, spec, address, key)
     report = verify.report(request, written, state, spec, "gradient")
     return state, _with_steps(report, pulses, written, core)
@@ -93,7 +93,7 @@ def _scheme(core: CoreSpec) -> GradientProgramming:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Look:
+class _ReadState:
     """How the products see devices, (4, R, C) float32 each, dimensionless.
 
     ``drift`` multiplies the conductance of the last pulse; ``noise`` is the spread of the read
@@ -104,7 +104,7 @@ class _Look:
     noise: np.ndarray
 
     @classmethod
-    def at(cls, written: Written, core: CoreSpec, key: Key) -> _Look:
+    def at(cls, written: Written, core: CoreSpec, key: Key) -> _ReadState:
         spec, address = core.pcm, tile.address(core)
         one = np.ones_like(written.g)
         drift, _ = verify.settled(

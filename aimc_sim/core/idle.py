@@ -106,8 +106,8 @@ def high_impedance_correction(
     driven, total = np.count_nonzero(length, axis=1), length.sum(axis=1)
     square = np.einsum("nr,nr->n", length, length)
     relative = driven * square / np.where(total > 0, total, 1.0) ** 2  # 1 + (spread / mean)^2
-    spread = np.sqrt(np.maximum(relative - 1, 0))
-    falls = np.maximum(1 - spread / math.sqrt(3), 0) * (np.sign(codes) @ idle.weight)
+    std = np.sqrt(np.maximum(relative - 1, 0))
+    falls = np.maximum(1 - std / math.sqrt(3), 0) * (np.sign(codes) @ idle.weight)
     coupled = 1 - idle.share.sum() + length @ (idle.share / max_code)
     start = codes @ idle.weight
     volts_sum = start[:, None] * idle.reach.sum(axis=0) - falls[:, None] * (length @ idle.reach)

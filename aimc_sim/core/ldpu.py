@@ -93,7 +93,7 @@ def arithmetic(bit_true: bool) -> Arithmetic:
 
 
 @dataclass(frozen=True)
-class Registers:
+class LdpuRegisters:
     """What the unit is loaded with. One value per channel, or one for all; dimensionless.
 
     Attributes
@@ -172,7 +172,7 @@ def split(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def run(
-    registers: Registers,
+    registers: LdpuRegisters,
     positive: np.ndarray,
     negative: np.ndarray,
     link: np.ndarray | None = None,
@@ -183,7 +183,7 @@ def run(
 
     Parameters
     ----------
-    registers : Registers
+    registers : LdpuRegisters
     positive, negative : (N, C) integers, counts
         0 ... 4095. Of signed codes: :func:`split`.
     link : (N, C) integers, codes, optional

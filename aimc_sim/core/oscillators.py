@@ -17,7 +17,7 @@ from ..rng import Key, Purpose
 from ..spec import CcoAdcSpec, CoreSpec
 from . import adc
 from .inputs import conversion_seconds, reads_planes, window_seconds
-from .quantise import Converter, Quantiser, Table
+from .quantise import ColumnConverters, ConverterTable, Quantiser
 
 _CALIBRATION_READS = 99
 """Path of the reads of the calibration, below the ADCs' purpose: no quantity has that number."""
@@ -47,7 +47,7 @@ def quantiser(core: CoreSpec, full_scale_amperes: float | None = None) -> Quanti
 @functools.lru_cache(maxsize=256)
 def converter(
     core: CoreSpec, key: Key, columns: int, full_scale_amperes: float | None = None
-) -> Converter:
+) -> ColumnConverters:
     """Return the ADCs of the first columns of a core, corrected values in nominal counts.
 
     Parameters
@@ -83,7 +83,7 @@ def converter(
         dead = math.inf
     full = round(spec.counts_per_coulomb * window * spec.full_scale_amperes)
     text = f"oscillators and counters, {full} counts at full scale"
-    return Converter(law, Table(rows, found.limit, dead), jitter, text)
+    return ColumnConverters(law, ConverterTable(rows, found.limit, dead), jitter, text)
 
 
 def _representable(spec: CcoAdcSpec, window: float) -> None:

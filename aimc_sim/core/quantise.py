@@ -72,7 +72,7 @@ class Quantiser:
 
 
 @dataclass(frozen=True)
-class Table:
+class ConverterTable:
     """Converters that differ from column to column, as one pass over charges z.
 
     Of the counter that z selects: ``code = max(0, rint(slope s / (1 + bend s) + lift))`` with
@@ -120,7 +120,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Converter:
+class ColumnConverters:
     """The converters of one core's columns.
 
     Attributes
@@ -128,7 +128,7 @@ class Converter:
     quantiser : Quantiser
         The whole law where all columns are alike; else the nominal one, whose step is the unit
         of the corrected codes.
-    table : Table or None
+    table : ConverterTable or None
         The law where columns differ.
     jitter : (C,) float64 or 0, charge squared
         Variance that a conversion adds before it rounds; a conversion of no charge has none.
@@ -137,7 +137,7 @@ class Converter:
     """
 
     quantiser: Quantiser
-    table: Table | None = None
+    table: ConverterTable | None = None
     jitter: np.ndarray | float = 0.0
     text: str = ""
 
@@ -161,7 +161,7 @@ class Converter:
         """
         return self.quantiser.step**2 / 12 if self.quantiser.rounds else 0.0
 
-    def of_columns(self, start: int, stop: int) -> Converter:
+    def of_columns(self, start: int, stop: int) -> ColumnConverters:
         """Return the converters of some neighbouring columns.
 
         Parameters
@@ -172,12 +172,12 @@ class Converter:
         table, jitter = self.table, self.jitter
         if table is not None:
             rows = np.ascontiguousarray(table.rows[:, :, start:stop])
-            table = Table(rows, table.limit, table.dead)
+            table = ConverterTable(rows, table.limit, table.dead)
         if np.ndim(jitter):
             jitter = np.asarray(jitter)[start:stop]
-        return Converter(self.quantiser, table, jitter, self.text)
+        return ColumnConverters(self.quantiser, table, jitter, self.text)
 
-    def over(self, windows: float) -> Converter:
+    def over(self, windows: float) -> ColumnConverters:
         """Return the converters that integrate for several windows, in the codes of all of them.
 
         Charges stay those of one window: the current is the same, the codes grow.
@@ -187,8 +187,8 @@ class Converter:
         table = self.table
         if table is not None:
             factors = np.array([windows, 1, windows, 1, windows], np.float32)
-            table = Table(table.rows * factors[:, None, None], table.limit, table.dead)
-        return Converter(longer, table, self.jitter / windows**2, self.text)
+            table = ConverterTable(table.rows * factors[:, None, None], table.limit, table.dead)
+        return ColumnConverters(longer, table, self.jitter / windows**2, self.text)
 
     def codes(self, charge: np.ndarray) -> np.ndarray:
         """Return the (N, C) float64 codes of the charges (N, C) of one conversion."""

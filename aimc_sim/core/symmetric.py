@@ -7,7 +7,7 @@ import math
 from ..rng import Key
 from ..spec import CoreSpec
 from . import inputs
-from .quantise import Converter, Quantiser
+from .quantise import ColumnConverters, Quantiser
 
 
 def quantiser(core: CoreSpec, full_scale_amperes: float | None = None) -> Quantiser:
@@ -34,8 +34,8 @@ def quantiser(core: CoreSpec, full_scale_amperes: float | None = None) -> Quanti
 
 def converter(
     core: CoreSpec, key: Key, columns: int, full_scale_amperes: float | None = None
-) -> Converter:
+) -> ColumnConverters:
     """Return the converters of a core: no draw, so that ``key`` and ``columns`` play no part."""
     law = quantiser(core, full_scale_amperes)
     text = "no converter" if not law.rounds else f"rounds to {law.limit:.0f} codes per direction"
-    return Converter(law, text=text)
+    return ColumnConverters(law, text=text)

@@ -15,12 +15,12 @@ import numpy as np
 
 from ..device import family
 from ..device.polarity import polarity_delta
-from ..device.report import ProgrammingReport
+from ..device.programming_report import ProgrammingReport
 from ..device.request import net_of
 from ..rng import Key
 from ..spec import CoreSpec
 from . import converters, encodings, inputs, wired
-from .quantise import Converter
+from .quantise import ColumnConverters
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TileNow:
         Variance of ``polarities`` that is drawn anew in every conversion.
     idle : Floating or None
         Additions of floating input lines, where wires resist and idle lines float.
-    converter : Converter or None
+    converter : ColumnConverters or None
         The core's ADCs. None: the nominal one in every column, where its range is known.
     parts : tuple of Part
         Columns that are converted by themselves and whose codes make the outputs together;
@@ -73,7 +73,7 @@ class TileNow:
     net_negative: np.ndarray | None = None
     variances: np.ndarray | None = None
     idle: wired.Floating | None = None
-    converter: Converter | None = None
+    converter: ColumnConverters | None = None
     parts: tuple[Part, ...] = ()
 
     @cached_property
@@ -142,7 +142,7 @@ def unit_charge(now: TileNow, core: CoreSpec) -> float:
         Gives the nominal converter where the crossbar has none.
     """
     converter = (now.parts[0].now if now.parts else now).converter
-    return (converter or Converter(converters.adc(core))).quantiser.step
+    return (converter or ColumnConverters(converters.adc(core))).quantiser.step
 
 
 def factors(now: TileNow, core: CoreSpec) -> tuple[float, ...]:
@@ -382,7 +382,7 @@ def _convert(
     """Return the ADC codes of one conversion, or four, and how many saturated."""
     converter = now.converter
     if converter is None:
-        converter = Converter(converters.adc(core))
+        converter = ColumnConverters(converters.adc(core))
     total, beyond = np.zeros((len(codes), now.net.shape[1])), 0
     for phase in phases(now, codes, core):
         variance = phase.variance + converter.jitter * (phase.charge != 0)

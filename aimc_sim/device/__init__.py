@@ -5,7 +5,7 @@ file             content
 ===============  ============================================================================
 ``family``       the interface of all families of devices, and their registry
 ``families``     the families that there are, one file each
-``request``      targets of a block; ``report``: cost and error of writing it
+``request``      targets of a block; ``programming_report``: cost and error of writing it
 ``pcm``          phase-change elements under statistical laws: program once, read at any time
 ``faults``       stuck cells; ``polarity``: conduction under the other read voltage
 ``draws``        addressed normals and 1/f noise, for laws written with numpy
@@ -23,6 +23,6 @@ from .family import DeviceState, ElementsNow, Family, register
 
 __all__ = [
     "DeviceState", "ElementsNow", "Family", "draws", "families", "family", "faults", "measured",
-    "moments", "pcm", "polarity", "programming", "pulses", "register", "report", "request",
-    "synapse", "synthetic",
+    "moments", "pcm", "polarity", "programming", "programming_report", "pulses", "register",
+    "request", "synapse", "synthetic",
 ]  # fmt: skip

@@ -44,7 +44,7 @@ from .. import units
 from ..rng import Key, Purpose
 from ..spec import DeviceSpec
 from ..spec.family import declare
-from .report import ProgrammingReport, error_sum
+from .programming_report import ProgrammingReport, error_sum
 from .request import Request, allocate, net_of
 
 Address = tuple[int, int]

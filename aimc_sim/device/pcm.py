@@ -66,7 +66,7 @@ def reset_level(spec: PcmSpec) -> float:
     return spec.reset.mean_siemens * spec.devices_per_element * spec.material_scale
 
 
-def reset_spread(spec: PcmSpec) -> float:
+def reset_std(spec: PcmSpec) -> float:
     """Return the spread of the conductance of one element left in RESET, in siemens."""
     return math.sqrt(spec.devices_per_element) * spec.reset.std_siemens * spec.material_scale
 
@@ -138,7 +138,7 @@ def program(
         4 * (0.0,) if error is None else error.polynomial_siemens,
         0.0 if error is None else error.scale * spec.material_scale,
         (0.0, math.inf) if error is None or error.states is None else error.states,
-        (reset_level(spec), reset_spread(spec)),
+        (reset_level(spec), reset_std(spec)),
         curve_table(None if drift is None else drift.exponent_mean),
         curve_table(None if drift is None else drift.exponent_std),
         0.0 if drift is None else drift.scale,

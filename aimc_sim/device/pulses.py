@@ -374,9 +374,9 @@ def _law_vectors(spec: PcmSpec, law: PulseSpec) -> tuple[np.ndarray, ...]:
     """Return the laws as the kernels' vectors: step, set, curve, reset; zeros where missing."""
     step, set_law, curve = np.zeros(8), np.zeros(4), np.zeros(4)
     if (a := law.accumulation) is not None:
-        spread = np.array([a.std_slope, a.std_offset_siemens, a.std_first_siemens]) * a.cycle_scale
+        std = np.array([a.std_slope, a.std_offset_siemens, a.std_first_siemens]) * a.cycle_scale
         step[:] = (
-            a.mean_slope, a.mean_offset_siemens, a.mean_first_siemens, *spread,
+            a.mean_slope, a.mean_offset_siemens, a.mean_first_siemens, *std,
             a.decay_pulses, a.device_std_fraction,
         )  # fmt: skip
     if (s := law.set) is not None:

@@ -98,7 +98,7 @@ def _read(
 
 
 @dataclass(frozen=True)
-class Shape:
+class MeasurementShape:
     """What was measured, without the readings.
 
     Attributes
@@ -119,7 +119,7 @@ class Shape:
     def grid(
         cls, levels_siemens: Sequence[float], times_seconds: Sequence[float], devices: int,
         cycles: int = 1,
-    ) -> Shape:  # fmt: skip
+    ) -> MeasurementShape:  # fmt: skip
         """Return the shape in which every device is programmed to every level, several times."""
         level, device, cycle = np.indices((len(levels_siemens), devices, cycles)).reshape(3, -1)
         times = np.asarray(times_seconds, float)
@@ -127,7 +127,7 @@ class Shape:
         return cls(device, cycle, targets, (times,) * len(device))
 
     @classmethod
-    def of(cls, data: MeasuredData) -> Shape:
+    def of(cls, data: MeasuredData) -> MeasurementShape:
         """Return the shape of a measurement; ValueError if it has no targets."""
         found = traces(data)
         if not np.isfinite(found.target_siemens).all():
@@ -140,7 +140,7 @@ class Shape:
 
 
 def simulate(
-    spec: PcmSpec, shape: Shape, key: Key, between: float = 0.0,
+    spec: PcmSpec, shape: MeasurementShape, key: Key, between: float = 0.0,
     provenance: Provenance | None = None,
 ) -> MeasuredData:  # fmt: skip
     """Measure devices of a law in a given shape: what a lab would get.
@@ -149,7 +149,7 @@ def simulate(
     ----------
     spec : PcmSpec
         Law of the devices.
-    shape : Shape
+    shape : MeasurementShape
     key : Key
     between : float, 0..1
         Share of the variance of programming error and drift exponent that stays with a device

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..analysis import drift
 from . import axes, lines
-from .lines import Chart, Curve, Level
+from .lines import Chart, ChartCurve, Level
 
 DASHES = {"gdc": 0, "none": 1, "adabs": 2, "column": 3, "ls": 4, "gdc-signs": 5}
 """Number of the dash pattern of each drift compensation."""
@@ -115,7 +115,7 @@ def chart(
     if joined:
         across = axes.times(moments)
         curves = [
-            Curve(setting, method, values)
+            ChartCurve(setting, method, values)
             for setting in settings
             for method in methods
             if any(values := [found.get((setting, method, t)) for t in moments])
@@ -123,7 +123,9 @@ def chart(
     else:
         across = axes.names(settings, by)
         curves = [
-            Curve(method, "", [found.get((setting, method, moments[0])) for setting in settings])
+            ChartCurve(
+                method, "", [found.get((setting, method, moments[0])) for setting in settings]
+            )
             for method in methods
         ]
     levels = [

@@ -32,12 +32,12 @@ _MANY = 10  # names below the axis, above which they stand upright
 _LETTERS = 30  # of a line of the legend
 _ASIDE = 0.14  # between points of one name, in rows
 
-Span = tuple[float, float, float]
+NumberSpan = tuple[float, float, float]
 """Mean and the ends of its interval."""
 
 
 @dataclass(frozen=True)
-class Curve:
+class ChartCurve:
     """A mean and an interval at some of the chart's stops.
 
     Attributes
@@ -46,13 +46,13 @@ class Curve:
         Curves of one hue share colour and marker.
     dash : str
         Curves of one dash share a pattern; "" if there is nothing to tell apart.
-    values : sequence of Span or None
+    values : sequence of NumberSpan or None
         One entry per stop, in the chart's unit.
     """
 
     hue: str
     dash: str
-    values: Sequence[Span | None]
+    values: Sequence[NumberSpan | None]
 
     @property
     def name(self) -> str:
@@ -93,7 +93,7 @@ class Chart:
         The other axis: times or names.
     label, unit : str
         Of the values.
-    curves : list of Curve
+    curves : list of ChartCurve
         Those of the first hue are repeated where curves are spread over panels.
     digits : int
         Of values, after the point.
@@ -121,7 +121,7 @@ class Chart:
     across: Across
     label: str
     unit: str
-    curves: list[Curve]
+    curves: list[ChartCurve]
     digits: int = 1
     bounds: tuple[float, float] = (-math.inf, math.inf)
     zero: bool = False
@@ -209,7 +209,9 @@ def draw(
     return written(figure, path)
 
 
-def _looks(chart: Chart, curves: Sequence[Curve], *, split: bool) -> dict[tuple[str, str], Look]:
+def _looks(
+    chart: Chart, curves: Sequence[ChartCurve], *, split: bool
+) -> dict[tuple[str, str], Look]:
     """Return colour, marker and dash of every curve: by hue, or by dash if there is one hue.
 
     With ``split`` curves of different dashes are in different panels.
@@ -226,14 +228,14 @@ def _looks(chart: Chart, curves: Sequence[Curve], *, split: bool) -> dict[tuple[
     return {(c.hue, c.dash): look(of[c.hue], 0 if single else patterns[c.dash]) for c in curves}
 
 
-def _groups(chart: Chart, curves: Sequence[Curve]) -> list[tuple[str, Sequence[Curve]]]:
+def _groups(chart: Chart, curves: Sequence[ChartCurve]) -> list[tuple[str, Sequence[ChartCurve]]]:
     """Split curves into panels in which they can be told apart."""
     hues = list(dict.fromkeys(curve.hue for curve in curves))
     n = len(PALETTE)
     if len(curves) <= _TOGETHER and len(hues) <= n:
         return [("", curves)]
     chunks = [hues[:n], *(hues[i : i + n - 1] for i in range(n, len(hues), n - 1))]
-    found: list[tuple[str, Sequence[Curve]]] = []
+    found: list[tuple[str, Sequence[ChartCurve]]] = []
     for chunk in chunks:
         for dash in dict.fromkeys(curve.dash for curve in curves):
             part = [c for c in curves if c.dash == dash and c.hue in {hues[0], *chunk}]
@@ -243,7 +245,7 @@ def _groups(chart: Chart, curves: Sequence[Curve]) -> list[tuple[str, Sequence[C
 
 
 def _range(
-    chart: Chart, curves: Sequence[Curve], levels: Sequence[Level]
+    chart: Chart, curves: Sequence[ChartCurve], levels: Sequence[Level]
 ) -> tuple[float, float]:  # fmt: skip
     found = [x for c in curves for v in c.values if v is not None for x in v if math.isfinite(x)]
     found += [level.value for level in levels if not level.aside] + [0.0] * chart.zero
@@ -253,7 +255,7 @@ def _range(
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
-def _close_up(chart: Chart, curves: Sequence[Curve]) -> tuple[float, float] | None:
+def _close_up(chart: Chart, curves: Sequence[ChartCurve]) -> tuple[float, float] | None:
     """Return bounds that enlarge the good curves, where others are far from them."""
     if chart.close is None:
         return None
@@ -268,7 +270,7 @@ def _close_up(chart: Chart, curves: Sequence[Curve]) -> tuple[float, float] | No
 
 
 def _panel(
-    ax: Axes, chart: Chart, curves: Sequence[Curve], looks: Mapping[tuple[str, str], Look],
+    ax: Axes, chart: Chart, curves: Sequence[ChartCurve], looks: Mapping[tuple[str, str], Look],
     upright: bool,
 ) -> None:  # fmt: skip
     """Draw curves, levels and the horizontal axis."""
@@ -332,7 +334,7 @@ def _level(ax: Axes, level: Level, looks: Mapping[tuple[str, str], Look]) -> Non
     ax.axhline(level.value, color=colour, lw=1, ls="-" if level.hue is None else ":")
 
 
-def _value(chart: Chart, curves: Sequence[Curve], stop: int) -> str:
+def _value(chart: Chart, curves: Sequence[ChartCurve], stop: int) -> str:
     """Return the values of all curves at a stop, as text."""
 
     def number(x: float) -> str:
@@ -348,7 +350,7 @@ def _value(chart: Chart, curves: Sequence[Curve], stop: int) -> str:
 
 
 def _handles(
-    chart: Chart, curves: Sequence[Curve], looks: Mapping[tuple[str, str], Look], width: float
+    chart: Chart, curves: Sequence[ChartCurve], looks: Mapping[tuple[str, str], Look], width: float
 ) -> list[Line2D | Patch]:  # fmt: skip
     """Return the entries of a legend: hues and dashes by themselves."""
     hues, dashes = (list(dict.fromkeys(getattr(c, key) for c in curves)) for key in ("hue", "dash"))
@@ -407,7 +409,7 @@ def _title(figure: Figure, first: Axes, title: str, beside: bool, width: float) 
 
 
 def _beside(
-    chart: Chart, curves: Sequence[Curve], looks: Mapping[tuple[str, str], Look],
+    chart: Chart, curves: Sequence[ChartCurve], looks: Mapping[tuple[str, str], Look],
     title: str | None, width: float, ax: Axes | None,
 ) -> Figure:  # fmt: skip
     """Draw points with whiskers in rows, beside the names."""

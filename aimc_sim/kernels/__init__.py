@@ -19,7 +19,7 @@ flicker.add               sum of held normals, log-uniform periods    derived he
 pcm.curve                 clip(a ln x + b), a x^b or a/x + b; cubic   specs in ``presets``
 pcm.program               G_T + sigma(x) xi; nu = |mu + sigma xi|     specs in ``presets``
 pcm.evaluate              G ((t + t0) / t0)^-nu (1 + Q_s noise(t))    specs in ``presets``
-pulses.set_step           G + m1 G + c1 + A1 e^(-p/a) + spread xi     Nandakumar et al. 2018
+pulses.set_step           G + m1 G + c1 + A1 e^(-p/a) + sigma xi      Nandakumar et al. 2018
 pulses.square             sigmoid of log G against current            assumption, see presets
 verify.program            pulse, read, correct until |error| < margin chip paper
 verify.settle             G e^(-(nu - mean nu) ln(t0 / t))            assumption, one fit
@@ -117,7 +117,7 @@ NO_CACHE = (
 def _kept(function: Callable, **flags: Any) -> Callable:
     """Compile a loop; keep its code on disk where there is a folder for it, else warn once.
 
-    numba looks for a folder when a function is declared: NUMBA_CACHE_DIR, then ``__pycache__``
+    numba searches for a folder when a function is declared: NUMBA_CACHE_DIR, then ``__pycache__``
     beside the source, then the user's cache folder. A shared temporary folder is no substitute:
     code that is loaded from there could be anybody's.
     """

@@ -21,7 +21,7 @@ FAR = 16
 def _change(a, b, place, starts, others, weights, distance):
     """Return by how much the length grows if items a and b exchange places.
 
-    What a and b send to each other keeps its length, because distances are symmetric.
+    The data between a and b keeps its length, because distances are symmetric.
     """
     at_a, at_b = place[a], place[b]
     change = 0
@@ -65,13 +65,16 @@ def anneal(
     count : int
         Number of the former.
     starts : (n + 1,) int64
+        Where the partners of every item begin in ``others``, and their number.
     others, weights : (pairs x 2,) int64, int32
         Partners of item i are ``others[starts[i]:starts[i + 1]]``; each pair stands at both ends.
     distance : (n, n) int16, symmetric
+        Links between two places.
     near : (n, reach) int64
         Places next to every place, without itself. An item tries to go next to one of its
         partners; with reach 0 it exchanges its place with any item.
     moves : int
+        Exchanges that are tried.
     hot, cold : float
         Temperatures at the beginning and the end, in units of weight x distance.
     key0, key1 : uint32
@@ -171,7 +174,7 @@ def polish(place, items, count, starts, others, weights, distance):
                 change = lengths[a, at_b] - lengths[a, at_a] + lengths[b, at_a] - lengths[b, at_b]
                 if change >= 0:  # the correction below is never negative
                     continue
-                # The table counts what a and b exchange as if the other one stood still.
+                # The table counts the data between a and b as if the other one kept its place.
                 change += 2 * _weight_between(a, b, starts, others, weights) * distance[at_a, at_b]
                 if change < 0:
                     improved = True

@@ -25,11 +25,18 @@ def add_codes(
 
     Parameters
     ----------
-    charge, variance : (B, P, K), of which columns from ``column`` on are read
+    charge, variance : (B, P, K) float32; ``variance`` also uint16 (bits of bfloat16)
+        Charges and their variances, dimensionless; columns from ``column`` on are read.
+    extra, jitter, adc, oscillators, bounds, noise_key, events : arrays of the shapes there
+        As of :func:`aimc_sim.kernels.epilogue.epilogue`.
     column : int64
+        First column that is read.
     factor : float32
+        Weight of this conversion in the sum, dimensionless.
     total : (B, P, C) float32, added to
-    counts : (B,) int64, saturations, added to
+        Sum of weighted codes.
+    counts : (B,) int64, added to
+        Saturated conversions of every image.
     """
     images, pixels, columns = total.shape
     known, uneven = variance.size > 0, jitter.size > 0
@@ -38,7 +45,7 @@ def add_codes(
     block = min(pixels, max(1, BLOCK // columns))
     given, z = np.empty(block * columns, np.float32), np.empty(block * columns, np.float32)
     jitters = tiled(jitter, block) if uneven else z
-    spread = np.empty(block * columns if noisy else 1, np.float32)
+    own_variance = np.empty(block * columns if noisy else 1, np.float32)
     narrow = np.empty(block * columns if known else 1, variance.dtype)
     circuits = repeated(oscillators)
     for i in range(images):
@@ -53,15 +60,15 @@ def add_codes(
             take(charge[i, start:stop], column, columns, given[:n])
             if noisy:
                 if not known:
-                    constant(spread[:n], more)
+                    constant(own_variance[:n], more)
                 else:
                     take(variance[i, start:stop], column, columns, narrow[:n])
-                    raise_all(narrow[:n], more, spread[:n])
+                    raise_all(narrow[:n], more, own_variance[:n])
                 if uneven:
-                    add_jitter(spread[:n], given[:n], jitters)
+                    add_jitter(own_variance[:n], given[:n], jitters)
             counts[i] += convert(
-                given[:n], spread[:n] if noisy else spread, noise[first:last] if noisy else noise,
-                noisy, adc, circuits, bounds, z[:n],
+                given[:n], own_variance[:n] if noisy else own_variance,
+                noise[first:last] if noisy else noise, noisy, adc, circuits, bounds, z[:n],
             )  # fmt: skip
             _add(z[:n], factor, sums[first:last])
 
@@ -70,7 +77,7 @@ def add_codes(
 def convert(given, v, xi, noisy, adc, circuits, bounds, z):
     """Write codes of charges with variances v to z; return how many lie beyond the limit.
 
-    v and xi are not looked at where nothing is noisy; ``circuits`` are :func:`repeated`.
+    v and xi are not read where nothing is noisy; ``circuits`` are :func:`repeated`.
     """
     circuit, rounds = circuits.size > 1, adc[2] != f32(0.0)
     if rounds and not circuit:

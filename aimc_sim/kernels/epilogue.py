@@ -36,31 +36,46 @@ def epilogue(
 
     Parameters
     ----------
-    charge : (B, P, C) float32, input codes x conductance / g_max.
-    variance : (B, P, C), variance of ``charge``, float32 or uint16 (bits of bfloat16); (0, 0, 0) if
-        there is none.
-    extra : (B,) float32, variance of all charges of an image; (0,) if there is none.
-    jitter : (C,) float32, variance of every charge that is not zero; (0,) if there is none.
-    link : (B, P, L) float32, codes that arrive on the link; (0, 0, 0) if there are none.
-    gain, offset : (C,) float32, value per ADC code, and value.
-    adc : (3,) float32, 1 / step, largest code, and 1 if codes are rounded.
-    oscillators : (5, 2, C) float32, converters that are circuits: slope, bend, lift, gain, offset
-        by sign of the charge, see :class:`aimc_sim.core.quantise.Table`; (1, 1, 1) for plain ones.
-    bounds : (2,) float32, their full-scale charge and dead zone (infinite: one direction only).
-    link_gain : float32, value per link code; 0 if there is no link input.
-    relu : bool.
-    requantise : (3,) float32, 1 / scale, largest code, and 1 if codes are rounded.
-    noise_key : (2,) uint32.
-    events : (B,) int64, numbers of the images: an image's noise belongs to its number.
-    link_column, column : int64, first column of ``link`` that this core reads, and of ``out``
-        that it writes.
+    charge : (B, P, C) float32
+        Input codes x conductance / g_max.
+    variance : (B, P, C) float32 or uint16 (bits of bfloat16)
+        Variance of ``charge``; (0, 0, 0) if there is none.
+    extra : (B,) float32
+        Variance of all charges of an image; (0,) if there is none.
+    jitter : (C,) float32
+        Variance of every charge that is not zero; (0,) if there is none.
+    link : (B, P, L) float32
+        Codes that arrive on the link; (0, 0, 0) if there are none.
+    gain, offset : (C,) float32
+        Value per ADC code, and value at code 0.
+    adc : (3,) float32
+        1 / step, largest code, and 1 if codes are rounded.
+    oscillators : (5, 2, C) float32
+        Converters that are circuits: slope, bend, lift, gain, offset by sign of the charge, see
+        :class:`aimc_sim.core.quantise.ConverterTable`; (1, 1, 1) for plain ones.
+    bounds : (2,) float32
+        Full-scale charge of such converters and dead zone (infinite: one direction only).
+    link_gain : float32
+        Value per link code; 0 if there is no link input.
+    relu : bool
+        Negative values are set to zero.
+    requantise : (3,) float32
+        1 / scale, largest code, and 1 if codes are rounded.
+    noise_key : (2,) uint32
+        Key words of the read noise.
+    events : (B,) int64
+        Numbers of the images: an image's noise belongs to its number.
+    link_column, column : int64
+        First column of ``link`` that this core reads, and of ``out`` that it writes.
     half : bool
         The digital unit computes in half precision, bit for bit as :mod:`aimc_sim.core.ldpu`;
         gain, offset, link_gain and 1 / scale must then be halves.
-    out : (B, P, K) float32, written.
-    squares : (B, P, K), ``out**2``, float32 or uint16 (bits of bfloat16), written; (0, 0, 0) if not
-        wanted.
-    counts : (B, 2) int64, ADC saturations and output clippings, added to.
+    out : (B, P, K) float32, written
+        Output codes.
+    squares : (B, P, K) float32 or uint16 (bits of bfloat16), written
+        ``out**2``; (0, 0, 0) if not wanted.
+    counts : (B, 2) int64, added to
+        ADC saturations and output clippings.
     """
     images, pixels, columns = charge.shape
     known, uneven, square = variance.size > 0, jitter.size > 0, squares.size > 0
@@ -75,7 +90,7 @@ def epilogue(
     work = np.empty(block * columns, np.float32)
     gains, offsets = tiled(gain, block), tiled(offset, block)
     jitters = tiled(jitter, block) if uneven else work
-    spread = np.empty(block * columns if noisy else 1, np.float32)
+    own_variance = np.empty(block * columns if noisy else 1, np.float32)
     full, circuits = out.shape[2] == columns, repeated(oscillators)
     for i in range(images):
         if noisy:
@@ -86,9 +101,9 @@ def epilogue(
             stop = min(start + block, pixels)
             first, last = start * columns, stop * columns
             z, given = work[: last - first], charges[first:last]
-            v, xi = spread, noise
+            v, xi = own_variance, noise
             if noisy:
-                v, xi = spread[: last - first], noise[first:last]
+                v, xi = own_variance[: last - first], noise[first:last]
                 if not known:
                     constant(v, more)
                 else:

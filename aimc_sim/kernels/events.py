@@ -5,11 +5,12 @@ Four kinds of events move the clock. Numbers of events, by which equal times are
 - ``s``: the MVM of stage s is over (the inputs that it read are free)
 - ``S + s``: the stream of stage s is over (its latch is empty)
 - ``2 S + p``: the head of a stream enters hop p of an edge's route (it may have to queue there)
-- ``2 S + P + e``: edge e has what its consumer waits for
+- ``2 S + P + e``: edge e has the element that its consumer waits for
 
 At one time all events are taken first, in the order of their numbers, then every stage that they
-may concern tries to begin something, the most downstream (highest number) first; what begins and
-ends at the same time repeats this. :mod:`aimc_sim.chip.pipeline` says what the rules stand for.
+may concern tries to begin something, the most downstream (highest number) first; this is repeated
+as long as something begins and ends at the same time. The rules are derived in
+:mod:`aimc_sim.chip.pipeline`.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class ScheduleArrays(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What a run leaves behind, int64, zero before it."""
+    """Counters and trace of a run, int64, zero before it."""
 
     fired: np.ndarray  # (S,) MVMs begun
     streamed: np.ndarray  # (S,) streams begun
@@ -106,7 +107,7 @@ def _missing(p, r, stage, firing, joins_mvm):
 
 @point
 def _full(p, r, stage, firing):
-    """Return an edge that has no slot for what a firing writes, or -1."""
+    """Return an edge that has no slot for the element that a firing writes, or -1."""
     for k in range(p.out_at[stage], p.out_at[stage + 1]):
         e = p.outs[k]
         if firing >= r.freed[e] + p.capacity[e]:
@@ -124,7 +125,7 @@ def _claim(p, r, stage, firing):
 
 @point
 def _release(p, r, stage, firing, joins_mvm, dirty):
-    """Free what a firing was the last to read; its producers may have a slot now."""
+    """Free the elements that a firing was the last to read; its producers may have a slot now."""
     for k in range(p.in_at[stage], p.in_at[stage + 1]):
         e = p.ins[k]
         if p.joins_mvm[e] == joins_mvm:
@@ -134,7 +135,7 @@ def _release(p, r, stage, firing, joins_mvm, dirty):
 
 @point
 def _wait(waits, since, turns, blocked, starved, unit, stage, cause, now):
-    """Book the time since the last look on the cause found then; remember the new cause."""
+    """Book the time since the last event on the cause that was found then; store the new cause."""
     old, edges = waits[unit, stage], len(starved)
     time = now - since[unit, stage]
     if old > 2 * edges:
@@ -167,11 +168,12 @@ def run(p, r, images, claim_early):
 
     Parameters
     ----------
-    p : Program
+    p : ScheduleArrays
+        Schedule to be run.
     r : Record
-        Filled in.
+        Counters and trace, zero before; filled in.
     images : int
-        Sent through back to back.
+        Number of images that are sent through back to back.
     claim_early : bool
         Slots are claimed when an MVM begins (else when its stream begins).
 

@@ -38,14 +38,22 @@ def add(noise, words, period, first, lanes, weights, rates, age, k0, k1):
 
     Parameters
     ----------
-    noise : (lanes,) float32, unit variance per unit of squared weight; added to.
-    words, period : (4, lanes) and (2, lanes) uint32, scratch.
-    first : uint32, address of the first device; the others follow.
-    lanes : int, devices.
-    weights : (K,) float32; components of weight 0 are skipped.
-    rates : (K,) float64, 1/s, inverse of the shortest period of a component.
-    age : float64, s.
-    k0, k1 : uint32, key.
+    noise : (lanes,) float32, added to
+        Noise of unit variance per unit of squared weight.
+    words, period : (4, lanes) and (2, lanes) uint32
+        Scratch.
+    first : uint32
+        Address of the first device; the others follow.
+    lanes : int
+        Number of devices.
+    weights : (K,) float32
+        Weights of the components, dimensionless; those of weight 0 are skipped.
+    rates : (K,) float64, 1/s
+        Inverse of the shortest period of a component.
+    age : float64, seconds
+        Time on the clock of the noise.
+    k0, k1 : uint32
+        Key words of the process.
     """
     for k in range(weights.size):
         if k % 4 == 0:
@@ -87,11 +95,19 @@ def value(address, life, age, shortest, length, k0, k1):
 
     Parameters
     ----------
-    address : uint32.
-    life : int < 2^26, number of lives before this one: a pulse ends one process and starts
-        another. Life 0 is that of :func:`add`.
-    age : float, s; shortest : float, s, shortest period.
-    length : float, variance at this age: the logarithm of the longest over the shortest period.
+    address : uint32
+        Address of the device.
+    life : int < 2^26
+        Number of lives before this one: a pulse ends one process and starts another. Life 0 is
+        that of :func:`add`.
+    age : float, seconds
+        Time since the process began.
+    shortest : float, seconds
+        Shortest period.
+    length : float
+        Variance at this age: the logarithm of the longest over the shortest period.
+    k0, k1 : uint32
+        Key words of the process.
     """
     total, k, rest = 0.0, 0, length
     own = (np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0))

@@ -1,4 +1,4 @@
-"""What floating input lines add to the charges of a crossbar, from a few sums per output."""
+"""Charge that floating input lines add to the columns of a crossbar, from sums per output."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ def add_floating(narrow, lengths, reach_sum, share_sum, max_code, sign, charge):
     lengths : (B, P, 1 + 2 n + n C) float32, or uint16 (bits of bfloat16)
         Sums of lengths; the last n C with the reaches.
     reach_sum : (n, C) float32
+        Sums of the reaches of a column, dimensionless.
     share_sum : (n,) float32
+        Sum of the shares of all lines, dimensionless.
     max_code, sign : float32
+        Largest input code, and the sign of the inputs that are read, 1 or -1.
     charge : (B, P, n C) float32, added to
+        Charges of the columns, input codes x conductance / g_max.
     """
     n, columns = reach_sum.shape
     for i in range(charge.shape[0]):
@@ -32,8 +36,8 @@ def add_floating(narrow, lengths, reach_sum, share_sum, max_code, sign, charge):
             sums = narrow[i, p]
             total, driven, square = sums[0], sums[3 * n + 1], sums[3 * n + 2]
             relative = driven * square / max(total * total, f32(1e-12))
-            spread = np.sqrt(max(relative - f32(1.0), f32(0.0)))
-            late = max(f32(1.0) - spread * f32(1 / math.sqrt(3)), f32(0.0))
+            std = np.sqrt(max(relative - f32(1.0), f32(0.0)))
+            late = max(f32(1.0) - std * f32(1 / math.sqrt(3)), f32(0.0))
             for k in range(n):
                 coupled = f32(1.0) - share_sum[k] + sums[1 + k] / max_code
                 start = sign * sums[1 + n + k] / coupled

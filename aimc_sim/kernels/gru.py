@@ -26,13 +26,17 @@ def gru_half(
     inputs, codes : (N, 3H) float32
         Blocks r, z, n of the products of the input and of the hidden matrix.
     state : (N, H) float32
+        Hidden state that the unit keeps, dimensionless.
     input_scale, hidden_scale, out_scale : halves
+        Value per code of the two products, and codes per value of the state that leaves.
     edges, slopes, offsets : halves
         The table of tanh.
     limit : float32
         Largest code.
     rounds : bool
+        Codes that leave are rounded.
     new_state, out : (N, H) float32, written
+        State after the step, and codes that leave.
     """
     hidden = state.shape[1]
     x, h = np.empty(3 * hidden, np.float32), np.empty(3 * hidden, np.float32)

@@ -2,7 +2,7 @@
 
 A float32 that holds a float16 value exactly is called *a half* here. numba has no float16 of its
 own on the CPU; a float32 holds every half, and the product of two halves (22 bits) is exact in
-it. What remains is to round once, to nearest, ties to even, subnormals and infinities included.
+it. It is rounded once, to nearest, ties to even, subnormals and infinities included.
 
 Sums are the trap: rounding ``a b + c`` first to float32 and then to float16 rounds twice, and a
 value just beside a tie of float16 may become that tie. :func:`fma_half` therefore rounds the
@@ -74,7 +74,7 @@ def fma_half(a, b, c):
     """Return ``a b + c`` of three halves, rounded once to a half."""
     product = a * b  # exact
     total = product + c
-    # What the sum lost, exactly (Knuth's two-sum); NaN where something is infinite.
+    # The part that the sum lost, exactly (Knuth's two-sum); NaN where something is infinite.
     part = total - product
     lost = (product - (total - part)) + (c - part)
     # One step away from zero if the exact sum is larger in magnitude, one towards zero if it is

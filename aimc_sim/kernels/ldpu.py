@@ -67,13 +67,20 @@ def ldpu_half(codes, gains, offsets, link, link_gain, relu_before, relu_after, r
 
     Parameters
     ----------
-    codes : (N, C) float32, signed ADC codes.
-    gains, offsets : (C,) float32, halves.
-    link : (N, C) float32, integers; (1, 1) if there are none.
-    link_gain : float32, a half; 0 if there is no link input.
-    relu_before, relu_after : bool, rectify before and after the link input is added.
-    requantise : (3,) float32, 1 / scale (a half), largest code, and 1 if codes are rounded.
-    out : (N, C) float32, written.
+    codes : (N, C) float32, integers
+        Signed ADC codes.
+    gains, offsets : (C,) float32, halves
+        Value per ADC code, and value at code 0.
+    link : (N, C) float32, integers
+        Codes that arrive on the link; (1, 1) if there are none.
+    link_gain : float32, a half
+        Value per link code; 0 if there is no link input.
+    relu_before, relu_after : bool
+        Rectify before and after the link input is added.
+    requantise : (3,) float32
+        1 / scale (a half), largest code, and 1 if codes are rounded.
+    out : (N, C) float32, written
+        Output codes.
     """
     saturated = np.int64(0)
     for i in range(codes.shape[0]):

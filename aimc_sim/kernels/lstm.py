@@ -36,14 +36,19 @@ def lstm_half(
     codes : (N, 4H) float32
         Gates I, A, F, O of a hidden unit side by side.
     cell : (N, H) float32
+        Cell state before the step, dimensionless.
     scale, offset, gate_scale, gate_offset : (4H,) halves
+        Value per code and value at code 0 of every gate; factor and offset around its tanh.
     edges, slopes, offsets : halves
         The table of tanh.
     out_scale, out_offset : halves
+        Codes per value of the hidden state that leaves, and its offset.
     limit : float32
         Largest code.
     rounds : bool
+        Codes that leave are rounded.
     new_cell, out : (N, H) float32, written
+        Cell state after the step, and codes that leave.
 
     Notes
     -----

@@ -3,8 +3,8 @@
 A curve is ten numbers, see :func:`curve`; ``programming`` is (c0, c1, c2, c3) in siemens.
 ``x`` is the *target* conductance over ``g_max``, here the largest one of the fit: drift and noise
 belong to the state that was asked for, not to the value that was hit. A device in SET conducts
-more, and there drift and noise keep the size in siemens that they have at ``g_max``: what
-fluctuates and relaxes is amorphous material, and there is no more of it (assumption).
+more, and there drift and noise keep the size in siemens that they have at ``g_max``:
+amorphous material fluctuates and relaxes, and there is no more of it (assumption).
 
 The array loops work on runs of ``LANES`` elements in single precision without branches, so that
 they become SIMD code; a run at the end of a row is computed in full and stored in part, so that
@@ -107,23 +107,42 @@ def program(
 
     Parameters
     ----------
-    target : (E, R, C) float32, siemens.
-    programmed : (E, R, C) bool, False for elements left in RESET.
-    g_max : float, siemens.
-    sigma_table : 4 floats, siemens; sigma_scale : float, 0 switches the error off.
-    sigma_states : 2 floats, states at which the polynomial ends.
-    reset : 2 floats, mean and spread of a RESET element, siemens.
-    nu_mean, nu_std : 10 floats, curves; nu_scale : float, 0 switches drift off.
-    core_cols, core_cells : int, address of an element: ``e core_cells + r core_cols + c``.
-    key : (2,) uint32.
-    g, nu : (E, R, C) float32, written.
+    target : (E, R, C) float32, siemens
+        Conductance that every element is written to.
+    programmed : (E, R, C) bool
+        False for elements left in RESET.
+    g_max : float, siemens
+        Conductance of state 1.
+    sigma_table : 4 floats, siemens
+        Polynomial of the programming error's standard deviation against state.
+    sigma_scale : float
+        Factor on that error; 0 switches it off.
+    sigma_states : 2 floats
+        States at which the polynomial ends.
+    reset : 2 floats, siemens
+        Mean and standard deviation of a RESET element.
+    nu_mean, nu_std : 10 floats
+        Curves of the drift exponent's mean and standard deviation against state.
+    nu_scale : float
+        Factor on the exponent; 0 switches drift off.
+    core_cols, core_cells : int
+        Columns and cells of a core: element (e, r, c) has the address
+        ``e core_cells + r core_cols + c``.
+    key : (2,) uint32
+        Key words of the draws.
+    g : (E, R, C) float32, siemens, written
+        Programmed conductance.
+    nu : (E, R, C) float32, written
+        Drift exponent.
+    part, parts : int
+        Share of the work that this call does, counted from 0, and the number of shares.
     """
     elements, rows, cols = target.shape
     per_siemens = f32(1.0 / g_max)
     s0, s1 = f32(sigma_scale * sigma_table[0]), f32(sigma_scale * sigma_table[1])
     s2, s3 = f32(sigma_scale * sigma_table[2]), f32(sigma_scale * sigma_table[3])
     low, high = f32(sigma_states[0]), f32(sigma_states[1])
-    level, spread, scale = f32(reset[0]), f32(reset[1]), f32(nu_scale)
+    level, reset_std, scale = f32(reset[0]), f32(reset[1]), f32(nu_scale)
     for er in share(elements * rows, part, parts):
         e, r = er // rows, er % rows
         words, xi = np.empty((2, LANES), np.uint32), np.empty((2, LANES), np.float32)
@@ -141,7 +160,7 @@ def program(
                 y = min(max(aim[lane] * per_siemens, low), high)
                 sigma = s0 + y * (s1 + y * (s2 + y * s3))
                 written = aim[lane] + sigma * xi[0, lane]
-                left = level + spread * xi[0, lane]
+                left = level + reset_std * xi[0, lane]
                 hit[lane] = max(f32(0.0), written if tuned[lane] else left)
                 mean, std = _curve32(x, ln_x, nu_mean), _curve32(x, ln_x, nu_std)
                 exponent[lane] = scale * abs(mean + std * xi[1, lane])
@@ -154,7 +173,7 @@ def evaluate(
     target, g, nu, g_max, log_age, heat, q_table, weights, rates, age,
     core_cols, core_cells, key, now, fresh, part, parts,
 ):  # fmt: skip
-    """Move elements to a moment: drift, slow 1/f noise, and the spread of the fresh part.
+    """Evaluate elements at a time: drift, slow 1/f noise, standard deviation of the fresh part.
 
     ``now = max(0, d (1 + Q_s(x) noise))`` with ``d = g exp(-nu log_age - heat[0] - heat[1] x)``
     and, if ``fresh`` is not empty, ``fresh = d Q_s(x)``, the fresh noise per unit of its band
@@ -162,15 +181,30 @@ def evaluate(
 
     Parameters
     ----------
-    target, g, nu : (E, R, C) float32; siemens, siemens, dimensionless.
-    g_max : float, siemens.
-    log_age : float, ln((t + t0) / t0), dimensionless.
-    heat : 2 floats, thermal activation of conduction, dimensionless; (0, 0) for none.
-    q_table : 10 floats, curve of Q_s.
-    weights, rates : (K,) float32 and float64, see :func:`flicker.add`; K = 0 for no slow noise.
-    age : float, s, on the clock of the noise.
-    core_cols, core_cells, key : as in :func:`program`.
-    now, fresh : (E, R, C) float32, siemens, written.
+    target : (E, R, C) float32, siemens
+        Conductance that every element was written to.
+    g : (E, R, C) float32, siemens
+        Programmed conductance.
+    nu : (E, R, C) float32
+        Drift exponent.
+    g_max : float, siemens
+        Conductance of state 1.
+    log_age : float
+        ``ln((t + t0) / t0)``.
+    heat : 2 floats
+        Thermal activation of conduction, constant part and part per state; (0, 0) for none.
+    q_table : 10 floats
+        Curve of Q_s against state.
+    weights, rates : (K,) float32 and float64 (1/s)
+        Components of the slow noise, see :func:`flicker.add`; K = 0 for none.
+    age : float, seconds
+        Time on the clock of the noise.
+    core_cols, core_cells, key : int, int, (2,) uint32
+        As of :func:`program`.
+    now, fresh : (E, R, C) float32, siemens, written
+        Conductances, and standard deviations of their fresh noise per unit of its band factor.
+    part, parts : int
+        Share of the work that this call does, counted from 0, and the number of shares.
     """
     elements, rows, cols = target.shape
     wants_fresh = fresh.size > 0

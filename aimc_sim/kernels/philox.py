@@ -2,8 +2,8 @@
 
 J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011,
 doi:10.1145/2063384.2063405. Ten rounds, the published default, serve everything that stays with
-a device. The noise of single MVMs takes seven, which the literature knows as free of statistical
-defects (cited, not re-tested here; the tests check the normals made from them).
+a device. The noise of single MVMs takes seven, which is free of statistical defects according
+to that paper (cited, not re-tested here; the tests check the normals made from them).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one pulse does to one device, and to millions of them.
+"""Laws of single pulses on phase-change devices, and loops over many devices.
 
 The point functions are the laws, on bare float64 numbers; the loops apply them to flat arrays.
 A device is an address; a draw is a function of (address, number of the pulse in the life of the
@@ -40,11 +40,16 @@ def set_step(g, p, xi, factor, c):
 
     Parameters
     ----------
-    g : float, siemens, before the pulse.
-    p : number of pulses since RESET, this one included.
-    xi : float, standard normal, fresh.
-    factor : float >= 0, the device's own factor on the mean step.
-    c : (7,) float64, (m1, c1, A1, m2, c2, A2, alpha); the three of the spread already scaled.
+    g : float, siemens
+        Conductance before the pulse.
+    p : int
+        Number of pulses since RESET, this one included.
+    xi : float
+        Standard normal number, fresh.
+    factor : float >= 0
+        The device's own factor on the mean step.
+    c : (7,) float64
+        (m1, c1, A1, m2, c2, A2, alpha); c1, A1, c2, A2 in siemens, m2, c2, A2 already scaled.
     """
     return _step(g, early_part(p, c), xi, factor, c)
 
@@ -192,21 +197,38 @@ def apply(
 
     Parameters
     ----------
-    kind : (n,) or (1,) uint8, kind of pulse, see :data:`NONE` to :data:`SET`.
-    amperes : (n,) or (1,) float64, amplitude of square pulses.
-    times : int >= 1, pulses in the train.
-    t : float, seconds, moment of the train.
-    low, high : float, siemens, range of all pulses but RESET.
-    step : (8,) float64, coefficients of :func:`set_step` and the spread of its factor.
-    set_law : (4,) float64, median (siemens) and spreads of ln G: core, device, cycle.
-    curve_law : (4,) float64, half, width, device std (amperes), cycle std (decades).
-    reset : (3,) float64, mean, std, lower clip (siemens).
-    first : int, address of the first device.
-    device_key, cycle_key : (2,) uint32.
-    g : (n,) float32, siemens, updated.
-    pulses : (n,) uint16, crystallising pulses since the last melting one, saturating, updated.
-    events : (n,) uint32, pulses in the life of the device, updated.
-    last : (n,) float64, seconds, moment of the last pulse, updated.
+    kind : (n,) or (1,) uint8
+        Kind of pulse, see :data:`NONE` to :data:`SET`.
+    amperes : (n,) or (1,) float64, amperes
+        Amplitude of square pulses.
+    times : int >= 1
+        Pulses in the train.
+    t : float, seconds
+        Time of the train.
+    low, high : float, siemens
+        Range of all pulses but RESET.
+    step : (8,) float64
+        Coefficients of :func:`set_step` and the standard deviation of its factor.
+    set_law : (4,) float64
+        Median (siemens) and standard deviations of ln G: between cores, devices, cycles.
+    curve_law : (4,) float64
+        Half, width, standard deviation between devices (all amperes) and between cycles (decades).
+    reset : (3,) float64, siemens
+        Mean, standard deviation and lower clip of a RESET device.
+    first : int
+        Address of the first device.
+    device_key, cycle_key : (2,) uint32
+        Key words of draws that belong to a device, and to a pulse.
+    g : (n,) float32, siemens, updated
+        Conductance after the last pulse.
+    pulses : (n,) uint16, updated
+        Crystallising pulses since the last melting one, saturating.
+    events : (n,) uint32, updated
+        Pulses in the life of the device.
+    last : (n,) float64, seconds, updated
+        Time of the last pulse.
+    part, parts : int
+        Share of the work that this call does, counted from 0, and the number of shares.
     """
     ln_core = set_law[1] * core_normal(device_key)
     per_device = 1 if kind.size == g.size else 0
@@ -252,20 +274,35 @@ def apply(
 def conductance(
     g, last, t, t0, shortest, g_max, mean, std, scale, first, device_key, now, part, parts
 ):
-    """Drift every device from its own last pulse: ``now = g (max(t - last, shortest) / t0)^-nu``.
+    """Let every device drift from its own last pulse.
+
+    ``now = g (max(t - last, shortest) / t0)^-nu``.
 
     Parameters
     ----------
-    g, last, now : (n,) float32 (siemens), float64 (seconds), float32 (siemens, written).
-    t, t0, shortest : float, seconds.
-    g_max : float, siemens; ``nu`` belongs to the state ``g / g_max``.
-    mean, std : (10,) float64, curves of nu; scale : float, multiplies nu.
-    first, device_key : as in :func:`apply`.
+    g : (n,) float32, siemens
+        Conductance after the last pulse.
+    last : (n,) float64, seconds
+        Time of the last pulse.
+    t, t0, shortest : float, seconds
+        Present time, age to which the exponents belong, and shortest age.
+    g_max : float, siemens
+        Conductance of state 1; ``nu`` belongs to the state ``g / g_max``.
+    mean, std : (10,) float64
+        Curves of the drift exponent's mean and standard deviation against state.
+    scale : float
+        Factor on the exponent.
+    first, device_key : int, (2,) uint32
+        As of :func:`apply`.
+    now : (n,) float32, siemens, written
+        Drifted conductance.
+    part, parts : int
+        Share of the work that this call does, counted from 0, and the number of shares.
     """
-    spread = std[4] > 0.0 or std[5] < math.inf  # upper clip, knee: else the curve is zero
+    varies = std[4] > 0.0 or std[5] < math.inf  # upper clip, knee: else the curve is zero
     for i in share(g.size, part, parts):
         z = 0.0
-        if spread:
+        if varies:
             z = drift_normal(first + i, device_key)
         nu = drift_exponent(np.float64(g[i]) / g_max, z, mean, std, scale)
         age = max(t - last[i], shortest)
@@ -279,17 +316,35 @@ def add_noise(
 ):  # fmt: skip
     """Add 1/f read noise to conductances, in place; never below zero.
 
-    ``sigma = scale G Q(G / g_max) sqrt(ln((age + t_read) / (2 t_read)))``; of the band, what has
-    periods above ``edge`` goes on from read to read, the rest is drawn anew in each.
+    ``sigma = scale G Q(G / g_max) sqrt(ln((age + t_read) / (2 t_read)))``; components of
+    periods above ``edge`` go on from read to read, the others are drawn anew in each.
 
     Parameters
     ----------
-    now, last, events : (n,) float32 (siemens, updated), float64 (seconds), uint32.
-    t, shortest, t_read : float, seconds; g_max : float, siemens.
-    edge : float, seconds, at least 2 t_read; infinite if all noise is fresh.
-    amplitude : (10,) float64, curve of Q.
-    first : int, address of the first device; number : int, number of the read at this time.
-    fresh_key, slow_key : (2,) uint32, of this purpose and time, and of the slow process.
+    now : (n,) float32, siemens, updated
+        Conductances.
+    last : (n,) float64, seconds
+        Time of every device's last pulse.
+    events : (n,) uint32
+        Pulses in the life of the device.
+    t, shortest, t_read : float, seconds
+        Present time, shortest age, and duration of a read.
+    edge : float, seconds
+        Longest period of fresh noise, at least 2 t_read; infinite if all noise is fresh.
+    g_max : float, siemens
+        Conductance of state 1.
+    amplitude : (10,) float64
+        Curve of Q against state.
+    scale : float
+        Factor on the noise.
+    first : int
+        Address of the first device.
+    number : int
+        Number of the read at this time.
+    fresh_key, slow_key : (2,) uint32
+        Key words of this purpose and time, and of the slow process.
+    part, parts : int
+        Share of the work that this call does, counted from 0, and the number of shares.
     """
     for run in share((now.size + LANES - 1) // LANES, part, parts):
         start = run * LANES

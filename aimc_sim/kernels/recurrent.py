@@ -30,8 +30,10 @@ def run(
     ----------
     kind : int64
         :data:`LSTM` or :data:`GRU`.
-    inputs : (B, T, G) float32, codes of the input gates
-    steps : (T,) int64, time steps in their order
+    inputs : (B, T, G) float32
+        Codes of the input gates.
+    steps : (T,) int64
+        Time steps in the order in which they run.
     codes, cell : (B, H) float32
         Hidden state in codes; cell state (of a GRU: the hidden state that the unit keeps).
     weights, variances : (H, G) float32
@@ -39,22 +41,31 @@ def run(
     columns : (n + 1,) int64
         First column of each of n cores, and G.
     gain, offset : (G,) float32
+        Value per ADC code, and value at code 0.
     adc, requantise : (n, 3) float32
-    link_gain : (n,) float32, 0 if the input gates do not arrive on the link
+        1 / step, largest code, and 1 if codes are rounded: of every core's ADCs and outputs.
+    link_gain : (n,) float32
+        Value per code of the input gates; 0 if they do not arrive on the link.
     noise_keys : (n, 2) uint32
+        Key words of every core's read noise.
     rounding : (n,) float32
         Variance of one rounding, where a core converts in phases; else -1.
     bit_true : bool
+        The digital units compute in half precision.
     first_event, time_step, start : int64
         Image i at step t has the event ``first_event + i + (start + t) time_step``.
     registers : (r, G) or (r,) float32
         See the two kernels of gates.
-    order : (4 H,) int64, columns of the gates of an LSTM side by side
+    order : (4 H,) int64
+        Columns of the gates of an LSTM, those of a hidden unit side by side.
     table : (3, bins) float32
         Edges (the last one unused), slopes, offsets of tanh.
     limit : float32
+        Largest code of the hidden state.
     rounds : bool
+        Codes of the hidden state are rounded.
     outputs : (B, T, H) float32, written
+        Codes of the hidden state after every time step.
     magnitudes : (B,) float64
         Sums of magnitudes of codes, added to.
     counts : (n, B, 3) int64
@@ -87,11 +98,11 @@ def run(
         for n in range(cores):
             first, last = columns[n], columns[n + 1]
             own = np.empty((batch, 1, last - first), np.float32)
-            spread = np.empty((batch, 1, last - first) if noisy else (0, 0, 0), np.float32)
+            own_variance = np.empty((batch, 1, last - first) if noisy else (0, 0, 0), np.float32)
             link = np.empty((batch, 1, last - first), np.float32)
             _part(charge, first, own)
             if noisy:
-                _part(variance, first, spread)
+                _part(variance, first, own_variance)
             linked = link_gain[n] != f32(0.0)
             if linked:
                 _part(inputs[:, t], first, link)
@@ -101,7 +112,7 @@ def run(
                 extra[b] = rounding[n] * f32(phases - 1)
             misses[:] = 0
             epilogue(
-                own, spread, extra if noisy and rounding[n] >= f32(0.0) else none, none,
+                own, own_variance, extra if noisy and rounding[n] >= f32(0.0) else none, none,
                 link if linked else blank, gain[first:last], offset[first:last], adc[n], blank,
                 no_bounds, link_gain[n], False, requantise[n], noise_keys[n],
                 events, 0, first, bit_true, made, no_squares, misses,
@@ -130,7 +141,7 @@ def run(
 
 @point
 def _products(codes, weights, sums, squared):
-    """Write the sums over rows for four sequences, which share what is read of the weights.
+    """Write the sums over rows for four sequences, which share every read of the weights.
 
     Each sum goes over the rows in order, so that its bits do not depend on its neighbours.
     """

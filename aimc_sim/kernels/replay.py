@@ -1,4 +1,4 @@
-"""Measured traces for simulated elements: which one, and what it is worth at a moment."""
+"""Measured traces for simulated elements: the choice of a trace, and its value at a time."""
 
 from __future__ import annotations
 
@@ -40,12 +40,22 @@ def draw(target, programmed, levels, starts, width, core_cols, core_cells, key, 
 
     Parameters
     ----------
-    target : (E, R, C) float32, siemens.
-    programmed : (E, R, C) bool; False gives trace -1.
-    levels : (L,) float64, siemens, ascending; starts : (L + 1,) int64.
-    width : int, 0 or the number of neighbours, at most L.
-    core_cols, core_cells, key : as in :func:`aimc_sim.kernels.pcm.program`.
-    trace : (E, R, C) int32, written.
+    target : (E, R, C) float32, siemens
+        Conductance that every element is written to.
+    programmed : (E, R, C) bool
+        False gives trace -1.
+    levels : (L,) float64, siemens
+        Targets of the measured traces, ascending.
+    starts : (L + 1,) int64
+        First trace of every level, and the number of traces.
+    width : int
+        0 or the number of neighbours, at most L.
+    core_cols, core_cells, key : int, int, (2,) uint32
+        As of :func:`aimc_sim.kernels.pcm.program`.
+    trace : (E, R, C) int32, written
+        Number of the trace that an element follows.
+    part, parts : int
+        Share of the work that this call does, counted from 0, and the number of shares.
     """
     elements, rows, cols = target.shape
     zero = np.uint32(0)
@@ -74,19 +84,24 @@ def draw(target, programmed, levels, starts, width, core_cols, core_cells, key, 
 
 @loop
 def conductance(target, trace, course, offset, lowest, shrunk, now, part, parts):
-    """Look the elements up: ``now = max(0, course[i] target + f offset[i])``, i the trace.
+    """Take the elements from their traces: ``now = max(0, course[i] target + f offset[i])``.
 
     Parameters
     ----------
-    target : (E, R, C) float32, siemens; stands for itself where ``trace`` is -1.
-    trace : (E, R, C) int32.
+    target : (E, R, C) float32, siemens
+        Conductance that an element was written to; taken as it is where ``trace`` is -1.
+    trace : (E, R, C) int32
+        Number of the trace that an element follows.
     course : (N,) float64
-        What every trace keeps of its beginning, at this moment.
+        Share of its beginning that every trace keeps at this time.
     offset : (N,) float64, siemens
-        What its programming error and its noise have become.
+        Programming error and noise of every trace at this time.
     lowest, shrunk : float
         Below ``lowest`` siemens f falls linearly, from 1 there to ``shrunk`` at zero; else it is 1.
-    now : (E, R, C) float32, siemens, written.
+    now : (E, R, C) float32, siemens, written
+        Conductance at this time.
+    part, parts : int
+        Share of the work that this call does, counted from 0, and the number of shares.
     """
     elements, rows, cols = target.shape
     for er in share(elements * rows, part, parts):
@@ -107,14 +122,23 @@ def conductance(target, trace, course, offset, lowest, shrunk, now, part, parts)
 def at_time(offsets, times, conductances, t, value, part, parts):
     """Interpolate every trace at a time, linearly in the logarithm of time.
 
-    Before the first and after the last read the trace stands still. After a read at time zero,
+    Before the first and after the last read the trace is held constant. After a read at time zero,
     which has no logarithm, time itself is interpolated.
 
     Parameters
     ----------
-    offsets : (N + 1,) int64; times, conductances : (R,) float64, seconds and siemens.
-    t : float, seconds.
-    value : (N,) float64, siemens, written.
+    offsets : (N + 1,) int64
+        First read of every trace, and the number of reads.
+    times : (R,) float64, seconds
+        Times of the reads.
+    conductances : (R,) float64, siemens
+        Conductances of the reads.
+    t : float, seconds
+        Evaluation time.
+    value : (N,) float64, siemens, written
+        Conductance of every trace at this time.
+    part, parts : int
+        Share of the work that this call does, counted from 0, and the number of shares.
     """
     for i in share(value.size, part, parts):
         low, high = offsets[i], offsets[i + 1] - 1

@@ -1,4 +1,4 @@
-"""What a layer's inputs are like, in one pass: before a core is read, and for what is counted."""
+"""Properties of a layer's inputs in one pass: bounds for the reads of a core, and counters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LANES = 16
 """Sums that are kept side by side, so that the compiler may use SIMD without reordering one."""
 
 ROUNDING = f32(1.00001)
-"""What a bound is raised by, because its sums are rounded."""
+"""Factor on a bound, because its sums are rounded."""
 
 
 @serial
@@ -26,11 +26,13 @@ def survey(x, rows, columns, span, part, magnitudes, lowest, above, below):
     x : (B, P, C) float32
         Maps of ``rows x columns = P`` pixels.
     rows, columns : int64
+        Pixels of a map along its two dimensions.
     span : (2,) int64
         Rows and columns of a part.
     part : int64
         Distance between parts; the last ones are cut off at the map's end.
     magnitudes : (B,) float64, written
+        Sum of the magnitudes of an image's codes.
     lowest : (B, C) float32, written
         min(0, code) over a map.
     above, below : (B, N, C) float32, written
@@ -94,6 +96,7 @@ def beyond(codes, reach, noise, peak, noise_peak, norm, sigmas, limit, found):
     Parameters
     ----------
     codes : (B, N, R) float32, >= 0
+        Largest code of every part of an image, by row.
     reach : (R, C) float32
         Charge per code.
     noise : (R, C) float32
@@ -103,7 +106,9 @@ def beyond(codes, reach, noise, peak, noise_peak, norm, sigmas, limit, found):
     norm : float32
         Largest root of a column's summed squares of ``reach``.
     sigmas, limit : float32
-    found : (B,) bool, set where ``codes reach + sigmas sqrt(codes^2 noise) > limit``
+        Standard deviations of noise that are kept free, and charge that may be reached.
+    found : (B,) bool, written
+        Set where ``codes reach + sigmas sqrt(codes^2 noise) > limit`` for some part and column.
 
     Notes
     -----
@@ -176,9 +181,13 @@ def bit_plane(codes, bit, plane, square):
     Parameters
     ----------
     codes : (N,) float32, integers
+        Input codes.
     bit : int64
+        Number of the bit, 0 for the lowest.
     plane : (N,) float32, written
-    square : (N,) float32, or uint16 (bits of bfloat16), written; (0,) if not wanted
+        -1, 0 or 1: the bit with the sign of its code.
+    square : (N,) float32, or uint16 (bits of bfloat16), written
+        Square of ``plane``; (0,) if not wanted.
     """
     for j in range(codes.size):
         size = (np.int32(abs(codes[j])) >> np.int32(bit)) & np.int32(1)

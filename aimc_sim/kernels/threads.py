@@ -48,6 +48,7 @@ def run(work: Callable[[Any], Any], items: Iterable[Any], threads: int) -> list[
     work : callable
         Must not call this function with the same number of threads itself.
     items : iterable
+        Arguments of ``work``, one call each.
     threads : int
         1 runs in the calling thread.
     """

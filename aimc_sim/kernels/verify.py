@@ -24,8 +24,9 @@ from .pulses import (
 
 STUCK_SET, STUCK_RESET = 1, 2
 
-# Laws of the pulses, (13,) float64: median, core, device and cycle spread of SET; half, width,
-# device and cycle spread of the square pulse; mean, spread, lower clip of RESET; range.
+# Laws of the pulses, (13,) float64: median, standard deviations between cores, devices and cycles
+# of SET; half, width, standard deviations between devices and cycles of the square pulse; mean,
+# standard deviation, lower clip of RESET; range.
 _SET_MEDIAN, _SET_CORE, _SET_DEVICE, _SET_CYCLE = 0, 1, 2, 3
 _HALF, _WIDTH, _HALF_DEVICE, _DECADES_CYCLE = 4, 5, 6, 7
 _RESET_MEAN, _RESET_STD, _RESET_LOW = 8, 9, 10
@@ -37,7 +38,7 @@ _START, _STEP, _LEAST, _MOST, _MARGIN, _TRIES, _COUNT, _BAND, _G_MAX = 0, 1, 2, 
 
 @point
 def _state(stuck, faults, value):
-    """Return what a device conducts after a pulse that would leave ``value``."""
+    """Return the conductance of a device after a pulse that would leave ``value``."""
     return faults[0] if stuck == STUCK_SET else faults[1] if stuck == STUCK_RESET else value
 
 
@@ -106,24 +107,41 @@ def program(
 
     Parameters
     ----------
-    target : (2, R, C) float64, siemens, what each polarity shall conduct.
-    programmed : (2, R, C) bool, False for polarities left in RESET.
-    fill_both : bool, max-SET-fill (two devices share a target) or one tuned device.
-    stuck : (4, R, C) uint8, faulty devices.
-    laws : (13,) float64, the laws of the pulses, in the order at the top of this file.
-    control : (9,) float64: first amplitude, step per count, lower and upper end of it; margin in
-        counts, most iterations; siemens per count, square root of the band integral of a read,
-        g_max.
-    reading : (10,) float64, curve of Q_s.
-    faults : (2,) float64, siemens, what stuck-SET and stuck-RESET devices conduct.
-    core_cols, core_cells : int, address of a device: ``e core_cells + r core_cols + c``.
-    device_key, cycle_key : (2,) uint32.
-    g : (4, R, C) float32, siemens, written: conductance at the last verify read.
-    aim : (4, R, C) float32, siemens, written: the target of each device; for a device in SET
-        what it was read as, for one in RESET the RESET level.
-    amperes : (4, R, C) float32, written: last amplitude of a tuned device, 0 for others.
-    iterations : (4, R, C) uint16, written; 0 for devices that were not tuned.
-    reached : (4, R, C) bool, written: whether a tuned device ended inside the margin.
+    target : (2, R, C) float64, siemens
+        Conductance that each polarity shall have.
+    programmed : (2, R, C) bool
+        False for polarities left in RESET.
+    fill_both : bool
+        Max-SET-fill (two devices share a target), or one tuned device.
+    stuck : (4, R, C) uint8
+        Faulty devices: 0 good, 1 stuck in SET, 2 stuck in RESET.
+    laws : (13,) float64
+        Laws of the pulses, in the order at the top of this file.
+    control : (9,) float64
+        First amplitude, step per count, lower and upper end of it; margin in counts, most
+        iterations; siemens per count, square root of the band integral of a read, g_max.
+    reading : (10,) float64
+        Curve of Q_s against state.
+    faults : (2,) float64, siemens
+        Conductances of stuck-SET and stuck-RESET devices.
+    core_cols, core_cells : int
+        Columns and cells of a core: device (e, r, c) has the address
+        ``e core_cells + r core_cols + c``.
+    device_key, cycle_key : (2,) uint32
+        Key words of draws that belong to a device, and to this programming.
+    g : (4, R, C) float32, siemens, written
+        Conductance at the last verify read.
+    aim : (4, R, C) float32, siemens, written
+        Target of each device; for a device in SET the conductance as which it was read, for one in
+        RESET the RESET level.
+    amperes : (4, R, C) float32, amperes, written
+        Last amplitude of a tuned device, 0 for others.
+    iterations : (4, R, C) uint16, written
+        Pulses with a read; 0 for devices that were not tuned.
+    reached : (4, R, C) bool, written
+        Whether a tuned device ended inside the margin.
+    part, parts : int
+        Share of the work that this call does, counted from 0, and the number of shares.
     """
     rows, cols = target.shape[1:]
     ln_core = laws[_SET_CORE] * core_normal(device_key)
@@ -211,13 +229,28 @@ def settle(
     """Draw the drift exponents and let every device drift apart from its state's mean, in place.
 
     ``g <- g exp(-(nu - mean nu of the state) elapsed)``: ``elapsed`` is the logarithm of the
-    ratio of ages. The mean itself is part of what the conductance at t0 is defined as.
+    ratio of ages. The mean itself is part of the definition of the conductance at t0.
 
     Parameters
     ----------
-    g, aim : (4, R, C) float32, siemens; nu : the same, dimensionless, written.
-    nu_mean, nu_std : 10 floats, curves; beyond g_max they fall as g_max / aim; nu_scale : float.
-    core_cols, core_cells, device_key : as in :func:`program`.
+    g : (4, R, C) float32, siemens, updated
+        Conductance at the last verify read; drifted to t0.
+    aim : (4, R, C) float32, siemens
+        Target of each device.
+    g_max : float, siemens
+        Conductance of state 1.
+    elapsed : float
+        Logarithm of the ratio of ages.
+    nu_mean, nu_std : 10 floats
+        Curves of the drift exponent against state; beyond g_max they fall as g_max / aim.
+    nu_scale : float
+        Factor on the exponent.
+    core_cols, core_cells, device_key : int, int, (2,) uint32
+        As of :func:`program`.
+    nu : (4, R, C) float32, written
+        Drift exponent.
+    part, parts : int
+        Share of the work that this call does, counted from 0, and the number of shares.
     """
     elements, rows, cols = g.shape
     for er in share(elements * rows, part, parts):

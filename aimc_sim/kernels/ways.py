@@ -61,10 +61,11 @@ def cheapest(start, end, links, load, total):
     start, end : int
         Cores that a way connects.
     links : Links
+        Links of the fabric.
     load : (links,) int64, bytes
-        What every link carries so far.
+        Load of every link so far.
     total : int, bytes
-        What all links together carry at most.
+        Upper bound of the load of all links together.
 
     Returns
     -------

@@ -79,14 +79,27 @@ def ports(
 
     Parameters
     ----------
-    g : (P, R, C) float64, siemens, P crossbars.
-    row_tail : (P, R) float64, siemens, what a line shows its driver with all outputs at 0 V.
-    row_step : (P, R, C + 1) float64, voltage of cell c over that of c - 1 on such a line.
-    col_tail : (P, C), col_step : (P, R, C), the same of output lines: cell r over cell r + 1.
-    ohms : (4,) float64: row, column, driver, sense.
-    weights : (K,) float64, Chebyshev's weights of K alternations; damp : float, their damping.
-    sensed : (P, R, C) float64, siemens, written: output c per volt of driver r.
-    drawn : (P, R, R) float64, siemens, written: driver r' per volt of driver r at [r', r].
+    g : (P, R, C) float64, siemens
+        Conductances of the cells of P crossbars.
+    row_tail : (P, R) float64, siemens
+        Conductance of an input line at its driver with all outputs at 0 V.
+    row_step : (P, R, C + 1) float64
+        Voltage of cell c over that of c - 1 on such a line.
+    col_tail, col_step : (P, C) float64, siemens, and (P, R, C) float64
+        Conductance of an output line at its sense amplifier, and voltage of cell r over that of
+        cell r + 1.
+    ohms : (4,) float64, ohms
+        Row, column, driver and sense resistances.
+    weights : (K,) float64
+        Chebyshev's weights of K alternations.
+    damp : float
+        Their damping, dimensionless.
+    sensed : (P, R, C) float64, siemens, written
+        Current of output c per volt of driver r.
+    drawn : (P, R, R) float64, siemens, written
+        Current of driver r' per volt of driver r at [r', r].
+    part, parts : int
+        Share of the work that this call does, counted from 0, and the number of shares.
     """
     crossbars, rows, cols = g.shape
     lanes = min(LANES, rows)

@@ -1,4 +1,4 @@
-"""The machine for people: what it has, what was chosen, and why."""
+"""Facts about the machine for people: hardware, libraries, choices, and their reasons."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HELD_DOWN = (
 
 
 def facts() -> list[Fact]:
-    """Return what there is to know about this machine, in the order of reading."""
+    """Return all facts about this machine, in the order of reading."""
     return [*_hardware(), *_libraries(), *_chosen(), *_held_down()]
 
 

@@ -1,6 +1,6 @@
 """In which number format, and by which library, each product of a chip is computed.
 
-Decided once per process and device, from what the machine says about itself and a small product
+Decided once per process and device, from the description of the machine and a small product
 that is tried: a run meets no surprise. Nothing is timed, so that the same machine always decides
 the same. The charge is float32 everywhere. The variance of its noise, and the corrections for
 floating idle lines, need two digits: they are bfloat16 where the processor has instructions for
@@ -29,7 +29,7 @@ class Formats:
     charge : torch.dtype
         Of input codes times conductances.
     variance : torch.dtype
-        Of squared codes times variances, and of what floating idle lines add.
+        Of squared codes times variances, and of the charge of floating idle lines.
     whole_rows : bool
         Matrices are multiplied at once; else row by row, because the library sums a row in
         another order where there are others.
@@ -51,11 +51,12 @@ def formats(device: torch.device | str = "cpu") -> Formats:
     Parameters
     ----------
     device : torch.device or str
+        Where the products are computed.
 
     Returns
     -------
     Formats
-        The same for the life of the process.
+        Number formats and libraries; they do not change during the life of the process.
     """
     device = torch.device(device)
     return _decided(device.type, device.index)
@@ -135,6 +136,7 @@ def training_precision() -> tuple[str, str]:
     precision : {"bfloat16", "float32"}
         bfloat16 where the processor has instructions for it and oneDNN's LSTM takes it.
     reason : str
+        One clause for the record of a training.
     """
     native = _native_bfloat16() if _is_x86() else ""
     if not native:

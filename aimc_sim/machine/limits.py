@@ -1,6 +1,6 @@
-"""What a machine can do at most: how fast it copies and multiplies, measured in a second.
+"""Limits of a machine: bytes copied and operations done per second, measured in a second.
 
-A share of these limits says how far a program is from what the machine allows
+A share of these limits says how far a program is from the fastest that the machine allows
 (:mod:`aimc_sim.analysis.profile`).
 """
 
@@ -31,19 +31,20 @@ SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Limits:
-    """What all threads together reach.
+    """Rates that all threads together reach.
 
     Attributes
     ----------
     threads : int
+        Number of threads that worked.
     memory_copy : float
         Bytes read and written per second, arrays larger than the caches.
     cache_copy : float
-        The same, arrays that stay in the cache of a core.
+        Bytes read and written per second, arrays that stay in the cache of a core.
     float32 : float
         Operations (two per multiply-accumulate) per second of a product of square matrices.
     bfloat16 : float or None
-        The same; None where the variances of this machine are float32, see
+        Operations per second in bfloat16; None where the variances of this machine are float32, see
         :mod:`aimc_sim.machine.formats`.
     """
 
@@ -116,7 +117,7 @@ def _multiplying(dtype: torch.dtype) -> Work:
 
 
 def _rate(work: Work, threads: int, seconds: float) -> float:
-    """Return what all threads do per second, each at its best."""
+    """Return the operations that all threads do per second, each at its best."""
 
     def one(_: int) -> float:
         torch.set_num_threads(1)  # of this thread, which may be a new one

@@ -36,10 +36,15 @@ def convolution(
     Parameters
     ----------
     x : (B, channels, ...) tensor, float32 or the format of variances
+        Input maps, dimensionless.
     kernel : (C, channels / groups, ...) tensor
+        Weights of the format of ``x``.
     bias : (C,) tensor or None
+        Added to every output channel.
     stride, padding, dilation : sequences of int
+        One number per dimension of the maps, pixels.
     groups : int
+        Groups of channels that do not mix.
     """
     if x.is_cpu and formats().convolution == "oneDNN" and len(stride) == 2:
         # Left to itself torch takes oneDNN's kernels for large batches and its own for small ones.

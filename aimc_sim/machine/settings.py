@@ -1,13 +1,13 @@
 """Torch as a chip needs it, whatever the process has set: the same bits under all settings.
 
-:func:`own` wraps what users call. Inside, every operation of torch runs in float32, on one thread
-(what is parallel is shared out by images, see :mod:`aimc_sim.kernels.threads`: libraries sum in
-another order on another number of threads), with the libraries that were chosen once
+:func:`own` wraps the functions that users call. Inside, every operation of torch runs in float32,
+on one thread (parallel work is shared out by images, see :mod:`aimc_sim.kernels.threads`: libraries
+sum in another order on another number of threads), with the libraries that were chosen once
 (:mod:`.formats`). Behind it everything is as the user left it.
 
 Some settings belong to a thread, others to the process. Where several threads run chips at once,
-the first one changes those of the process and the last one puts them back; a thread that runs
-something else meanwhile sees them changed.
+the first one changes those of the process and the last one puts them back; they are changed for a
+thread that runs something else meanwhile.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ import torch
 from . import trials
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Kind = TypeVar("Kind", bound=type)
-Setting = tuple[Callable[[], Any], Callable[[Any], Any], Any]
+AnyClass = TypeVar("AnyClass", bound=type)
+TorchSetting = tuple[Callable[[], Any], Callable[[Any], Any], Any]
 """How to get a setting of the process, how to change it, and the value a chip needs."""
 
 
-class _Here(threading.local):
-    """What this thread is inside of."""
+class _SettledThread(threading.local):
+    """Depth of the calls that settle this thread, and its number of threads before them."""
 
     depth = 0
     threads = 1
 
 
-_here = _Here()
+_here = _SettledThread()
 _lock = threading.Lock()
 _inside = 0  # threads inside own()
 _found: list[tuple[Callable[[Any], None], Any]] = []  # how to put the process back
@@ -73,8 +73,8 @@ def own(function: Function) -> Function:
     return inside
 
 
-def own_methods(kind: Kind) -> Kind:
-    """Run all public methods of a class, and what makes and calls it, as :func:`own` does."""
+def own_methods(kind: AnyClass) -> AnyClass:
+    """Run all public methods of a class, ``__init__`` and ``__call__`` too, as :func:`own` does."""
     for name, member in list(vars(kind).items()):
         if name.startswith("_") and name not in ("__init__", "__call__"):
             continue
@@ -161,7 +161,7 @@ def _settle_process() -> None:
     _settle([_attribute(torch.backends.mkldnn, "enabled", _onednn[0])])
 
 
-def _settle(wanted: list[Setting]) -> None:
+def _settle(wanted: list[TorchSetting]) -> None:
     for get, change, value in wanted:
         before = get()
         if before != value:
@@ -170,10 +170,10 @@ def _settle(wanted: list[Setting]) -> None:
 
 
 @functools.cache
-def _wanted() -> list[Setting]:
-    """Return what a chip needs of the process."""
+def _wanted() -> list[TorchSetting]:
+    """Return the settings of the process that a chip needs."""
     backends = torch.backends
-    wanted: list[Setting] = [
+    wanted: list[TorchSetting] = [
         (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
         (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, 0),
         # Its Winograd convolutions take over from 16 images on and round differently.
@@ -214,15 +214,15 @@ def _put_back() -> None:
         change(before)
 
 
-def _attribute(owner: Any, name: str, value: Any) -> Setting:
+def _attribute(owner: Any, name: str, value: Any) -> TorchSetting:
     return lambda: getattr(owner, name), lambda new: setattr(owner, name, new), value
 
 
 def _forked() -> None:
     """Begin anew in a child: threads that were inside did not come along, nor did torch's own.
 
-    GNU OpenMP waits for its threads for ever there. One thread is what torch gives the children
-    of its data loaders too.
+    GNU OpenMP waits for its threads for ever there. The children of torch's data
+    loaders have one thread too.
     """
     global _lock, _inside
     _lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Small products that are tried once: what the libraries of this machine compute, and how."""
+"""Small products that are tried once: results of this machine's libraries, and their order."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _CHARGE_ERROR = 1e-5
 """Largest error of a float32 product of 64 terms, as a share of the largest result."""
 
 VARIANCE_ERROR = 0.01
-"""The same in bfloat16."""
+"""Largest error of a bfloat16 product of 64 terms, as a share of the largest result."""
 
 FULL = 16
-"""Rows and columns of products are filled up to multiples of this: kernels for what is left over
-sum in another order, so that a row's bits would depend on its place."""
+"""Rows and columns of products are filled up to multiples of this: kernels for the rest sum in
+another order, so that a row's bits would depend on its place."""
 
 
 def onednn() -> tuple[bool, str]:
@@ -30,11 +30,12 @@ def onednn() -> tuple[bool, str]:
 
 
 def convolution_fault(dtype: torch.dtype, largest: float) -> str:
-    """Return what is wrong with oneDNN's convolutions in a format, or nothing.
+    """Return the fault of oneDNN's convolutions in a format, or an empty text.
 
     Parameters
     ----------
     dtype : torch.dtype
+        Format of inputs and weights.
     largest : float
         Error allowed, as a share of the largest result.
     """

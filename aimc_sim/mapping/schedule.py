@@ -22,7 +22,7 @@ from aimc_sim import arguments
 from aimc_sim.chip.pipeline import Schedule, Stage, enough, with_buffers
 from aimc_sim.chip.pipeline.build import Builder, core_stage
 from aimc_sim.chip.program import AnalogLayer, Program
-from aimc_sim.mapping.control import Table, reads_of_origins, table
+from aimc_sim.mapping.control import NeedTable, reads_of_origins, table
 from aimc_sim.mapping.control.reads import layer_reads
 from aimc_sim.mapping.route import dataflow
 from aimc_sim.mapping.shapes import value_shapes
@@ -158,13 +158,13 @@ class _Reads:
             if layer.patch > 1:
                 layer.check_patch(*pixels(self.shapes[layer.source]))
         self.behind = reads_of_origins(compiled, self.shapes)
-        self._tables: dict[tuple[str, ...], Table] = {}
+        self._tables: dict[tuple[str, ...], NeedTable] = {}
 
     def count(self, value: str) -> int:
         """Return the number of pixels of a value."""
         return prod(pixels(self.shapes[value]))
 
-    def of_layer(self, layer: AnalogLayer, origin: str) -> Table:
+    def of_layer(self, layer: AnalogLayer, origin: str) -> NeedTable:
         """Return the table of the MVMs of a layer and an origin behind its source."""
         if ("", layer.name, origin) not in self._tables:
             outer = layer_reads(layer, self.shapes[layer.source], self.shapes[layer.name])
@@ -172,18 +172,18 @@ class _Reads:
             self._tables["", layer.name, origin] = table(paths)
         return self._tables["", layer.name, origin]
 
-    def of_value(self, value: str, origin: str) -> Table:
+    def of_value(self, value: str, origin: str) -> NeedTable:
         """Return the table of the pixels of a value and an origin behind it."""
         if (value, origin) not in self._tables:
             self._tables[value, origin] = table(self.behind[value][origin])
         return self._tables[value, origin]
 
-    def whole(self, value: str, firings: int) -> Table:
+    def whole(self, value: str, firings: int) -> NeedTable:
         """Return the table of a consumer whose every firing needs all of a value."""
         elements = self.count(value)
         free = np.zeros(firings, np.int64)
         free[-1] = elements
-        return Table(elements, np.full(firings, elements, np.int64), free)
+        return NeedTable(elements, np.full(firings, elements, np.int64), free)
 
 
 def _input_bytes(layer: AnalogLayer, rows: int) -> int:

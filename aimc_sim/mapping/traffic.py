@@ -11,7 +11,7 @@ from aimc_sim.chip.fabric import fabric_graph
 from aimc_sim.chip.program import Program
 from aimc_sim.spec import ChipSpec
 
-Link = tuple[int, int]
+CorePair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Traffic:
         Bytes from block to block of one core, over no link.
     """
 
-    unicast: Mapping[Link, int]
-    multicast: Mapping[Link, int]
+    unicast: Mapping[CorePair, int]
+    multicast: Mapping[CorePair, int]
     off_chip: int
     inside: int
 
-    def busiest(self, multicast: bool = False) -> tuple[Link | None, int]:
+    def busiest(self, multicast: bool = False) -> tuple[CorePair | None, int]:
         """Return the link that carries the most bytes.
 
         Parameters
@@ -75,8 +75,8 @@ def traffic(compiled: Program, pixels: Mapping[str, int]) -> Traffic:
     KeyError
         If ``pixels`` lacks a layer.
     """
-    unicast: Counter[Link] = Counter()
-    shared: defaultdict[Link, dict[tuple[str, int, bool], int]] = defaultdict(dict)
+    unicast: Counter[CorePair] = Counter()
+    shared: defaultdict[CorePair, dict[tuple[str, int, bool], int]] = defaultdict(dict)
     off_chip = inside = 0
     for transfer in compiled.transfers:
         size = transfer.channels * pixels[transfer.value]

@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 """(channels, rows, columns) or (features,)."""
 
 
-class Step(Protocol):
+class ShapedStep(Protocol):
     """Shape and operation of a :class:`aimc_sim.chip.program.DigitalStep`."""
 
     @property
@@ -38,7 +38,7 @@ class Step(Protocol):
 ShapeRule = Callable[[Any, list[Shape]], Shape]
 """Step, shapes of its sources -> shape of its result."""
 
-ReadRule = Callable[[Any, Shape, Shape], "Reads"]
+ReadRule = Callable[[Any, Shape, Shape], "PixelReads"]
 """Step, shape of a source, shape of its result -> which pixels are read."""
 
 _WINDOW = ("kernel_size", "stride", "padding")
@@ -129,12 +129,12 @@ def pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 
-def error(step: Step, problem: str) -> ValueError:
+def error(step: ShapedStep, problem: str) -> ValueError:
     """Return the error of a step that cannot read the shape of its source.
 
     Parameters
     ----------
-    step : Step
+    step : ShapedStep
         The step.
     problem : str
         The rest of the sentence.
@@ -147,21 +147,21 @@ def error(step: Step, problem: str) -> ValueError:
     return ValueError(f"layer '{step.name}' ({step.op}) {problem}")
 
 
-def maps(step: Step, source: Shape) -> Shape:
+def maps(step: ShapedStep, source: Shape) -> Shape:
     """Return a shape if it is that of feature maps; else raise the step's ValueError."""
     if len(source) != 3:
         raise error(step, f"reads the vector {source}, but it works on feature maps")
     return source
 
 
-def same(step: Step, sources: list[Shape]) -> Shape:
+def same(step: ShapedStep, sources: list[Shape]) -> Shape:
     """Return the shape of a result that is made number by number."""
     if len(set(sources)) != 1:
         raise error(step, f"reads values of different shapes: {sources}")
     return sources[0]
 
 
-def pool(step: Step, sources: list[Shape]) -> Shape:
+def pool(step: ShapedStep, sources: list[Shape]) -> Shape:
     """Return the shape after pooling with windows."""
     channels, *sizes = maps(step, sources[0])
     kernel, stride, padding = (pair(step.attrs[key]) for key in _WINDOW)
@@ -170,31 +170,31 @@ def pool(step: Step, sources: list[Shape]) -> Shape:
     return (channels, *(_pooled(*axis, ceil_mode) for axis in axes))
 
 
-def global_pool(step: Step, sources: list[Shape]) -> Shape:
+def global_pool(step: ShapedStep, sources: list[Shape]) -> Shape:
     """Return the shape after the mean over whole maps."""
     return (maps(step, sources[0])[0], 1, 1)
 
 
-def flatten(step: Step, sources: list[Shape]) -> Shape:
+def flatten(step: ShapedStep, sources: list[Shape]) -> Shape:
     """Return the shape of everything in one row."""
     if step.attrs.get("start_dim", 1) != 1 or step.attrs.get("end_dim", -1) != -1:
         raise error(step, "joins some dimensions only; pipelines are laid out for whole vectors")
     return (prod(sources[0]),)
 
 
-def subsample(step: Step, sources: list[Shape]) -> Shape:
+def subsample(step: ShapedStep, sources: list[Shape]) -> Shape:
     """Return the shape of slices."""
     slices = [slice(*part) for part in step.attrs["slices"][1:]]
     slices += [slice(None)] * (len(sources[0]) - len(slices))
     return tuple(len(range(size)[part]) for size, part in zip(sources[0], slices, strict=True))
 
 
-def _pad_pairs(step: Step, dimensions: int) -> list[tuple[int, int]]:
+def _pad_pairs(step: ShapedStep, dimensions: int) -> list[tuple[int, int]]:
     """Return the padding of each of a value's dimensions, the first one first.
 
     Parameters
     ----------
-    step : Step
+    step : ShapedStep
         A step whose attribute ``pad`` runs from the last dimension backwards.
     dimensions : int
         Number of dimensions of the value for one image.
@@ -208,13 +208,13 @@ def _pad_pairs(step: Step, dimensions: int) -> list[tuple[int, int]]:
     return list(zip(flat[0::2], flat[1::2], strict=True))[::-1]
 
 
-def pad(step: Step, sources: list[Shape]) -> Shape:
+def pad(step: ShapedStep, sources: list[Shape]) -> Shape:
     """Return the shape after padding."""
     pairs = _pad_pairs(step, len(sources[0]))
     return tuple(size + sum(one) for size, one in zip(sources[0], pairs, strict=True))
 
 
-def concat(step: Step, sources: list[Shape]) -> Shape:
+def concat(step: ShapedStep, sources: list[Shape]) -> Shape:
     """Return the shape of joined channels."""
     if int(step.attrs.get("dim", 1)) != 1:
         raise error(step, f"joins along dimension {step.attrs['dim']}; only channels (1) do")
@@ -223,14 +223,14 @@ def concat(step: Step, sources: list[Shape]) -> Shape:
     return (sum(source[0] for source in sources), *sources[0][1:])
 
 
-def adaptive_pool(step: Step, sources: list[Shape]) -> Shape:
+def adaptive_pool(step: ShapedStep, sources: list[Shape]) -> Shape:
     """Return the shape after pooling to given sizes."""
     channels, *sizes = maps(step, sources[0])
     wanted = zip(step.attrs["output_size"], sizes, strict=True)
     return (channels, *(size if new is None else new for new, size in wanted))
 
 
-def resized(step: Step, sources: list[Shape]) -> Shape:
+def resized(step: ShapedStep, sources: list[Shape]) -> Shape:
     """Return the shape after interpolation."""
     channels, *sizes = maps(step, sources[0])
     given = step.attrs
@@ -243,7 +243,7 @@ def resized(step: Step, sources: list[Shape]) -> Shape:
     return (channels, *(int(size * f) for size, f in zip(sizes, factors, strict=True)))
 
 
-def shuffle(step: Step, sources: list[Shape]) -> Shape:
+def shuffle(step: ShapedStep, sources: list[Shape]) -> Shape:
     """Return the shape of maps whose channels become pixels."""
     channels, rows, cols = maps(step, sources[0])
     down, across = pair(step.attrs["factor"])
@@ -252,7 +252,7 @@ def shuffle(step: Step, sources: list[Shape]) -> Shape:
     return (channels // (down * across), rows * down, cols * across)
 
 
-def unshuffle(step: Step, sources: list[Shape]) -> Shape:
+def unshuffle(step: ShapedStep, sources: list[Shape]) -> Shape:
     """Return the shape of maps whose pixels become channels."""
     channels, rows, cols = maps(step, sources[0])
     factor = int(step.attrs["factor"])
@@ -265,7 +265,7 @@ def unshuffle(step: Step, sources: list[Shape]) -> Shape:
 
 
 @dataclass(frozen=True, eq=False)
-class Reads:
+class PixelReads:
     """Output pixel (y, x) reads input pixel (r, c) if ``rows[y, r]`` and ``cols[x, c]``.
 
     Attributes
@@ -279,20 +279,20 @@ class Reads:
     rows: np.ndarray
     cols: np.ndarray
 
-    def after(self, inner: Reads) -> Reads:
+    def after(self, inner: PixelReads) -> PixelReads:
         """Return the product with another relation.
 
         Parameters
         ----------
-        inner : Reads
+        inner : PixelReads
             The relation whose output this one reads.
 
         Returns
         -------
-        Reads
+        PixelReads
             The relation from this one's output to the input of `inner`.
         """
-        return Reads(_product(self.rows, inner.rows), _product(self.cols, inner.cols))
+        return PixelReads(_product(self.rows, inner.rows), _product(self.cols, inner.cols))
 
     def last(self) -> np.ndarray:
         """Return the last input pixel that each output pixel reads, -1 for none.
@@ -361,27 +361,27 @@ def taps(
     return relation
 
 
-def pixel_reads(step: Step, source: Shape, output: Shape) -> Reads:
+def pixel_reads(step: ShapedStep, source: Shape, output: Shape) -> PixelReads:
     """Return the relation of an operation that works pixel by pixel, or on vectors."""
-    return Reads(*(np.eye(n, dtype=bool) for n in pixels(source)))
+    return PixelReads(*(np.eye(n, dtype=bool) for n in pixels(source)))
 
 
-def window_reads(step: Step, source: Shape, output: Shape) -> Reads:
+def window_reads(step: ShapedStep, source: Shape, output: Shape) -> PixelReads:
     """Return the relation of pooling with windows."""
     axes = zip(
         pixels(source), pixels(output), *(pair(step.attrs[key]) for key in _WINDOW),
         pair(step.attrs.get("dilation", 1)), strict=True,
     )  # fmt: skip
-    return Reads(*(taps(*axis) for axis in axes))
+    return PixelReads(*(taps(*axis) for axis in axes))
 
 
-def whole_reads(step: Step, source: Shape, output: Shape) -> Reads:
+def whole_reads(step: ShapedStep, source: Shape, output: Shape) -> PixelReads:
     """Return the relation of an operation whose every pixel depends on all of the map."""
     both = zip(pixels(source), pixels(output), strict=True)
-    return Reads(*(np.ones((m, n), bool) for n, m in both))
+    return PixelReads(*(np.ones((m, n), bool) for n, m in both))
 
 
-def adaptive_reads(step: Step, source: Shape, output: Shape) -> Reads:
+def adaptive_reads(step: ShapedStep, source: Shape, output: Shape) -> PixelReads:
     """Return the relation of pooling to given sizes: floor(i n / m) to ceil((i + 1) n / m)."""
 
     def one(size: int, outputs: int) -> np.ndarray:
@@ -391,10 +391,10 @@ def adaptive_reads(step: Step, source: Shape, output: Shape) -> Reads:
         )
         return inside
 
-    return Reads(*(one(n, m) for n, m in zip(pixels(source), pixels(output), strict=True)))
+    return PixelReads(*(one(n, m) for n, m in zip(pixels(source), pixels(output), strict=True)))
 
 
-def resized_reads(step: Step, source: Shape, output: Shape) -> Reads:
+def resized_reads(step: ShapedStep, source: Shape, output: Shape) -> PixelReads:
     """Return the relation of interpolation: the pixels next to a place in the other map."""
     # Cubic interpolation reads two pixels on either side.
     near = 0.5 if step.op == "upsample" else 2.0
@@ -404,36 +404,36 @@ def resized_reads(step: Step, source: Shape, output: Shape) -> Reads:
         distance: np.ndarray = np.abs(place[:, None] - np.arange(size)[None, :])
         return distance <= near + 1e-9
 
-    return Reads(*(one(n, m) for n, m in zip(pixels(source), pixels(output), strict=True)))
+    return PixelReads(*(one(n, m) for n, m in zip(pixels(source), pixels(output), strict=True)))
 
 
-def slice_reads(step: Step, source: Shape, output: Shape) -> Reads:
+def slice_reads(step: ShapedStep, source: Shape, output: Shape) -> PixelReads:
     """Return the relation of slices."""
     if len(source) != 3:
         return pixel_reads(step, source, output)
     parts = [slice(*part) for part in [*step.attrs["slices"], [None] * 3, [None] * 3][2:4]]
-    return Reads(
+    return PixelReads(
         *(np.eye(n, dtype=bool)[part] for n, part in zip(pixels(source), parts, strict=True))
     )
 
 
-def pad_reads(step: Step, source: Shape, output: Shape) -> Reads:
+def pad_reads(step: ShapedStep, source: Shape, output: Shape) -> PixelReads:
     """Return the relation of padding with zeros, which read nothing."""
     if len(source) != 3:
         return pixel_reads(step, source, output)
     shifts = [before for before, _ in _pad_pairs(step, 3)[1:]]
     both = zip(pixels(source), pixels(output), shifts, strict=True)
-    return Reads(*(np.eye(m, n, -shift, dtype=bool) for n, m, shift in both))
+    return PixelReads(*(np.eye(m, n, -shift, dtype=bool) for n, m, shift in both))
 
 
-def shuffle_reads(step: Step, source: Shape, output: Shape) -> Reads:
+def shuffle_reads(step: ShapedStep, source: Shape, output: Shape) -> PixelReads:
     """Return the relation of channels that become pixels."""
     factors = pair(step.attrs["factor"])
     both = zip(pixels(source), factors, strict=True)
-    return Reads(*(np.repeat(np.eye(n, dtype=bool), f, 0) for n, f in both))
+    return PixelReads(*(np.repeat(np.eye(n, dtype=bool), f, 0) for n, f in both))
 
 
-def unshuffle_reads(step: Step, source: Shape, output: Shape) -> Reads:
+def unshuffle_reads(step: ShapedStep, source: Shape, output: Shape) -> PixelReads:
     """Return the relation of pixels that become channels."""
     factor = int(step.attrs["factor"])
-    return Reads(*(np.repeat(np.eye(m, dtype=bool), factor, 1) for m in pixels(output)))
+    return PixelReads(*(np.repeat(np.eye(m, dtype=bool), factor, 1) for m in pixels(output)))

@@ -8,7 +8,7 @@ import pandas as pd
 
 from .. import metrics, results
 from .headline import Headline, is_attribution, same_place
-from .tables import Cell, Chart, Series, Table, even_stops, time_stops
+from .tables import PageChart, Series, Table, TableCell, even_stops, time_stops
 from .tables import when as shown_time
 
 MOST_COMPARED = 24
@@ -20,7 +20,7 @@ def in_front(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[~frame["setting"].map(is_attribution)]
 
 
-def chart(summary: pd.DataFrame, head: Headline) -> Chart:
+def chart(summary: pd.DataFrame, head: Headline) -> PageChart:
     """Return the metric against time, a curve per setting and compensation.
 
     Parameters
@@ -32,43 +32,43 @@ def chart(summary: pd.DataFrame, head: Headline) -> Chart:
 
     Returns
     -------
-    Chart
+    PageChart
         As the metric is shown: accuracies in percent. With a single time: against the setting, a
         curve per compensation.
     """
     metric = metrics.of(summary)
     labels = sorted(summary["label"].unique(), key=lambda name: name != head.label)
     methods = sorted(summary["compensation"].unique(), key=lambda m: m != head.compensation)
-    moments = sorted(summary["time_seconds"].unique())
+    times = sorted(summary["time_seconds"].unique())
     found = {
         (row.label, row.compensation, row.time_seconds): tuple(
             metric.scale * x for x in (row.mean, row.low, row.high)
         )
         for row in summary.itertuples()
     }
-    if len(moments) == 1:
+    if len(times) == 1:
         stops = even_stops(labels)
         series = [
-            Series(m, m, i, i, [found.get((label, m, moments[0])) for label in labels])
+            Series(m, m, i, i, [found.get((label, m, times[0])) for label in labels])
             for i, m in enumerate(methods)
         ]
         about = "setting"
     else:
-        stops = time_stops(moments)
+        stops = time_stops(times)
         series = [
-            Series(f"{label}, {m}", m, i, j, [found.get((label, m, t)) for t in moments])
+            Series(f"{label}, {m}", m, i, j, [found.get((label, m, t)) for t in times])
             for i, label in enumerate(labels)
             for j, m in enumerate(methods)
-            if any((label, m, t) in found for t in moments)
+            if any((label, m, t) in found for t in times)
         ]
         about = "time after programming (logarithmic)"
     name = capital(metric.name)
     low, high = (max(-1e9, min(1e9, metric.scale * x)) for x in metric.bounds)
-    return Chart(
+    return PageChart(
         "accuracy", f"{name} against time after programming"
-        if len(moments) > 1 else f"{name}, {shown_time(moments[0])}", about,
+        if len(times) > 1 else f"{name}, {shown_time(times[0])}", about,
         metric.about, metric.unit, stops, series, metric.digits_of(int(summary["images"].max())),
-        bounds=(low, high), joined=len(moments) > 1,
+        bounds=(low, high), joined=len(times) > 1,
     )  # fmt: skip
 
 
@@ -90,17 +90,17 @@ def table(summary: pd.DataFrame) -> Table:
         digits = metric.digits_of(row.images)
         rows.append(
             [
-                Cell(row.label),
-                Cell(row.compensation),
-                Cell(shown_time(row.time_seconds), row.time_seconds),
-                Cell(
+                TableCell(row.label),
+                TableCell(row.compensation),
+                TableCell(shown_time(row.time_seconds), row.time_seconds),
+                TableCell(
                     f"{metric.show(row.mean, digits)} {metric.span(row.low, row.high, digits)}",
                     row.mean,
                 ),
-                Cell(metric.span(row.wide_low, row.wide_high, digits), row.wide_low),
-                Cell(metric.show(row.spread, digits + 1), row.spread),
-                Cell(f"{row.programmings:,}", row.programmings),
-                Cell(f"{row.images:,}", row.images),
+                TableCell(metric.span(row.wide_low, row.wide_high, digits), row.wide_low),
+                TableCell(metric.show(row.spread, digits + 1), row.spread),
+                TableCell(f"{row.programmings:,}", row.programmings),
+                TableCell(f"{row.images:,}", row.images),
             ]
         )
     return Table(
@@ -156,16 +156,16 @@ def _questions(near: pd.DataFrame, head: Headline) -> Iterator[tuple]:
     first, last = (float(row["time_seconds"]) for row in (head.first, head.last))
     if first < last:
         for name in [head.setting, *others[:MOST_COMPARED]]:
-            look = {"setting": name, "compensation": head.compensation}
+            chosen = {"setting": name, "compensation": head.compensation}
             yield (
                 "time",
                 f"{shown_time(last)} minus {shown_time(first)}, in '{name}'",
-                look | {"time_seconds": first},
-                look | {"time_seconds": last},
+                chosen | {"time_seconds": first},
+                chosen | {"time_seconds": last},
             )
 
 
-def difference_chart(rows: pd.DataFrame, head: Headline) -> Chart | None:
+def difference_chart(rows: pd.DataFrame, head: Headline) -> PageChart | None:
     """Return differences between settings and compensations against time; None without any.
 
     Parameters
@@ -179,9 +179,9 @@ def difference_chart(rows: pd.DataFrame, head: Headline) -> Chart | None:
     if not len(rows):
         return None
     metric = metrics.of(rows)
-    moments = sorted(rows["time_seconds"].unique())
+    times = sorted(rows["time_seconds"].unique())
     questions = rows["question"].unique().tolist()
-    if len(moments) == 1:
+    if len(times) == 1:
         return _one_time(rows, questions) if len(questions) > 1 else None
     many = (rows["kind"] == "setting").any() and rows["compensation"].nunique() > 1
     methods = rows["compensation"].unique().tolist()
@@ -195,11 +195,11 @@ def difference_chart(rows: pd.DataFrame, head: Headline) -> Chart | None:
         name = question if plain or not many else f"{question}, {method}"
         series.append(
             Series(name, "compensations" if plain else method, questions.index(question),
-                   methods.index(method), [at.get(t) for t in moments])
+                   methods.index(method), [at.get(t) for t in times])
         )  # fmt: skip
-    return Chart(
+    return PageChart(
         "differences", f"Paired differences of {metric.name}", "time after programming",
-        "difference", metric.difference_unit, time_stops(moments), series,
+        "difference", metric.difference_unit, time_stops(times), series,
         metric.digits_of(int(rows["images"].max())), zero=True, group=head.compensation,
     )  # fmt: skip
 
@@ -212,19 +212,19 @@ def difference_table(rows: pd.DataFrame) -> Table:
         size = row.effect_size
         found.append(
             [
-                Cell(row.question),
-                Cell(row.compensation),
-                Cell(shown_time(row.time_seconds), row.time_seconds),
-                Cell(
+                TableCell(row.question),
+                TableCell(row.compensation),
+                TableCell(shown_time(row.time_seconds), row.time_seconds),
+                TableCell(
                     f"{metric.show(row.difference, digits, True)} "
                     f"{metric.span(row.low, row.high, digits, True)}",
                     row.difference,
                 ),
-                Cell(metric.span(row.same_low, row.same_high, digits, True), row.same_low),
+                TableCell(metric.span(row.same_low, row.same_high, digits, True), row.same_low),
                 _p_value(row),
-                Cell("-" if size != size else f"{size:+.1f}", size),
-                Cell(f"{row.lost:,} / {row.gained:,}", row.lost),
-                Cell(f"{row.programmings:,}", row.programmings),
+                TableCell("-" if size != size else f"{size:+.1f}", size),
+                TableCell(f"{row.lost:,} / {row.gained:,}", row.lost),
+                TableCell(f"{row.programmings:,}", row.programmings),
             ]
         )
     return Table(
@@ -236,7 +236,7 @@ def difference_table(rows: pd.DataFrame) -> Table:
     )  # fmt: skip
 
 
-def _one_time(rows: pd.DataFrame, questions: list[str]) -> Chart:
+def _one_time(rows: pd.DataFrame, questions: list[str]) -> PageChart:
     """Return the differences of one time, question by question."""
     series, metric = [], metrics.of(rows)
     for i, (method, part) in enumerate(rows.groupby("compensation", sort=False)):
@@ -245,7 +245,7 @@ def _one_time(rows: pd.DataFrame, questions: list[str]) -> Chart:
             for row in part.itertuples()
         }
         series.append(Series(method, method, i, i, [at.get(question) for question in questions]))
-    return Chart(
+    return PageChart(
         "differences",
         f"Paired differences of {metric.name}, {shown_time(rows['time_seconds'].iloc[0])}",
         "question", "difference", metric.difference_unit, even_stops(questions), series,
@@ -253,7 +253,7 @@ def _one_time(rows: pd.DataFrame, questions: list[str]) -> Chart:
     )  # fmt: skip
 
 
-def _p_value(row) -> Cell:
+def _p_value(row) -> TableCell:
     if row.p_value != row.p_value:  # of a single image
-        return Cell("-", float("nan"))
-    return Cell("< 0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}", row.p_value)
+        return TableCell("-", float("nan"))
+    return TableCell("< 0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}", row.p_value)

@@ -7,7 +7,7 @@ import pandas as pd
 from .. import metrics
 from ..studies import attribute
 from .headline import PLACE
-from .tables import Cell, Table
+from .tables import Table, TableCell
 from .tables import when as shown_time
 
 KINDS = {
@@ -52,17 +52,17 @@ def table(found: pd.DataFrame) -> Table:
         digits, size = metric.digits_of(row.images) + 1, row.effect_size
         made.append(
             [
-                Cell(row.effect),
-                Cell(KINDS[row.kind]),
-                Cell(shown_time(row.time_seconds), row.time_seconds),
-                Cell(row.compensation),
-                Cell(
+                TableCell(row.effect),
+                TableCell(KINDS[row.kind]),
+                TableCell(shown_time(row.time_seconds), row.time_seconds),
+                TableCell(row.compensation),
+                TableCell(
                     f"{metric.show(row.difference, digits, True)} "
                     f"{metric.span(row.low, row.high, digits, True)}",
                     row.difference,
                 ),
-                Cell(metric.span(row.same_low, row.same_high, digits, True), row.same_low),
-                Cell("-" if size != size else f"{size:+.1f}", size),
+                TableCell(metric.span(row.same_low, row.same_high, digits, True), row.same_low),
+                TableCell("-" if size != size else f"{size:+.1f}", size),
             ]
         )
     return Table(

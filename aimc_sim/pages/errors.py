@@ -8,7 +8,7 @@ import pandas as pd
 
 from .. import results
 from .headline import Headline, labelled, same_place
-from .tables import Cell, Chart, Series, Table, even_stops
+from .tables import PageChart, Series, Table, TableCell, even_stops
 from .tables import when as shown_time
 
 
@@ -29,7 +29,7 @@ def summary(layers: pd.DataFrame, head: Headline) -> pd.DataFrame:
     return labelled(results.layer_summary(near)) if len(near) else near
 
 
-def chart(found: pd.DataFrame, head: Headline) -> Chart:
+def chart(found: pd.DataFrame, head: Headline) -> PageChart:
     """Return the errors along the network: the setting in front at all times, others at the last.
 
     Parameters
@@ -43,8 +43,8 @@ def chart(found: pd.DataFrame, head: Headline) -> Chart:
     last = found["time_seconds"].max()
     front = found["setting"] == head.setting
     series = []
-    for moment, part in found[front].groupby("time_seconds"):
-        series.append((f"{head.setting}, {shown_time(moment)}", "in front", 0, part))
+    for t_seconds, part in found[front].groupby("time_seconds"):
+        series.append((f"{head.setting}, {shown_time(t_seconds)}", "in front", 0, part))
     for setting, part in found[~front & (found["time_seconds"] == last)].groupby("setting"):
         series.append((f"{setting}, {shown_time(last)}", "other settings", 1, part))
     made = []
@@ -53,7 +53,7 @@ def chart(found: pd.DataFrame, head: Headline) -> Chart:
         values = [at.get(layer) for layer in names]
         if any(v is not None for v in values):
             made.append(Series(name, group, i, dash, values))
-    return Chart(
+    return PageChart(
         "layers", "Errors of layers", "layer, in order of execution", "SQNR", "dB",
         even_stops(names), made,
     )  # fmt: skip
@@ -71,19 +71,17 @@ def table(found: pd.DataFrame, head: Headline) -> Table:
     rows = found[
         (found["setting"] == head.setting) & (found["compensation"] == head.compensation)
     ]  # fmt: skip
-    moments = sorted({rows["time_seconds"].min(), rows["time_seconds"].max()})
+    times = sorted({rows["time_seconds"].min(), rows["time_seconds"].max()})
     made = []
     for (position, layer), part in rows.groupby(["position", "layer"], sort=True):
-        cells = [Cell(str(position + 1), float(position)), Cell(layer)]
+        cells = [TableCell(str(position + 1), float(position)), TableCell(layer)]
         by = {row.time_seconds: row for row in part.itertuples()}
-        for moment in moments:
-            row = by[moment]
+        for t_seconds in times:
+            row = by[t_seconds]
             cells.append(_cell(row.sqnr_db, row.low, row.high))
             cells.append(_cell(row.effective_bits, row.bits_low, row.bits_high))
         made.append(cells)
-    heads = [
-        f">{what}, {shown_time(t)}" for t in moments for what in ("SQNR (dB)", "effective bits")
-    ]
+    heads = [f">{what}, {shown_time(t)}" for t in times for what in ("SQNR (dB)", "effective bits")]
     return Table(
         f"Errors of layers, {head.setting}, {head.compensation}: mean and 95 % interval over "
         "programmings", (">no.", "layer", *heads), made,
@@ -97,8 +95,8 @@ def _span(row) -> tuple[float, float, float] | None:
     return row.sqnr_db, row.low if known else row.sqnr_db, row.high if known else row.sqnr_db
 
 
-def _cell(mean: float, low: float, high: float) -> Cell:
+def _cell(mean: float, low: float, high: float) -> TableCell:
     if not math.isfinite(mean):
-        return Cell("no error", mean)
+        return TableCell("no error", mean)
     interval = f" [{low:.1f}, {high:.1f}]" if low == low else ""
-    return Cell(f"{mean:.1f}{interval}", mean)
+    return TableCell(f"{mean:.1f}{interval}", mean)

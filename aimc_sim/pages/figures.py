@@ -16,7 +16,7 @@ from ..figures.output import save
 from ..figures.pipeline import gantt
 from ..figures.waterfall import waterfall
 from .page import Page
-from .tables import MOST_SERIES, Chart
+from .tables import MOST_SERIES, PageChart
 
 FORMATS = ("png", "svg")
 
@@ -63,12 +63,12 @@ def write(page: Page, folder: str | Path) -> list[Path]:
     return written
 
 
-def line_chart(chart: Chart) -> Figure:
+def line_chart(chart: PageChart) -> Figure:
     """Draw a chart of the page: means, and 95 % intervals as bands.
 
     Parameters
     ----------
-    chart : Chart
+    chart : PageChart
         Its first :data:`.tables.MOST_SERIES` curves, whether switched on at first or not.
 
     Returns

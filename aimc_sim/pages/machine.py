@@ -15,7 +15,7 @@ from ..spec import ChipSpec
 from ..studies import inputs, settings
 from .headline import Headline
 from .material import Material
-from .tables import Cell, Table, shown
+from .tables import Table, TableCell, shown
 
 IMAGES = 4
 """Images under way in the simulation, as in ``aimc-sim perf``."""
@@ -132,14 +132,16 @@ def machine_table(machines: list[Machine]) -> Table:
         book, speed = m.performance.ledger, m.performance
         rows.append(
             [
-                Cell(m.label),
-                Cell(f"{m.layout.cores_used} of {m.layout.cores_available}", m.layout.cores_used),
+                TableCell(m.label),
+                TableCell(
+                    f"{m.layout.cores_used} of {m.layout.cores_available}", m.layout.cores_used
+                ),
                 _seconds(speed.pipeline.first_image_seconds),
                 _seconds(book.seconds),
-                Cell(f"{1 / book.seconds:,.0f}", 1 / book.seconds),
-                Cell(shown(book.joules, "J"), book.joules),
-                Cell(f"{speed.tops_per_watt:.3g}", speed.tops_per_watt),
-                Cell(speed.estimate.busiest),
+                TableCell(f"{1 / book.seconds:,.0f}", 1 / book.seconds),
+                TableCell(shown(book.joules, "J"), book.joules),
+                TableCell(f"{speed.tops_per_watt:.3g}", speed.tops_per_watt),
+                TableCell(speed.estimate.busiest),
             ]
         )
     return Table(
@@ -164,9 +166,9 @@ def _shares(caption: str, name: str, joules: dict[str, float]) -> Table:
     total, most = sum(joules.values()), max(joules.values())
     rows = [
         [
-            Cell(key),
-            Cell(shown(value, "J"), value, bar=value / most if most else 0.0),
-            Cell(_share(value / total if total else 0.0), value),
+            TableCell(key),
+            TableCell(shown(value, "J"), value, bar=value / most if most else 0.0),
+            TableCell(_share(value / total if total else 0.0), value),
         ]
         for key, value in joules.items()
     ]
@@ -186,14 +188,14 @@ def layer_table(machine: Machine) -> Table:
         share = float(np.mean(busy.get(layer.name, [0.0])))
         rows.append(
             [
-                Cell(layer.name),
-                Cell(f"{layer.rows:,} × {layer.cols:,}", layer.rows * layer.cols),
-                Cell(f"{layer.mvms:,}", layer.mvms),
-                Cell(f"{len(set(layer.cores))}", len(set(layer.cores))),
-                Cell(" ".join(map(str, layer.cores)), min(layer.cores)),
-                Cell(f"{100 * layer.cells:.0f} %", layer.cells),
-                Cell(f"{100 * share:.0f} %", share, bar=share),
-                Cell(roofs[layer.name].bound),
+                TableCell(layer.name),
+                TableCell(f"{layer.rows:,} × {layer.cols:,}", layer.rows * layer.cols),
+                TableCell(f"{layer.mvms:,}", layer.mvms),
+                TableCell(f"{len(set(layer.cores))}", len(set(layer.cores))),
+                TableCell(" ".join(map(str, layer.cores)), min(layer.cores)),
+                TableCell(f"{100 * layer.cells:.0f} %", layer.cells),
+                TableCell(f"{100 * share:.0f} %", share, bar=share),
+                TableCell(roofs[layer.name].bound),
             ]
         )
     return Table(
@@ -208,5 +210,5 @@ def _share(share: float) -> str:
     return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
 
 
-def _seconds(value: float) -> Cell:
-    return Cell(shown(value, "s"), value)
+def _seconds(value: float) -> TableCell:
+    return TableCell(shown(value, "s"), value)

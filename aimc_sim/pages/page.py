@@ -18,7 +18,7 @@ from .drawings import Drawing, floorplan, pipeline, waterfall
 from .headline import Headline, choose, labelled
 from .machine import Machine, Unavailable
 from .material import Material
-from .tables import Chart, Table, shown
+from .tables import PageChart, Table, shown
 from .tables import when as shown_time
 
 MARK = "<!-- written by aimc-sim report -->"
@@ -56,7 +56,7 @@ class Page:
     material: Material
     head: Headline
     summary: pd.DataFrame
-    charts: dict[str, Chart] = field(default_factory=dict)
+    charts: dict[str, PageChart] = field(default_factory=dict)
     drawings: dict[str, Drawing] = field(default_factory=dict)
     waterfalls: list[tuple[Drawing, pd.DataFrame]] = field(default_factory=list)
     tables: dict[str, list[Table]] = field(default_factory=dict)
@@ -188,9 +188,9 @@ def _costs(page: Page) -> None:
         )
         return
     page.tables["costs"] = [costs.table(found)]
-    for (moment, method), part in found.groupby(["time_seconds", "compensation"]):
+    for (t_seconds, method), part in found.groupby(["time_seconds", "compensation"]):
         name = metrics.of(part).name
-        title = f"Change of {name} by effect: {shown_time(moment)}, compensation {method}"
+        title = f"Change of {name} by effect: {shown_time(t_seconds)}, compensation {method}"
         page.waterfalls.append((waterfall(part, title), part))
     del page.waterfalls[MOST_WATERFALLS:]
 
@@ -242,10 +242,18 @@ def _interval(page: Page) -> str:
 def _cards(page: Page) -> list[tuple[str, str, str]]:
     """Return the numbers in front: name, value, what stands below it."""
     cards, metric = [], metrics.of(page.summary)
-    looks = [page.head.first, page.head.last]
-    for row in looks if looks[0]["time_seconds"] < looks[1]["time_seconds"] else looks[:1]:
-        digits, moment = metric.digits_of(int(row["images"])), row["time_seconds"]
-        name = f"{metric.name} now" if moment == 0 else f"{metric.name} after {shown_time(moment)}"
+    shown_rows = [page.head.first, page.head.last]
+    for row in (
+        shown_rows
+        if shown_rows[0]["time_seconds"] < shown_rows[1]["time_seconds"]
+        else shown_rows[:1]
+    ):
+        digits, t_seconds = metric.digits_of(int(row["images"])), row["time_seconds"]
+        name = (
+            f"{metric.name} now"
+            if t_seconds == 0
+            else f"{metric.name} after {shown_time(t_seconds)}"
+        )
         value = f"{metric.show(row['mean'], digits)} {metric.unit}".rstrip()
         cards.append((name, value, metric.span(row["low"], row["high"], digits)))
     if page.machine is None:

@@ -10,7 +10,7 @@ from .. import presets
 from ..spec import ChipSpec
 from ..spec.parameters import Parameter, parameters, shown
 from ..studies import attribute
-from .tables import Cell, Table
+from .tables import Table, TableCell
 
 MOST_CHANGES = 8
 """Changed numbers of a setting that are listed."""
@@ -19,7 +19,7 @@ _LONG = 30  # letters of a changed value
 
 
 @dataclass(frozen=True)
-class Group:
+class SourceGroup:
     """Parameters that share a source.
 
     Attributes
@@ -33,7 +33,7 @@ class Group:
     parameters: list[Parameter]
 
 
-def groups(spec: ChipSpec) -> list[Group]:
+def groups(spec: ChipSpec) -> list[SourceGroup]:
     """Return all parameters of a machine, those of one source together.
 
     The source of a number is that of the nearest part of the machine that states one.
@@ -45,10 +45,10 @@ def groups(spec: ChipSpec) -> list[Group]:
     found: dict[str, list[Parameter]] = {}
     for parameter in parameters(spec):
         found.setdefault(parameter.source, []).append(parameter)
-    return [Group(source, members) for source, members in found.items()]
+    return [SourceGroup(source, members) for source, members in found.items()]
 
 
-def references(shown: Sequence[Group]) -> list[tuple[str, str]]:
+def references(shown: Sequence[SourceGroup]) -> list[tuple[str, str]]:
     """Return the full references of the short ones in use, as the presets' module gives them."""
     found = presets.references(group.source for group in shown)
     return [(mark, text.replace("``", "")) for mark, text in found]
@@ -79,7 +79,9 @@ def settings_table(specs: Mapping[str, ChipSpec], front: str) -> Table:
         more = len(found) - MOST_CHANGES
         text += f"; and {more} more" if more > 0 else ""
         same = "the machine in front" if label == front else "the same machine"
-        rows.append([Cell(label), Cell(text or same), Cell(spec.name), Cell(spec.id())])
+        rows.append(
+            [TableCell(label), TableCell(text or same), TableCell(spec.name), TableCell(spec.id())]
+        )
     return Table(
         "Settings, and what changes against the one in front",
         ("setting", "changes", "machine", "spec id"),
@@ -99,7 +101,9 @@ def effects_table(specs: Mapping[str, ChipSpec]) -> Table:
     rows = []
     for label, spec in specs.items():
         present = attribute.effects(spec)
-        rows.append([Cell(label), *(Cell("on" if n in present else "off") for n in names)])
+        rows.append(
+            [TableCell(label), *(TableCell("on" if n in present else "off") for n in names)]
+        )
     return Table("Effects that are on, by setting", ("setting", *names), rows)
 
 

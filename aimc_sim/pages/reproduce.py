@@ -12,7 +12,7 @@ from .. import units
 from ..studies.schema import Study
 from .headline import is_attribution
 from .material import Material
-from .tables import Cell, Table
+from .tables import Table, TableCell
 
 _ALWAYS = ("name", "network", "data", "presets", "times", "compensations", "programmings",
            "first_seed", "probe_images")  # fmt: skip
@@ -30,7 +30,7 @@ def study_text(study: Study) -> str:
     whole = study.model_dump(mode="json")
     short = study.model_dump(mode="json", exclude_defaults=True)
     data = {key: value for key, value in whole.items() if key in _ALWAYS or key in short}
-    data["times"] = [_time(moment) for moment in study.times]
+    data["times"] = [_time(t_seconds) for t_seconds in study.times]
     for part, path in (("network", "weights"), ("data", "folder")):
         found = {k: v for k, v in data[part].items() if v is not None}
         if path in found:
@@ -78,14 +78,22 @@ def environment_tables(material: Material) -> list[Table]:
     keys = list(dict.fromkeys(k for e in material.environments.values() for k in e))
     names = list(material.environments)
     heads = [f"environment {name[:8]}" for name in names]
-    rows = [[Cell("trials"), *(Cell(f"{counts[name]:,}") for name in names)]]
+    rows = [[TableCell("trials"), *(TableCell(f"{counts[name]:,}") for name in names)]]
     rows += [
-        [Cell(key), *(Cell(_short(material.environments[name].get(key, "-"))) for name in names)]
+        [
+            TableCell(key),
+            *(TableCell(_short(material.environments[name].get(key, "-"))) for name in names),
+        ]
         for key in keys
     ]
     inputs = material.table[["network", "network_id", "data", "data_id"]].drop_duplicates()
     made = [
-        [Cell(row.network), Cell(row.network_id), Cell(row.data), Cell(row.data_id)]
+        [
+            TableCell(row.network),
+            TableCell(row.network_id),
+            TableCell(row.data),
+            TableCell(row.data_id),
+        ]
         for row in inputs.itertuples()
     ]
     return [
@@ -98,9 +106,9 @@ def environment_tables(material: Material) -> list[Table]:
     ]
 
 
-def _time(moment: float) -> float | str:
-    text = units.show_time(moment)
-    return text if moment and units.seconds(text) == moment else moment or 0
+def _time(t_seconds: float) -> float | str:
+    text = units.show_time(t_seconds)
+    return text if t_seconds and units.seconds(text) == t_seconds else t_seconds or 0
 
 
 def _short(value: Any) -> str:

@@ -22,12 +22,9 @@ MOST_SERIES, SHOWN_SERIES = 40, 10
 NOW_GAP = 1.2
 """Decades between "now" and the first later time on a logarithmic axis."""
 
-Span = tuple[float, float, float]
-"""Mean and the ends of its interval."""
-
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One entry of a table.
 
     Attributes
@@ -59,15 +56,15 @@ class Table:
     caption : str
     columns : sequence of str
         A name that begins with ">" stands over numbers: aligned to the right.
-    rows : list of lists of Cell
+    rows : list of lists of TableCell
     """
 
     caption: str
     columns: Sequence[str]
-    rows: list[list[Cell]]
+    rows: list[list[TableCell]]
 
     @property
-    def shown(self) -> list[list[Cell]]:
+    def shown(self) -> list[list[TableCell]]:
         """The rows that the page writes."""
         return self.rows[:MOST_ROWS]
 
@@ -91,11 +88,11 @@ class Series:
     group: str
     colour: int
     dash: int
-    values: list[Span | None]
+    values: list[tuple[float, float, float] | None]
 
 
 @dataclass(frozen=True)
-class Chart:
+class PageChart:
     """A line chart.
 
     Attributes
@@ -150,20 +147,20 @@ class Chart:
         }  # fmt: skip
 
 
-def time_stops(moments: Sequence[float]) -> list[tuple[float, str]]:
+def time_stops(times: Sequence[float]) -> list[tuple[float, str]]:
     """Return places, 0..1, and names of times on a logarithmic axis with room for 0.
 
     Parameters
     ----------
-    moments : sequence of float
+    times : sequence of float
         Seconds after programming, ascending.
     """
-    later = [moment for moment in moments if moment > 0]
+    later = [t_seconds for t_seconds in times if t_seconds > 0]
     now = math.log10(later[0]) - NOW_GAP if later else 0.0
-    at = np.array([math.log10(moment) if moment > 0 else now for moment in moments])
+    at = np.array([math.log10(t_seconds) if t_seconds > 0 else now for t_seconds in times])
     span = at[-1] - at[0]
     return list(zip(((at - at[0]) / span if span else at * 0 + 0.5).tolist(),
-                    [when(moment) for moment in moments], strict=True))  # fmt: skip
+                    [when(t_seconds) for t_seconds in times], strict=True))  # fmt: skip
 
 
 def even_stops(names: Sequence[str]) -> list[tuple[float, str]]:
@@ -172,9 +169,9 @@ def even_stops(names: Sequence[str]) -> list[tuple[float, str]]:
     return [((i + 0.5) / n, name) for i, name in enumerate(names)]
 
 
-def when(moment: float) -> str:
+def when(t_seconds: float) -> str:
     """Return a time after programming as text; 0 is "now"."""
-    return units.show_time(moment) if moment else "now"
+    return units.show_time(t_seconds) if t_seconds else "now"
 
 
 def shown(value: float, unit: str) -> str:

@@ -82,7 +82,8 @@ def references(sources: Iterable[str]) -> list[tuple[str, str]]:
 
     Returns
     -------
-    list of (short, full), in the order of this module's documentation
+    list of (str, str)
+        Short and full reference, in the order of this module's documentation.
     """
     cited = {mark for source in sources for mark in re.findall(r"\[[\w-]+\]", source)}
     entries = re.findall(r"^(\[[\w-]+\])\s+(.*?)(?=^\[|\Z)", __doc__ or "", re.M | re.S)

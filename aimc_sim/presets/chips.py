@@ -162,6 +162,7 @@ def as_published(network: str, mode: Literal["tdp", "odp"] = "tdp") -> ChipSpec:
     ----------
     network : "resnet9", "lstm-ptb" or "captioning"
     mode : "tdp" or "odp"
+        Two or one programmed device per polarity of a cell.
 
     Raises
     ------
@@ -197,7 +198,7 @@ def ideal() -> ChipSpec:
 
 
 def ideal_devices(spec: ChipSpec) -> ChipSpec:
-    """Return ``spec`` with perfect devices: what is left are converters and integers."""
+    """Return ``spec`` with perfect devices: its errors are those of converters and integers."""
     return spec.with_(
         {
             "core.device": spec.core.device.ideal(),

@@ -46,7 +46,9 @@ def pcm_hermes_closed_loop(
     Parameters
     ----------
     fill : "one-device" (ODP) or "max-set-fill" (TDP)
+        Devices that are tuned per polarity: one, or two that share the target.
     scheme : "program-and-verify" or "gradient"
+        Loop that follows the first pulse: single verify reads, or products with random inputs.
     """
     pulses = program_and_verify(fill)
     loop: ProgramVerify | GradientProgramming = pulses

@@ -47,7 +47,7 @@ def pcm_nandakumar_2018(high_siemens: float = 12 * _uS) -> PcmSpec:
             exponent_mean=StateCurve(form="log", a=0.0, b=0.04, low=0.04, high=0.04),
             exponent_std=nothing,
             source="READ in [pulses]: nu = 0.04 for every device, clock t0 = 38.6 s, restarted by "
-            "every pulse; no spread",
+            "every pulse; no standard deviation",
         ),
         read_noise=ReadNoiseLaw(
             amplitude=StateCurve(
@@ -74,7 +74,7 @@ def pcm_nandakumar_2018(high_siemens: float = 12 * _uS) -> PcmSpec:
                 std_first_siemens=2.15 * _uS,
                 decay_pulses=2.6, amperes=90 * _uA, seconds=50 * _ns,
                 source="coefficients READ in [pulses]; 90 uA and 50 ns RECALLED (medium); all "
-                "spread is from pulse to pulse there, none between devices",
+                "standard deviations are from pulse to pulse there, none between devices",
             ),
             reset=ResetPulse(
                 low_siemens=0.01 * _uS, amperes=450 * _uA, seconds=400 * _ns,
@@ -91,8 +91,8 @@ def pcm_nandakumar_2018(high_siemens: float = 12 * _uS) -> PcmSpec:
 def pulses_hermes() -> PulseSpec:
     """Return the pulses of the 64-core chip: full SET, full RESET and square pulses.
 
-    The conductances of whole distributions are known, the response of single devices to a
-    pulse is not: the spreads of the square pulses are assumptions or come from another PCM.
+    The conductances of whole distributions are known, the response of single devices to a pulse
+    is not: the standard deviations of the square pulses are assumptions or come from another PCM.
     """
     return PulseSpec(
         low_siemens=0.05 * _uS,
@@ -103,14 +103,14 @@ def pulses_hermes() -> PulseSpec:
             source="READ in [chip]: 125 uA, 250 ns and 50 ns trailing edge; 10th percentile of "
             "the least conductive of 64 cores = 80 counts (10.35 uS); the distributions of the "
             "cores span about 40 to 280 counts (a figure's description, low precision). "
-            "DERIVED: median and spreads that give both. Assumption: log-normal; cycle_std",
+            "DERIVED: median and standard deviations for both. Assumption: log-normal; cycle_std",
         ),
         curve=ProgrammingCurve(
             half_amperes=350 * _uA, width_amperes=45 * _uA,
             device_std_amperes=20 * _uA, cycle_std_decades=0.058, seconds=125 * _ns,
             source="READ in [chip]: 125 ns square pulses; a programming curve over 50 to 500 uA, "
             "fully SET around 10 uS, fully RESET near 0.1 uS. Assumption: a sigmoid in log G "
-            "between these ends, its middle, width and the spread between devices. DERIVED: "
+            "between these ends, its middle, width and device_std. DERIVED: "
             "cycle_std from measured repeats on another PCM (data of Zarcone et al., Scientific "
             "Reports 10, 6831 (2020))",
         ),

@@ -19,7 +19,7 @@ from ..machine.products import SMALLEST_BATCH
 from .adc import AS_IT_IS
 from .calls import LayerCall
 from .chunk import Run
-from .convert import Value
+from .convert import CodedValue
 from .counts import new_counts
 from .plan import Plan
 
@@ -35,7 +35,7 @@ def batch_norm_corrections(
     Parameters
     ----------
     plan : Plan
-        Of the moment, without corrections.
+        Of the evaluation time, without corrections.
     inputs : one (B, ...) tensor for every input of the network
         Some hundreds of images.
     first_event : int
@@ -54,7 +54,9 @@ def batch_norm_corrections(
         )
     found: dict[str, Correction] = {}
 
-    def adapted(run: Run, call: LayerCall, values: dict[str, Value], time: int | None) -> Value:
+    def adapted(
+        run: Run, call: LayerCall, values: dict[str, CodedValue], time: int | None
+    ) -> CodedValue:
         """Measure the statistics of a layer, and correct it before it is used."""
         layer = call.layer
         if layer.norm is None:

@@ -1,4 +1,4 @@
-"""A core's converters on tensors: the torch form of :class:`aimc_sim.core.quantise.Converter`."""
+"""A core's converters on tensors: :class:`aimc_sim.core.quantise.ColumnConverters` in torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.quantise import Converter, Quantiser
+from ..core.quantise import ColumnConverters, Quantiser
 from ..digital import rounding
 
 AS_IT_IS = Quantiser(1.0, math.inf, False)
@@ -43,7 +43,7 @@ class Adc:
     jitter: Tensor | None = None
 
     @classmethod
-    def of(cls, converter: Converter, device: torch.device) -> Adc:
+    def of(cls, converter: ColumnConverters, device: torch.device) -> Adc:
         """Return a core's converters on a device."""
         jitter = None
         if np.any(converter.jitter):

@@ -246,7 +246,7 @@ def measure(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Rang
             # Masks add minus infinity; nothing at all has no range either.
             size = torch.cat([size[size.isfinite()], size.new_zeros(1)])
         if method == "mse":
-            kept.setdefault(name, []).append(size[_spread(size.numel(), MSE_SAMPLES)])
+            kept.setdefault(name, []).append(size[_evenly(size.numel(), MSE_SAMPLES)])
         seen[name] = max(seen.get(name, 0.0), _magnitude(size, spec.calibration))
 
     some = None
@@ -272,7 +272,7 @@ def measure(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Rang
     return ranges
 
 
-def _spread(total: int, wanted: int) -> Tensor:
+def _evenly(total: int, wanted: int) -> Tensor:
     """Return up to `wanted` of `total` places, in order: one in each of even steps.
 
     Steps alone would fall on one column of the maps, often the one at their border; so places move
@@ -321,7 +321,7 @@ def g_max_of_cores(
             return
         weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
         if core.g_max_rule == "saturation":
-            some = codes[_spread(len(codes), SHARE_INPUTS).numpy()].astype(np.int8)
+            some = codes[_evenly(len(codes), SHARE_INPUTS).numpy()].astype(np.int8)
             shared.setdefault(name, (weight, core, []))[2].append(some)
             return
         own = gmax.largest_siemens(weight, core, codes, current="peak")
@@ -330,7 +330,7 @@ def g_max_of_cores(
     _drive(compiled, images, spec, ranges, use)
     for name, (weight, core, parts) in shared.items():
         codes = np.concatenate(parts)
-        codes = codes[_spread(len(codes), SHARE_INPUTS).numpy()]
+        codes = codes[_evenly(len(codes), SHARE_INPUTS).numpy()]
         inside = 100 * (1 - core.g_max_saturated_share)
         found[name] = gmax.largest_siemens(weight, core, codes, percentile=inside, current="peak")
     return found
@@ -402,7 +402,7 @@ def _drive(
     def enter(layer: AnalogLayer, x: Tensor) -> None:
         rows = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
         rows = rows.transpose(1, 2).reshape(-1, rows.shape[1])
-        rows = rows[_spread(len(rows), G_MAX_INPUTS)]
+        rows = rows[_evenly(len(rows), G_MAX_INPUTS)]
         held, dac = quantisers[layer.source], spec.for_layer(layer.owner).core.dac
         top = dac.max_code
         full = held.step * held.limit if held.rounds else float(x.abs().max()) or 1.0

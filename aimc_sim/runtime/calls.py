@@ -19,7 +19,7 @@ from .phases import Phases
 
 
 @dataclass(frozen=True)
-class Registers:
+class ChannelRegisters:
     """What a digital unit multiplies and adds, (C,) float32 each, and its output."""
 
     gain: Tensor
@@ -87,13 +87,13 @@ class CoreCall:
         return tuple(part.core for part in self.parts) or (self,)
 
     @cached_property
-    def registers(self) -> Registers:
+    def registers(self) -> ChannelRegisters:
         """Registers of the digital unit; in half precision as halves, in units of output codes.
 
         A value per code can be far below the smallest half; codes themselves never are.
         """
         if not self.bit_true:
-            return Registers(self.gain, self.offset, self.link_gain, self.output)
+            return ChannelRegisters(self.gain, self.offset, self.link_gain, self.output)
         unit = self.output.step
 
         def half(value: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class CoreCall:
 
         link = float(half(torch.tensor(self.link_gain, dtype=torch.float32)))
         output = Quantiser(1.0, self.output.limit, self.output.rounds)
-        return Registers(half(self.gain), half(self.offset), link, output)
+        return ChannelRegisters(half(self.gain), half(self.offset), link, output)
 
     @cached_property
     def arrays(self) -> tuple:

@@ -19,13 +19,13 @@ from ..core import compensation
 from ..machine import settings
 from ..mapping.where import Where
 from ..spec import MOST_CORES, ChipSpec
-from . import adapt, calibrate, clipping, executor, looking
+from . import adapt, calibrate, clipping, contents, executor
+from .chip_report import Report
 from .explain import Explanation, check_layers, explain
 from .given import built_model, usable_device
 from .held import Held
 from .images import images_in
 from .recurrent import Span
-from .report import Report
 from .stream import Stream, packed
 from .variants import Variants
 
@@ -237,7 +237,7 @@ class Chip(Held):
         x = self.inputs_of(images)
         compiled = self._prepare(x)
         # Far above the numbers of images that are run: no draw is used twice.
-        bare = self.moment.bare_plan(compiled)
+        bare = self.evaluation.bare_plan(compiled)
         self.corrections = adapt.batch_norm_corrections(bare, x, 2**62)
         self.adapted_images = images_in(compiled, x)
         return self
@@ -310,7 +310,7 @@ class Chip(Held):
         Raises
         ------
         ValueError
-            If the network has no recurrent layer, or a layer looks at several time steps at once.
+            If the network has no recurrent layer, or a layer needs several time steps at once.
         """
         first_image = self.images_seen if first_image is None else first_image
         first_image = arguments.whole(first_image, "first_image", 0, arguments.MOST_IMAGES - 1)
@@ -327,7 +327,7 @@ class Chip(Held):
             "the noise of an image is addressed by its number",
         )  # fmt: skip
         self.images_seen = first + images
-        outputs = executor.run(self.moment.plan(compiled), x, first, self.counts, chunk, span)
+        outputs = executor.run(self.evaluation.plan(compiled), x, first, self.counts, chunk, span)
         clipping.warn(self.counts, self.spec.calibration.clip_warning_fraction, self._warned)
         return outputs
 
@@ -349,7 +349,7 @@ class Chip(Held):
                 self._write()
         return compiled
 
-    # ------------------------------------------------------------------ looking
+    # --------------------------------------------------------------- inspecting
 
     def conductances(self, core: int) -> np.ndarray:
         """Return the devices of a core at the chip's time.
@@ -365,7 +365,7 @@ class Chip(Held):
             devices of a polarity as one, they are shown with half each.
         """
         core = arguments.whole(core, "core", 0, MOST_CORES - 1)
-        return looking.conductances(self, core)
+        return contents.conductances(self, core)
 
     def effective_weights(self, layer: str) -> np.ndarray:
         """Return the weights that a layer's conductances stand for at the chip's time.
@@ -382,7 +382,7 @@ class Chip(Held):
             convolution is shown as the ordinary one that runs.
         """
         layer = arguments.text(layer, "layer")
-        return looking.effective_weights(self, layer)
+        return contents.effective_weights(self, layer)
 
     def report(self) -> Report:
         """Return what the chip looks like and what it did so far; print it or ``.to_dict()``."""
@@ -403,7 +403,7 @@ class Chip(Held):
         OSError
             If it cannot be written; then what was there is as before.
         """
-        looking.save(self, arguments.path(path))
+        contents.save(self, arguments.path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Chip:
@@ -419,7 +419,7 @@ class Chip(Held):
         spec, compiled, ranges, state, clock = store.load(arguments.path(path))
         chip = cls(compiled, spec)
         chip.ranges, chip.state = ranges, state
-        looking.restore(chip, clock)
+        contents.restore(chip, clock)
         return chip
 
 

@@ -26,7 +26,7 @@ from . import whole
 from .adc import AS_IT_IS
 from .blocks import as_maps, from_maps, repeated
 from .calls import DigitalCall, LayerCall, LoopCall
-from .convert import COMPILED, PLAIN, Link, Value
+from .convert import COMPILED, PLAIN, ArrivingCodes, CodedValue
 from .counts import Tally
 from .plan import Plan
 from .reading import Events, Read, Reader, channels_last, window
@@ -37,7 +37,7 @@ TIME_STEP = 2**40
 """Event numbers between two time steps of a sequence; more images than anybody runs."""
 
 
-Around = Callable[["Run", LayerCall, dict[str, Value], "int | None"], Value]
+Around = Callable[["Run", LayerCall, dict[str, CodedValue], "int | None"], CodedValue]
 """What is put around the computation of a layer: the run, the layer, values by name, time step."""
 
 
@@ -78,7 +78,7 @@ class Run:
         self.batch = 1 if axis is None else images[0].shape[axis]
         values = {}
         for name, x in zip(plan.compiled.inputs, images, strict=True):
-            values[name] = Value(quantise(x, plan.quantisers[name]))
+            values[name] = CodedValue(quantise(x, plan.quantisers[name]))
             self.sizes[name] = tuple(x.shape)
         for index, call in enumerate(plan.calls):
             step = call.layer if isinstance(call, LayerCall) else call.step
@@ -93,7 +93,7 @@ class Run:
                     values.pop(name, None)  # bounded memory: a value dies with its last reader
         return [plan.real(values[name].codes, name) for name, _ in leaves(plan.compiled.results)]
 
-    def loop(self, call: LoopCall, values: dict[str, Value]) -> dict[str, Value]:
+    def loop(self, call: LoopCall, values: dict[str, CodedValue]) -> dict[str, CodedValue]:
         """Run a recurrent step, time step by time step."""
         step = call.step
         found = run_loop(self.plan, self.span, call, values, self.layer, self._whole(call))
@@ -118,7 +118,7 @@ class Run:
 
         return run
 
-    def digital(self, call: DigitalCall, values: dict[str, Value]) -> Value:
+    def digital(self, call: DigitalCall, values: dict[str, CodedValue]) -> CodedValue:
         """Run a digital step."""
         step = call.step
         inputs = [values[name].codes for name in step.sources]
@@ -130,8 +130,8 @@ class Run:
             result = result.to(self.plan.device)
         self.count(step, [tuple(x.shape) for x in inputs], tuple(result.shape))
         if call.output is None:
-            return Value(channels_last(result))
-        return Value(quantise(result, call.output))
+            return CodedValue(channels_last(result))
+        return CodedValue(quantise(result, call.output))
 
     def count(self, step: DigitalStep, sources: list[Sizes], result: Sizes) -> None:
         """Count the operations of a digital step."""
@@ -139,13 +139,17 @@ class Run:
         seen.images += self.n if self.span.start == 0 else 0
         seen.operations += share * OPERATIONS[step.op].operations(sources, result, step.attrs)
 
-    def layer(self, call: LayerCall, values: dict[str, Value], time: int | None = None) -> Value:
+    def layer(
+        self, call: LayerCall, values: dict[str, CodedValue], time: int | None = None
+    ) -> CodedValue:
         """Run a layer; inside a loop, ``time`` is the number of the time step."""
         if self.around is not None:
             return self.around(self, call, values, time)
         return self.compute(call, values, time)
 
-    def compute(self, call: LayerCall, values: dict[str, Value], time: int | None = None) -> Value:
+    def compute(
+        self, call: LayerCall, values: dict[str, CodedValue], time: int | None = None
+    ) -> CodedValue:
         """Compute a layer on its cores, as :meth:`layer` does if nothing is put around it."""
         layer = call.layer
         source = values[layer.source]
@@ -165,7 +169,7 @@ class Run:
         inputs = survey(x, window(layer, call.chains[0][0]) if call.bounded else None)
         seen.magnitudes.append(inputs.magnitude)
         seen.inputs += codes.numel() * self.n / self.batch  # padding is zero
-        out = Value(torch.empty(0))
+        out = CodedValue(torch.empty(0))
         for chain in call.chains:
             link = None
             for core in chain:
@@ -177,7 +181,7 @@ class Run:
                 is_tail = core is chain[-1]
                 if is_tail and out.codes.numel() == 0:
                     out = self._allocate(layer, charge)
-                target = out if is_tail else Value(torch.empty_like(charge))
+                target = out if is_tail else CodedValue(torch.empty_like(charge))
                 column = core.block.col_start if is_tail else 0
                 relu = layer.relu and is_tail
                 if layer.residual is not None and core is chain[0]:
@@ -187,9 +191,9 @@ class Run:
                     )
                     added = repeated(layer, values[layer.residual].codes, wanted.shape)
                     maps = channels_last(self._maps(layer, added, timed))
-                    link = Link(maps, core.block.col_start)
+                    link = ArrivingCodes(maps, core.block.col_start)
                 self._convert(read, link, relu, target, column, events)
-                link = Link(target.codes, 0)
+                link = ArrivingCodes(target.codes, 0)
         if self.span.start == 0 and time in (None, 0):  # of a stream, the first piece
             self.counts[layer.name].images += self.n
         out.codes = self._from_maps(layer, out.codes, codes, timed)
@@ -240,7 +244,7 @@ class Run:
         return Events(np.arange(first, first + total), counted)
 
     def _convert(
-        self, read: Read, link: Link | None, relu: bool, target: Value, column: int,
+        self, read: Read, link: ArrivingCodes | None, relu: bool, target: CodedValue, column: int,
         events: Events,
     ) -> None:  # fmt: skip
         """Convert the charge of all rows and count."""
@@ -259,7 +263,7 @@ class Run:
         total.mvms += mvms
         total.outputs += mvms * charge.shape[1]
 
-    def _allocate(self, layer: AnalogLayer, charge: Tensor) -> Value:
+    def _allocate(self, layer: AnalogLayer, charge: Tensor) -> CodedValue:
         shape = (len(charge), layer.weight.shape[1], *charge.shape[2:])
         squares = None
         if layer.name in self.plan.squared:
@@ -268,7 +272,7 @@ class Run:
                 shape, dtype=dtype, memory_format=torch.channels_last, device=like
             )
         codes = torch.empty(shape, memory_format=torch.channels_last, device=charge.device)
-        return Value(codes, squares)
+        return CodedValue(codes, squares)
 
 
 def quantise(values: Tensor, quantiser: Quantiser) -> Tensor:

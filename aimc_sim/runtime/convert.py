@@ -33,19 +33,19 @@ _ZERO = np.float32(0.0)
 
 
 @dataclass
-class Value:
+class CodedValue:
     """Codes of a value, (B, C, H, W) or (B, C) float32, and their squares where needed."""
 
     codes: Tensor
     squares: Tensor | None = None
 
-    def rows(self, rows: slice) -> Value:
+    def rows(self, rows: slice) -> CodedValue:
         """Return part of the batch; writing to it writes to this value."""
-        return Value(self.codes[rows], None if self.squares is None else self.squares[rows])
+        return CodedValue(self.codes[rows], None if self.squares is None else self.squares[rows])
 
 
 @dataclass(frozen=True)
-class Link:
+class ArrivingCodes:
     """Codes that arrive at a core: (B, L, H, W) float32, and the first channel it reads."""
 
     codes: Tensor
@@ -53,8 +53,8 @@ class Link:
 
 
 def convert_compiled(
-    charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
-    events: np.ndarray, relu: bool, target: Value, column: int, extra: Tensor | None = None,
+    charge: Tensor, variance: Tensor | None, link: ArrivingCodes | None, core: CoreCall,
+    events: np.ndarray, relu: bool, target: CodedValue, column: int, extra: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Write a core's output codes into a value; the fused kernel.
 
@@ -62,12 +62,12 @@ def convert_compiled(
     ----------
     charge : (B, C, H, W) float32, channels last
     variance : the same shape, in the format of variances, or None
-    link : Link or None
+    link : ArrivingCodes or None
     core : CoreCall
     events : (B,) int64
         Numbers of the images.
     relu : bool
-    target : Value
+    target : CodedValue
         Written from channel ``column`` on.
     column : int
     extra : (B,) float32 or None
@@ -98,8 +98,8 @@ def convert_compiled(
 
 
 def convert_plain(
-    charge: Tensor, variance: Tensor | None, link: Link | None, core: CoreCall,
-    events: np.ndarray, relu: bool, target: Value, column: int, extra: Tensor | None = None,
+    charge: Tensor, variance: Tensor | None, link: ArrivingCodes | None, core: CoreCall,
+    events: np.ndarray, relu: bool, target: CodedValue, column: int, extra: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Write a core's output codes into a value; torch operations on any device.
 
@@ -186,16 +186,18 @@ def _noisy(
 ) -> Tensor:  # fmt: skip
     """Return charges with their noise."""
     batch, channels, height, width = charge.shape
-    spread = variance if variance is None else variance.float()
+    own_variance = variance if variance is None else variance.float()
     for more in (
         None if extra is None else extra[:, None, None, None],
         None if adc.jitter is None else adc.jitter[:, None, None] * (charge != 0),
     ):
-        spread = more if spread is None else spread if more is None else spread + more
-    if spread is None:
+        if more is not None:
+            own_variance = more if own_variance is None else own_variance + more
+    if own_variance is None:
         return charge
     xi = normals(events, channels * height * width, noise_key, charge.device)
-    return charge + spread.sqrt() * xi.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    xi = xi.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    return charge + own_variance.sqrt() * xi
 
 
 @dataclass(frozen=True)

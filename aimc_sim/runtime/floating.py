@@ -116,9 +116,9 @@ def combine_plain(
     n = len(lines.share_sum)
     total, shared, start, weighted, driven, square = narrow.split([1, n, n, n, 1, 1], 1)
     relative = driven * square / total.square().clamp(min=1e-12)
-    spread = (relative - 1).clamp(min=0).sqrt()
+    std = (relative - 1).clamp(min=0).sqrt()
     coupled = 1 - lines.share_sum[:, None, None] + shared / lines.max_code
-    falls = sign * (1 - spread / math.sqrt(3)).clamp(min=0) * weighted / coupled
+    falls = sign * (1 - std / math.sqrt(3)).clamp(min=0) * weighted / coupled
     reached = lengths[:, 1 + 2 * n :].float().unflatten(1, (n, charge.shape[1] // n))
     added = (sign * start / coupled)[:, :, None] * lines.reach_sum[:, :, None, None]
     charge.add_((added - reached * falls[:, :, None]).flatten(1, 2))

@@ -17,8 +17,8 @@ from ..errors import NotProgrammedError
 from ..spec import ChipSpec
 from . import adapt
 from .counts import new_counts
+from .evaluation import Evaluation, Evaluations
 from .images import as_inputs, split_batch
-from .moment import Looks, Moment
 from .variants import Variants
 
 
@@ -65,8 +65,8 @@ class Held:
         self.counts = new_counts()
         self.variants = Variants(compiled, spec)
         # What follows from the above, kept while it stays true.
-        self._looks: Looks | None = None
-        self._moment: Moment | None = None
+        self._evaluations: Evaluations | None = None
+        self._evaluation: Evaluation | None = None
         self._warned: set[str] = set()
 
     @property
@@ -115,17 +115,21 @@ class Held:
         )
 
     @property
-    def moment(self) -> Moment:
+    def evaluation(self) -> Evaluation:
         """The crossbars, compensation factors and plans of the chip's present time."""
         self.check_written()
         amperes = {} if self.ranges is None else self.ranges.adc_amperes
-        looks = self._looks
-        if looks is None or looks.state is not self.state or looks.amperes != amperes:
-            self._looks = Looks(self.compiled, self.spec, self.state, amperes)
-        now = Moment(
-            self._looks, self.ranges, self.time_seconds, self.compensation, self.corrections,
+        evaluations = self._evaluations
+        if (
+            evaluations is None
+            or evaluations.state is not self.state
+            or evaluations.amperes != amperes
+        ):
+            self._evaluations = Evaluations(self.compiled, self.spec, self.state, amperes)
+        now = Evaluation(
+            self._evaluations, self.ranges, self.time_seconds, self.compensation, self.corrections,
             self.device,
         )  # fmt: skip
-        if not now.is_like(self._moment):
-            self._moment = now
-        return self._moment
+        if not now.is_like(self._evaluation):
+            self._evaluation = now
+        return self._evaluation

@@ -1,7 +1,7 @@
 """From (program, spec, ranges, state, time) to tensors that the executor only has to run.
 
-Everything that does not depend on the images is done here, once per moment: conductances become
-convolution kernels, calibration becomes scales, drift compensation becomes gains.
+Everything that does not depend on the images is done here, once per evaluation time: conductances
+become convolution kernels, calibration becomes scales, drift compensation becomes gains.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 from ..chip.program import AnalogLayer, Block, Program, leaves
 from ..chip.state import ChipState, Ranges, link_name
 from ..core import converters, inputs, tile
-from ..core.quantise import Converter, Quantiser
+from ..core.quantise import ColumnConverters, Quantiser
 from ..machine.formats import Formats, formats
 from ..ops import RECURRENT
 from ..rng import Key, Purpose
@@ -50,8 +50,8 @@ FIRST_PART = 32
 """Number of the first group of columns below a key of noise."""
 
 
-class Moment(Protocol):
-    """A programmed chip at a time, see :class:`aimc_sim.runtime.moment.Moment`."""
+class ChipAtTime(Protocol):
+    """A programmed chip at a time, see :class:`aimc_sim.runtime.evaluation.Evaluation`."""
 
     t_seconds: float
     tiles: Mapping[int, tile.TileNow]
@@ -60,7 +60,7 @@ class Moment(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """A network at one moment.
+    """A network at one evaluation time.
 
     Attributes
     ----------
@@ -104,15 +104,15 @@ def build(
     spec: ChipSpec,
     ranges: Ranges,
     state: ChipState,
-    moment: Moment,
+    evaluation: ChipAtTime,
     device: torch.device | str = "cpu",
 ) -> Plan:
-    """Return the plan of a programmed chip at a moment.
+    """Return the plan of a programmed chip at an evaluation time.
 
     Parameters
     ----------
     compiled, spec, ranges, state
-    moment : Moment
+    evaluation : ChipAtTime
         The crossbars and the drift compensation at a time.
     device : torch.device
         Where images will be run.
@@ -120,7 +120,9 @@ def build(
     quantisers = value_quantisers(compiled, spec, ranges)
     device = torch.device(device)
     found = formats(device)
-    builder = _Builder(compiled, spec, ranges, state, moment, quantisers, device, found.variance)
+    builder = _Builder(
+        compiled, spec, ranges, state, evaluation, quantisers, device, found.variance
+    )
     calls: list[Call] = []
     last_use = {name: len(compiled.steps) for name, _ in leaves(compiled.results)}
     inside: dict[str, LayerCall] = {}
@@ -152,7 +154,7 @@ class _Builder:
     spec: ChipSpec
     ranges: Ranges
     state: ChipState
-    moment: Moment
+    evaluation: ChipAtTime
     quantisers: Mapping[str, Quantiser]
     device: torch.device
     dtype: torch.dtype  # of variances
@@ -216,17 +218,17 @@ class _Builder:
     ) -> CoreCall:
         core, key = self.spec.for_layer(layer.owner).core, self.state.key(block.tile)
         programmed = self.state.tiles[block.tile]
-        now = self.moment.tiles[block.tile]
+        now = self.evaluation.tiles[block.tile]
         cols = slice(block.col_start, block.col_stop)
         # One ADC code -> charge -> weight x input -> the layer's own numbers.
         gain = tile.unit_charge(now, core) * core.device.g_max_siemens * input_step
         gain = gain / programmed.siemens_per_weight * layer.scale[cols]
-        gain = gain * self.moment.factors.get(block.tile, 1.0)
+        gain = gain * self.evaluation.factors.get(block.tile, 1.0)
         offset = layer.offset[cols] if is_tail else np.zeros_like(layer.offset[cols])
         noise_key = key.child(Purpose.MVM_NOISE)
         if layer.devices is not None:  # fresh noise for every call of the layer
             noise_key = noise_key.child(self._call_number(layer))
-        noise_key = noise_key.at_time(self.moment.t_seconds)
+        noise_key = noise_key.at_time(self.evaluation.t_seconds)
         digital = _Digital(gain, offset, link_gain, output)
         if not now.parts:
             return self._analog(layer, block, core, now, noise_key, digital)
@@ -244,7 +246,7 @@ class _Builder:
         digital: _Digital | None = None,
     ) -> CoreCall:  # fmt: skip
         """Return columns of a core, with its digital unit or as far as their converters."""
-        converter = now.converter or Converter(converters.adc(core))
+        converter = now.converter or ColumnConverters(converters.adc(core))
         digital = digital or _Digital.none(now.net.shape[1])
 
         def kernel(matrix: np.ndarray) -> Tensor:
@@ -280,7 +282,7 @@ class _Builder:
         return call
 
     def _phases(
-        self, now: tile.TileNow, core: CoreSpec, converter: Converter, kernel, floating
+        self, now: tile.TileNow, core: CoreSpec, converter: ColumnConverters, kernel, floating
     ) -> Phases:
         """Return a core's modulations, with the bounds that allow to convert net charges."""
         sides = kernel(np.concatenate(now.polarities, axis=1))
@@ -296,7 +298,9 @@ class _Builder:
             sides, variance, floating, (), guard, adc, converter.rounding, len(now.polarities)
         )
 
-    def _guard(self, now: tile.TileNow, core: CoreSpec, converter: Converter, kernel) -> Guard:
+    def _guard(
+        self, now: tile.TileNow, core: CoreSpec, converter: ColumnConverters, kernel
+    ) -> Guard:
         def of_channels(parts: np.ndarray) -> Tensor:
             sums = [kernel(one).clamp(min=0).sum((2, 3)) for one in parts]
             return torch.cat(sums).T.contiguous()

@@ -16,7 +16,7 @@ from . import executor
 from .calls import Call, LayerCall, LoopCall
 from .chip import Chip
 from .chunk import Run
-from .convert import Value
+from .convert import CodedValue
 from .counts import new_counts
 from .plan import Plan
 from .recurrent import padded
@@ -47,7 +47,7 @@ def layer_outputs(chip: Chip, images: Tensor | np.ndarray) -> dict[str, np.ndarr
         If nothing is programmed.
     """
     compiled, x = _inputs(chip, images)
-    return _seen(chip.moment.plan(compiled), x)
+    return _seen(chip.evaluation.plan(compiled), x)
 
 
 @settings.own_methods
@@ -75,8 +75,8 @@ class Mixed:
     def __init__(self, chip: Chip, ideal: Chip, layers: Collection[str]) -> None:
         for name in layers:
             chip.compiled.layer(name)
-        physical = chip.moment.plan(chip.compiled)
-        perfect = ideal.moment.plan(ideal.compiled)
+        physical = chip.evaluation.plan(chip.compiled)
+        perfect = ideal.evaluation.plan(ideal.compiled)
         if chip.compiled is not ideal.compiled or physical.quantisers != perfect.quantisers:
             raise ValueError(
                 "the two chips hold different networks or integer ranges, so their layers cannot "
@@ -120,7 +120,9 @@ def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
         )
     batch = 1 if axis is None else inputs[0].shape[axis]
 
-    def kept(run: Run, call: LayerCall, values: dict[str, Value], time: int | None) -> Value:
+    def kept(
+        run: Run, call: LayerCall, values: dict[str, CodedValue], time: int | None
+    ) -> CodedValue:
         """Keep what a layer gives."""
         value = run.compute(call, values, time)
         along = 0 if time is not None else call.layer.axis

@@ -36,10 +36,10 @@ class ProcedureCost:
 def compensation_cost(compiled: Program, spec: ChipSpec, method: str) -> ProcedureCost:
     """Return the cost of one measurement of the drift compensation, on all cores at once.
 
-    It is done twice for a compensated moment: right after programming, for the reference, and
-    at that moment. Blocks that share a core are read one after the other. One-hot reads hold a
-    row for ``calibration.compensation_windows`` windows in the phases of positive inputs, half
-    of all four (the others have no current).
+    It is done twice for a compensated evaluation time: right after programming, for the
+    reference, and at that time. Blocks that share a core are read one after the other. One-hot
+    reads hold a row for ``calibration.compensation_windows`` windows in the phases of positive
+    inputs, half of all four (the others have no current).
     """
     calibration, blocks = spec.calibration, compiled.blocks
     if method in ("gdc", "column"):

@@ -14,7 +14,7 @@ from ..chip.program import AnalogLayer, DigitalStep
 from ..digital import rounding
 from ..digital.cells import CELLS, State, unroll
 from .calls import LayerCall, LoopCall
-from .convert import Value
+from .convert import CodedValue
 from .plan import Plan
 
 
@@ -72,10 +72,10 @@ def padded(x: Tensor, axis: int, rows: int) -> Tensor:
 
 
 def run_loop(
-    plan: Plan, span: Span, call: LoopCall, values: Mapping[str, Value],
-    layer: Callable[[LayerCall, dict[str, Value], int], Value],
+    plan: Plan, span: Span, call: LoopCall, values: Mapping[str, CodedValue],
+    layer: Callable[[LayerCall, dict[str, CodedValue], int], CodedValue],
     whole: Callable[[LoopCall, Tensor, State], tuple[Tensor, State]] | None = None,
-) -> dict[str, Value]:  # fmt: skip
+) -> dict[str, CodedValue]:  # fmt: skip
     """Return what a recurrent step writes: outputs, hidden and cell state, in codes.
 
     Parameters
@@ -110,11 +110,11 @@ def run_loop(
 
     def cell(t: int, x: Tensor, state: State) -> State:
         time = span.start + t
-        inner = {name: Value(state[0]), first: Value(x)}
+        inner = {name: CodedValue(state[0]), first: CodedValue(x)}
         made = layer(call.hidden, inner, time).codes
         h, c = digital(x, made, state)
         if call.projection is not None:
-            h = layer(call.projection, {f"{name}.raw": Value(h)}, time).codes
+            h = layer(call.projection, {f"{name}.raw": CodedValue(h)}, time).codes
         return h, c
 
     if whole is not None and lengths is None:
@@ -123,9 +123,9 @@ def run_loop(
         outputs, state = unroll(inputs, state, cell, step.attrs["reverse"], lengths)
     span.final[name] = state
     return {
-        name: Value(_as_given(step, outputs)),
-        f"{name}.h": Value(state[0]),
-        f"{name}.c": Value(state[1]),
+        name: CodedValue(_as_given(step, outputs)),
+        f"{name}.h": CodedValue(state[0]),
+        f"{name}.c": CodedValue(state[1]),
     }
 
 
@@ -200,7 +200,7 @@ def _lstm(step: DigitalStep, unit, input_step: float, gate_step: float, per_code
     """Return the cell; the input gates came over the link and are in the hidden ones already."""
     size = step.attrs["hidden"]
     order = gdpu.gate_columns(size)
-    registers = gdpu.Registers(np.full(4, gate_step), np.zeros(4), per_code)
+    registers = gdpu.GdpuRegisters(np.full(4, gate_step), np.zeros(4), per_code)
 
     def cell(x: Tensor, made: Tensor, state: State) -> State:
         codes, before = _numpy(made, state[1])

@@ -22,7 +22,7 @@ from ..mapping.shapes import value_shapes
 from ..ops.geometry import pixels
 from .chip import Chip
 from .chunk import Run, quantise
-from .convert import Value
+from .convert import CodedValue
 from .counts import new_counts
 from .images import as_input
 from .plan import LayerCall, Plan
@@ -58,7 +58,7 @@ def run_pipelined(
     """
     x = as_input(chip.compiled, images)
     chip(x[:1], first_image=0)  # complains where something is not ready
-    plan = chip.moment.plan(chip.compiled)
+    plan = chip.evaluation.plan(chip.compiled)
     count = schedule_rows(schedule) * len(x)
     report = simulate(schedule, len(x), trace=count)
     with torch.inference_mode():
@@ -157,7 +157,9 @@ class _Replay:
         """Return a value's codes (1, ...) as a stage sees them; NaN where it cannot know."""
         call = self.calls.get(name)
         if call is not None and not isinstance(call, LayerCall):
-            sources = {s: Value(self._value(s, stage, image, kinds)) for s in call.step.sources}
+            sources = {
+                s: CodedValue(self._value(s, stage, image, kinds)) for s in call.step.sources
+            }
             return self.worker.digital(call, sources).codes
         shape = self.shapes[name]
         codes = torch.full((shape[0], *pixels(shape)), torch.nan)
@@ -224,7 +226,7 @@ class _Replay:
         window = rows.reshape(1, -1, *layer.kernel_size)
         columns = slice(chain[0].col_start, chain[0].col_stop)
         is_map = layer.kind == "conv2d"
-        values = {layer.source: Value(window if is_map else window.flatten(1))}
+        values = {layer.source: CodedValue(window if is_map else window.flatten(1))}
         # The window is all there is: the convolution runs without padding, at one place.
         changes = {"padding": (0, 0), "dilation": (1, 1)}
         if layer.residual is not None:
@@ -232,7 +234,7 @@ class _Replay:
             changes["residual"] = f"{layer.name} adds"
             added = torch.zeros(1, layer.weight.shape[1])
             added[0, columns] = self.sums.pop((stages[0], firing))
-            values[changes["residual"]] = Value(added[:, :, None, None] if is_map else added)
+            values[changes["residual"]] = CodedValue(added[:, :, None, None] if is_map else added)
         call = self.calls[layer.name]
         alone = replace(call, layer=replace(layer, **changes))
         return self.worker.layer(alone, values).codes.reshape(-1)[columns]

@@ -70,7 +70,7 @@ class Stream:
 
 
 def check(compiled: Program) -> None:
-    """Raise ValueError unless every step of a network looks at one time step at a time."""
+    """Raise ValueError unless every step of a network works on one time step at a time."""
     if not compiled.recurrent:
         raise ValueError(
             "the network has no recurrent layer, so there is no state to keep; call the chip itself"
@@ -79,8 +79,8 @@ def check(compiled: Program) -> None:
         if isinstance(step, AnalogLayer):
             if step.kind != "linear":
                 raise ValueError(
-                    f"layer '{step.name}' ({step.kind}) looks at several time steps; run whole "
-                    "sequences instead"
+                    f"layer '{step.name}' ({step.kind}) needs several time steps at once; run "
+                    "whole sequences instead"
                 )
         elif step.op in RECURRENT:
             if step.attrs["reverse"] or step.attrs.get("initial") or step.attrs.get("lengths"):
@@ -90,8 +90,8 @@ def check(compiled: Program) -> None:
                 )
         elif not OPERATIONS[step.op].by_step:
             raise ValueError(
-                f"operation '{step.name}' ({step.op}) may look at several time steps; run whole "
-                "sequences instead"
+                f"operation '{step.name}' ({step.op}) may need several time steps at once; "
+                "run whole sequences instead"
             )
 
 

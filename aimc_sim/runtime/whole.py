@@ -114,7 +114,7 @@ def _unit(call: LoopCall, quantisers: Mapping[str, Quantiser], spec: GdpuSpec) -
     per_code = 1 / quantisers[step.name].step
     size = step.attrs["hidden"]
     if step.op == "lstm":
-        loaded = gdpu.Registers(np.full(4, gates), np.zeros(4), per_code)
+        loaded = gdpu.GdpuRegisters(np.full(4, gates), np.zeros(4), per_code)
         registers, order = gdpu.lstm_registers(loaded, size, spec), gdpu.gate_columns(size)
     else:
         inputs = quantisers[step.sources[0]].step

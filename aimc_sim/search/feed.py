@@ -68,7 +68,7 @@ class Candidate:
 
 
 class SearchFeed:
-    """Hands out the trials of a search: a :class:`aimc_sim.studies.feed.Source`.
+    """Hands out the trials of a search: a :class:`aimc_sim.studies.feed.TrialSource`.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ COSTS, SEARCHES = "costs", "searches"
 """Folders of costs by identity, and of every search that was run here with Optuna's version."""
 
 
-class Plan:
+class SearchPlan:
     """A search that is ready to be run by :func:`aimc_sim.studies.sweep.sweep`.
 
     Parameters

@@ -21,7 +21,7 @@ from pydantic import (
 from .. import arguments
 from ..arguments import MOST_SEED
 from ..studies import schema
-from ..studies.schema import Checked, DataChoice, Method, NetworkChoice, Study
+from ..studies.schema import Checked, DataChoice, NetworkChoice, Study, StudyMethod
 from .objectives import ACCURACY, OBJECTIVES
 
 PRESET, COMPENSATION = "preset", "compensation"
@@ -121,7 +121,7 @@ class Search(Checked):
         {}, description="objective to the worst value allowed (shares, J, s, 1/s, cores)"
     )
     time: float = Field(86400.0, description="after programming: seconds, or text such as '1 d'")
-    compensation: Method = Field("gdc", description="of drift")
+    compensation: StudyMethod = Field("gdc", description="of drift")
     programmings: StrictInt = Field(
         5, ge=1, le=schema.MOST_PROGRAMMINGS, description="of every design, on the same seeds"
     )
@@ -150,7 +150,7 @@ class Search(Checked):
     @field_validator("time", mode="before")
     @classmethod
     def _seconds(cls, value: Any) -> Any:
-        return schema.moment(value)
+        return schema.evaluation_time(value)
 
     @field_validator("objectives")
     @classmethod
@@ -189,7 +189,7 @@ class Search(Checked):
         """Whether the accuracy is asked for."""
         return ACCURACY in (*self.objectives, *self.constraints)
 
-    def study(self, compensation: Method | None = None, preset: str | None = None) -> Study:
+    def study(self, compensation: StudyMethod | None = None, preset: str | None = None) -> Study:
         """Return the study of one design: the same network, data, time and seeds."""
         return Study(
             name=self.name, network=self.network, data=self.data,

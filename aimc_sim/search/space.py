@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from .. import arguments, presets
 from ..spec import ChipSpec
-from ..studies.schema import Method
+from ..studies.schema import StudyMethod
 from .schema import COMPENSATION, PRESET, Choices, Knob, Options, Range, Search
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Design:
     """
 
     preset: str
-    compensation: Method
+    compensation: StudyMethod
     changes: Mapping[str, Any]
     knobs: Mapping[str, Any]
 
@@ -113,9 +113,9 @@ def check(search: Search) -> None:
         for where, changes in [("changes", search.changes), *_single(search)]:
             _try(base, {**search.changes, **changes}, where)
     for value in _of(search, COMPENSATION):
-        if value not in get_args(Method):
+        if value not in get_args(StudyMethod):
             raise ValueError(
-                f"knobs.compensation: {value!r} is none of {', '.join(get_args(Method))}"
+                f"knobs.compensation: {value!r} is none of {', '.join(get_args(StudyMethod))}"
             )
 
 

@@ -34,7 +34,7 @@ _DESCRIPTIVE = {"name", "source", "path"}
 
 
 @dataclass(frozen=True)
-class Span:
+class Magnitudes:
     """Magnitudes that a quantity of some unit may have.
 
     Attributes
@@ -51,24 +51,24 @@ class Span:
 
 
 SPANS = {
-    "S": Span(1e-15, 1.0, "memory elements conduct nanosiemens to millisiemens"),
-    "s": Span(1e-15, 1e11, "from a period of light to three thousand years"),
-    "A": Span(1e-15, 100.0, "from a few electrons a second to more than any chip takes"),
-    "V": Span(1e-6, 1e3, "chips work with millivolts to volts"),
-    "Hz": Span(1e-3, 1e15, "clocks and oscillators of electronics"),
-    "Hz/A": Span(1.0, 1e24, "a clock over a current of electronics"),
-    "1/A": Span(1e-6, 1e18, "inverse currents of electronics"),
-    "J": Span(1e-24, 1e6, "from below one electron in one millivolt to a warm bath"),
-    "W": Span(1e-15, 1e6, "from leakage to a data centre"),
-    "ohm": Span(1e-9, 1e9, "from a superconductor's contact to an insulator"),
-    "K": Span(1.0, 5e3, "above it everything is molten, below it no law here holds"),
-    "eV": Span(1e-9, 100.0, "above it an atom is no longer whole"),
-    "B/s": Span(1e-3, 1e18, "from a byte in a quarter of an hour to all links of the world"),
-    "mm2": Span(1e-12, 1e6, "from a transistor to more than a wafer"),
-    "%": Span(0.0, 100.0, "a share"),
-    "bit": Span(1, 64, "no number here is wider"),
-    "count": Span(1e-9, 1e9, "counters have 32 bits at most"),
-    "-": Span(0.0, 1e6, "a factor, a share or a number of things in one core"),
+    "S": Magnitudes(1e-15, 1.0, "memory elements conduct nanosiemens to millisiemens"),
+    "s": Magnitudes(1e-15, 1e11, "from a period of light to three thousand years"),
+    "A": Magnitudes(1e-15, 100.0, "from a few electrons a second to more than any chip takes"),
+    "V": Magnitudes(1e-6, 1e3, "chips work with millivolts to volts"),
+    "Hz": Magnitudes(1e-3, 1e15, "clocks and oscillators of electronics"),
+    "Hz/A": Magnitudes(1.0, 1e24, "a clock over a current of electronics"),
+    "1/A": Magnitudes(1e-6, 1e18, "inverse currents of electronics"),
+    "J": Magnitudes(1e-24, 1e6, "from below one electron in one millivolt to a warm bath"),
+    "W": Magnitudes(1e-15, 1e6, "from leakage to a data centre"),
+    "ohm": Magnitudes(1e-9, 1e9, "from a superconductor's contact to an insulator"),
+    "K": Magnitudes(1.0, 5e3, "above it everything is molten, below it no law here holds"),
+    "eV": Magnitudes(1e-9, 100.0, "above it an atom is no longer whole"),
+    "B/s": Magnitudes(1e-3, 1e18, "from a byte in a quarter of an hour to all links of the world"),
+    "mm2": Magnitudes(1e-12, 1e6, "from a transistor to more than a wafer"),
+    "%": Magnitudes(0.0, 100.0, "a share"),
+    "bit": Magnitudes(1, 64, "no number here is wider"),
+    "count": Magnitudes(1e-9, 1e9, "counters have 32 bits at most"),
+    "-": Magnitudes(0.0, 1e6, "a factor, a share or a number of things in one core"),
 }
 """Bounds of every quantity, by unit, where its own declaration gives none: beyond them is a slip
 of the unit or a number that overflows on the way, not a machine."""

@@ -3,11 +3,11 @@
 The order is by seed and then by setting, so that a study that is cut short still has the same
 seeds everywhere, which is what paired comparisons need.
 
-With a stopping rule a setting stops at the first look, after ``at_least``, ``at_least + batch``,
-... programmings, at which the 95 % intervals (Student's t) of all its times and compensations are
-narrow enough. Only whole looks count, so that the trials of a study do not depend on how many
-workers there were or which was faster. Looking several times makes the intervals a little too
-narrow: at the end they hold somewhat less than 95 %.
+With a stopping rule a setting stops at the first evaluation, after ``at_least``, ``at_least +
+batch``, ... programmings, at which the 95 % intervals (Student's t) of all its times and
+compensations are narrow enough. Only whole evaluations count, so that the trials of a study do not
+depend on how many workers there were or which was faster. Several evaluations make the intervals a
+little too narrow: at the end they hold somewhat less than 95 %.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Shares = tuple[float, ...]
 """Values of the metric of a trial, one per time and compensation; accuracies are 0..1."""
 
 
-class Source(Protocol):
+class TrialSource(Protocol):
     """Something that hands out trials, one after the other: a :class:`Feed`, or a search.
 
     ``held``: shares of finished trials by identity, never handed out again; ``reused``: how many
@@ -55,7 +55,7 @@ class Source(Protocol):
         """Return how large this is, as the beginning of a sentence."""
 
 
-MakeSource = Callable[[Mapping[str, Shares], Callable[[Setting], Any]], Source]
+MakeSource = Callable[[Mapping[str, Shares], Callable[[Setting], Any]], TrialSource]
 """Makes a source from the shares of finished trials and a callback for new settings."""
 
 
@@ -132,7 +132,7 @@ class Feed:
             course.wanted = -1
         else:
             course.done[seed] = shares
-        self._look(course)
+        self._decide(course)
 
     def _fixed(self) -> Iterator[Trial]:
         """Yield the trials of a study with fixed numbers of programmings, by seed."""
@@ -181,10 +181,10 @@ class Feed:
             else:
                 self._waiting[trial.id] = course, turn
                 self._queue.append(trial)
-        self._look(course)
+        self._decide(course)
 
-    def _look(self, course: _Course) -> None:
-        """At a full look, ask for more programmings if the intervals are too wide."""
+    def _decide(self, course: _Course) -> None:
+        """At a full evaluation, ask for more programmings if the intervals are too wide."""
         rule = self.rule
         if len(course.done) < course.wanted or not rule.at_least <= course.wanted < rule.at_most:
             return

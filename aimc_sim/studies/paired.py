@@ -69,7 +69,7 @@ def compare(table: pd.DataFrame, before: Choice, after: Choice) -> pd.DataFrame:
     fixed = set(before if isinstance(before, Mapping) else ()) | set(
         after if isinstance(after, Mapping) else ()
     )
-    shared = [name for name in statistics.LOOKS if name not in fixed]
+    shared = [name for name in statistics.EVALUATIONS if name not in fixed]
     both = first.merge(second, on=["seed", *shared], suffixes=("_before", "_after"))
     if both.empty:
         raise ValueError(
@@ -81,20 +81,20 @@ def compare(table: pd.DataFrame, before: Choice, after: Choice) -> pd.DataFrame:
     if both.duplicated(["seed", *shared]).any():
         raise ValueError(
             f"{_shown(before)} against {_shown(after)} pairs several rows; name also the "
-            f"{' and '.join(n for n in statistics.LOOKS if n in fixed) or 'network'} of both"
+            f"{' and '.join(n for n in statistics.EVALUATIONS if n in fixed) or 'network'} of both"
         )
-    looks = [name if name in shared else f"{name}_after" for name in statistics.LOOKS]
+    evaluations = [name if name in shared else f"{name}_after" for name in statistics.EVALUATIONS]
     return pd.DataFrame(
         [
             {
-                **dict(zip(statistics.LOOKS, place, strict=True)),
+                **dict(zip(statistics.EVALUATIONS, place, strict=True)),
                 "metric": metric.name,
                 "unit": metric.difference_unit,
                 "larger": metric.larger,
                 **_difference(metric, group),
                 "metric_data": table["metric_data"].iloc[0],
             }
-            for place, group in both.groupby(looks, sort=True)
+            for place, group in both.groupby(evaluations, sort=True)
         ]
     )
 
@@ -203,11 +203,11 @@ def mcnemar(lost: int, gained: int) -> float:
 
 def _effect_size(differences: np.ndarray) -> float:
     n = len(differences)
-    spread = float(differences.std(ddof=1)) if n > 1 else math.nan
-    if n < 3 or not spread > 0:
+    std = float(differences.std(ddof=1)) if n > 1 else math.nan
+    if n < 3 or not std > 0:
         return math.nan
     hedges = 1 - 3 / (4 * (n - 1) - 1)
-    return float(differences.mean()) / spread * hedges
+    return float(differences.mean()) / std * hedges
 
 
 def _side(group: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from .. import arguments, files, metrics, units
 from ..arguments import MOST_SEED
 from .text import read_yaml
 
-Method = Literal["none", "gdc", "column", "gdc-signs", "ls", "adabs"]
+StudyMethod = Literal["none", "gdc", "column", "gdc-signs", "ls", "adabs"]
 """Drift compensations; "adabs" is "gdc" with batch norm measured anew on the calibration images."""
 
 
@@ -105,7 +105,7 @@ class Stopping(Checked):
     at_least: StrictInt = Field(5, ge=2, le=MOST_PROGRAMMINGS)
     at_most: StrictInt = Field(100, ge=2, le=MOST_PROGRAMMINGS)
     batch: StrictInt = Field(
-        5, ge=1, le=MOST_PROGRAMMINGS, description="programmings between two looks"
+        5, ge=1, le=MOST_PROGRAMMINGS, description="programmings between two evaluations"
     )
 
     @model_validator(mode="after")
@@ -169,7 +169,7 @@ class Study(Checked):
         (0.0, 3600.0, 86400.0, 30 * 86400.0, 365 * 86400.0), min_length=1,
         description="after programming: seconds, or text such as '1 h'",
     )  # fmt: skip
-    compensations: Annotated[tuple[Method, ...], BeforeValidator(listed)] = Field(
+    compensations: Annotated[tuple[StudyMethod, ...], BeforeValidator(listed)] = Field(
         ("none", "gdc"), min_length=1, description="of drift"
     )
     programmings: Programmings = Field(
@@ -196,7 +196,7 @@ class Study(Checked):
     def _seconds(cls, value: Any) -> Any:
         if not isinstance(value, (list, tuple, str, int, float)):
             raise ValueError("wanted a time or a list of times")
-        return sorted({moment(one) for one in listed(value)})
+        return sorted({evaluation_time(one) for one in listed(value)})
 
     @model_validator(mode="after")
     def _a_share(self) -> Self:
@@ -215,7 +215,7 @@ class Study(Checked):
         return tuple(dict.fromkeys(value))
 
 
-def moment(value: Any) -> float:
+def evaluation_time(value: Any) -> float:
     """Return a time in seconds; ValueError for everything else, as pydantic wants it."""
     try:
         return units.seconds(value)

@@ -29,7 +29,7 @@ from ..metrics import Metric
 KEYS = ["network", "network_id", "data", "data_id", "physics", "setting", "layers"]
 """Columns that tell settings apart; results of two versions of the code are never averaged."""
 
-LOOKS = ["time_seconds", "compensation"]
+EVALUATIONS = ["time_seconds", "compensation"]
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         If one programming has two different results.
     """
     found = []
-    keys = [*KEYS, "metric", *LOOKS]
+    keys = [*KEYS, "metric", *EVALUATIONS]
     for place, group in unique(table).groupby(keys, sort=True):
         metric = metrics.of(group)
         found.append(
@@ -221,7 +221,7 @@ def _statement(metric: Metric, group: pd.DataFrame) -> dict[str, Any]:
         "interval": narrow.method,
         "wide_low": max(low, wide.wide_low),
         "wide_high": min(high, wide.wide_high),
-        "spread": _spread(values),
+        "spread": _std(values),
         "programming_std": math.sqrt(wide.programming),
         "image_std": math.sqrt(wide.image),
         "residual_std": math.sqrt(wide.residual),
@@ -270,7 +270,7 @@ def layer_summary(layers: pd.DataFrame) -> pd.DataFrame:
     """
     from .results import effective_bits
 
-    keys = [*KEYS, *LOOKS, "position", "layer"]
+    keys = [*KEYS, *EVALUATIONS, "position", "layer"]
     found = []
     for place, group in layers.drop_duplicates([*keys, "seed"]).groupby(keys, sort=True):
         over = intervals.of_mean(group["sqnr_db"].to_numpy(float))
@@ -302,7 +302,7 @@ def unique(table: pd.DataFrame) -> pd.DataFrame:
     if "metric" not in table:
         accuracy = json.dumps(metrics.ACCURACY.described(), sort_keys=True)
         table = table.assign(metric=metrics.ACCURACY.name, metric_data=accuracy)
-    keys = [*KEYS, "metric", *LOOKS, "spec_id", "seed"]
+    keys = [*KEYS, "metric", *EVALUATIONS, "spec_id", "seed"]
     kept = table.drop_duplicates([*keys, *(n for n in _PACKED if n in table)])
     twice = kept.duplicated(keys)
     if twice.any():
@@ -312,7 +312,7 @@ def unique(table: pd.DataFrame) -> pd.DataFrame:
             "different results; the folders come from machines that round differently: look at "
             "them one by one"
         )
-    twice = kept.duplicated([*KEYS, "metric", *LOOKS, "seed"])
+    twice = kept.duplicated([*KEYS, "metric", *EVALUATIONS, "seed"])
     if twice.any():
         row = kept[twice].iloc[0]
         raise ValueError(
@@ -348,5 +348,5 @@ def linear(rows: pd.DataFrame) -> np.ndarray:
     return metrics.of(rows).linear(scores(rows))
 
 
-def _spread(values: list[float]) -> float:
+def _std(values: list[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan

@@ -17,7 +17,7 @@ from .. import __version__, arguments, mapping
 from ..spec import ChipSpec
 from . import folder as results_folder
 from . import settings
-from .feed import Feed, MakeSource, Source
+from .feed import Feed, MakeSource, TrialSource
 from .folder import Contents
 from .inputs import Inputs
 from .pools import IN_FLIGHT, Answer, Pool
@@ -69,7 +69,7 @@ class Progress:
     reasons: list[str] = field(default_factory=list)
 
 
-Report = Callable[[Progress], Any]
+ProgressReport = Callable[[Progress], Any]
 
 
 def open_folder(out: Path) -> Contents:
@@ -91,7 +91,7 @@ def sweep(
     out: Path,
     *,
     confirmed: bool = False,
-    report: Report = lambda progress: None,
+    report: ProgressReport = lambda progress: None,
     source: MakeSource | None = None,
 ) -> Progress:
     """Run the trials of a study that a folder does not hold yet.
@@ -142,15 +142,15 @@ class _Run:
     """A sweep on its way."""
 
     def __init__(
-        self, study: Study, inputs: Inputs, pool: Pool, out: Path, held: Contents, report: Report,
-        source: MakeSource | None = None,
+        self, study: Study, inputs: Inputs, pool: Pool, out: Path, held: Contents,
+        report: ProgressReport, source: MakeSource | None = None,
     ) -> None:  # fmt: skip
         self.study, self.inputs, self.pool, self.out = study, inputs, pool, out
         self.report, self.in_flight = report, 0
         shares = {name: record["shares"] for name, record in held.trials.items()}
         self.progress, self.safe_before = Progress(), len(shares)
         self._keep("studies", study.model_dump(mode="json"))
-        self.feed: Source
+        self.feed: TrialSource
         with self._disk():
             self.feed = (
                 Feed(study, inputs, shares, self._new_setting)

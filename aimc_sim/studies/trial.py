@@ -1,7 +1,7 @@
-"""A trial: one programming of one machine, looked at at all times with all compensations.
+"""A trial: one programming of one machine, evaluated at all times with all compensations.
 
-Programming is the expensive part, so a trial shares it among its looks. The identity of a trial
-is the SHA-256 over everything that can change its answer::
+Programming is the expensive part, so a trial shares it among its evaluations. The identity of a
+trial is the SHA-256 over everything that can change its answer::
 
     spec        canonical text of the specification (names and sources left out)
     reference   the same of the chip with perfect devices, if layers are compared with it
@@ -41,7 +41,7 @@ _KEPT = ("_shared", "spec_id", "reference_spec")  # computed once per setting
 
 @dataclass(frozen=True)
 class Trial:
-    """One programming of one setting, looked at ``len(times) * len(compensations)`` times.
+    """One programming of one setting, evaluated ``len(times) * len(compensations)`` times.
 
     Attributes
     ----------

@@ -46,7 +46,7 @@ class _Ready:
     reference: dict[str, np.ndarray]  # what its layers give
 
 
-Step = Callable[[int], Any]
+StepDone = Callable[[int], Any]
 """Called with the number of images that were run since the last call."""
 
 
@@ -64,7 +64,7 @@ def install(inputs: Inputs) -> None:
     _inputs[inputs.id] = inputs
 
 
-def execute(trial: Trial, threads: int = 1, step: Step = _quiet) -> dict[str, Any]:
+def execute(trial: Trial, threads: int = 1, step: StepDone = _quiet) -> dict[str, Any]:
     """Run a trial; its network and images must be installed.
 
     Parameters
@@ -74,7 +74,7 @@ def execute(trial: Trial, threads: int = 1, step: Step = _quiet) -> dict[str, An
     threads : int
         Of torch and of the loops.
     step : callable, optional
-        See :data:`Step`.
+        See :data:`StepDone`.
 
     Returns
     -------
@@ -133,21 +133,21 @@ def chip_of(trial: Trial) -> Chip:
     return _ready(trial).chip
 
 
-def _rows(trial: Trial, ready: _Ready, step: Step) -> Iterator[tuple[dict[str, Any], float]]:
+def _rows(trial: Trial, ready: _Ready, step: StepDone) -> Iterator[tuple[dict[str, Any], float]]:
     """Yield every row and the seconds that its images took."""
     inputs, chip = _of(trial), ready.chip
     images = torch.from_numpy(inputs.images)
     chip.program(trial.seed)
-    for moment in trial.times:
+    for t_seconds in trial.times:
         plain: dict[str, Any] = {}
         for method in trial.compensations:
-            if plain and moment == 0 and method != "adabs":
+            if plain and t_seconds == 0 and method != "adabs":
                 # Compensation compares with the reads at time 0: here its factors are 1.
                 chip.compensate(method)
                 step(len(images))
                 yield {**plain, "compensation": method}, 0.0
                 continue
-            compensate(chip.at(moment), method, inputs.calibration)
+            compensate(chip.at(t_seconds), method, inputs.calibration)
             runs: Any = (
                 chip if trial.layers is None else probe.Mixed(chip, ready.ideal, trial.layers)
             )
@@ -158,7 +158,7 @@ def _rows(trial: Trial, ready: _Ready, step: Step) -> Iterator[tuple[dict[str, A
             seconds = time.perf_counter() - began
             step(len(images))
             row = {
-                "time_seconds": moment,
+                "time_seconds": t_seconds,
                 "compensation": method,
                 "images": len(images),
                 **packed(scores),

@@ -12,7 +12,7 @@ from torch._compile import _disable_dynamo
 from aimc_sim.spec import CoreSpec
 from aimc_sim.training.crossbar import Crossbar
 from aimc_sim.training.geometry import matrix_layout
-from aimc_sim.training.layers import AnalogLayer, Crossbars
+from aimc_sim.training.layers import Crossbars, PreparedLayer
 from aimc_sim.training.options import TrainingSpec
 
 PARTS = ("q", "k", "v")
@@ -28,7 +28,7 @@ def projections(layer: nn.MultiheadAttention) -> list[str]:
     return [*(f"{part}_proj" for part in PARTS), "out_proj"]
 
 
-class AnalogMultiheadAttention(AnalogLayer, nn.MultiheadAttention):
+class AnalogMultiheadAttention(PreparedLayer, nn.MultiheadAttention):
     """Multi-head attention: projections on crossbars, the products of activations digital."""
 
     def matrices(self) -> dict[str, nn.Parameter]:
@@ -112,7 +112,9 @@ def _product(crossbar: Crossbar, x: Tensor, weight: Tensor, bias: Tensor | None)
     return y if bias is None else y + bias.to(y.dtype)
 
 
-PLAIN: dict[type[nn.Module], type[AnalogLayer]] = {nn.MultiheadAttention: AnalogMultiheadAttention}
+PLAIN: dict[type[nn.Module], type[PreparedLayer]] = {
+    nn.MultiheadAttention: AnalogMultiheadAttention
+}
 """Analog form of the layer."""
 
 
@@ -166,7 +168,7 @@ _FUSED: tuple[tuple[type[nn.Module], str, int | bool], ...] = (
 def block_fused_paths(prepared: nn.Module) -> None:
     """Keep torch's fused encoder kernels, which read weights directly, away from analog layers."""
     for module in prepared.modules():
-        if not any(isinstance(part, AnalogLayer) for part in module.modules()):
+        if not any(isinstance(part, PreparedLayer) for part in module.modules()):
             continue
         for kind, switch, off in _FUSED:
             if isinstance(module, kind):

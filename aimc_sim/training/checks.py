@@ -20,9 +20,9 @@ from torch.nn.utils import parametrize
 from aimc_sim import arguments
 from aimc_sim.mapping.where import Chosen, Where
 from aimc_sim.training import attention, layers, recurrent
-from aimc_sim.training.layers import AnalogLayer
+from aimc_sim.training.layers import PreparedLayer
 
-HOME: dict[type[nn.Module], type[AnalogLayer]] = {
+HOME: dict[type[nn.Module], type[PreparedLayer]] = {
     **layers.PLAIN,
     **recurrent.PLAIN,
     **attention.PLAIN,
@@ -39,7 +39,7 @@ def check_model(model: nn.Module) -> None:
         raise TypeError(
             f"model is a {type(model).__name__}: wanted a torch.nn.Module that is not scripted"
         )
-    if any(isinstance(module, AnalogLayer) for module in model.modules()):
+    if any(isinstance(module, PreparedLayer) for module in model.modules()):
         raise ValueError("the model is prepared already: prepare the plain one, or finalize first")
     for path, module in model.named_modules():
         for name, tensor in vars(module).items():

@@ -13,8 +13,8 @@ from aimc_sim.core import converters, encodings, weights
 from aimc_sim.rng import Key, Purpose
 from aimc_sim.spec import CoreSpec
 from aimc_sim.training import loops, noise
-from aimc_sim.training.functional import Address, converted, learned, replaced
-from aimc_sim.training.geometry import Layout
+from aimc_sim.training.functional import NoiseAddress, converted, learned, replaced
+from aimc_sim.training.geometry import WeightCuts
 from aimc_sim.training.law import WeightLaw, weight_law
 from aimc_sim.training.options import TrainingSpec
 
@@ -67,7 +67,7 @@ class Crossbar(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, path: str, layout: Layout, core: CoreSpec, options: TrainingSpec, seed: int
+        self, path: str, layout: WeightCuts, core: CoreSpec, options: TrainingSpec, seed: int
     ) -> None:
         super().__init__()
         self.path, self.layout, self.options, self.seed = path, layout, options, seed
@@ -106,13 +106,13 @@ class Crossbar(nn.Module):
         self.steps, self.seed = (int(value) for value in state)
         self._words, self._known_ranges = {}, set()
 
-    def _address(self, kind: int, event: int) -> Address:
+    def _address(self, kind: int, event: int) -> NoiseAddress:
         if kind not in self._words:
             path = int.from_bytes(hashlib.sha256(self.path.encode()).digest()[:4], "big")
             words = Key(self.seed).child(Purpose.TRAINING, kind, path).words()
             self._words[kind] = (int(words[0]), int(words[1]))
         # The step is the high word of an event, the low one counts within the step.
-        return Address(*self._words[kind], (self.steps << 32) + event)
+        return NoiseAddress(*self._words[kind], (self.steps << 32) + event)
 
     def age(self) -> float:
         """Return ln(t + t0) of the current step, which all layers share, with t in seconds."""
@@ -276,7 +276,7 @@ class Crossbar(nn.Module):
             old = torch.where(largest > 0, largest, top)
             largest.copy_(keep * old + (1 - keep) * top)
 
-    def _event(self, x: Tensor) -> Address:
+    def _event(self, x: Tensor) -> NoiseAddress:
         address = self._address(_OUTPUTS, self._used)
         self._used += -(-x.numel() // loops.BLOCK)
         return address

@@ -30,7 +30,7 @@ CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
-class Address:
+class NoiseAddress:
     """The address of noise.
 
     Attributes
@@ -78,7 +78,7 @@ def _chunks(n: int, work: Callable[[slice], Any]) -> list[Any]:
     return threads.run(work, parts, wanted)
 
 
-def normals(shape: Sequence[int], like: Tensor, address: Address) -> Tensor:
+def normals(shape: Sequence[int], like: Tensor, address: NoiseAddress) -> Tensor:
     """Return standard normals.
 
     Parameters
@@ -87,7 +87,7 @@ def normals(shape: Sequence[int], like: Tensor, address: Address) -> Tensor:
         Shape of the result.
     like : tensor of any shape
         Its type and device are those of the result.
-    address : Address
+    address : NoiseAddress
         Address of the noise.
 
     Returns
@@ -143,7 +143,7 @@ class _Converted(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, step: float | Tensor, limit: float, std: float | Tensor,
-        address: Address,
+        address: NoiseAddress,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         out, inside, top = convert(x, step, limit, std, address)
         ctx.inside = inside
@@ -159,7 +159,7 @@ class _Converted(torch.autograd.Function):
 
 
 def converted(
-    x: Tensor, step: float | Tensor, limit: float, std: float | Tensor, address: Address
+    x: Tensor, step: float | Tensor, limit: float, std: float | Tensor, address: NoiseAddress
 ) -> tuple[Tensor, Tensor]:
     """Return ``step clip(rint((x + std xi) / step), +-limit)`` and the largest ``|x|``.
 
@@ -173,7 +173,7 @@ def converted(
         Largest code.
     std : float, or tensor of shape ()
         Standard deviation of the noise in front of the converter, in units of x; 0 for none.
-    address : Address
+    address : NoiseAddress
         Address of the noise.
 
     Returns
@@ -188,7 +188,7 @@ def converted(
 
 
 def convert(
-    x: Tensor, step: float | Tensor, limit: float, std: float | Tensor, address: Address
+    x: Tensor, step: float | Tensor, limit: float, std: float | Tensor, address: NoiseAddress
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Return converted values without a gradient; arguments as of :func:`converted`.
 
@@ -224,7 +224,7 @@ def convert(
 
 
 def convert_plainly(
-    x: Tensor, step: float | Tensor, limit: float, std: float | Tensor, address: Address
+    x: Tensor, step: float | Tensor, limit: float, std: float | Tensor, address: NoiseAddress
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Return the results of :func:`convert` by torch operations, for any dtype and device."""
     x, order = _dense(x)

@@ -21,11 +21,11 @@ from aimc_sim.mapping.matrices import transposed_as_convolution, transposed_taps
 from aimc_sim.mapping.split import split_for
 from aimc_sim.spec import CoreSpec
 
-_Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class WeightCuts:
     """Cuts of a matrix of weights with C columns (outputs) and R rows (inputs), stored (C, R).
 
     Rows of a grouped layer are those of one group: each column has its own group's. As many
@@ -51,13 +51,13 @@ class Layout:
     order: np.ndarray | None = None
     _indices: dict[torch.device, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Layout:
+    def __deepcopy__(self, memo: dict[int, Any]) -> WeightCuts:
         """Share: nothing changes a layout."""
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave the index tensors behind, which belong to a device."""
-        return Layout, (self.cols, self.rows, self.col_cuts, self.row_cuts, self.order)
+        return WeightCuts, (self.cols, self.rows, self.col_cuts, self.row_cuts, self.order)
 
     @property
     def row_blocks(self) -> int:
@@ -120,7 +120,7 @@ class Layout:
         return self._indices[device]
 
 
-def matrix_layout(cols: int, rows: int, core: CoreSpec) -> Layout:
+def matrix_layout(cols: int, rows: int, core: CoreSpec) -> WeightCuts:
     """Return the layout of a dense matrix.
 
     Parameters
@@ -132,14 +132,14 @@ def matrix_layout(cols: int, rows: int, core: CoreSpec) -> Layout:
 
     Returns
     -------
-    Layout
+    WeightCuts
         Cuts of the matrix.
     """
     weight = np.zeros((cols, rows), np.float32)
     return _layout(Node("layer", "linear", ("input",), {}, {"weight": weight}), core)
 
 
-def layer_layout(layer: nn.Module, core: CoreSpec) -> Layout:
+def layer_layout(layer: nn.Module, core: CoreSpec) -> WeightCuts:
     """Return the layout of a dense or convolutional layer.
 
     Parameters
@@ -151,7 +151,7 @@ def layer_layout(layer: nn.Module, core: CoreSpec) -> Layout:
 
     Returns
     -------
-    Layout
+    WeightCuts
         Cuts of the layer's matrix.
     """
     if isinstance(layer, nn.Linear):
@@ -162,7 +162,7 @@ def layer_layout(layer: nn.Module, core: CoreSpec) -> Layout:
         "stride",
         "padding",
         "dilation",
-        *(["output_padding"] * isinstance(layer, _Transposed)),
+        *(["output_padding"] * isinstance(layer, _TRANSPOSED)),
     )
     still = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
     attrs: dict[str, Any] = {"groups": layer.groups}
@@ -175,7 +175,7 @@ def layer_layout(layer: nn.Module, core: CoreSpec) -> Layout:
     if lines:
         shape.insert(2, 1)
     dims = len(weight_shape) - 2
-    if not isinstance(layer, _Transposed):
+    if not isinstance(layer, _TRANSPOSED):
         weight = np.zeros(shape, np.float32)
         return _layout(Node("layer", f"conv{dims}d", ("input",), attrs, {"weight": weight}), core)
     numbers = np.arange(1, weight_shape.numel() + 1).reshape(shape)
@@ -205,11 +205,11 @@ def same_place(layer: Any, output_padding: list[int]) -> bool:
     return transposed_taps(*about, output_padding) == transposed_taps(*about, layer.output_padding)
 
 
-def _layout(node: Node, core: CoreSpec) -> Layout:
+def _layout(node: Node, core: CoreSpec) -> WeightCuts:
     layer = analog_layer(node, "input")
     blocks = split_for(layer, core)
     rows, cols = layer.weight.shape[0] // layer.groups, layer.weight.shape[1]
     # The first column block begins with group 0; every other one is cut likewise.
     heads = [min(block.row_stop, rows) for block in blocks if block.col_index == 0]
     edges = {edge for block in blocks for edge in (block.col_start, block.col_stop)}
-    return Layout(cols, rows, np.array(sorted(edges)), np.array([0, *heads]))
+    return WeightCuts(cols, rows, np.array(sorted(edges)), np.array([0, *heads]))

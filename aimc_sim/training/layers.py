@@ -26,7 +26,7 @@ else:
     _Beside = object
 
 
-class AnalogLayer(_Beside):
+class PreparedLayer(_Beside):
     """The part that all prepared layers share: bounds of the weights, and held channels."""
 
     aimc_prepared = True
@@ -139,7 +139,7 @@ class Crossbars(nn.ModuleDict):
             parameter.data.index_copy_(dimension, channels, values)
 
 
-class _Dense(AnalogLayer):
+class _Dense(PreparedLayer):
     spatial = 0
 
     if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class AnalogConv2d(_Convolution, nn.Conv2d):
     spatial = 2
 
 
-class _Transposed(AnalogLayer):
+class _Transposed(PreparedLayer):
     _output_padding: Any  # torch's
 
     if TYPE_CHECKING:
@@ -242,7 +242,7 @@ class AnalogConvTranspose2d(_Transposed, nn.ConvTranspose2d):
     """Transposed convolution over two dimensions on crossbars."""
 
 
-PLAIN: dict[type[nn.Module], type[AnalogLayer]] = {
+PLAIN: dict[type[nn.Module], type[PreparedLayer]] = {
     nn.Linear: AnalogLinear,
     nn.Conv1d: AnalogConv1d,
     nn.Conv2d: AnalogConv2d,

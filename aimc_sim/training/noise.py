@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from aimc_sim.training import loops
-from aimc_sim.training.functional import Address, normals
-from aimc_sim.training.geometry import Layout
+from aimc_sim.training.functional import NoiseAddress, normals
+from aimc_sim.training.geometry import WeightCuts
 
 METHODS = {"none": 0, "gdc": 1, "column": 2}
 """Numbers of the methods of drift compensation in :func:`.loops.perturb`."""
@@ -46,14 +46,14 @@ def _fused(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.dtype == torch.float32
 
 
-def largest(matrix: Tensor, layout: Layout, per_column: bool) -> Tensor:
+def largest(matrix: Tensor, layout: WeightCuts, per_column: bool) -> Tensor:
     """Return the weights that are mapped to g_max.
 
     Parameters
     ----------
     matrix : (C, R) tensor
         Weights, dimensionless.
-    layout : Layout
+    layout : WeightCuts
         Cuts of the matrix.
     per_column : bool
         Whether every column of a crossbar has its own, or the whole crossbar one.
@@ -74,7 +74,7 @@ def largest(matrix: Tensor, layout: Layout, per_column: bool) -> Tensor:
 
 
 def perturbed(
-    matrix: Tensor, scale: Tensor, layout: Layout, tables: Tables, address: Address
+    matrix: Tensor, scale: Tensor, layout: WeightCuts, tables: Tables, address: NoiseAddress
 ) -> Tensor:
     """Return a draw of the effective weights.
 
@@ -84,11 +84,11 @@ def perturbed(
         Weights without a gradient, dimensionless.
     scale : (C, row blocks) tensor
         Weights that are mapped to g_max, from :func:`largest`; larger weights become as large.
-    layout : Layout
+    layout : WeightCuts
         Cuts of the matrix.
     tables : Tables
         The device law at one age.
-    address : Address
+    address : NoiseAddress
         Address of the noise.
 
     Returns
@@ -109,7 +109,7 @@ def perturbed(
 
 
 def _perturbed_plainly(
-    matrix: Tensor, scale: Tensor, layout: Layout, tables: Tables, noise: Tensor
+    matrix: Tensor, scale: Tensor, layout: WeightCuts, tables: Tables, noise: Tensor
 ) -> Tensor:
     """Return a draw of the effective weights by torch operations, for any dtype and device.
 
@@ -119,7 +119,7 @@ def _perturbed_plainly(
         Weights without a gradient, dimensionless.
     scale : (C, row blocks) tensor
         Weights that are mapped to g_max.
-    layout : Layout
+    layout : WeightCuts
         Cuts of the matrix.
     tables : Tables
         The device law at one age.
@@ -162,7 +162,7 @@ def _perturbed_plainly(
 
 
 def gaussian(
-    matrix: Tensor, scale: Tensor, layout: Layout, fraction: float, address: Address
+    matrix: Tensor, scale: Tensor, layout: WeightCuts, fraction: float, address: NoiseAddress
 ) -> Tensor:
     """Return weights with Gaussian noise.
 
@@ -172,11 +172,11 @@ def gaussian(
         Weights without a gradient, dimensionless.
     scale : (C, row blocks) tensor
         Weights that are mapped to g_max.
-    layout : Layout
+    layout : WeightCuts
         Cuts of the matrix.
     fraction : float
         Standard deviation of the noise as a fraction of the scale.
-    address : Address
+    address : NoiseAddress
         Address of the noise.
 
     Returns

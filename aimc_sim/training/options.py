@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from aimc_sim.spec import Spec, quantity
 
-Range = Literal["off", "running", "percentile", "learned"]
+RangeRule = Literal["off", "running", "percentile", "learned"]
 
 
 class TrainingSpec(Spec):
@@ -42,7 +42,7 @@ class TrainingSpec(Spec):
         "-", "weight that is mapped to g_max: the largest of every step, or that at the start",
         "follow",
     )  # fmt: skip
-    input_range: Range = quantity(
+    input_range: RangeRule = quantity(
         "-", "range of the input converter (core.dac.bits): none, running maximum, running "
         "percentile, or learned", "running",
     )  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
-from aimc_sim.training.layers import AnalogLayer
+from aimc_sim.training.layers import PreparedLayer
 
 Importance = Mapping[str, Tensor]
 """Of every output channel, by name of the matrix: "stage1.0.conv1.weight" to (channels,)."""
@@ -68,7 +68,7 @@ def channel_importance(
 
 def only_important(
     prepared: nn.Module, fraction: float, importance: Importance | None = None
-) -> Held:
+) -> HeldChannels:
     """Hold all but the most important output channels of every analog layer, in place.
 
     Weights of the other channels, and their biases, get no gradient and stay where they are,
@@ -86,7 +86,7 @@ def only_important(
 
     Returns
     -------
-    Held
+    HeldChannels
         ``held.remove()`` lets all channels train again; so does leaving a ``with`` block.
 
     Raises
@@ -117,15 +117,15 @@ def only_important(
             layer.analog.held.append((parameter, d, held, values))
             if parameter.requires_grad:
                 hooks.append(parameter.register_hook(_masked(keep, d)))
-    return Held(prepared, hooks)
+    return HeldChannels(prepared, hooks)
 
 
 def _matrices(
     prepared: nn.Module,
-) -> Iterator[tuple[str, str, nn.Parameter, int, AnalogLayer]]:
+) -> Iterator[tuple[str, str, nn.Parameter, int, PreparedLayer]]:
     """Yield (path with its dot, name, weight, dimension of the channels, layer)."""
     for path, layer in prepared.named_modules():
-        if isinstance(layer, AnalogLayer):
+        if isinstance(layer, PreparedLayer):
             for name, weight in layer.matrices().items():
                 yield f"{path}." if path else "", name, weight, layer.channels(name), layer
 
@@ -154,7 +154,7 @@ def _masked(keep: Tensor, dim: int) -> Callable[[Tensor], Tensor]:
     return mask
 
 
-class Held:
+class HeldChannels:
     """Puts held channels back after the step of any optimiser, until it is removed."""
 
     def __init__(self, prepared: nn.Module, hooks: list[RemovableHandle]) -> None:
@@ -179,7 +179,7 @@ class Held:
             for _path, _name, _weight, _dim, layer in _matrices(network):
                 layer.analog.held.clear()
 
-    def __enter__(self) -> Held:
+    def __enter__(self) -> HeldChannels:
         return self
 
     def __exit__(self, *_: Any) -> None:

@@ -17,14 +17,14 @@ from torch.nn.utils.rnn import PackedSequence
 from aimc_sim.spec import CoreSpec
 from aimc_sim.training.crossbar import Crossbar
 from aimc_sim.training.geometry import matrix_layout
-from aimc_sim.training.layers import AnalogLayer, Crossbars
+from aimc_sim.training.layers import Crossbars, PreparedLayer
 from aimc_sim.training.options import TrainingSpec
 
-Cell = Callable[[Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
+CellFunction = Callable[[Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
 """(input gates, hidden gates, state) to the new state, the hidden part first."""
 
 
-class AnalogRecurrent(AnalogLayer):
+class AnalogRecurrent(PreparedLayer):
     """The part that LSTM, GRU and RNN share."""
 
     _flat_weights: Any  # torch's

@@ -15,21 +15,21 @@ from aimc_sim.mapping.where import Where
 from aimc_sim.spec import ChipSpec
 from aimc_sim.training import attention, layers, recurrent
 from aimc_sim.training.checks import HOME, check_model, choose
-from aimc_sim.training.layers import AnalogLayer
+from aimc_sim.training.layers import PreparedLayer
 from aimc_sim.training.options import TrainingSpec
 
-Network = TypeVar("Network", bound=nn.Module)
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 """Class of a network, which preparing and finalizing keep."""
 
 
 @settings.own
 def prepare(
-    model: Network,
+    model: AnyNetwork,
     spec: ChipSpec,
     options: TrainingSpec | None = None,
     seed: int = 0,
     where: Where = None,
-) -> Network:
+) -> AnyNetwork:
     """Return a copy of a network that trains for a chip.
 
     In training mode its convolutions, dense and recurrent layers and attention see the noise and
@@ -96,13 +96,13 @@ def prepare(
             recurrent.attach(*about)
         else:
             attention.attach(*about, matrices)
-        cast(AnalogLayer, layer).analog.train(layer.training)
+        cast(PreparedLayer, layer).analog.train(layer.training)
     attention.block_fused_paths(prepared)
     return prepared
 
 
 @settings.own
-def finalize(prepared: Network) -> Network:
+def finalize(prepared: AnyNetwork) -> AnyNetwork:
     """Return a plain copy of a prepared network: torch's own layers, weights clipped.
 
     Parameters
@@ -147,10 +147,10 @@ def finalize(prepared: Network) -> Network:
     return plain
 
 
-def analog_layers(prepared: nn.Module) -> Iterator[tuple[str, AnalogLayer]]:
+def analog_layers(prepared: nn.Module) -> Iterator[tuple[str, PreparedLayer]]:
     """Yield path and layer of everything that lies on crossbars."""
     for path, layer in prepared.named_modules():
-        if isinstance(layer, AnalogLayer):
+        if isinstance(layer, PreparedLayer):
             yield path, layer
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from aimc_sim import presets
 from aimc_sim.spec import ChipSpec
 from aimc_sim.training import TrainingSpec, prepare
-from aimc_sim.training.wrap import Network
+from aimc_sim.training.wrap import AnyNetwork
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Aware:
         chip = presets.by_name(self.preset)
         return chip if self.adc_bits is None else chip.with_({"core.adc.bits": self.adc_bits})
 
-    def prepared(self, network: Network, seed: int) -> Network:
+    def prepared(self, network: AnyNetwork, seed: int) -> AnyNetwork:
         """Return a network as it is trained.
 
         Parameters

@@ -16,26 +16,26 @@ from aimc_sim.zoo.paper_resnet import KIND as RESNET9
 from aimc_sim.zoo.paper_resnet import resnet9
 from aimc_sim.zoo.resnet import KIND as RESNET32
 from aimc_sim.zoo.resnet import resnet32
-from aimc_sim.zoo.stored import Kind
+from aimc_sim.zoo.stored import WeightFiles
 
 
 @dataclass(frozen=True)
-class Entry:
+class ZooEntry:
     """How one network is built: ``build(weights=weights)``, with the files of ``kind``."""
 
     build: Callable[..., nn.Module]
-    kind: Kind
+    kind: WeightFiles
     weights: str
 
 
 ENTRIES = {
-    "resnet32-digits": Entry(resnet32, RESNET32, "digits"),
-    "resnet32-cifar10": Entry(resnet32, RESNET32, "cifar10"),
-    "resnet32-cifar10-aware": Entry(resnet32, RESNET32, "cifar10-aware"),
-    "resnet9-cifar10": Entry(resnet9, RESNET9, "cifar10"),
-    "resnet9-cifar10-aware": Entry(resnet9, RESNET9, "cifar10-aware"),
-    "lstm-ptb": Entry(char_lstm, CHAR_LSTM, "ptb"),
-    "lstm-ptb-aware": Entry(char_lstm, CHAR_LSTM, "ptb-aware"),
+    "resnet32-digits": ZooEntry(resnet32, RESNET32, "digits"),
+    "resnet32-cifar10": ZooEntry(resnet32, RESNET32, "cifar10"),
+    "resnet32-cifar10-aware": ZooEntry(resnet32, RESNET32, "cifar10-aware"),
+    "resnet9-cifar10": ZooEntry(resnet9, RESNET9, "cifar10"),
+    "resnet9-cifar10-aware": ZooEntry(resnet9, RESNET9, "cifar10-aware"),
+    "lstm-ptb": ZooEntry(char_lstm, CHAR_LSTM, "ptb"),
+    "lstm-ptb-aware": ZooEntry(char_lstm, CHAR_LSTM, "ptb-aware"),
 }
 """Name of each trained network; its weights need not be installed. "aware": hardware-aware."""
 
@@ -75,7 +75,7 @@ def record(name: str) -> dict[str, Any]:
     return found
 
 
-def _entry(name: str) -> Entry:
+def _entry(name: str) -> ZooEntry:
     if name not in ENTRIES:
         raise ValueError(arguments.unknown(f"no network '{name}' in the zoo", name, ENTRIES))
     return ENTRIES[name]

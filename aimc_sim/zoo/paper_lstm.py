@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from aimc_sim.zoo.stored import Kind, fill
+from aimc_sim.zoo.stored import WeightFiles, fill
 
 CHARACTERS, EMBEDDING, HIDDEN = 50, 128, 504
 
-KIND = Kind(
+KIND = WeightFiles(
     name="character LSTM",
     layout="embedding, lstm.weight_ih_l0 ... lstm.bias_hh_l0, dense",
     head="dense",
@@ -34,7 +34,7 @@ KIND = Kind(
 
 _INIT_SEED = 504
 
-State = tuple[Tensor, Tensor]
+LstmState = tuple[Tensor, Tensor]
 """Hidden and cell state, each (1, N, 504) float32."""
 
 
@@ -49,7 +49,7 @@ class CharLSTM(nn.Module):
         self.embedding.weight.requires_grad_(False)
         self.lstm.bias_hh_l0.requires_grad_(False)
 
-    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, tokens: Tensor, state: LstmState | None = None) -> tuple[Tensor, LstmState]:
         """Return the scores (before any softmax) and the state, from which it can go on."""
         outputs, state = self.lstm(self.embedding(tokens), state)
         return self.dense(outputs), state

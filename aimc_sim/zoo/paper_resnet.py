@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aimc_sim.zoo.stored import Kind, classifier
+from aimc_sim.zoo.stored import WeightFiles, classifier
 
 _FILTERS = (56, 112, 112, 112, 224, 224, 224, 224)
 """Output channels of conv0 to conv7."""
 
-KIND = Kind(
+KIND = WeightFiles(
     name="ResNet-9",
     layout="conv0, bn0 ... conv7, bn7, dense",
     head="dense",

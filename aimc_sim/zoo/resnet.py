@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aimc_sim.zoo.stored import Kind, classifier
+from aimc_sim.zoo.stored import WeightFiles, classifier
 
 __all__ = ["KIND", "BasicBlock", "PadShortcut", "ResNet32", "resnet32"]
 
-KIND = Kind(
+KIND = WeightFiles(
     name="ResNet-32 with option A shortcuts",
     layout="conv1, bn1, layer1.0.conv1 ... layer3.4.bn2, linear",
     head="linear",

@@ -1,6 +1,6 @@
 """Reading weight files; files that are missing or do not fit are refused in one sentence.
 
-Every network of the zoo names its weight files in a :class:`Kind` and reads them with
+Every network of the zoo names its weight files in a :class:`WeightFiles` and reads them with
 :func:`fill`.
 """
 
@@ -25,12 +25,12 @@ _MOST_CLASSES = 10**6
 
 _PREFIX = "module."
 
-Network = TypeVar("Network", bound=nn.Module)
+StoredNetwork = TypeVar("StoredNetwork", bound=nn.Module)
 """Class of the network that is built."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class WeightFiles:
     """The weight files of one architecture.
 
     Attributes
@@ -91,7 +91,7 @@ class Kind:
         )
 
 
-def fill(network: nn.Module, weights: str | Path, kind: Kind) -> None:
+def fill(network: nn.Module, weights: str | Path, kind: WeightFiles) -> None:
     """Read a file of weights into a network, in place.
 
     Parameters
@@ -102,7 +102,7 @@ def fill(network: nn.Module, weights: str | Path, kind: Kind) -> None:
         A name of ``kind.shipped`` or the path of a state dict, or of a dict that holds one under
         ``state_dict``, saved by ``torch.save``; a ``module.`` prefix of its keys is dropped and
         half precision widened.
-    kind : Kind
+    kind : WeightFiles
         The architecture and its files.
 
     Raises
@@ -185,7 +185,9 @@ def _check_archive(path: Path) -> None:
         )
 
 
-def _check_fit(state: Mapping[str, Tensor], network: nn.Module, path: Path, kind: Kind) -> None:
+def _check_fit(
+    state: Mapping[str, Tensor], network: nn.Module, path: Path, kind: WeightFiles
+) -> None:
     """Raise ValueError if tensors do not fit a network by name, shape or value."""
     wanted = network.state_dict()
     optional = {key for key in wanted if key.endswith("num_batches_tracked")}
@@ -218,9 +220,9 @@ def _check_fit(state: Mapping[str, Tensor], network: nn.Module, path: Path, kind
 
 
 def classifier(
-    build: Callable[[int], Network], num_classes: int, weights: str | Path | None, kind: Kind,
-    seed: int,
-) -> Network:  # fmt: skip
+    build: Callable[[int], StoredNetwork], num_classes: int, weights: str | Path | None,
+    kind: WeightFiles, seed: int,
+) -> StoredNetwork:  # fmt: skip
     """Build a network of convolutions and linear layers, random or with stored weights.
 
     Parameters
@@ -232,7 +234,7 @@ def classifier(
     weights : None, shipped name or path
         Stored weights; None: He-normal weights (torch's ``kaiming_normal_``), one draw per seed;
         the global generator is left as it was.
-    kind : Kind
+    kind : WeightFiles
         The architecture and its files.
     seed : int
         Seed of the random weights.

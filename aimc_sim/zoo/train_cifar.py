@@ -36,7 +36,7 @@ from aimc_sim.zoo.datasets import ImageSet, cifar10
 from aimc_sim.zoo.paper_resnet import resnet9
 from aimc_sim.zoo.resnet import resnet32
 from aimc_sim.zoo.training import (
-    Row,
+    EpochRow,
     accuracy,
     add_precision,
     checkpoint_of,
@@ -60,7 +60,7 @@ HALF_COST = 0.001
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CifarRecipe:
     """The settings of a training, besides the network and the seed.
 
     Attributes
@@ -92,16 +92,16 @@ class Recipe:
 
 
 SCHEDULES = {
-    ("resnet32", "short"): Recipe(epochs=40),
-    ("resnet32", "paper"): Recipe(epochs=300, rate=0.05, warm_up=0, cutout=4),
-    ("resnet9", "short"): Recipe(epochs=16, warm_up=1.5, cutout=4, label_smoothing=0.1),
-    ("resnet9", "paper"): Recipe(epochs=300, rate=0.05, warm_up=0, cutout=4),
+    ("resnet32", "short"): CifarRecipe(epochs=40),
+    ("resnet32", "paper"): CifarRecipe(epochs=300, rate=0.05, warm_up=0, cutout=4),
+    ("resnet9", "short"): CifarRecipe(epochs=16, warm_up=1.5, cutout=4, label_smoothing=0.1),
+    ("resnet9", "paper"): CifarRecipe(epochs=300, rate=0.05, warm_up=0, cutout=4),
 }
 """Recipe of each network and schedule."""
 
 AWARE = {
-    "short": Recipe(epochs=8, rate=0.02, warm_up=0.5),
-    "paper": Recipe(epochs=200, rate=0.05, warm_up=0, cutout=4),
+    "short": CifarRecipe(epochs=8, rate=0.02, warm_up=0.5),
+    "paper": CifarRecipe(epochs=200, rate=0.05, warm_up=0, cutout=4),
 }
 """Recipe of the hardware-aware phase; the paper's 200 epochs follow its 300 float ones."""
 
@@ -162,21 +162,21 @@ def _in_format(network: nn.Module, memory_format: torch.memory_format) -> nn.Mod
 
 def train(
     model: str,
-    recipe: Recipe,
+    recipe: CifarRecipe,
     seed: int,
     train_set: ImageSet,
     test_set: ImageSet,
     out: Path,
     compiled: bool = False,
     aware: Aware | None = None,
-) -> tuple[nn.Module, list[Row]]:
+) -> tuple[nn.Module, list[EpochRow]]:
     """Return the network after the last epoch (evaluation mode), and one row an epoch.
 
     Parameters
     ----------
     model : str
         A key of :data:`MODELS`.
-    recipe : Recipe
+    recipe : CifarRecipe
         Settings of the training.
     seed : int
         Seed of the first weights, the order and the changes of the images.
@@ -209,7 +209,7 @@ def train(
     forward = cast(nn.Module, torch.compile(network)) if compiled else network
     optimizer = _optimizer(network, recipe)
 
-    def one_epoch(epoch: int) -> Row:
+    def one_epoch(epoch: int) -> EpochRow:
         loss = _one_epoch(forward, optimizer, train_set, recipe, epoch, seed)
         with _autocast(recipe):
             return {"loss": round(loss, 4), "test": accuracy(network, test_set)}
@@ -224,7 +224,7 @@ def export(
     network: nn.Module,
     model: str,
     run: dict[str, Any],
-    curve: list[Row],
+    curve: list[EpochRow],
     test_set: ImageSet,
     out: Path,
 ) -> None:
@@ -269,7 +269,7 @@ def export(
     print(f"{out.name}: {out.stat().st_size} bytes, {kept}, test accuracy {scores[kept]}")
 
 
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+def _optimizer(network: nn.Module, recipe: CifarRecipe) -> torch.optim.SGD:
     """Weight decay acts on weights alone, as is usual where batch normalisation follows."""
     parameters = list(network.parameters())
     groups = [
@@ -283,7 +283,7 @@ def _one_epoch(
     forward: nn.Module,
     optimizer: torch.optim.Optimizer,
     images: ImageSet,
-    recipe: Recipe,
+    recipe: CifarRecipe,
     epoch: int,
     seed: int,
 ) -> float:
@@ -310,7 +310,7 @@ def _one_epoch(
     return total / len(batches)
 
 
-def _autocast(recipe: Recipe) -> torch.autocast:
+def _autocast(recipe: CifarRecipe) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16")
 
 

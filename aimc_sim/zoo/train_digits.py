@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from aimc_sim.zoo.datasets import DIGITS_MEAN, DIGITS_STD, ImageSet, digits
 from aimc_sim.zoo.resnet import resnet32
 from aimc_sim.zoo.training import (
-    Row,
+    EpochRow,
     accuracy,
     checkpoint_of,
     epoch_generator,
@@ -60,7 +60,7 @@ def main() -> None:
     export(network, options.out, options.epochs, options.seed, curve)
 
 
-def train(out: Path, epochs: int, seed: int) -> tuple[nn.Module, list[Row]]:
+def train(out: Path, epochs: int, seed: int) -> tuple[nn.Module, list[EpochRow]]:
     """Return the network after the last epoch, and one row an epoch."""
     train_set, test_set = digits("train"), digits("test")
     network = resnet32()
@@ -74,7 +74,7 @@ def train(out: Path, epochs: int, seed: int) -> tuple[nn.Module, list[Row]]:
     )
     run = {"epochs": epochs, "seed": seed}
 
-    def one_epoch(epoch: int) -> Row:
+    def one_epoch(epoch: int) -> EpochRow:
         loss = _one_epoch(network, optimizer, train_set, epoch, run)
         scores = {"train": accuracy(network, train_set), "test": accuracy(network, test_set)}
         return {"loss": round(loss, 4), **scores}
@@ -119,7 +119,7 @@ def learning_rate(progress: float, epochs: int) -> float:
     return one_cycle(progress, epochs, PEAK_RATE, min(_WARM_UP_EPOCHS, epochs / 4))
 
 
-def export(network: nn.Module, out: Path, epochs: int, seed: int, curve: list[Row]) -> None:
+def export(network: nn.Module, out: Path, epochs: int, seed: int, curve: list[EpochRow]) -> None:
     """Round to float16, write the weights and the record, remove the checkpoint."""
     save(half(network.state_dict()), out)
     if out.stat().st_size > _MAX_BYTES:

@@ -31,7 +31,7 @@ from aimc_sim.zoo.aware import OPTIONS, Aware
 from aimc_sim.zoo.paper_lstm import CharLSTM, char_lstm, redraw
 from aimc_sim.zoo.text import Text, ptb_characters
 from aimc_sim.zoo.training import (
-    Row,
+    EpochRow,
     add_precision,
     checkpoint_of,
     chosen_precision,
@@ -51,7 +51,7 @@ HALF_COST = 0.001
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PtbRecipe:
     """The settings of a training, besides the seed.
 
     Attributes
@@ -81,12 +81,12 @@ class Recipe:
 
 
 SCHEDULES = {
-    "short": Recipe(epochs=7, batch=32, length=75, rate=0.004, warm_up=0.3, dropout=0.05),
-    "paper": Recipe(epochs=200),
+    "short": PtbRecipe(epochs=7, batch=32, length=75, rate=0.004, warm_up=0.3, dropout=0.05),
+    "paper": PtbRecipe(epochs=200),
 }
 AWARE = {
-    "short": Recipe(epochs=3, batch=32, length=75, rate=0.001, warm_up=0.3, dropout=0.0),
-    "paper": Recipe(epochs=200, dropout=0.0),
+    "short": PtbRecipe(epochs=3, batch=32, length=75, rate=0.001, warm_up=0.3, dropout=0.0),
+    "paper": PtbRecipe(epochs=200, dropout=0.0),
 }
 """Recipe of the hardware-aware phase; how long the paper's was is not printed."""
 
@@ -154,18 +154,18 @@ def bits_per_character(network: CharLSTM, text: Text, streams: int = 1) -> float
 
 
 def train(
-    recipe: Recipe,
+    recipe: PtbRecipe,
     seed: int,
     train_text: Text,
     valid_text: Text,
     out: Path,
     aware: Aware | None = None,
-) -> tuple[CharLSTM, list[Row]]:
+) -> tuple[CharLSTM, list[EpochRow]]:
     """Return the network after the last epoch (evaluation mode), and one row an epoch.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : PtbRecipe
         Settings of the training.
     seed : int
         Seed of the first weights, the embedding, and the outputs left out.
@@ -195,7 +195,7 @@ def train(
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=recipe.rate)
 
-    def one_epoch(epoch: int) -> Row:
+    def one_epoch(epoch: int) -> EpochRow:
         bits = _one_epoch(network, optimizer, train_text, recipe, epoch, seed)
         streams = min(64, 1 + len(valid_text) // 1000)  # each long enough to start cold
         valid = bits_per_character(network.eval(), valid_text, streams)
@@ -208,7 +208,7 @@ def train(
 
 
 def export(
-    network: CharLSTM, run: dict[str, Any], curve: list[Row], test_text: Text, out: Path
+    network: CharLSTM, run: dict[str, Any], curve: list[EpochRow], test_text: Text, out: Path
 ) -> None:
     """Write the weights, in float16 unless that costs bits, and the record; remove the checkpoint.
 
@@ -261,7 +261,7 @@ def _one_epoch(
     network: CharLSTM,
     optimizer: torch.optim.Optimizer,
     text: Text,
-    recipe: Recipe,
+    recipe: PtbRecipe,
     epoch: int,
     seed: int,
 ) -> float:
@@ -292,7 +292,7 @@ def _one_epoch(
     return total / steps / math.log(2)
 
 
-def rate(recipe: Recipe, progress: float) -> float:
+def rate(recipe: PtbRecipe, progress: float) -> float:
     """Return the learning rate after ``progress`` epochs."""
     if recipe.warm_up is not None:
         return one_cycle(progress, recipe.epochs, recipe.rate, recipe.warm_up)

@@ -23,7 +23,7 @@ from aimc_sim.machine import trials
 from aimc_sim.machine.formats import training_precision
 from aimc_sim.zoo.datasets import ImageSet
 
-Row = dict[str, float]
+EpochRow = dict[str, float]
 """The record of one epoch: its number, losses, scores, learning rate."""
 
 
@@ -99,12 +99,12 @@ def accuracy(network: nn.Module, images: ImageSet, batch: int = 128) -> float:
 
 
 def run_epochs(
-    one_epoch: Callable[[int], Row],
+    one_epoch: Callable[[int], EpochRow],
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     run: dict[str, Any],
     checkpoint: Path,
-) -> list[Row]:
+) -> list[EpochRow]:
     """Train to the end, from the checkpoint if there is one.
 
     Parameters
@@ -164,7 +164,7 @@ def half(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return rounded
 
 
-def write_record(record: dict[str, Any], curve: list[Row], out: Path) -> None:
+def write_record(record: dict[str, Any], curve: list[EpochRow], out: Path) -> None:
     """Write the record of a training beside its weights, as JSON with one line an epoch."""
     rows = ",\n    ".join(json.dumps(row) for row in curve)
     text = json.dumps(record, indent=2)[:-2] + f',\n  "curve": [\n    {rows}\n  ]\n}}\n'
@@ -185,7 +185,7 @@ def save(content: Any, path: Path) -> None:
 
 def _resume(
     checkpoint: Path, run: dict[str, Any], network: nn.Module, optimizer: torch.optim.Optimizer
-) -> list[Row]:
+) -> list[EpochRow]:
     if not checkpoint.is_file():
         return []
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
@@ -196,7 +196,7 @@ def _resume(
         )
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
-    curve: list[Row] = state["curve"]
+    curve: list[EpochRow] = state["curve"]
     return curve
 
 

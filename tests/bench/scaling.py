@@ -114,10 +114,10 @@ def devices(count: int, quick: bool) -> Iterator[Row]:
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(torch.randn(16, width)).program(0)
 
     def look(moment: float) -> None:
-        chip.at(moment).moment.tiles  # noqa: B018  devices are evaluated when they are asked for
+        chip.at(moment).evaluation.tiles  # noqa: B018  devices are evaluated when they are asked for
 
     def compensate(moment: float) -> None:
-        chip.at(moment).compensate("gdc").moment.factors  # noqa: B018
+        chip.at(moment).compensate("gdc").evaluation.factors  # noqa: B018
 
     look(60.0), compensate(60.0)  # reads after programming are kept, kernels compiled
     moments = [3600.0] if quick else [3600.0, 86400.0, 2592000.0]

@@ -49,7 +49,7 @@ def test_a_network_equals_the_sum_over_planes(name, wires, read):
     images = images_of(name)
     chip = programmed(model, spec, images)
     found = chip(images).numpy()
-    plan = chip.moment.bare_plan(chip.compiled)
+    plan = chip.evaluation.bare_plan(chip.compiled)
     call, layer = plan.calls[0], chip.compiled.layers[0]
     codes = torch.from_numpy(call.dac.codes(images.numpy())).float()
     rows = rows_of(layer, codes)
@@ -65,7 +65,7 @@ def test_a_network_equals_the_sum_over_planes(name, wires, read):
             total = np.zeros((len(own), b.col_stop - b.col_start))
             for bit in range(7):
                 plane = np.sign(own) * (np.abs(own) // 2**bit % 2)
-                for phase in tile.phases(chip.moment.tiles[b.tile], plane, spec.core):
+                for phase in tile.phases(chip.evaluation.tiles[b.tile], plane, spec.core):
                     code = np.clip(np.rint(phase.charge / quantiser.step), -40, 40)
                     total += 2**bit * phase.sign * code
             wanted[:, b.col_start : b.col_stop] += total * core.gain.numpy() + core.offset.numpy()
@@ -111,7 +111,7 @@ def test_noise_is_fresh_in_every_plane(key):
     chip = programmed(model, spec, codes, key.seed).at("1 day")
     found = chip(codes.repeat(20_000, 1)).numpy()
     block = chip.compiled.blocks[0]
-    now = chip.moment.tiles[block.tile]
+    now = chip.evaluation.tiles[block.tile]
     scale = spec.core.pcm.g_max_siemens / chip.state.tiles[block.tile].siemens_per_weight
     planes = inputs.bit_planes(codes.numpy(), spec.core.dac).astype(float)[:, 0]
     variance = sum(4.0**b * plane**2 @ now.variance for b, plane in enumerate(planes))
@@ -126,7 +126,9 @@ def test_noise_is_fresh_in_every_plane(key):
     chip = programmed(model, spec.with_(one), torch.ones(1, 9), key.seed).at("1 day")
     found = chip(torch.ones(20_000, 9)).numpy()
     scale = spec.core.pcm.g_max_siemens / chip.state.tiles[block.tile].siemens_per_weight
-    assert_std(found[:, 0] / scale[0], np.sqrt(chip.moment.tiles[block.tile].variance[:, 0].sum()))
+    assert_std(
+        found[:, 0] / scale[0], np.sqrt(chip.evaluation.tiles[block.tile].variance[:, 0].sum())
+    )
 
 
 @pytest.mark.filterwarnings("ignore:layer")
@@ -170,12 +172,12 @@ def test_conversions_and_saturations_of_every_plane_are_counted():
     # four phases in a plane with inputs of both signs, as nearly all are
     assert 0.95 * 28 * seen.outputs < seen.conversions <= 28 * seen.outputs
     codes, core = (
-        chip.moment.bare_plan(chip.compiled).calls[0].dac.codes(images.numpy()),
+        chip.evaluation.bare_plan(chip.compiled).calls[0].dac.codes(images.numpy()),
         chip.spec.core,
     )
     wanted = 0
     for b in chip.compiled.blocks:
-        now = chip.moment.tiles[b.tile]
+        now = chip.evaluation.tiles[b.tile]
         for plane in inputs.bit_planes(codes[:, b.row_start : b.row_stop], core.dac):
             phases = tile.phases(now, plane, core)
             wanted += sum(now.converter.beyond(phase.charge).sum() for phase in phases)
@@ -186,7 +188,7 @@ def test_conversions_and_saturations_of_every_plane_are_counted():
 def test_planes_of_a_plan_are_one_core():
     images = images_of("asymmetric_300x40")
     chip = programmed(NETS["asymmetric_300x40"][0], presets.hermes().with_(SERIAL), images)
-    (core, _), = chip.moment.bare_plan(chip.compiled).calls[0].chains  # fmt: skip
+    (core, _), = chip.evaluation.bare_plan(chip.compiled).calls[0].chains  # fmt: skip
     assert len({tuple(plane.noise_key) for plane in core.planes}) == 7
     assert all(plane.kernel is core.kernel for plane in core.planes)
     changed = dataclasses.replace(core, gain=2 * core.gain)  # as adaptation does

@@ -57,17 +57,17 @@ def test_bit_true_equals_the_local_unit(monkeypatch):
     spec = presets.hermes("odp").with_({"core.pcm.read_noise": None, "core.ldpu.bit_true": True})
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(images).program(2)
     found = chip(images).numpy()
-    plan = chip.moment.bare_plan(chip.compiled)
+    plan = chip.evaluation.bare_plan(chip.compiled)
     (head, tail), core = plan.calls[0].chains[0], spec.core
     step = plan.quantisers[plan.compiled.input].step
     codes = np.clip(np.rint(images.numpy() / step), -127, 127)
     link = None
     for call in (head, tail):
-        now = chip.moment.tiles[call.block.core]
+        now = chip.evaluation.tiles[call.block.core]
         part = codes[:, call.block.row_start : call.block.row_stop]
         adc = tile.read(now, part, core, np.random.default_rng(0))
         unit = call.output.step
-        registers = ldpu.Registers(
+        registers = ldpu.LdpuRegisters(
             scale=call.gain.numpy() / np.float32(unit), offset=call.offset.numpy() / unit,
             link_scale=np.float32(call.link_gain) / np.float32(unit),
         )  # fmt: skip

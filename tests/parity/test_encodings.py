@@ -127,7 +127,7 @@ def test_the_executor_has_the_codes_of_the_reference(name, read, encoding, rng, 
     spec = machine(name, read, **quiet)
     chip = linear_chip(spec, rng, key)
     codes = rng.integers(-127, 128, (64, ROWS)).astype(np.float32)
-    now = chip.moment.tiles[0]
+    now = chip.evaluation.tiles[0]
     wanted = tile.read(now, codes, spec.core, rng)
     found = charges(chip, codes) / tile.unit_charge(now, spec.core)
     assert (np.abs(found - wanted) < 1e-2).mean() > 0.97
@@ -141,7 +141,7 @@ def test_the_executor_has_the_law_of_the_reference(name, read, rng, key):
     chip = linear_chip(spec, rng, key)
     codes = rng.integers(-127, 128, (1, ROWS)).astype(np.float32)
     found = charges(chip, np.repeat(codes, 20_000, axis=0))
-    mean, covariance = moments(chip.moment.tiles[0], codes[0].astype(float), spec.core)
+    mean, covariance = moments(chip.evaluation.tiles[0], codes[0].astype(float), spec.core)
     for c in range(OUTPUTS):
         sigma = np.sqrt(covariance[c, c])
         assert_mean(found[:, c], mean[c])
@@ -165,7 +165,7 @@ def test_a_phase_saturates_by_itself(name, rng, key):
     spec = machine(name, **more)
     chip = linear_chip(spec, rng, key)
     codes = rng.integers(-127, 128, (64, ROWS)).astype(np.float32)
-    now = chip.moment.tiles[0]
+    now = chip.evaluation.tiles[0]
     wanted, beyond = tile.read_counting(now, codes, spec.core, rng)
     found = charges(chip, codes) / tile.unit_charge(now, spec.core)
     assert (np.abs(found - wanted) < 1e-2).mean() > 0.97
@@ -189,7 +189,7 @@ def test_wires_are_those_of_the_whole_block(name, read, idle, rng, key):
     )  # fmt: skip
     chip = linear_chip(spec, rng, key)
     codes = rng.integers(-127, 128, (16, ROWS)).astype(np.float32)
-    now = chip.moment.tiles[0]
+    now = chip.evaluation.tiles[0]
     whole = tile.charge(dataclasses.replace(now, parts=()), codes)
     wanted = encodings.combined(whole, groups_of(spec.core))
     np.testing.assert_allclose(tile.charge(now, codes), wanted, rtol=1e-10, atol=1e-9)

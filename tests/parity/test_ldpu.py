@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from aimc_sim.core import ldpu
+from aimc_sim.core.ldpu import LdpuRegisters
 from aimc_sim.kernels import serial
 from aimc_sim.kernels.ldpu import _correct_half, ldpu_half
 
@@ -23,7 +24,7 @@ def registers(rng, linked, before, after, **other):
         adc_offset=rng.normal(0, 3, cols), link_scale=0.37 if linked else 0.0,
         relu_before=before, relu_after=after, per_step=0.83,
     )  # fmt: skip
-    return ldpu.Registers(**{**values, **other})
+    return LdpuRegisters(**{**values, **other})
 
 
 def inputs(rng):
@@ -73,7 +74,7 @@ def test_single_against_the_twin(linked, before, after, rng):
 
 def test_overflow_saturates():
     """A value beyond float16 is infinite, then the largest code, and counted."""
-    r = ldpu.Registers(scale=60.0, offset=0.0)
+    r = LdpuRegisters(scale=60.0, offset=0.0)
     counts = np.array([[4000, 1]])
     codes, saturated = ldpu.run(r, counts, np.zeros_like(counts))
     np.testing.assert_array_equal(codes, [[127, 60]])
@@ -81,7 +82,7 @@ def test_overflow_saturates():
 
 
 def test_halves_and_ties_of_the_output():
-    r = ldpu.Registers(scale=0.5)
+    r = LdpuRegisters(scale=0.5)
     positive, negative = ldpu.split(np.array([[1, 3, 5, -1, -3, 253, 255, -255]]))
     codes, saturated = ldpu.run(r, positive, negative)
     np.testing.assert_array_equal(codes, [[0, 2, 2, 0, -2, 126, 127, -127]])
@@ -164,15 +165,15 @@ def test_single_equals_the_plain_epilogue(rng):
         (dict(positive=np.full(SHAPE, 0.5)), "12 bits"),
         (dict(negative=np.zeros((2, 9), int)), "counts differ in shape"),
         (dict(link=np.zeros(SHAPE)), "a link input needs a link_scale"),
-        (dict(registers=ldpu.Registers(1.0, link_scale=0.5)), "a link input needs a link_scale"),
-        (dict(registers=ldpu.Registers(1.0, link_scale=0.5), link=np.zeros((1, 9))),
+        (dict(registers=LdpuRegisters(1.0, link_scale=0.5)), "a link input needs a link_scale"),
+        (dict(registers=LdpuRegisters(1.0, link_scale=0.5), link=np.zeros((1, 9))),
          r"link input has shape \(1, 9\), the counts \(40, 9\)"),
-        (dict(registers=ldpu.Registers(1e6)), "register scale holds 1e\\+06, beyond .* 65504"),
-        (dict(registers=ldpu.Registers(1.0, np.nan)), "register offset holds a value that is not"),
+        (dict(registers=LdpuRegisters(1e6)), "register scale holds 1e\\+06, beyond .* 65504"),
+        (dict(registers=LdpuRegisters(1.0, np.nan)), "register offset holds a value that is not"),
     ],
 )  # fmt: skip
 def test_bad_input(change, sentence):
-    args = {"registers": ldpu.Registers(1.0), "positive": np.zeros(SHAPE, int),
+    args = {"registers": LdpuRegisters(1.0), "positive": np.zeros(SHAPE, int),
             "negative": np.zeros(SHAPE, int), **change}  # fmt: skip
     with pytest.raises(ValueError, match=sentence):
         ldpu.run(**args)

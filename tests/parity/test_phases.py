@@ -60,7 +60,7 @@ def test_the_audits_cases(name, adc):
     images = torch.from_numpy(np.tile(x, (50, 1))).float()
     per_device = chip.state.tiles[0].siemens_per_weight / spec.core.pcm.g_max_siemens
     found = chip(images).numpy() * per_device
-    now = chip.moment.tiles[0]
+    now = chip.evaluation.tiles[0]
     codes = 127 * x[None]
     # devices of the programming that is there, and the spread of 40 reads around it
     exact = tile.charge(now, codes)[0] / 127
@@ -102,14 +102,14 @@ def test_without_noise_both_paths_give_the_same_codes(adc, amperes):
     model, images = nets("asymmetric_300x40")
     chip = aimc_sim.Chip.from_model(model[0], spec).calibrate(images).program(0)
     found = chip(images).numpy()
-    call = chip.moment.bare_plan(chip.compiled).calls[0]
+    call = chip.evaluation.bare_plan(chip.compiled).calls[0]
     codes = np.clip(
         np.rint(images.numpy() / chip.ranges.values[chip.compiled.input] * 127), -127, 127
     )
     wanted, beyond = np.zeros(found.shape), 0
     for core in call.chains[0]:
         part = codes[:, core.block.row_start : core.block.row_stop]
-        now = chip.moment.tiles[core.block.tile]
+        now = chip.evaluation.tiles[core.block.tile]
         read, lost = tile.read_counting(now, part, spec.core, None)
         wanted, beyond = wanted + read * core.gain.numpy() + core.offset.numpy(), beyond + lost
     gain = float(call.chains[0][0].gain.max())
@@ -132,9 +132,9 @@ def test_one_conversion_of_the_net_charge_has_the_law_of_four(sign, monkeypatch)
     images = torch.randn(20_000, ROWS, generator=torch.Generator().manual_seed(1)).clamp(-3, 3)
     images = (images.abs() if sign == "positive" else images) / 3
     chip = chip_of(np.random.default_rng(2).normal(0, 1, ROWS), spec).at("1 h")
-    call = chip.moment.bare_plan(chip.compiled).calls[0].chains[0][0]
+    call = chip.evaluation.bare_plan(chip.compiled).calls[0].chains[0][0]
     codes, scale = np.rint(images.numpy() * 127), float(call.gain[0])
-    exact = tile.charge(chip.moment.tiles[0], codes) / call.adc.quantiser.step
+    exact = tile.charge(chip.evaluation.tiles[0], codes) / call.adc.quantiser.step
     fast = chip(images, first_image=0).numpy() / scale - exact
     taken = phases.Guard.exceeded
     assert not call.phases.guard.exceeded((torch.full((1, 1, ROWS), 20.0),)).any()
@@ -202,7 +202,7 @@ def test_the_bound_is_a_bound():
         {"core.pcm.read_noise": None, "core.adc.bits": None, **DEVICE}
     )
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(images).program(0)
-    call = chip.moment.bare_plan(chip.compiled).calls[0]
+    call = chip.evaluation.bare_plan(chip.compiled).calls[0]
     codes = torch.from_numpy(call.dac.codes(images.numpy())).float() if call.dac else images
     core = call.chains[0][0]
     x = codes[:, core.channels].contiguous(memory_format=torch.channels_last)
@@ -236,7 +236,7 @@ def test_a_phase_below_the_start_of_its_oscillator_is_lost():
     codes = np.zeros((1, ROWS))
     weight = np.ones(ROWS)
     chip = chip_of(weight, spec.with_(FLOAT))
-    now = chip.moment.tiles[0]
+    now = chip.evaluation.tiles[0]
     codes[0, :2] = 31  # 2 x 10 uS x 0.2 V x 31/128: 0.97 uA
     assert (tile.read(now, codes, spec.core, None) == 0).all()
     codes[0, :2] = 62

@@ -253,7 +253,7 @@ def test_one_pass_equals_steps(kind, changes, monkeypatch):
     model, x = small_network(kind)
     spec = presets.hermes("odp").with_(CORES[changes])
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(x).program(0).at("1 h")
-    plan = chip.moment.bare_plan(chip.compiled)
+    plan = chip.evaluation.bare_plan(chip.compiled)
     loop = next(call for call in plan.calls if isinstance(call, LoopCall))
     assert plan.whole(loop) is not None
     (slow, _), counted = step_by_step(chip, x, monkeypatch, first_image=0)
@@ -292,7 +292,7 @@ def test_what_one_pass_does_not_do_goes_step_by_step(changes):
     model, x = small_network("GRU")
     spec = presets.hermes("odp").with_(changes)
     chip = aimc_sim.Chip.from_model(model, spec).calibrate(x).program(0)
-    plan = chip.moment.bare_plan(chip.compiled)
+    plan = chip.evaluation.bare_plan(chip.compiled)
     assert plan.whole(next(call for call in plan.calls if isinstance(call, LoopCall))) is None
     assert torch.isfinite(chip(x)[0]).all()
 

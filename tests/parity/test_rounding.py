@@ -61,7 +61,7 @@ def test_all_that_make_codes_follow_the_definition(step):
     np.testing.assert_array_equal(codes.numpy().reshape(-1), plain)
     assert outside.item() == beyond.sum()
     np.testing.assert_array_equal(law.codes(x), plain)
-    address = functional.Address(1, 2, 0)
+    address = functional.NoiseAddress(1, 2, 0)
     trained = functional.convert(torch.from_numpy(x), float(np.float32(step)), limit, 0.0, address)
     same = functional.convert_plainly(
         torch.from_numpy(x), float(np.float32(step)), limit, 0.0, address

@@ -14,7 +14,7 @@ from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program
 from aimc_sim.digital.apply import apply
 from aimc_sim.mapping.control import (
     Controller,
-    Reads,
+    PixelReads,
     conv_free,
     conv_need,
     reads_of_origins,
@@ -81,7 +81,7 @@ def test_convolution_tables(rows, cols):
     assert conv_need(*args).tolist() == need
     assert conv_free(*args).tolist() == free
     axes = zip(size, outputs, kernel, stride, padding, dilation, strict=True)
-    got = table([Reads(*(taps(*axis) for axis in axes))])
+    got = table([PixelReads(*(taps(*axis) for axis in axes))])
     assert got.need.tolist() == need
     assert got.free.tolist() == free
     live = [n - f for n, f in zip(need, [0, *free[:-1]], strict=True)]
@@ -90,7 +90,7 @@ def test_convolution_tables(rows, cols):
 
 @pytest.mark.parametrize("width", [8, 16, 32])
 def test_a_3x3_convolution_keeps_2w_plus_3_pixels(width):
-    reads = Reads(*(taps(width, width, 3, 1, 1, 1),) * 2)
+    reads = PixelReads(*(taps(width, width, 3, 1, 1, 1),) * 2)
     assert table([reads]).window == 2 * width + 3
     interior = [y * width + x for y in range(width - 1) for x in range(width - 1)]
     assert (table([reads]).need[interior] == np.array(interior) + width + 2).all()
@@ -178,9 +178,9 @@ def test_composition(pool, outer, before):
     outputs = windows(padded, k2, s2, p2, d2)
     if outputs < 1:
         return
-    inner = Reads(taps(n, pooled, k, s, p, d), np.ones((1, 1), bool))
-    shift = Reads(np.eye(padded, pooled, -before, dtype=bool), np.ones((1, 1), bool))
-    chain = Reads(taps(padded, outputs, k2, s2, p2, d2), np.ones((1, 1), bool))
+    inner = PixelReads(taps(n, pooled, k, s, p, d), np.ones((1, 1), bool))
+    shift = PixelReads(np.eye(padded, pooled, -before, dtype=bool), np.ones((1, 1), bool))
+    chain = PixelReads(taps(padded, outputs, k2, s2, p2, d2), np.ones((1, 1), bool))
     got = chain.after(shift).after(inner)
     for y in range(outputs):
         wanted = set()
@@ -211,8 +211,8 @@ def test_state_machine(rows, data, images):
     """Writes in any interleaving: it fires exactly when everything it reads is there."""
     n, *rest = rows
     m = windows(*rows)
-    window = table([Reads(taps(n, m, *rest), np.ones((1, 1), bool))])
-    plain = table([Reads(np.eye(m, dtype=bool), np.ones((1, 1), bool))])
+    window = table([PixelReads(taps(n, m, *rest), np.ones((1, 1), bool))])
+    plain = table([PixelReads(np.eye(m, dtype=bool), np.ones((1, 1), bool))])
     machine = Controller({"x": window, "residual": plain})
     left = {"x": n * images, "residual": m * images}
     written = {"x": 0, "residual": 0}
@@ -240,12 +240,12 @@ def test_state_machine(rows, data, images):
 
 def test_unlock_table_of_a_small_convolution():
     """Width 4, 3 x 3, padding 1: the sixth element unlocks the first firing."""
-    reads = table([Reads(taps(4, 4, 3, 1, 1, 1), taps(4, 4, 3, 1, 1, 1))])
+    reads = table([PixelReads(taps(4, 4, 3, 1, 1, 1), taps(4, 4, 3, 1, 1, 1))])
     assert unlocked(reads.need, 16).tolist() == [0] * 5 + [1, 2, 4, 4, 5, 6, 8, 8, 9, 10, 16]
 
 
 def test_controller_refusals():
-    one, two = (table([Reads(np.eye(n, dtype=bool), np.eye(1, dtype=bool))]) for n in (1, 2))
+    one, two = (table([PixelReads(np.eye(n, dtype=bool), np.eye(1, dtype=bool))]) for n in (1, 2))
     with pytest.raises(ValueError, match="disagree on the firings"):
         Controller({"a": one, "b": two})
     with pytest.raises(ValueError, match="at least one input"):

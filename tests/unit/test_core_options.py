@@ -161,7 +161,7 @@ def test_wires_in_a_network_equal_the_reference(idle, read, name):
     images = torch.randn(12, *shape, generator=torch.Generator().manual_seed(3))
     chip = aimc_sim.Chip.from_model(layer, spec).calibrate(images).program(0)
     found = chip(images)
-    plan = chip.moment.bare_plan(chip.compiled)
+    plan = chip.evaluation.bare_plan(chip.compiled)
     call, image_layer = plan.calls[0], chip.compiled.layers[0]
     held = call.dac or plan.quantisers[plan.compiled.input]
     codes = held.codes(images.numpy())
@@ -175,7 +175,7 @@ def test_wires_in_a_network_equal_the_reference(idle, read, name):
     for chain in call.chains:
         for core in chain:
             b = core.block
-            charge = tile.charge(chip.moment.tiles[b.core], codes[:, b.row_start : b.row_stop])
+            charge = tile.charge(chip.evaluation.tiles[b.core], codes[:, b.row_start : b.row_stop])
             y = charge * core.gain.numpy() + core.offset.numpy()
             wanted[:, b.col_start : b.col_stop] += y
     # what floating lines add is summed in bfloat16: 0.4 % of less than a percent
@@ -306,7 +306,7 @@ def test_the_calibrated_range_is_the_largest_current():
         assert chip.ranges.adc_amperes[name] == pytest.approx(amperes, rel=1e-5)
     chip(images, first_image=0)
     assert chip.counts[layer.name].adc_saturated == 0  # nothing clips, and nothing is wasted
-    now = chip.moment.tiles[b.tile]
+    now = chip.evaluation.tiles[b.tile]
     found = tile.phases(now, codes[:, b.row_start : b.row_stop], chip.spec.core)
     assert max(now.converter.codes(phase.charge).max() for phase in found) == 1023
 
@@ -371,7 +371,7 @@ def test_what_compensation_and_adaptation_cost():
 @pytest.mark.parametrize("period", [7, 8, 16, 32, 64, 1024])
 def test_samples_of_maps_meet_every_column(period):
     """Even steps would meet one column of the maps only, often the border."""
-    places = calibrate._spread(16 * 1024, 512)
+    places = calibrate._evenly(16 * 1024, 512)
     assert len(places) == 512
     assert (places.diff() > 0).all()
     met = torch.bincount(places % period, minlength=period)[:512]

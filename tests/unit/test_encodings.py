@@ -334,7 +334,7 @@ def test_every_slice_has_a_range_of_its_own_and_codes_add_by_shifts():
     spec = with_encoding(ODP, SLICES, **{"core.adc.range": "calibrated"})
     chip, images = made("asymmetric_300x40", spec)
     needed = chip.ranges.adc_amperes
-    now = chip.moment.tiles
+    now = chip.evaluation.tiles
     for block in chip.compiled.blocks:
         name = aimc_sim.chip.state.link_name(block)
         own = [needed[f"{name}/{i}"] for i in range(3)]
@@ -364,7 +364,7 @@ def test_every_slice_has_a_range_of_its_own_and_codes_add_by_shifts():
 def test_the_reference_has_the_range_of_the_outputs():
     spec = with_encoding(ODP, OFFSET, **{"core.adc.range": "calibrated"})
     chip, _ = made("asymmetric_300x40", spec)
-    for now in chip.moment.tiles.values():
+    for now in chip.evaluation.tiles.values():
         first, reference = (part.now.converter.quantiser for part in now.parts)
         assert first == reference
 
@@ -375,7 +375,7 @@ def test_uneven_converters_are_those_of_the_physical_columns(encoding):
     spec = with_encoding(ODP, encoding, **quiet)
     chip, images = made("asymmetric_300x40", spec)
     block = chip.compiled.blocks[0]
-    now, core = chip.moment.tiles[block.tile], spec.core
+    now, core = chip.evaluation.tiles[block.tile], spec.core
     whole = aimc_sim.core.converters.of_core(
         core, chip.state.key(block.tile), block.footprint[1]
     ).table.rows

@@ -134,7 +134,7 @@ def test_the_report_gives_the_energy_of_this_network():
         chip(images * scale)
         kept.append(chip.report().cost)
         codes = np.rint(scale * images.numpy() / chip.ranges.values["input"] * 127)
-        g = chip.moment.tiles[0].polarities.sum(dtype=float) * SPEC.core.pcm.g_max_siemens
+        g = chip.evaluation.tiles[0].polarities.sum(dtype=float) * SPEC.core.pcm.g_max_siemens
         charge = g * 0.2 * np.abs(codes).mean() * 1e-9
         cost = SPEC.cost
         found = kept[0]["joules_as_used_by_component"]

@@ -186,13 +186,11 @@ def test_the_lowest_order_that_is_enough_is_chosen(rng):
     x = np.linspace(0.1, 1, 10)
     for truth in ((0.2, 0.0, 0.0, 0.0), (0.3, 2.0, -1.2, 0.0), (0.166, 4.718, -8.481, 4.69)):
         y = np.polynomial.polynomial.polyval(x, truth)
-        found = fit_curves.spread_polynomial(
-            x, y * (1 + 0.002 * rng.standard_normal(10)), 0.002 * y
-        )
+        found = fit_curves.std_polynomial(x, y * (1 + 0.002 * rng.standard_normal(10)), 0.002 * y)
         assert len(found.values) == max(i + 1 for i, c in enumerate(truth) if c)
     steep = np.array([0.001, 0.01, 1.0, 2.0])
     x = np.array([0.1, 0.4, 0.7, 1.0])
-    found = fit_curves.spread_polynomial(x, steep, np.full(4, 0.3))
+    found = fit_curves.std_polynomial(x, steep, np.full(4, 0.3))
     inside = np.polynomial.polynomial.polyval(np.linspace(0.1, 1, 50), found.values)
     assert inside.min() >= -1e-9
 
@@ -212,7 +210,7 @@ def test_sigma_ends_at_the_measured_levels():
 
 
 def clustered(seed, devices, cycles, between, levels=(12.5e-6, 17.5e-6, 25e-6)):
-    shape = synthetic.Shape.grid(levels, TIMES, devices, cycles)
+    shape = synthetic.MeasurementShape.grid(levels, TIMES, devices, cycles)
     return quick(synthetic.simulate(SPEC, shape, Key(seed, (devices, cycles)), between))
 
 
@@ -261,7 +259,9 @@ def test_intervals_hold_the_truth_where_traces_share_a_device(devices, cycles, b
 
 def test_few_devices_identify_no_law():
     """4 devices x 20 cycles at 4 levels: 320 traces, and no law of devices."""
-    one = fit(synthetic.simulate(SPEC, synthetic.Shape.grid(LEVELS[2:6], TIMES, 4, 20), Key(0)))
+    one = fit(
+        synthetic.simulate(SPEC, synthetic.MeasurementShape.grid(LEVELS[2:6], TIMES, 4, 20), Key(0))
+    )
     for name, reason in (
         ("drift", r"10 traces of 5 or more devices.* 320 traces of 4 device"),
         ("read noise", r"10 traces of 5 or more devices"),

@@ -69,7 +69,7 @@ def test_error_falls_with_the_square_of_the_bins(bins):
 
 
 def registers(rng):
-    return gdpu.Registers(rng.uniform(0.01, 0.08, 4), rng.normal(0, 0.5, 4), 125.3, 0.7)
+    return gdpu.GdpuRegisters(rng.uniform(0.01, 0.08, 4), rng.normal(0, 0.5, 4), 125.3, 0.7)
 
 
 @pytest.mark.parametrize("lstm_step", [gdpu.lstm_step, gdpu.lstm_step_by_arrays])
@@ -103,7 +103,7 @@ def test_the_kernel_is_the_arrays(rng, bits):
     codes = rng.integers(-127, 128, (40, 4 * 504)).astype(np.float32)
     codes = codes if spec.input_bits else codes + rng.normal(0, 0.3, codes.shape)
     cell = rng.normal(0, 4, (40, 504)).astype(np.float32)
-    r = gdpu.Registers(rng.uniform(0.01, 0.08, 4), rng.normal(0, 0.5, 4), 140.0, 0.7)
+    r = gdpu.GdpuRegisters(rng.uniform(0.01, 0.08, 4), rng.normal(0, 0.5, 4), 140.0, 0.7)
     fast, slow = (f(codes, cell, r, spec) for f in (gdpu.lstm_step, gdpu.lstm_step_by_arrays))
     np.testing.assert_array_equal(fast.codes, slow.codes)
     np.testing.assert_array_equal(fast.cell, slow.cell)
@@ -129,7 +129,7 @@ def run_beside_torch(spec, rng, steps=10, hidden=12, batch=6):
     """Return hidden and cell states of torch and of the unit, fed by float pre-activations."""
     cell = torch_cell(hidden)
     order = gdpu.gate_columns(hidden)
-    r = gdpu.Registers(np.ones(4), np.zeros(4), output_scale=1.0)
+    r = gdpu.GdpuRegisters(np.ones(4), np.zeros(4), output_scale=1.0)
     h, c, ours = *torch.zeros(2, batch, hidden), np.zeros((batch, hidden), np.float32)
     for _ in range(steps):
         x = torch.from_numpy(rng.normal(0, 2, (batch, 7)).astype(np.float32))
@@ -161,7 +161,7 @@ def test_gate_columns():
 
 
 def test_saturation_is_counted():
-    r = gdpu.Registers(np.full(4, 0.1), np.zeros(4), output_scale=300.0)
+    r = gdpu.GdpuRegisters(np.full(4, 0.1), np.zeros(4), output_scale=300.0)
     codes = np.array([[127, 127, 127, 127, 127, -127, 127, 127, 0, 0, 0, 0]])
     done = gdpu.lstm_step(codes, np.array([[5.0, -5.0, 0.0]]), r, HALF)
     np.testing.assert_array_equal(done.codes, [[127, -127, 0]])
@@ -189,15 +189,15 @@ def test_time():
 )
 def test_bad_input(codes, cell, spec, sentence):
     with pytest.raises(ValueError, match=sentence):
-        gdpu.lstm_step(codes, cell, gdpu.Registers(np.ones(4), np.zeros(4)), spec)
+        gdpu.lstm_step(codes, cell, gdpu.GdpuRegisters(np.ones(4), np.zeros(4)), spec)
 
 
 def test_bad_registers_and_specs():
     codes, cell = np.zeros((1, 4)), np.zeros((1, 1))
     with pytest.raises(ValueError, match=r"register output_scale holds 70000, .* 65504"):
-        gdpu.lstm_step(codes, cell, gdpu.Registers(np.ones(4), np.zeros(4), 7e4), HALF)
+        gdpu.lstm_step(codes, cell, gdpu.GdpuRegisters(np.ones(4), np.zeros(4), 7e4), HALF)
     with pytest.raises(ValueError, match="register input_scale holds 1e"):
-        gdpu.lstm_step(codes, cell, gdpu.Registers(np.full(4, 1e6), np.zeros(4)), HALF)
+        gdpu.lstm_step(codes, cell, gdpu.GdpuRegisters(np.full(4, 1e6), np.zeros(4)), HALF)
     with pytest.raises(ValueError, match="bins must be even"):
         HALF.with_(bins=17)
     assert HALF.id() != SINGLE.id()

@@ -139,8 +139,8 @@ class Started(nn.Module):
 UNSTREAMED = {
     "both directions": (lambda: nn.LSTM(4, 7, bidirectional=True, batch_first=True),
                         r"'LSTM.l0_reverse' runs backwards"),
-    "mean over time": (Mean, r"operation 'mean' \(mean\) may look at several time steps"),
-    "convolution": (Convolved, "operation 'transpose' .* may look at several|'conv' .*several"),
+    "mean over time": (Mean, r"operation 'mean' \(mean\) may need several time steps"),
+    "convolution": (Convolved, "operation 'transpose' .* may need several|'conv' .*several"),
     "given state": (Started, "'gru.l0' runs backwards, or is given its state"),
     "no state": (lambda: nn.Linear(4, 3), "no recurrent layer, so there is no state"),
 }  # fmt: skip

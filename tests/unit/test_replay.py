@@ -223,7 +223,7 @@ def test_below_continuous_targets_the_error_follows_the_trend(key, rng):
     start = replay.conductance(lib, target, drawn(lib, target, key), 20.0)
     # 64 traces: their spread is known to 9 %; the parabola through all groups to about as much
     assert start.std() == pytest.approx(0.3e-6, rel=0.5)
-    assert reach.reach(lib).spread_at_zero < 0.3 * reach.reach(lib).spread_at_lowest
+    assert reach.reach(lib).std_at_zero < 0.3 * reach.reach(lib).std_at_lowest
 
 
 def test_the_noise_of_the_reads_is_no_programming_error(key):
@@ -247,8 +247,8 @@ def test_what_a_replay_cannot_know_is_said():
     data = synthetic.generate(spec, (8.3e-6, 16.7e-6, 25e-6), np.geomspace(20, 1e6, 6), 300, Key(3))
     found = reach.reach(replay.library(data))
     assert "below the lowest measured level, 8.3e-06 S" in found.below()
-    assert found.spread_at_lowest == pytest.approx(0.786e-6, rel=0.15)
-    assert found.spread_at_zero < found.spread_at_lowest
+    assert found.std_at_lowest == pytest.approx(0.786e-6, rel=0.15)
+    assert found.std_at_zero < found.std_at_lowest
     g = data.conductance_siemens.copy()
     middle = data.target_siemens == 16.7e-6
     g[middle] *= (data.time_seconds[middle] / 20) ** -0.02

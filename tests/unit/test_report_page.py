@@ -236,9 +236,9 @@ def test_limits_of_the_page_are_those_of_the_machine():
 
 
 def test_cells_sort_by_value_and_non_numbers_come_out_empty():
-    assert tables.Cell("1 h", 3600.0).sort_key == 3600.0
-    assert tables.Cell("-", float("nan")).sort_key == ""
-    assert tables.Cell("a").sort_key == "a"
+    assert tables.TableCell("1 h", 3600.0).sort_key == 3600.0
+    assert tables.TableCell("-", float("nan")).sort_key == ""
+    assert tables.TableCell("a").sort_key == "a"
     stops = tables.time_stops([0.0, 3600.0, 36000.0])
     places = [at for at, _ in stops]
     assert places[0] == 0.0

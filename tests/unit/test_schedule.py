@@ -241,7 +241,7 @@ def test_values_through_the_pipeline(name, rows, rng):
     wanted = chip(x, first_image=0)
     if name == "integers":
         # Sums in another order may move a code by one.
-        step = chip.moment.bare_plan(chip.compiled).quantisers[chip.compiled.output].step
+        step = chip.evaluation.bare_plan(chip.compiled).quantisers[chip.compiled.output].step
         assert (got - wanted).abs().max() <= 1.001 * step
     else:
         torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
@@ -260,7 +260,7 @@ def test_values_notice_a_slot_that_is_overwritten(rng):
     number = next(i for i, e in enumerate(plan.edges) if plan.stages[e.consumer].layer == "a")
     small = with_buffers(plan, {number: plan.edges[number].capacity - 2})
     with pytest.raises(RuntimeError, match="not in its line buffers"):
-        replay_values._Replay(chip.moment.bare_plan(chip.compiled), small, x).run(rows)
+        replay_values._Replay(chip.evaluation.bare_plan(chip.compiled), small, x).run(rows)
 
 
 @st.composite

@@ -185,7 +185,7 @@ def test_trials_of_others_in_the_folder_do_not_shorten_the_estimate(tmp_path, mo
     monkeypatch.setattr(sweep, "LONG_HOURS", 0.0)
     wanted = schema.make_search({**toy_search.SEARCH, "trials": 16})
     given = inputs.gather(wanted.study())
-    plan = optimise.Plan(wanted, given, tmp_path)
+    plan = optimise.SearchPlan(wanted, given, tmp_path)
     with pytest.raises(sweep.TooLarge, match=r"up to 32 trials .* the 30 that are left"):
         sweep.sweep(plan.study, given, pools.InProcess(given), tmp_path, source=plan.source)
     assert len(results.load(tmp_path)["identity"].unique()) == 10 + 2  # the two are kept
@@ -198,7 +198,7 @@ def test_the_example_searches_run_in_small(path, tmp_path):
     data = wanted.data.model_dump(exclude_unset=True) | {"images": 4, "calibration": 4}
     small = schema.changed(wanted, trials=2, batch=2, programmings=1, data=data, time="1 h")
     given = inputs.gather(small.study())
-    plan = optimise.Plan(small, given, tmp_path / "out")
+    plan = optimise.SearchPlan(small, given, tmp_path / "out")
     pool = pools.InProcess(given)
     progress = sweep.sweep(plan.study, given, pool, tmp_path / "out", source=plan.source)
     assert (progress.failed, progress.reasons) == (0, [])

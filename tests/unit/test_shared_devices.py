@@ -66,7 +66,7 @@ def test_cores_are_counted_once():
     assert twice.compiled.cores_used == once.compiled.cores_used == 2
     assert len(twice.compiled.layers) == 2 * len(once.compiled.layers)
     assert {layer.owner for layer in twice.compiled.layers} == {"conv", "fc"}
-    assert len(twice.state.cores if hasattr(twice.state, "cores") else twice.moment.tiles) == 2
+    assert len(twice.state.cores if hasattr(twice.state, "cores") else twice.evaluation.tiles) == 2
 
 
 def test_every_call_equals_torch():

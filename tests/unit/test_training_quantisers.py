@@ -9,7 +9,7 @@ from aimc_sim import presets
 from aimc_sim.training import TrainingSpec, prepare
 from aimc_sim.training.functional import (
     CHUNK,
-    Address,
+    NoiseAddress,
     convert,
     convert_plainly,
     converted,
@@ -17,7 +17,7 @@ from aimc_sim.training.functional import (
     normals,
 )
 
-HERE = Address(1, 2, 3 << 32)
+HERE = NoiseAddress(1, 2, 3 << 32)
 
 
 def values(*shape, seed=0, spread=1.0):

@@ -109,7 +109,7 @@ def interrupted(monkeypatch, module, after):
 
 @pytest.mark.parametrize("model", ["resnet32", "resnet9"])
 def test_cifar_training_learns_and_resumes_as_if_uninterrupted(model, tmp_path, monkeypatch):
-    recipe = train_cifar.Recipe(epochs=2, batch=8, rate=0.02, warm_up=0.5, cutout=4)
+    recipe = train_cifar.CifarRecipe(epochs=2, batch=8, rate=0.02, warm_up=0.5, cutout=4)
     sets = coloured("train", 27), coloured("test", 8)
     straight, curve = train_cifar.train(model, recipe, 3, *sets, tmp_path / "a.pt")
     assert [row["epoch"] for row in curve] == [1, 2]
@@ -127,7 +127,7 @@ def test_cifar_training_learns_and_resumes_as_if_uninterrupted(model, tmp_path, 
 
 def test_cifar_export_writes_what_can_be_loaded(tmp_path, monkeypatch):
     sets = coloured("train", 32), coloured("test", 24)
-    recipe = train_cifar.Recipe(epochs=1, batch=16)
+    recipe = train_cifar.CifarRecipe(epochs=1, batch=16)
     network, curve = train_cifar.train("resnet32", recipe, 1, *sets, tmp_path / "w.pt")
     full = {key: value.clone() for key, value in network.state_dict().items()}
     run = {"command": "python", "epochs": 1}
@@ -172,11 +172,11 @@ def test_too_few_images_or_characters(tmp_path):
     few, out = coloured("train", 15), tmp_path / "w.pt"
     with pytest.raises(ValueError, match="15 training images of 'colours': wanted at least one"):
         train_cifar.train(
-            "resnet9", train_cifar.Recipe(1, batch=16), 1, few, few, tmp_path / "w.pt"
+            "resnet9", train_cifar.CifarRecipe(1, batch=16), 1, few, few, tmp_path / "w.pt"
         )
     text = Text("ptb", "train", encode("abc" * 100))
     with pytest.raises(ValueError, match=r"300 characters of 'ptb': wanted more than .*3 x 100"):
-        train_ptb.train(train_ptb.Recipe(1, 3, 100), 1, text, text, out)
+        train_ptb.train(train_ptb.PtbRecipe(1, 3, 100), 1, text, text, out)
 
 
 def poem(split, repeats):
@@ -209,7 +209,9 @@ def test_lstm_training_learns_and_resumes_as_if_uninterrupted(tmp_path, monkeypa
 
 def test_lstm_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train_ptb, "ptb_characters", lambda _folder, split: poem(split, 300))
-    monkeypatch.setattr(train_ptb, "SCHEDULES", {"short": train_ptb.Recipe(1, 8, 30, warm_up=0.1)})
+    monkeypatch.setattr(
+        train_ptb, "SCHEDULES", {"short": train_ptb.PtbRecipe(1, 8, 30, warm_up=0.1)}
+    )
     out = tmp_path / "l.pt"
     monkeypatch.setattr(
         sys, "argv", ["train", *"--data D --seed 2 --threads 1 --out".split(), str(out)]

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from comparison import Row, write
 
 from aimc_sim import presets
-from aimc_sim.chip.ledger import Operation, operation
+from aimc_sim.chip.ledger import OperationCost, operation
 from aimc_sim.spec import ChipSpec
 
 HERE = Path(__file__).parent / "table1"
@@ -46,7 +46,7 @@ class Column:
     microjoules: tuple[float, float]
     nanoseconds: tuple[float, float]
 
-    def ours(self, spec: ChipSpec) -> Operation:
+    def ours(self, spec: ChipSpec) -> OperationCost:
         """Return what the ledger says."""
         return operation(
             spec, self.cores, self.weights, self.columns, self.chain, self.gdpu_outputs

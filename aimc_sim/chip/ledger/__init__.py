@@ -12,9 +12,9 @@ use, or, where charges of images that were run are given, for what is used. Core
 without weights are taken to be switched off; the host's energy is not included.
 """
 
-from aimc_sim.chip.ledger.book import COMPONENTS, Cost, Entry, Ledger, estimate, ledger
+from aimc_sim.chip.ledger.book import COMPONENTS, Cost, Ledger, LedgerEntry, estimate, ledger
 from aimc_sim.chip.ledger.energy import (
-    Operation,
+    OperationCost,
     mvm_joules,
     operation,
     published_mvm_joules,
@@ -33,9 +33,9 @@ __all__ = [
     "COMPONENTS",
     "Area",
     "Cost",
-    "Entry",
     "Ledger",
-    "Operation",
+    "LedgerEntry",
+    "OperationCost",
     "Parts",
     "area",
     "core_mm2",

@@ -27,7 +27,7 @@ further links that data crosses; power of cores in use; power of the chip as a w
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """Events of one kind in one place, per image.
 
     Attributes
@@ -52,7 +52,7 @@ class Entry:
 class Ledger:
     """Every event of one image, in a chip that is busy with images for `seconds` each."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[LedgerEntry, ...]
     seconds: float
 
     @property
@@ -71,7 +71,7 @@ class Ledger:
         """Return all entries as a table."""
         import pandas as pd
 
-        return pd.DataFrame(self.entries, columns=list(Entry.__dataclass_fields__))
+        return pd.DataFrame(self.entries, columns=list(LedgerEntry.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
@@ -202,23 +202,23 @@ def ledger(
             added = count * encoding.additions(block.shape[1])
             if added:
                 entries.append(
-                    Entry("shift and add", layer.name, block.core, added, added / clock,
+                    LedgerEntry("shift and add", layer.name, block.core, added, added / clock,
                           added * cost.addition_joules)
                 )  # fmt: skip
             entries += [
                 *(
-                    Entry(part, layer.name, block.core, count, count * mvm_seconds(spec),
+                    LedgerEntry(part, layer.name, block.core, count, count * mvm_seconds(spec),
                           count * getattr(own, part))
                     for part in ("array", "modulators", "converters")
                 ),
-                Entry("local digital unit", layer.name, block.core, outputs, codes / clock,
+                LedgerEntry("local digital unit", layer.name, block.core, outputs, codes / clock,
                       outputs * cost.ldpu_joules_per_output),
             ]  # fmt: skip
             cores.add(block.core)
         if hidden := gated(compiled, layer):
             outputs = count * hidden
             entries.append(
-                Entry("global digital unit", layer.name, -1, outputs,
+                LedgerEntry("global digital unit", layer.name, -1, outputs,
                       count * gdpu_seconds(outputs // max(1, count), spec),
                       outputs * cost.gdpu_joules_per_output)
             )  # fmt: skip
@@ -227,12 +227,14 @@ def ledger(
         further = max(0, transfer.hops - 1) * transfer.channels * pixels[transfer.value]
         if further:
             entries.append(
-                Entry("links", transfer.value, transfer.producer, further,
+                LedgerEntry("links", transfer.value, transfer.producer, further,
                       further / spec.fabric.link_hertz, further * cost.relay_joules_per_byte)
             )  # fmt: skip
     for core in sorted(cores):
-        entries.append(Entry("static, cores", "", core, 0, seconds, cost.core_watts * seconds))
+        entries.append(
+            LedgerEntry("static, cores", "", core, 0, seconds, cost.core_watts * seconds)
+        )
     chips = len({core // spec.fabric.cores for core in cores})
     shared = chips * cost.shared_watts * seconds
-    entries.append(Entry("static, shared", "", -1, 0, seconds, shared))
+    entries.append(LedgerEntry("static, shared", "", -1, 0, seconds, shared))
     return Ledger(tuple(entries), seconds)

@@ -25,7 +25,7 @@ def published_mvm_joules(spec: ChipSpec) -> float:
 
 
 @dataclass(frozen=True)
-class Operation:
+class OperationCost:
     """Cost of one operation of the chip.
 
     Attributes
@@ -63,7 +63,7 @@ class Operation:
 def operation(
     spec: ChipSpec, cores: int, weights: int, columns: int = 0, chain: int = 1,
     gdpu_outputs: int = 0,
-) -> Operation:  # fmt: skip
+) -> OperationCost:  # fmt: skip
     """Return the cost of one input to a layer, as Table I of the chip paper counts it.
 
     Parameters
@@ -90,4 +90,4 @@ def operation(
         joules += (cost.shared_watts + cores * cost.core_watts) * seconds
         joules += cores * columns * cost.ldpu_joules_per_output
         joules += gdpu_outputs * cost.gdpu_joules_per_output
-    return Operation(seconds, mvm, mvm_energy, joules, 2 * weights, cores * core_mm2(spec)[0])
+    return OperationCost(seconds, mvm, mvm_energy, joules, 2 * weights, cores * core_mm2(spec)[0])

@@ -1,8 +1,8 @@
 """Pipelined execution: what fires when, what waits for what, and how long it takes.
 
 Read :mod:`plan` (stages, edges and links of a schedule), :mod:`build` (how long they take),
-:mod:`simulation` (events), :mod:`report` (the result), :mod:`closed_form` (times without events),
-:mod:`buffers` (how large line buffers must be), :mod:`errors` (deadlock, explained).
+:mod:`simulation` (events), :mod:`pipeline_report` (the result), :mod:`closed_form` (times without
+events), :mod:`buffers` (how large line buffers must be), :mod:`errors` (deadlock, explained).
 
 The rules of one firing, after the chip paper (arXiv:2212.02872, local digital unit):
 
@@ -21,17 +21,17 @@ from __future__ import annotations
 
 from aimc_sim.chip.pipeline.buffers import enough, with_buffers
 from aimc_sim.chip.pipeline.build import chain_schedule
-from aimc_sim.chip.pipeline.closed_form import Estimate, estimate
+from aimc_sim.chip.pipeline.closed_form import PipelineEstimate, estimate
 from aimc_sim.chip.pipeline.errors import DeadlockError
+from aimc_sim.chip.pipeline.pipeline_report import PipelineReport
 from aimc_sim.chip.pipeline.plan import Edge, Link, Schedule, Stage
-from aimc_sim.chip.pipeline.report import PipelineReport
 from aimc_sim.chip.pipeline.simulation import simulate
 
 __all__ = [
     "DeadlockError",
     "Edge",
-    "Estimate",
     "Link",
+    "PipelineEstimate",
     "PipelineReport",
     "Schedule",
     "Stage",

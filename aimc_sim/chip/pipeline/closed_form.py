@@ -28,7 +28,7 @@ from aimc_sim.chip.pipeline.plan import Schedule
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class PipelineEstimate:
     """Times in the schedule's unit, from :func:`estimate`.
 
     Attributes
@@ -53,7 +53,7 @@ class Estimate:
         return self.first_image_ps + (images - 1) * self.interval_ps
 
 
-def estimate(schedule: Schedule) -> Estimate:
+def estimate(schedule: Schedule) -> PipelineEstimate:
     """Estimate a schedule's latency and interval.
 
     Parameters
@@ -66,7 +66,7 @@ def estimate(schedule: Schedule) -> Estimate:
 
     Returns
     -------
-    Estimate
+    PipelineEstimate
     """
     streams, read = _one_pass(schedule, None)
     if any(edge.capacity is not None for edge in schedule.edges):
@@ -81,7 +81,7 @@ def estimate(schedule: Schedule) -> Estimate:
     interval, busiest = _interval_of(schedule)
     if schedule.sequential:
         interval, busiest = max(ends), "images one after another"
-    return Estimate(max(ends), interval, busiest, tuple(streams))
+    return PipelineEstimate(max(ends), interval, busiest, tuple(streams))
 
 
 _Times = list[tuple[np.ndarray, np.ndarray]]

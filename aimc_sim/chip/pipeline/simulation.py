@@ -7,8 +7,8 @@ from itertools import accumulate
 import numpy as np
 
 from aimc_sim.chip.pipeline.errors import check_buffers, explain
+from aimc_sim.chip.pipeline.pipeline_report import PipelineReport
 from aimc_sim.chip.pipeline.plan import UNBOUNDED, Schedule
-from aimc_sim.chip.pipeline.report import PipelineReport
 from aimc_sim.kernels import events
 from aimc_sim.kernels.events import Record, ScheduleArrays
 

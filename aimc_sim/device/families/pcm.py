@@ -15,7 +15,7 @@ from ...spec import PcmSpec, ProgrammingLaw, StateCurve
 from .. import draws, faults, pcm, programming
 from ..family import Address, ElementsNow, Family, cycle_key
 from ..pcm import PcmState
-from ..report import ProgrammingReport
+from ..programming_report import ProgrammingReport
 from ..request import Request
 
 
@@ -109,7 +109,7 @@ def _moments(
         scale = error.scale * spec.material_scale
         inside = x if error.states is None else np.clip(x, *error.states)
         sigma = scale * np.polynomial.polynomial.polyval(inside, error.polynomial_siemens)
-    spread = pcm.reset_spread(spec)
+    spread = pcm.reset_std(spec)
     level = np.where(programmed, target, pcm.reset_level(spec))
     first, second = rectified(level, np.where(programmed, np.abs(sigma), spread))
     if drift is not None:

@@ -52,7 +52,7 @@ _PARTS = re.compile(r"""((?:"[^"]*"|'[^']*'|[^,"'])*)(?:,|\Z)""")
 
 
 @dataclass(frozen=True)
-class Source:
+class ColumnSource:
     """Where a column comes from.
 
     Attributes
@@ -105,7 +105,7 @@ def parse(
     text: str,
     unit_of: Callable[[str], str] = lambda _: "",
     given: Collection[str] = (),
-) -> tuple[Source, ...]:
+) -> tuple[ColumnSource, ...]:
     """Return the entries of a column map.
 
     Parameters
@@ -140,7 +140,7 @@ def parse(
     return entries
 
 
-def _entry(text: str, unit_of: Callable[[str], str]) -> Source:
+def _entry(text: str, unit_of: Callable[[str], str]) -> ColumnSource:
     match = _ENTRY.match(text)
     source = "" if match is None else next((match[i] for i in (3, 4, 5) if match[i]), "")
     if not source:
@@ -161,7 +161,7 @@ def _entry(text: str, unit_of: Callable[[str], str]) -> Source:
             )
     if unit is None and kind != "1":
         if name == "time_seconds" and source == WIDE:
-            return Source(name, source, "", lambda values: values)
+            return ColumnSource(name, source, "", lambda values: values)
         raise ValueError(
             f"column '{source}' ({target}) has no unit; write {target}={constant}{source}[UNIT] "
             f"with one of {known_units(kind)}"
@@ -169,7 +169,7 @@ def _entry(text: str, unit_of: Callable[[str], str]) -> Source:
     unit = (unit or "1").strip()
     convert = converter(kind, unit)
     if unit == TIMESTAMP and kind == "s" and not constant:
-        return Source(name, source, TIMESTAMP, lambda values: values)
+        return ColumnSource(name, source, TIMESTAMP, lambda values: values)
     if convert is None:
         raise ValueError(
             f"column '{source}' ({target}): the unit '{unit}' is unknown here; wanted one of "
@@ -178,7 +178,7 @@ def _entry(text: str, unit_of: Callable[[str], str]) -> Source:
     if not constant:
         if name == "read_seconds":
             raise ValueError(f"read_seconds is one number for all reads; write @{source}[{unit}]")
-        return Source(name, source, unit, convert)
+        return ColumnSource(name, source, unit, convert)
     try:
         values = tuple(float(part) for part in source.split())
     except ValueError:
@@ -189,4 +189,4 @@ def _entry(text: str, unit_of: Callable[[str], str]) -> Source:
         raise ValueError(
             f"map entry '{text.strip()}': one number holds for all reads; got {source}"
         )
-    return Source(name, values[0] if len(values) == 1 else values, unit, convert)
+    return ColumnSource(name, values[0] if len(values) == 1 else values, unit, convert)

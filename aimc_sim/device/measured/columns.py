@@ -49,7 +49,7 @@ microsiemens, and 1e-3 to 1e-1 S when microsiemens are read as millisiemens."""
 
 
 @dataclass(frozen=True)
-class Problem:
+class TableFault:
     """The first thing that is wrong with a table.
 
     Attributes
@@ -96,7 +96,7 @@ def plain(name: str, value: object) -> np.ndarray:
     return array
 
 
-def problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
+def problems(columns: Mapping[str, np.ndarray]) -> Iterator[TableFault]:
     """Yield what is wrong with plain columns of equal length, the simplest first."""
     for name, values in columns.items():
         yield from column_problems(name, values)
@@ -105,7 +105,7 @@ def problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
     yield from _order_problems(columns)
 
 
-def unit_slips(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
+def unit_slips(columns: Mapping[str, np.ndarray]) -> Iterator[TableFault]:
     """Yield columns whose size says that another unit was meant."""
     low, high = _MEDIAN_SIEMENS
     for name in ("conductance_siemens", "target_siemens"):
@@ -115,13 +115,13 @@ def unit_slips(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
         large = np.abs(values) > _MOST_SIEMENS
         if large.any():
             row = int(np.argmax(large))
-            yield Problem(
+            yield TableFault(
                 name, row, f"{values[row]:.4g} S is no conductance of a memory device; "
                 "were these ohm, or uS? State the unit of the source",
             )  # fmt: skip
         typical = np.abs(values[np.isfinite(values) & (values != 0)])
         if typical.size and not low <= np.median(typical) <= high:
-            yield Problem(
+            yield TableFault(
                 name, None, f"the median is {np.median(typical):.3g} S, outside {low:g} to "
                 f"{high:g} S; check the unit of the source (uS read as S, or S read as uS?)",
             )  # fmt: skip
@@ -154,7 +154,7 @@ def trace_order(columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarr
     return order, np.flatnonzero(new)
 
 
-def column_problems(name: str, values: np.ndarray) -> Iterator[Problem]:
+def column_problems(name: str, values: np.ndarray) -> Iterator[TableFault]:
     """Yield what is wrong with single values of a plain column."""
     values = np.atleast_1d(values)
     if name in _WHOLE and values.dtype.kind == "f":
@@ -176,13 +176,13 @@ def column_problems(name: str, values: np.ndarray) -> Iterator[Problem]:
             yield _first(name, values, other, "is no direction; wanted 1 (up), -1 (down) or 0")
 
 
-def _first(name: str, values: np.ndarray, bad: np.ndarray, reason: str) -> Problem:
+def _first(name: str, values: np.ndarray, bad: np.ndarray, reason: str) -> TableFault:
     row = int(np.argmax(bad))
     unit = "" if UNITS[name] == "1" else f" {UNITS[name]}"
-    return Problem(name, row, f"{values[row]:.6g}{unit} {reason}", bad)
+    return TableFault(name, row, f"{values[row]:.6g}{unit} {reason}", bad)
 
 
-def _sign_problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
+def _sign_problems(columns: Mapping[str, np.ndarray]) -> Iterator[TableFault]:
     """Yield reads that are negative for another reason than noise around zero."""
     values = columns["conductance_siemens"]
     negative = values < 0
@@ -200,7 +200,7 @@ def _sign_problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
         error = float(sample.std()) / np.sqrt(len(sample))
         if negative[here].all() if few else sample.mean() < -_NOISE_SIGMAS * error:
             row = int(here[np.argmax(negative[here])])
-            yield Problem(
+            yield TableFault(
                 "conductance_siemens", row, f"{values[row]:.6g} S is negative, and so is the mean "
                 f"of its {len(sample)} reads: that is no noise around zero; were they read at a "
                 "negative voltage? (import with --negative-read, or --read-volts for currents)",
@@ -208,7 +208,7 @@ def _sign_problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
             return
 
 
-def _order_problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
+def _order_problems(columns: Mapping[str, np.ndarray]) -> Iterator[TableFault]:
     order, starts = trace_order(columns)
     pulsed = "pulse_number" in columns
     for name in ("pulse_number", "time_seconds")[not pulsed :]:
@@ -223,7 +223,7 @@ def _order_problems(columns: Mapping[str, np.ndarray]) -> Iterator[Problem]:
         before = int(order[np.flatnonzero(order == row)[0] - 1])
         device, cycle = int(columns["device"][row]), int(columns["cycle"][row])
         what = "pulse numbers" if name == "pulse_number" else "time"
-        yield Problem(
+        yield TableFault(
             name, row, f"{columns[name][row]:.6g}{unit} does not follow "
             f"{columns[name][before]:.6g}{unit} in the trace of device {device}, cycle {cycle}; "
             f"{what} must rise within a trace: sort the reads, or number the repeats in a cycle "

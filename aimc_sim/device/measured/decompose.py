@@ -88,7 +88,7 @@ def starts(
     return start, own
 
 
-def spreads(
+def stds(
     level: np.ndarray, values: np.ndarray, group: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return mean level, mean and spread of values, and number of traces of every group.
@@ -109,13 +109,13 @@ def trend_at_zero(level: np.ndarray, error: np.ndarray, group: np.ndarray) -> fl
 
     From a line through two levels, a parabola through three or more; 1 where there is one.
     """
-    place, _, spread, n = spreads(level, error, group)
-    use = (place > 0) & (spread > _EXACT * place)
-    place, spread, n = place[use], spread[use], n[use]
+    place, _, std, n = stds(level, error, group)
+    use = (place > 0) & (std > _EXACT * place)
+    place, std, n = place[use], std[use], n[use]
     order = min(2, len(np.unique(place)) - 1)
     if order < 1:
         return 1.0
-    weight = np.sqrt(n) / spread
-    found = np.polynomial.Polynomial.fit(place, spread, order, w=weight)
+    weight = np.sqrt(n) / std
+    found = np.polynomial.Polynomial.fit(place, std, order, w=weight)
     lowest = float(found(place.min()))
     return float(np.clip(found(0.0) / lowest, 0.0, 1.0)) if lowest > 0 else 1.0

@@ -6,10 +6,10 @@ import numpy as np
 
 from . import arrays, cells, headers
 from .column_map import CURRENT, ROW, WIDE, parse
-from .reads import Options, Reads, add_name, given_by
+from .reads import ReadOptions, Reads, add_name, given_by
 
 
-def array_reads(found: arrays.Arrays, column_map: str, how: Options, name: str) -> Reads:
+def array_reads(found: arrays.Arrays, column_map: str, how: ReadOptions, name: str) -> Reads:
     """Turn arrays into reads: columns of equal length, or a value per device and time."""
     import pandas as pd
 

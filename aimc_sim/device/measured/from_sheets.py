@@ -8,7 +8,7 @@ import numpy as np
 
 from . import cells, headers
 from .column_map import CURRENT, ROW, WIDE, parse
-from .reads import Options, Reads, add_name, given_by
+from .reads import ReadOptions, Reads, add_name, given_by
 from .sheet import Sheet
 
 
@@ -44,7 +44,7 @@ def _find(sheet: Sheet, source: str) -> list[int]:
     return [find_column(sheet, source)]
 
 
-def sheet_reads(sheet: Sheet, column_map: str, how: Options, name: str) -> Reads:
+def sheet_reads(sheet: Sheet, column_map: str, how: ReadOptions, name: str) -> Reads:
     """Return the reads of a sheet; ``name`` is that of the file or sheet."""
     import pandas as pd
 

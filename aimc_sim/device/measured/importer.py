@@ -16,11 +16,11 @@ from . import arrays, tables
 from . import columns as rules
 from .from_arrays import array_reads
 from .from_sheets import sheet_reads
-from .reads import Options, Reads
+from .reads import ReadOptions, Reads
 from .schema import MeasuredData, Provenance
 from .to_numbers import to_numbers
 
-__all__ = ["Imported", "Options", "read_table"]
+__all__ = ["Imported", "ReadOptions", "read_table"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_table(
     column_map: str,
     *,
     provenance: Provenance | None = None,
-    options: Options | None = None,
+    options: ReadOptions | None = None,
     **changes: object,
 ) -> Imported:
     """Read tables of measured reads.
@@ -71,9 +71,9 @@ def read_table(
         See :mod:`aimc_sim.device.measured.column_map`.
     provenance : Provenance, optional
         The units of the source are added to it.
-    options : Options, optional
+    options : ReadOptions, optional
     **changes
-        Fields of :class:`Options`, instead of it.
+        Fields of :class:`ReadOptions`, instead of it.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def read_table(
     of a device and condition are numbered as cycles. With a time and no cycle, all reads of a
     device and condition are one trace.
     """
-    how = options or Options(**changes)
+    how = options or ReadOptions(**changes)
     how.check()
     paths = [Path(p) for p in ([path] if isinstance(path, str | Path) else path)]
     parts: list[Reads] = []
@@ -114,7 +114,7 @@ def read_table(
     return _join(parts, how, provenance or Provenance())
 
 
-def _join(parts: Sequence[Reads], how: Options, provenance: Provenance) -> Imported:
+def _join(parts: Sequence[Reads], how: ReadOptions, provenance: Provenance) -> Imported:
     tables_found = [to_numbers(part, how) for part in parts]
     left_out: dict[str, int] = {}
     notes: list[str] = []
@@ -144,7 +144,7 @@ def _join(parts: Sequence[Reads], how: Options, provenance: Provenance) -> Impor
     def place(row: int) -> str:
         return f"{where[row]}, line {lines[row]}"
 
-    def refuse(problem: rules.Problem) -> None:
+    def refuse(problem: rules.TableFault) -> None:
         text = problem.text(place)
         label = labels.get(problem.column)
         if label is not None:
@@ -196,7 +196,7 @@ def _devices(merged: dict[str, np.ndarray]) -> tuple[str, ...] | None:
 # -------------------------------------------------------------------- traces in order
 
 
-def _complete(found: dict[str, np.ndarray], how: Options, refuse) -> list[str]:
+def _complete(found: dict[str, np.ndarray], how: ReadOptions, refuse) -> list[str]:
     """Add time and cycle where the table has none, and put reads in order; return notes."""
     reads = len(found["device"])
     notes: list[str] = []
@@ -239,7 +239,7 @@ def _complete(found: dict[str, np.ndarray], how: Options, refuse) -> list[str]:
                 + "; times come again: say whether these are programmings (--repeats "
                 "cycles) or repeated reads (--repeats reads)"
             )
-            refuse(rules.Problem(problem.column, problem.row, reason))
+            refuse(rules.TableFault(problem.column, problem.row, reason))
     for name, values in found.items():
         if np.ndim(values):
             found[name] = values[sorted_order]

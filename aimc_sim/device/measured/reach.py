@@ -20,14 +20,14 @@ class Gap:
     Attributes
     ----------
     level_siemens : float
-    spread_miss, course_miss : float
+    std_miss, course_miss : float
         Difference of the spread of the error, relative to it, and of the mean course at the last
         time, relative to what is left then: interpolated from the two neighbours less measured.
         0 where the difference is within four of its standard errors.
     """
 
     level_siemens: float
-    spread_miss: float
+    std_miss: float
     course_miss: float
 
 
@@ -43,7 +43,7 @@ class Reach:
         Distance over which neighbours are taken, for continuous targets and first reads; else 0.
     t_first_seconds, t_last_seconds : float
         Medians over traces; later the replay stands still.
-    spread_at_lowest, spread_at_zero : float
+    std_at_lowest, std_at_zero : float
         Of the programming error in siemens, measured and along the trend of the levels.
     course_at_lowest, course_at_zero : float
         Mean share that is left at the last time, measured and along the trend; the replay uses
@@ -57,8 +57,8 @@ class Reach:
     width_siemens: float
     t_first_seconds: float
     t_last_seconds: float
-    spread_at_lowest: float
-    spread_at_zero: float
+    std_at_lowest: float
+    std_at_zero: float
     course_at_lowest: float
     course_at_zero: float
     gaps: tuple[Gap, ...]
@@ -68,7 +68,7 @@ class Reach:
         return (
             f"targets below the lowest measured level, {self.lowest_siemens:.3g} S, are "
             f"extrapolated: the spread of the programming error falls from "
-            f"{self.spread_at_lowest:.2g} S there to {self.spread_at_zero:.2g} S at zero along the "
+            f"{self.std_at_lowest:.2g} S there to {self.std_at_zero:.2g} S at zero along the "
             f"trend of the levels, and at {self.t_last_seconds:.3g} s they keep "
             f"{100 * self.course_at_lowest:.1f} % of their conductance, where that trend would "
             f"say {100 * self.course_at_zero:.1f} % at zero; measure lower levels to know"
@@ -76,14 +76,14 @@ class Reach:
 
     def between(self) -> str:
         """Return what too coarse levels may cost, as a sentence; empty if they are fine."""
-        worst = [g for g in self.gaps if max(abs(g.spread_miss), abs(g.course_miss)) > MATERIAL]
+        worst = [g for g in self.gaps if max(abs(g.std_miss), abs(g.course_miss)) > MATERIAL]
         if not worst:
             return ""
-        gap = max(worst, key=lambda g: max(abs(g.spread_miss), abs(g.course_miss)))
+        gap = max(worst, key=lambda g: max(abs(g.std_miss), abs(g.course_miss)))
         return (
             f"levels are far apart for how the device changes with its level: from its neighbours "
             f"the level {gap.level_siemens:.3g} S would have a spread of the programming error "
-            f"{100 * gap.spread_miss:+.0f} % off and a course {100 * gap.course_miss:+.1f} % off; "
+            f"{100 * gap.std_miss:+.0f} % off and a course {100 * gap.course_miss:+.1f} % off; "
             "halfway between two levels expect about a quarter of that; measure levels in between"
         )
 
@@ -94,9 +94,9 @@ def reach(library: replay.Library) -> Reach:
     last = replay.parts(library, library.t_last_seconds)[0]
     use = library.has_ratio
     group = library.groups
-    course = decompose.spreads(level[use], last[use], group[use])
-    spread = decompose.spreads(level[use], error[use], group[use])
-    at_lowest = float(spread[2][0]) if len(spread[2]) else 0.0
+    course = decompose.stds(level[use], last[use], group[use])
+    std = decompose.stds(level[use], error[use], group[use])
+    at_lowest = float(std[2][0]) if len(std[2]) else 0.0
     left, trend = (float(course[1][0]),) * 2 if len(course[1]) else (1.0, 1.0)
     if len(course[1]) > 1:
         weight = np.sqrt(course[3]) / np.maximum(course[2], 1e-9)
@@ -109,15 +109,15 @@ def reach(library: replay.Library) -> Reach:
         width_siemens=library.width_siemens,
         t_first_seconds=library.t_first_seconds,
         t_last_seconds=library.t_last_seconds,
-        spread_at_lowest=at_lowest,
-        spread_at_zero=at_lowest * library.shrunk,
+        std_at_lowest=at_lowest,
+        std_at_zero=at_lowest * library.shrunk,
         course_at_lowest=left,
         course_at_zero=trend,
-        gaps=() if library.neighbours else tuple(_gaps(course, spread)),
+        gaps=() if library.neighbours else tuple(_gaps(course, std)),
     )
 
 
-def _gaps(course: tuple[np.ndarray, ...], spread: tuple[np.ndarray, ...]) -> list[Gap]:
+def _gaps(course: tuple[np.ndarray, ...], std: tuple[np.ndarray, ...]) -> list[Gap]:
     place, mean, sd, n = course
     found = []
     for i in range(1, len(place) - 1):
@@ -126,15 +126,13 @@ def _gaps(course: tuple[np.ndarray, ...], spread: tuple[np.ndarray, ...]) -> lis
         beside = slice(i - 1, i + 2)
         miss = float(weights @ mean[beside])
         error = float(np.sqrt((weights**2) @ (sd[beside] ** 2 / n[beside])))
-        level_spread = spread[2]
-        wide = float(weights @ level_spread[beside])
-        wide_error = float(
-            np.sqrt((weights**2) @ (level_spread[beside] ** 2 / (2 * spread[3][beside])))
-        )
+        level_std = std[2]
+        wide = float(weights @ level_std[beside])
+        wide_error = float(np.sqrt((weights**2) @ (level_std[beside] ** 2 / (2 * std[3][beside]))))
         found.append(
             Gap(
                 float(place[i]),
-                wide / level_spread[i] if abs(wide) > _SIGMAS * wide_error else 0.0,
+                wide / level_std[i] if abs(wide) > _SIGMAS * wide_error else 0.0,
                 miss / mean[i] if abs(miss) > _SIGMAS * error else 0.0,
             )
         )

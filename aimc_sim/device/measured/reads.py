@@ -11,7 +11,7 @@ import numpy as np
 
 from ... import arguments
 from . import cells, headers
-from .column_map import Source
+from .column_map import ColumnSource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ FILE_KINDS = ("device", "time", "target")
 
 
 @dataclass(frozen=True)
-class Options:
+class ReadOptions:
     """How a table is to be read, where its headers do not say it.
 
     Attributes
@@ -100,13 +100,13 @@ class Reads:
     column: np.ndarray  # of the value, as a message names it
     where: str
     style: cells.Style
-    sources: dict[str, Source]
+    sources: dict[str, ColumnSource]
     notes: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     names: list[str] | None = None  # of devices, where headers are their names
 
 
-def given_by(how: Options) -> set[str]:
+def given_by(how: ReadOptions) -> set[str]:
     """Return the columns inside that headers or names of files give."""
     given = {"time": {"time_seconds"}, "device": {"device"}, "cycle": {"cycle"},
              "array": {"device"}}.get(how.wide, set())  # fmt: skip
@@ -117,7 +117,7 @@ def given_by(how: Options) -> set[str]:
     }.get(how.file_is, set())
 
 
-def add_name(reads: Reads, how: Options, name: str, count: int) -> None:
+def add_name(reads: Reads, how: ReadOptions, name: str, count: int) -> None:
     """Add what the name of a file or sheet says."""
     if how.file_is is None:
         return

@@ -36,7 +36,7 @@ _DEVICE_HEAD = re.compile(r"(dev(ice)?|cell|dut|d|id)[ _#-]?\d+\Z|WL\d+.*BL\d+\Z
 _CYCLE_HEAD = re.compile(r"(cycle|cyc|rep(eat)?|run|c)[ _#-]?\d+\Z", re.IGNORECASE)
 _STAMP = re.compile(r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|\d\d?:\d\d")
 _FEWEST = 2
-_LOOKED_AT = 100  # columns that are looked through for cells without a number
+_CHECKED_COLUMNS = 100  # columns that are looked through for cells without a number
 _SHOWN, _MOST_COLUMNS = 3, 8  # rows and columns of a preview
 
 
@@ -315,7 +315,7 @@ def _guess(what: str, values: np.ndarray) -> str:
 def _odd_cells(sheet: Sheet) -> dict[str, int]:
     """Count the cells that are no numbers in columns that are mostly numbers."""
     counts: dict[str, int] = {}
-    for i in range(min(_LOOKED_AT, sheet.cells.shape[1])):
+    for i in range(min(_CHECKED_COLUMNS, sheet.cells.shape[1])):
         try:
             style = cells.style(sheet.cells.iloc[:, [i]], None, None)
         except ValueError:

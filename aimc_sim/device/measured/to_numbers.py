@@ -8,7 +8,7 @@ import numpy as np
 
 from . import cells
 from .column_map import CURRENT, READ_VOLTS, TIMESTAMP, WIDE
-from .reads import Options, Reads
+from .reads import ReadOptions, Reads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ _NONE = {"", "0", "none", "start", "initial"}
 
 
 def to_numbers(
-    part: Reads, how: Options
+    part: Reads, how: ReadOptions
 ) -> tuple[dict[str, np.ndarray], dict[str, int], list[str]]:
     """Return the columns in SI, what was left out of them, and notes."""
     count = len(part.line)
@@ -77,7 +77,7 @@ def to_numbers(
     return {name: values[keep] for name, values in found.items()}, left_out, notes
 
 
-def _refuse_kinds(part: Reads, kinds: np.ndarray, guilty: np.ndarray, how: Options) -> None:
+def _refuse_kinds(part: Reads, kinds: np.ndarray, guilty: np.ndarray, how: ReadOptions) -> None:
     wrong = [k for k in cells.KINDS if k not in how.leave_out and (kinds == k).any()]
     if not wrong:
         return
@@ -91,7 +91,7 @@ def _refuse_kinds(part: Reads, kinds: np.ndarray, guilty: np.ndarray, how: Optio
     )
 
 
-def _conductances(found: dict[str, np.ndarray], how: Options, part: Reads) -> np.ndarray:
+def _conductances(found: dict[str, np.ndarray], how: ReadOptions, part: Reads) -> np.ndarray:
     current = found.pop(CURRENT)
     if READ_VOLTS in found:
         volts = found.pop(READ_VOLTS)

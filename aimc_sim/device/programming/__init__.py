@@ -14,7 +14,7 @@ from ...rng import Key
 from ...spec import PcmSpec
 from .. import pcm
 from ..family import Address
-from ..report import ProgrammingReport
+from ..programming_report import ProgrammingReport
 from ..request import Request
 from . import replayed, statistical, verify
 from .cells import DEVICES_PER_CELL, elements_per_polarity

@@ -11,7 +11,7 @@ from ...spec import PcmSpec, Replay
 from .. import faults, pcm
 from ..family import Address, cycle_key
 from ..measured import reach, replay
-from ..report import ProgrammingReport, error_sum
+from ..programming_report import ProgrammingReport, error_sum
 from ..request import Request, net_of
 from .statistical import allocate
 

@@ -8,7 +8,7 @@ from ...rng import Key
 from ...spec import PcmSpec
 from .. import faults, pcm
 from ..family import Address, cycle_key, drawn_report
-from ..report import ProgrammingReport
+from ..programming_report import ProgrammingReport
 from ..request import Request
 from ..request import allocate as to_elements
 from .cells import elements_per_polarity

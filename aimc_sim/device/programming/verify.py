@@ -17,7 +17,7 @@ from ...spec import PcmSpec
 from .. import faults, pcm
 from ..draws import noise_bands
 from ..family import Address, cycle_key
-from ..report import ProgrammingReport, error_sum
+from ..programming_report import ProgrammingReport, error_sum
 from ..request import Request
 from . import cost
 from .cells import DEVICES_PER_CELL, Written

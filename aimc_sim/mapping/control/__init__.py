@@ -14,18 +14,18 @@ from __future__ import annotations
 from aimc_sim.mapping.control.reads import reads_of_origins, step_reads
 from aimc_sim.mapping.control.tables import (
     Controller,
-    Table,
+    NeedTable,
     conv_free,
     conv_need,
     table,
     unlocked,
 )
-from aimc_sim.ops.geometry import Reads
+from aimc_sim.ops.geometry import PixelReads
 
 __all__ = [
     "Controller",
-    "Reads",
-    "Table",
+    "NeedTable",
+    "PixelReads",
     "conv_free",
     "conv_need",
     "reads_of_origins",

@@ -12,10 +12,10 @@ import numpy as np
 
 from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program
 from aimc_sim.ops import OPERATIONS
-from aimc_sim.ops.geometry import Reads, Shape, pixel_reads, pixels, taps
+from aimc_sim.ops.geometry import PixelReads, Shape, pixel_reads, pixels, taps
 
 
-def layer_reads(layer: AnalogLayer, source: Shape, output: Shape) -> Reads:
+def layer_reads(layer: AnalogLayer, source: Shape, output: Shape) -> PixelReads:
     """Return which pixels of its source an analog layer reads for each output pixel.
 
     Parameters
@@ -28,19 +28,19 @@ def layer_reads(layer: AnalogLayer, source: Shape, output: Shape) -> Reads:
 
     Returns
     -------
-    Reads
+    PixelReads
         The relation from output pixels to pixels of the source.
     """
     if layer.kind == "linear":
-        return Reads(np.ones((1, 1), bool), np.ones((1, 1), bool))
+        return PixelReads(np.ones((1, 1), bool), np.ones((1, 1), bool))
     geometry = zip(
         source[1:], output[1:], layer.kernel_size, layer.stride, layer.padding, layer.dilation,
         strict=True,
     )  # fmt: skip
-    return Reads(*(taps(*axis) for axis in geometry))
+    return PixelReads(*(taps(*axis) for axis in geometry))
 
 
-def step_reads(step: DigitalStep, source: Shape, output: Shape) -> Reads:
+def step_reads(step: DigitalStep, source: Shape, output: Shape) -> PixelReads:
     """Return which pixels of one source a digital step reads for each output pixel.
 
     Parameters
@@ -53,7 +53,7 @@ def step_reads(step: DigitalStep, source: Shape, output: Shape) -> Reads:
 
     Returns
     -------
-    Reads
+    PixelReads
         The relation from output pixels to pixels of the source.
     """
     rule = OPERATIONS[step.op].reads or pixel_reads
@@ -62,7 +62,7 @@ def step_reads(step: DigitalStep, source: Shape, output: Shape) -> Reads:
 
 def reads_of_origins(
     compiled: Program, shapes: Mapping[str, Shape]
-) -> dict[str, dict[str, tuple[Reads, ...]]]:
+) -> dict[str, dict[str, tuple[PixelReads, ...]]]:
     """Follow every value back to the analog layers and the input behind it.
 
     Parameters
@@ -74,18 +74,18 @@ def reads_of_origins(
 
     Returns
     -------
-    dict of str to dict of str to tuple of Reads
+    dict of str to dict of str to tuple of PixelReads
         Relations by value, then by origin (name of an analog layer or of the network's input):
         one for every path between them, from pixels of the value to pixels of the origin.
     """
-    behind: dict[str, dict[str, tuple[Reads, ...]]] = {
+    behind: dict[str, dict[str, tuple[PixelReads, ...]]] = {
         compiled.input: {compiled.input: (_itself(shapes[compiled.input]),)}
     }
     for step in compiled.steps:
         if isinstance(step, AnalogLayer):
             behind[step.name] = {step.name: (_itself(shapes[step.name]),)}
             continue
-        found: dict[str, list[Reads]] = {}
+        found: dict[str, list[PixelReads]] = {}
         for name in step.sources:
             outer = step_reads(step, shapes[name], shapes[step.name])
             for origin, paths in behind[name].items():
@@ -94,11 +94,11 @@ def reads_of_origins(
     return behind
 
 
-def _itself(shape: Shape) -> Reads:
+def _itself(shape: Shape) -> PixelReads:
     """Return the relation of a value to itself."""
-    return Reads(*(np.eye(n, dtype=bool) for n in pixels(shape)))
+    return PixelReads(*(np.eye(n, dtype=bool) for n in pixels(shape)))
 
 
-def _distinct(paths: list[Reads]) -> tuple[Reads, ...]:
+def _distinct(paths: list[PixelReads]) -> tuple[PixelReads, ...]:
     """Return the relations without repetition, in their order."""
     return tuple({(p.rows.tobytes(), p.cols.tobytes()): p for p in paths}.values())

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aimc_sim.ops.geometry import Reads
+from aimc_sim.ops.geometry import PixelReads
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class NeedTable:
     """Elements that one consumer needs of one producer, per image.
 
     Attributes
@@ -49,17 +49,17 @@ class Table:
         return max(1, int((self.need - before).max()))
 
 
-def table(paths: Iterable[Reads]) -> Table:
+def table(paths: Iterable[PixelReads]) -> NeedTable:
     """Return the table of a consumer that reads a producer along one or more paths.
 
     Parameters
     ----------
-    paths : iterable of Reads
+    paths : iterable of PixelReads
         Relations from the consumer's output pixels to the producer's, one per path; at least one.
 
     Returns
     -------
-    Table
+    NeedTable
         The elements needed and released along all paths together.
     """
     paths = tuple(paths)
@@ -68,7 +68,7 @@ def table(paths: Iterable[Reads]) -> Table:
     first = np.min([path.first() for path in paths], axis=0)
     need = np.maximum.accumulate(last) + 1
     free = np.append(np.minimum.accumulate(first[:0:-1])[::-1], elements)
-    return Table(elements, need, free)
+    return NeedTable(elements, need, free)
 
 
 def conv_need(
@@ -87,7 +87,7 @@ def conv_need(
     Returns
     -------
     (output pixels,) int64
-        Elements that must have been written before each firing, see :class:`Table`.
+        Elements that must have been written before each firing, see :class:`NeedTable`.
 
     Notes
     -----
@@ -117,7 +117,7 @@ def conv_free(
     Returns
     -------
     (output pixels,) int64
-        Elements that are not read any more after each firing, see :class:`Table`.
+        Elements that are not read any more after each firing, see :class:`NeedTable`.
 
     Notes
     -----
@@ -193,7 +193,7 @@ class Controller:
     from a table; firing i may run when every input allows it. Images stream back to back.
     """
 
-    def __init__(self, tables: Mapping[str, Table]) -> None:
+    def __init__(self, tables: Mapping[str, NeedTable]) -> None:
         if not tables:
             raise ValueError("a controller needs at least one input object, got none")
         counts = {name: len(each.need) for name, each in tables.items()}

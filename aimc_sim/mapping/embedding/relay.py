@@ -25,7 +25,7 @@ _MOST_PER_EDGE = 3
 _COMPARED = 4
 """Edges compared, among those whose relay lets one more node in."""
 
-Edge = tuple[Hashable, Hashable]
+Arc = tuple[Hashable, Hashable]
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def embed_with_relays(
         reason += refusal(pattern, growth.target)
         return Relayed(pattern, (), Embedding("impossible", {}, reason, monotonic() - start))
     first = found = growth.attempt(len(pattern), {})
-    relays: dict[Edge, int] = {}
+    relays: dict[Arc, int] = {}
     fits = 0
     while not found:
         fits = growth.reach(fits, relays)
@@ -150,7 +150,7 @@ def embed_with_relays(
     return Relayed(_relayed(pattern, relays), listed, embedding)
 
 
-def _relayed(pattern: nx.Graph, relays: Mapping[Edge, int]) -> nx.Graph:
+def _relayed(pattern: nx.Graph, relays: Mapping[Arc, int]) -> nx.Graph:
     for edge, count in relays.items():
         pattern = insert_relays(pattern, [edge], count)
     return pattern
@@ -166,7 +166,7 @@ class _Growth:
         self.bridges = {frozenset(edge) for edge in nx.bridges(self.links)}
         self.order = _growing(self.links)
 
-    def attempt(self, count: int, relays: Mapping[Edge, int]) -> Embedding:
+    def attempt(self, count: int, relays: Mapping[Arc, int]) -> Embedding:
         """Embed the first nodes with the relays between them, with limited effort."""
         part = self._part(count)
         between = {edge: number for edge, number in relays.items() if part.has_edge(*edge)}
@@ -182,7 +182,7 @@ class _Growth:
         part.add_edges_from(edge for edge in self.pattern.edges if kept.issuperset(edge))
         return part
 
-    def reach(self, fits: int, relays: Mapping[Edge, int]) -> int:
+    def reach(self, fits: int, relays: Mapping[Arc, int]) -> int:
         """Return how many first nodes fit, given that `fits` do, by doubling and halving."""
         low, high, step = fits, len(self.order) + 1, 1
         while high - low > 1:
@@ -193,7 +193,7 @@ class _Growth:
                 high, step = middle, len(self.order)
         return low
 
-    def relay(self, fits: int, relays: Mapping[Edge, int]) -> dict[Edge, int] | None:
+    def relay(self, fits: int, relays: Mapping[Arc, int]) -> dict[Arc, int] | None:
         """Return the relays with one edge's more, so that most further nodes fit; or None."""
         for more in range(1, _MOST_PER_EDGE + 1):
             if sum(relays.values()) + more > self.most:
@@ -211,7 +211,7 @@ class _Growth:
                 return max(options, key=lambda option: self.reach(fits + 1, option))
         return None
 
-    def _near(self, fits: int) -> list[Edge]:
+    def _near(self, fits: int) -> list[Arc]:
         """Return edges to relay: the nearest bridges, then the other edges, nearest first."""
         part = self._part(fits + 1)
         distance = nx.single_source_shortest_path_length(undirected(part), self.order[fits])

@@ -1,4 +1,4 @@
-"""Looking at a chip: devices, weights, the factors of its compensation, its file."""
+"""Contents of a chip: conductances, effective weights, and the file that holds all of it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def conductances(chip: Held, core: int) -> np.ndarray:
 
 def effective_weights(chip: Held, layer: str) -> np.ndarray:
     """Return a layer's weights, see :meth:`aimc_sim.Chip.effective_weights`."""
-    step, moment = chip.compiled.layer(layer), chip.moment
-    tiles, gains = moment.tiles, moment.factors
+    step, evaluation = chip.compiled.layer(layer), chip.evaluation
+    tiles, gains = evaluation.tiles, evaluation.factors
     matrix = np.zeros_like(step.weight)
     for block in step.blocks:
         device = chip.spec.for_layer(layer).core.device

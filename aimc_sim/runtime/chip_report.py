@@ -269,7 +269,7 @@ class Report:
 
 def _charges(chip: Held) -> dict[int, float]:
     """Return the charge of one MVM of every tile, in coulombs, for the inputs that were run."""
-    tiles, found = chip.moment.tiles, {}
+    tiles, found = chip.evaluation.tiles, {}
     for layer in chip.compiled.layers:
         core = chip.spec.for_layer(layer.owner).core
         drive = chip.counts[layer.name].mean_magnitude / core.dac.max_code

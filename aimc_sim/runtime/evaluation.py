@@ -1,8 +1,8 @@
-"""A programmed chip at a moment: its crossbars, the factors of its compensation, its plans.
+"""A programmed chip at an evaluation time: crossbars, factors of the compensation, plans.
 
-Everything here follows from what a chip holds (state, ranges, time, compensation, corrections, and
-the device that runs images) and is computed when it is asked for. A chip whose time or compensation
-changes has another moment; the crossbars of a time are looked at once.
+An evaluation follows from a chip's state, ranges, time, compensation, corrections and torch device,
+and is computed when it is asked for. A chip whose time or compensation changes has another
+evaluation; the crossbars of a time are computed once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .calibrate import with_adc_ranges
 
 
 @dataclass(eq=False)
-class Looks:
+class Evaluations:
     """The crossbars of a programming, by time; the last ones are kept.
 
     Attributes
@@ -49,7 +49,7 @@ class Looks:
             begin = self.state.programmed_at_seconds
             for other in [t for t in self._kept if t != begin]:
                 del self._kept[other]  # memory: one time besides the reference
-            tiles = chip_state.look(self.state, self.spec, t_seconds)
+            tiles = chip_state.tiles_at(self.state, self.spec, t_seconds)
             self._kept[t_seconds] = with_adc_ranges(
                 tiles, self.compiled, self.spec, self.state, self.amperes
             )
@@ -73,12 +73,12 @@ class Looks:
 
 
 @dataclass(eq=False)
-class Moment:
+class Evaluation:
     """A programmed chip at a time.
 
     Attributes
     ----------
-    looks : Looks
+    evaluations : Evaluations
         Crossbars of the programming.
     ranges : Ranges or None
         Of all integers; None before a calibration.
@@ -92,7 +92,7 @@ class Moment:
         Where images are run.
     """
 
-    looks: Looks
+    evaluations: Evaluations
     ranges: Ranges | None
     t_seconds: float
     method: compensation.Method
@@ -103,17 +103,17 @@ class Moment:
     @cached_property
     def tiles(self) -> Mapping[int, tile.TileNow]:
         """The crossbars in use, by core."""
-        return self.looks.at(self.t_seconds)
+        return self.evaluations.at(self.t_seconds)
 
     @cached_property
     def factors(self) -> Mapping[int, np.ndarray]:
         """The (C,) factors of the drift compensation, by core; none means 1."""
-        return self.looks.factors(self.t_seconds, self.method)
+        return self.evaluations.factors(self.t_seconds, self.method)
 
     def bare_plan(self, compiled: Program) -> plan.Plan:
         """Return the plan of a program without the corrections of batch norms."""
         return plan.build(
-            compiled, self.looks.spec, self.ranges, self.looks.state, self, self.device
+            compiled, self.evaluations.spec, self.ranges, self.evaluations.state, self, self.device
         )
 
     def plan(self, compiled: Program) -> plan.Plan:
@@ -123,11 +123,11 @@ class Moment:
             self._plans[id(compiled)] = compiled, made
         return self._plans[id(compiled)][1]
 
-    def is_like(self, other: Moment | None) -> bool:
-        """Whether another moment gives the same plans."""
+    def is_like(self, other: Evaluation | None) -> bool:
+        """Whether another evaluation gives the same plans."""
         return (
             other is not None
-            and self.looks is other.looks
+            and self.evaluations is other.evaluations
             and self.ranges is other.ranges
             and self.corrections is other.corrections
             and self.t_seconds == other.t_seconds
