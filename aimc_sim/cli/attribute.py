@@ -77,12 +77,15 @@ def attribute(
         given = inputs.gather(whole, None if study is None else study.parent)
         names = engine.analog_layers(given, next(settings.settings(whole)).spec) if layers else ()
         wanted = parts.make(whole, layers=tuple(names))
+        sources = parts.sources(next(settings.settings(whole)).spec)
     progress = run_study(wanted, given, out, workers, scheduler, memory, yes)
     if progress.failed:
         complain(f"error: {progress.failed} trials failed: {'; '.join(progress.reasons[:3])}")
         raise typer.Exit(FAILED)
     with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
         _write(output, out, wanted.name)
+    for label, text in sources.items():
+        output.line(f"Source of {label}: {text}")
 
 
 def _write(output: Output, out: Path, title: str) -> None:

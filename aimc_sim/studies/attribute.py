@@ -69,6 +69,24 @@ def effects(spec: ChipSpec) -> list[str]:
     return found
 
 
+def sources(spec: ChipSpec) -> dict[str, str]:
+    """Return where the laws of a machine's devices come from.
+
+    Parameters
+    ----------
+    spec : ChipSpec
+        The whole machine.
+
+    Returns
+    -------
+    dict from str to str
+        By label, for the effects that its devices have and that name a source.
+    """
+    present = set(effects(spec))
+    found = {e.label: e.source(spec.core.device) for e in spec.core.device.effects}
+    return {label: text for label, text in found.items() if text and label in present}
+
+
 def has_imperfect_devices(spec: ChipSpec) -> bool:
     """Return whether a machine has any effect of its devices, the polarity of reads left out."""
     labels = {effect.label for effect in spec.core.device.effects}

@@ -149,6 +149,16 @@ def test_attribution_takes_its_effects_apart(tmp_path):
     assert alone[READ_NOISE] > -0.02  # one in a hundred
 
 
+def test_effects_name_their_sources():
+    found = attribute.sources(presets.generic_rram())
+    assert list(found) == ["programming error", "relaxation", READ_NOISE]
+    assert found["relaxation"].startswith("[cmo]; one place per device")
+    quiet = DEVICE.with_(noise_fraction=0.0)
+    assert attribute.sources(machine(quiet)) == {
+        "programming error": "made up for this test", "leakage": "made up for this test",
+    }  # fmt: skip
+
+
 def test_training_draws_its_noise():
     core = machine(DEVICE.with_(error_fraction=0.05)).core
     small = core.with_(rows=64, cols=64)

@@ -101,6 +101,7 @@ def test_the_command_prints_and_draws(tmp_path, capsys):
               "--workers", "0"])  # fmt: skip
     assert done.value.code == 0
     printed = capsys.readouterr().out
+    assert "Source of drift: [fits] one device" in printed
     for word in ("read noise", "against all but it", "together", "on these images"):
         assert word in printed
     assert (out / "waterfall_1h_none.png").is_file()

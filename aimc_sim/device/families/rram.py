@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ... import units
 from ...rng import Key, Purpose
 from ...spec import RramSpec
 from .. import draws
@@ -126,8 +125,7 @@ class Rram(Family[RramSpec, RramState]):
         """Return the range of the devices, or that they are ideal."""
         if spec.ideal() == spec:
             return "RRAM, ideal"
-        low, high = (units.show(g, "S") for g in (spec.low_siemens, spec.g_max_siemens))
-        return f"RRAM, 1, {low} to {high}"
+        return f"RRAM, 1, {spec.low_siemens * 1e6:g} to {spec.g_max_siemens * 1e6:g} µS"
 
 
 def _relaxed(spec: RramSpec, t_seconds: float) -> tuple[float, float]:
