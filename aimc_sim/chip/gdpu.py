@@ -18,9 +18,9 @@ registers, rounding to nearest even, symmetric saturation (counted).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +35,8 @@ _GATE_SCALE = np.array([0.5, 1.0, 0.5, 0.5], np.float32)
 _GATE_OFFSET = np.array([0.5, 0.0, 0.5, 0.5], np.float32)
 
 _BELOW_ONE = 1 - 1e-12  # atanh of it is finite
+_EXACT: dict[str, Any] = {"xtol": 1e-300, "rtol": 4 * np.finfo(float).eps, "maxiter": 2000}
+"""Of a root: to the last bit that a double holds."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,13 @@ def tanh_table(bins: int, bit_true: bool) -> TanhTable:
         Derived here; the chip paper, arXiv:2212.02872, gives only 17 comparators, 18 bins and
         one FMA.
     """
-    low, high = 0.0, 0.5
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if _pieces(middle, bins // 2 - 1) else (middle, high)
-    edges, slopes, offsets = np.array(_pieces(high, bins // 2 - 1)).T
+    from scipy.optimize import bisect  # here: a chip without recurrent layers needs none of it
+
+    sloped = bins // 2 - 1
+    error = float(bisect(lambda e: 1.0 if _pieces(e, sloped) else -1.0, 1e-9, 0.49, **_EXACT))
+    while not _pieces(error, sloped):  # the root lies between two numbers
+        error = math.nextafter(error, 1.0)
+    edges, slopes, offsets = np.array(_pieces(error, sloped)).T
     edges = edges.astype(np.float16)
     mirrored = np.nextafter(-edges[:0:-1], np.float16(0))
     edges = np.concatenate([mirrored, np.zeros(1, np.float16), edges[1:]]).astype(np.float32)
@@ -133,21 +137,24 @@ def _pieces(error: float, sloped: int) -> list[tuple[float, float, float]]:
 
     Empty if the bins end before the constant is within the error.
     """
-    touching = _bisect(lambda t: t - (1 - t * t) * math.atanh(t) - error, 0.0, _BELOW_ONE)
+    from scipy.optimize import brentq
+
+    touching = brentq(lambda t: t - (1 - t * t) * math.atanh(t) - error, 0.0, _BELOW_ONE, **_EXACT)
     found = [(0.0, 1 - touching**2, 0.0)]
-    while len(found) <= sloped:
+    while True:
         _, slope, offset = found[-1]
-        end = _bisect(
-            partial(_above, slope, offset, error), math.atanh(touching), (2 - offset) / slope
-        )
+        reach = math.atanh(touching), (2 - offset) / slope
+        end = brentq(partial(_above, slope, offset, error), *reach, **_EXACT)
         top = math.tanh(end) + error
         if top >= 1 - error:
             return [*found, (end, 0.0, 1 - error)]
+        if len(found) >= sloped:
+            return []
         # The next line starts at (end, top) and touches the curve shifted down by the error.
-        touching = _bisect(partial(_beside, end, top, error), math.tanh(end), _BELOW_ONE)
+        reach = math.tanh(end), _BELOW_ONE
+        touching = brentq(partial(_beside, end, top, error), *reach, **_EXACT)
         slope = 1 - touching**2
         found.append((end, slope, top - slope * end))
-    return []
 
 
 def _above(slope: float, offset: float, error: float, x: float) -> float:
@@ -158,14 +165,6 @@ def _above(slope: float, offset: float, error: float, x: float) -> float:
 def _beside(start: float, top: float, error: float, t: float) -> float:
     """Return by how much the tangent at ``tanh(x) = t`` passes a point of the line before it."""
     return t - error - top - (1 - t * t) * (math.atanh(t) - start)
-
-
-def _bisect(function: Callable[[float], float], low: float, high: float) -> float:
-    """Return where a function turns from negative to positive."""
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if function(middle) > 0 else (middle, high)
-    return (low + high) / 2
 
 
 def tanh(x: np.ndarray, spec: GdpuSpec) -> np.ndarray:
