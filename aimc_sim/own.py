@@ -42,9 +42,9 @@ def find(name: str, what: str) -> Any:
             "packages"
         ) from error
     if not hasattr(found, attribute):
-        near = arguments.nearest(attribute, [n for n in dir(found) if n[0] != "_"])
-        hint = "" if near is None else f"; did you mean '{near}'?"
-        raise ValueError(f"{what}: '{module}' has no callable '{attribute}'{hint}")
+        known = [n for n in dir(found) if n[0] != "_"]
+        fault = f"{what}: '{module}' has no callable '{attribute}'"
+        raise ValueError(arguments.unknown(fault, attribute, known, most=8))
     return getattr(found, attribute)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import arguments, files, units
+from .. import arguments, files, own, units
 from .errors import BadInput, refusing
 
 if TYPE_CHECKING:
@@ -95,7 +93,7 @@ def network(name: str, weights: str | None, data_dir: Path | None) -> nn.Module:
             )
         with refusing():
             return resnet32(num_classes=10, weights=weights or "digits")
-    model = _call(_callable(name), name)
+    model = _own(name)
     if weights is not None:
         _load(model, Path(weights), name)
     return model.eval()
@@ -166,36 +164,17 @@ def _listed(texts: Iterable[str], option: str) -> list[str]:
     return list(dict.fromkeys(parts))
 
 
-def _callable(name: str) -> Callable[[], Any]:
+def _own(name: str) -> nn.Module:
+    """Return the network that ``package.module:callable`` gives."""
+    from torch import nn
+
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
         advice = "or give package.module:callable for a function that returns a torch.nn.Module"
         raise BadInput(arguments.unknown(f"no model named '{name}'", name, [RESNET32], advice))
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # the user's own file beside them, as with python -m
-    try:
-        found = importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # whatever the user's file does when it is read
-        raise BadInput(
-            f"--model {name}: '{module}' cannot be imported ({type(error).__name__}: {error}); "
-            "it is looked for in the present folder and among the installed packages"
-        ) from error
-    if not callable(getattr(found, attribute, None)):
-        known = [n for n in dir(found) if n[0] != "_" and callable(getattr(found, n))]
-        fault = f"--model {name}: '{module}' has no callable '{attribute}'"
-        raise BadInput(arguments.unknown(fault, attribute, known, most=8))
-    return getattr(found, attribute)
-
-
-def _call(build: Callable[[], Any], name: str) -> nn.Module:
-    from torch import nn
-
-    try:
-        model = build()
-    except (Exception, SystemExit) as error:  # the user's own code
-        raise BadInput(
-            f"--model {name} failed when called without arguments: {type(error).__name__}: {error}"
-        ) from error
+    own.look_in()
+    with refusing(ValueError):
+        model = own.call(name, "--model")
     if not isinstance(model, nn.Module):
         raise BadInput(f"--model {name} returns a {type(model).__name__}; wanted a torch.nn.Module")
     return model

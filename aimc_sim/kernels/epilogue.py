@@ -15,8 +15,8 @@ from .conversion import (
     take,
     tiled,
 )  # fmt: skip
-from .ldpu import _add_link_half, _quantise_half, _scale_half, _to_half
-from .math32 import f32, float_bits
+from .ldpu import _add_link_half, _quantise_half, _scale_half, _to_half, rectify
+from .math32 import f32, narrowed
 from .normal import fill, padded
 from .rounding import clip, scaled, whole
 
@@ -117,7 +117,7 @@ def epilogue(
                 if linked:
                     _add_link_half(z, _part(link[i, start:stop], link_column, columns), link_gain)
                 if relu:
-                    _rectify(z)
+                    rectify(z)
                 counts[i, 1] += _quantise_half(z, requantise[0], requantise[1], rounds)
                 _store(z, out[i, start:stop], column, columns)
             else:
@@ -136,7 +136,7 @@ def epilogue(
                     _scale(z, gains, offsets)
                 if not rounds:
                     if relu:
-                        _rectify(z)
+                        rectify(z)
                     counts[i, 1] += scaled(z, requantise[0], requantise[1])
                 if not (full and rounds):
                     _store(z, out[i, start:stop], column, columns)
@@ -187,12 +187,6 @@ def _add_link(z, link, link_gain):
 
 
 @point
-def _rectify(z):
-    for j in range(z.size):
-        z[j] = max(z[j], f32(0.0))
-
-
-@point
 def _store(z, out, column, columns):
     if out.shape[1] == columns:
         flat = out.reshape(out.size)
@@ -206,24 +200,16 @@ def _store(z, out, column, columns):
 
 
 @point
-def _square_bits(y):
-    """Round a square to bfloat16, to nearest and ties to even: as torch does."""
-    bits = float_bits(y * y)
-    bits += np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return np.uint16(bits >> np.uint32(16))
-
-
-@point
 def _store_squares16(z, squares, column, columns):
     if squares.shape[1] == columns:
         flat = squares.reshape(squares.size)
         for j in range(z.size):
-            flat[j] = _square_bits(z[j])
+            flat[j] = narrowed(z[j] * z[j])
     else:
         rows = z.reshape(squares.shape[0], columns)
         for p in range(squares.shape[0]):
             for c in range(columns):
-                squares[p, column + c] = _square_bits(rows[p, c])
+                squares[p, column + c] = narrowed(rows[p, c] * rows[p, c])
 
 
 @point

@@ -45,7 +45,8 @@ def _add_link_half(z, link, link_gain):
 
 
 @point
-def _rectify_half(z):
+def rectify(z):
+    """Replace negative values by 0, in place."""
     for j in range(z.size):
         z[j] = max(z[j], f32(0.0))
 
@@ -90,10 +91,10 @@ def ldpu_half(codes, gains, offsets, link, link_gain, relu_before, relu_after, r
         _to_half(z)
         _scale_half(z, gains, offsets)
         if relu_before:
-            _rectify_half(z)
+            rectify(z)
         if link_gain != f32(0.0):
             _add_link_half(z, link[i], link_gain)
         if relu_after:
-            _rectify_half(z)
+            rectify(z)
         saturated += _quantise_half(z, requantise[0], requantise[1], requantise[2] != f32(0.0))
     return saturated

@@ -53,6 +53,14 @@ def widened(_, x):
 
 
 @point
+def narrowed(x):
+    """Return the bits of the bfloat16 nearest to a float32, ties to even, as torch rounds."""
+    bits = float_bits(x)
+    bits += np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return np.uint16(bits >> np.uint32(16))
+
+
+@point
 def log_negated(u):
     """Return -ln(u) for normal u > 0: exponent from the bits, mantissa in [0.707, 1.414).
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from aimc_sim.kernels import point, serial
-from aimc_sim.kernels.math32 import bits_float, f32, float_bits
+from aimc_sim.kernels.math32 import bits_float, f32, float_bits, narrowed, widened
 from aimc_sim.kernels.normal import fill
 from aimc_sim.kernels.rounding import whole
 
@@ -20,13 +20,7 @@ BLOCK = 2048
 @point
 def _load(x, z):
     for j in range(z.size):
-        z[j] = x[j]
-
-
-@point
-def _load16(x, z):
-    for j in range(z.size):
-        z[j] = bits_float(np.uint32(x[j]) << np.uint32(16))
+        z[j] = widened(x[j])
 
 
 @point
@@ -37,11 +31,8 @@ def _store(z, out):
 
 @point
 def _store16(z, out):
-    # Round to the nearest bfloat16, ties to even.
     for j in range(z.size):
-        bits = float_bits(z[j])
-        odd = (bits >> np.uint32(16)) & np.uint32(1)
-        out[j] = np.uint16((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+        out[j] = narrowed(z[j])
 
 
 @point
@@ -121,10 +112,7 @@ def convert(x, std, step, limit, event, k0, k1, out, inside):
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         z = work[: stop - start]
-        if x.itemsize == 2:
-            _load16(x[start:stop], z)
-        else:
-            _load(x[start:stop], z)
+        _load(x[start:stop], z)
         top = max(top, _largest(z))
         if std > f32(0.0):
             fill(noise, event + start // BLOCK, k0, k1)

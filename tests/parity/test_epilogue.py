@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from aimc_sim.kernels import threads
-from aimc_sim.kernels.epilogue import _square_bits, epilogue
+from aimc_sim.kernels.epilogue import epilogue
+from aimc_sim.kernels.math32 import narrowed
 
 NO_BITS = np.zeros((0, 0, 0), np.uint16)
 NOTHING = np.zeros((0, 0, 0), np.float32)
@@ -138,7 +139,7 @@ def test_squares_are_rounded_as_torch_rounds_them():
     """All codes of 8 bits, and some that are no integers: bit for bit; truncation fails for 23."""
     codes = np.concatenate([np.arange(128), np.linspace(0.1, 127, 1000)]).astype(np.float32)
     wanted = torch.from_numpy(codes).square().to(torch.bfloat16).view(torch.int16).numpy()
-    one = numba.njit(lambda code: _square_bits(code))
+    one = numba.njit(lambda code: narrowed(code * code))
     found = np.array([one(code) for code in codes], np.uint16)
     np.testing.assert_array_equal(found, wanted.view(np.uint16))
     cut = (codes[:128] ** 2).view(np.uint32) >> 16
