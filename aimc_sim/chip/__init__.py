@@ -2,10 +2,10 @@
 
 - :mod:`fabric`: which cores are linked
 - :mod:`program`: the program format: layers, blocks, transfers
-- :mod:`state`: what the chip holds when it is calibrated and programmed
+- :mod:`state`: the contents of a chip that is calibrated and programmed
 - :mod:`gdpu`: the global digital unit: tanh table, LSTM tail
-- :mod:`pipeline`: what fires when: schedules, line buffers, events
-- :mod:`ledger`: what work costs: time and energy of every event
+- :mod:`pipeline`: schedules, line buffers, events
+- :mod:`ledger`: cost of the work: time and energy of every event
 """
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The chip's program: what runs where. The mapper writes it, the chip executes it.
+"""The chip's program: which block runs on which core. The mapper writes it, the chip executes it.
 
 A program is a list of steps in execution order. A step reads named values and writes one value,
 whose name is the step's own. Values are batches of feature maps or vectors.
@@ -18,7 +18,7 @@ _SLOT = 2**16
 """Tile numbers of the blocks that share a core differ by multiples of this."""
 
 HOST = -1
-"""Number of the host in a route: what crosses it leaves the chip."""
+"""Number of the host in a route; data that cross it leave the chip."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the machine is: frozen, validated specifications, one file per level of the chip.
+"""Specifications of a machine: frozen, validated, one file per level of the chip.
 
 Every physical field is an SI number and carries its unit in its name; ``None`` means *ideal*
 (the effect is absent), never zero bits or zero amperes. The numbers themselves, each with its

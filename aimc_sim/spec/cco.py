@@ -16,7 +16,7 @@ class CcoAdcSpec(Spec):
     ``f = A x / (1 + B x) + C`` with ``x = alpha i`` (JSSC 2022, eq. 6 to 8); a feed-forward
     ``beta`` works against B. Defaults are the 64-core chip. Their origin: READ = stands in
     JSSC 57, 1027 (2022) or arXiv:2212.02872; DERIVED = follows from such numbers;
-    ASSUMED = published nowhere we know of.
+    ASSUMED = not found in any publication.
     """
 
     kind: Literal["cco"] = quantity("-", "current-controlled oscillator and counters", "cco")
@@ -48,32 +48,40 @@ class CcoAdcSpec(Spec):
         "wrap",
     )  # fmt: skip
     jitter_counts: float = quantity(
-        "count", "spread of a count before rounding: phase at the start, jitter. ASSUMED",
+        "count", "standard deviation of a count before rounding: phase at the start, jitter. "
+        "ASSUMED",
         0.3, ge=0,
     )  # fmt: skip
     gain_std_fraction: float = quantity(
-        "-", "spread of ln A before trim. ASSUMED; what trim leaves hardly depends on it", 0.2, ge=0
+        "-",
+        "standard deviation of ln A before trim. ASSUMED; what trim leaves hardly depends on it",
+        0.2,
+        ge=0,
     )
     mirror_std_fraction: float = quantity(
-        "-", "spread of ln of a mirror's ratio, one mirror per polarity. ASSUMED", 0.15, ge=0
+        "-",
+        "standard deviation of ln of a mirror's ratio, one mirror per polarity. ASSUMED",
+        0.15,
+        ge=0,
     )
     shared_oscillator: bool = quantity(
         "-", "both polarities use one oscillator, whose edges a Schmitt trigger steers. READ", True
     )
     nonlinearity_std_fraction: float = quantity(
-        "-", "relative spread of B between oscillators. ASSUMED", 0.1, ge=0, lt=0.2
+        "-", "relative standard deviation of B between oscillators. ASSUMED", 0.1, ge=0, lt=0.2
     )
     offset_std_amperes: float = quantity(
-        "A", "spread of C, as a current at mean gain. ASSUMED", 0.5e-6, ge=0
+        "A", "standard deviation of C, as a current at mean gain. ASSUMED", 0.5e-6, ge=0
     )
     trim_bits: int = quantity("bit", "settings of a mirror's ratio alpha. READ: 4", 4, ge=1, le=8)
     trim_step_fraction: float = quantity(
-        "-", "step of ln alpha. ASSUMED: 16 steps reach 3.8 times the spread before trim",
+        "-", "step of ln alpha. ASSUMED: 16 steps reach 3.8 times the standard deviation before "
+        "trim",
         0.12, gt=0,
     )  # fmt: skip
     trim_std_fraction: float = quantity(
         "-", "error of ln alpha of each setting. DERIVED: with half a step of resolution it "
-        "leaves the spread of 7.09 % that is READ", 0.0715, ge=0,
+        "leaves the standard deviation of 7.09 % that is READ", 0.0715, ge=0,
     )  # fmt: skip
     trim_accept_fraction: float = quantity(
         "-", "an ADC whose gain is further off tries all settings. READ: all within +-21 %",
@@ -131,7 +139,7 @@ class CcoAdcSpec(Spec):
 
     @property
     def leaves_out(self) -> tuple[str, ...]:
-        """What of a real converter this description does not hold."""
+        """Properties of a real converter that this description does not hold."""
         return ()
 
     @property

@@ -100,7 +100,7 @@ class ChipSpec(Spec):
     @field_validator("layers", mode="before")
     @classmethod
     def _changes_as_pairs(cls, value: Any) -> Any:
-        """Accept ``{"conv1": {"core.adc.bits": 6}}`` and lists for what is kept as pairs."""
+        """Accept ``{"conv1": {"core.adc.bits": 6}}`` and lists; they are kept as pairs."""
         if not isinstance(value, (Mapping, list, tuple)):
             return value
         items = value.items() if isinstance(value, Mapping) else value

@@ -86,7 +86,7 @@ class AdcSpec(Spec):
 
     @property
     def leaves_out(self) -> tuple[str, ...]:
-        """What of a real converter this description does not hold."""
+        """Properties of a real converter that this description does not hold."""
         return ALIKE
 
 
@@ -97,7 +97,9 @@ class PolaritySpec(Spec):
     """A device conducts g under one read polarity and g (1 + delta) under the other."""
 
     mean_fraction: float = quantity("-", "mean of delta", 0.0, gt=-1, lt=1)
-    std_fraction: float = quantity("-", "spread of delta between elements", 0.0, ge=0, lt=1)
+    std_fraction: float = quantity(
+        "-", "standard deviation of delta between elements", 0.0, ge=0, lt=1
+    )
     source: str = ""
 
 

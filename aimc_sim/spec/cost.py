@@ -13,10 +13,11 @@ class CostSpec(Spec):
     defaults are the least-squares fit to those rows that ``validation/legallo_2023/table1.py``
     makes and prints; they are a model, not measurements of single components.
 
-    Of an MVM the two read modes tell two numbers: what every phase costs, whatever flows
-    (12.71 nJ), and what one MVM costs whatever the number of phases (0.289 nJ), taken as what
-    follows the signal: charge and counts. How the first divides between converters and modulators
-    and the second between array and counts is ASSUMED; a TOTAL that keeps both is fitted.
+    Of an MVM the two read modes tell two numbers: the energy of every phase, whatever flows
+    (12.71 nJ), and the energy of one MVM whatever the number of phases (0.289 nJ), taken as the
+    part that follows the signal: charge and counts. How the first divides between converters and
+    modulators and the second between array and counts is ASSUMED; a TOTAL that keeps both is
+    fitted.
     """
 
     shared_watts: float = quantity("W", "static power whatever the number of cores", 0.206, ge=0)

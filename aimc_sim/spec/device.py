@@ -63,7 +63,7 @@ class ProgrammingLaw(Spec):
         least = min(places, key=lambda x: _value(c, x))
         if _value(c, least) < -1e-12 * sum(abs(part) for part in c):
             raise ValueError(
-                f"sigma is {_value(c, least):.3g} S at x = {least:.3g}; a spread is never "
+                f"sigma is {_value(c, least):.3g} S at x = {least:.3g}; no standard deviation is "
                 "negative: change polynomial_siemens, or end it at the measured states "
                 "(field states)"
             )
@@ -88,7 +88,9 @@ class DriftLaw(Spec):
     """Drift: G(t) = G_prog ((t + t0) / t0)^-nu, nu = |mu(x) + sigma(x) xi| per device."""
 
     exponent_mean: StateCurve = quantity("-", "mean of nu against state")
-    exponent_std: StateCurve = quantity("-", "spread of nu between devices against state")
+    exponent_std: StateCurve = quantity(
+        "-", "standard deviation of nu between devices against state"
+    )
     scale: float = quantity("-", "multiplies nu (1 = the published law)", 1.0, ge=0)
     source: str = ""
 
@@ -96,9 +98,10 @@ class DriftLaw(Spec):
 class ReadNoiseLaw(Spec):
     """1/f read noise: sigma = G(t) Q_s(x) sqrt(ln((t + t_read) / (2 t_read))), x of the target.
 
-    The band above ``1 / inference_seconds`` is fresh in every MVM; the band below stands still
-    while the clock does and moves with it, as the sum of components whose periods are spread
-    evenly over the logarithm of time ("split"). "frozen" and "per_mvm" put all of it in one part.
+    The band above ``1 / inference_seconds`` is fresh in every MVM; the band below is
+    constant at one time and changes with time, as the sum of components whose periods are evenly
+    distributed over the logarithm of time ("split"). "frozen" and "per_mvm" put all of it in one
+    part.
     """
 
     amplitude: StateCurve = quantity("-", "Q_s against state")
@@ -115,7 +118,9 @@ class ResetState(Spec):
     """The state of a device that is left in RESET: its own distribution, not a target."""
 
     mean_siemens: float = quantity("S", "mean conductance of one RESET device", ge=0)
-    std_siemens: float = quantity("S", "spread of one RESET device (clipped at 0)", ge=0)
+    std_siemens: float = quantity(
+        "S", "standard deviation of one RESET device (clipped at 0)", ge=0
+    )
     source: str = ""
 
 

@@ -1,4 +1,4 @@
-"""The wires of a crossbar: what lies between a driver, the cells and a converter."""
+"""The wires of a crossbar: from a driver along the cells to a converter."""
 
 from __future__ import annotations
 

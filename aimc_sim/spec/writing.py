@@ -31,7 +31,10 @@ class AccumulationLaw(Spec):
     decay_pulses: float = quantity("-", "alpha", gt=0)
     cycle_scale: float = quantity("-", "multiplies std, fresh in every pulse", 1.0, ge=0)
     device_std_fraction: float = quantity(
-        "-", "spread between devices of a factor on the mean step (0 = published)", 0.0, ge=0
+        "-",
+        "standard deviation between devices, of a factor on the mean step (0 = published)",
+        0.0,
+        ge=0,
     )
     amperes: float = quantity("A", "pulse amplitude", gt=0)
     seconds: float = quantity("s", "pulse duration", gt=0)
@@ -39,12 +42,14 @@ class AccumulationLaw(Spec):
 
 
 class SetState(Spec):
-    """A full SET pulse: G = median exp(core + device + cycle), each normal with its spread."""
+    """A full SET pulse: G = median exp(core + device + cycle), each of them normal."""
 
     median_siemens: float = quantity("S", "median over cores and devices", gt=0)
-    core_std: float = quantity("-", "spread of ln G between cores", 0.0, ge=0)
-    device_std: float = quantity("-", "spread of ln G between devices of a core", 0.0, ge=0)
-    cycle_std: float = quantity("-", "spread of ln G from pulse to pulse", 0.0, ge=0)
+    core_std: float = quantity("-", "standard deviation of ln G between cores", 0.0, ge=0)
+    device_std: float = quantity(
+        "-", "standard deviation of ln G between devices of a core", 0.0, ge=0
+    )
+    cycle_std: float = quantity("-", "standard deviation of ln G from pulse to pulse", 0.0, ge=0)
     amperes: float = quantity("A", "pulse amplitude", gt=0)
     seconds: float = quantity("s", "pulse duration with its trailing edge", gt=0)
     source: str = ""
@@ -56,13 +61,17 @@ class ProgrammingCurve(Spec):
     The cap of amorphous material grows with the current and log G falls from the SET level of
     the device to RESET: ``log10 G = log10 G_set - log10(G_set / G_reset) s``, with
     ``s = 1 / (1 + exp(-(I - half) / width))`` and the device's own ``half``. The pulse melts and
-    quenches the cap, so the state depends on the pulse alone, not on what was there before.
+    quenches the cap, so the state depends on the pulse alone, not on the state before.
     """
 
     half_amperes: float = quantity("A", "current at the middle of the curve", gt=0)
     width_amperes: float = quantity("A", "width of the transition", gt=0)
-    device_std_amperes: float = quantity("A", "spread of half between devices", 0.0, ge=0)
-    cycle_std_decades: float = quantity("-", "spread of log10 G from pulse to pulse", 0.0, ge=0)
+    device_std_amperes: float = quantity(
+        "A", "standard deviation of half between devices", 0.0, ge=0
+    )
+    cycle_std_decades: float = quantity(
+        "-", "standard deviation of log10 G from pulse to pulse", 0.0, ge=0
+    )
     seconds: float = quantity("s", "pulse duration", gt=0)
     source: str = ""
 
@@ -77,7 +86,7 @@ class ResetPulse(Spec):
 
 
 class PulseSpec(Spec):
-    """What single pulses do to a device; ``None`` for a pulse that it has no law for."""
+    """Effects of single pulses on a device; ``None`` for a pulse that it has no law for."""
 
     low_siemens: float = quantity("S", "lower end of the conductance range of pulses", ge=0)
     high_siemens: float = quantity("S", "upper end of the conductance range of pulses", gt=0)
@@ -130,8 +139,7 @@ class ProgramVerify(Spec):
     high_amperes: float = quantity("A", "upper end of the amplitude", gt=0)
     write_channels: int = quantity("-", "current sources that write at the same time", ge=1)
     settled_seconds: float = quantity(
-        "s", "age at which the verify read holds: devices spread by their own drift from then "
-        "to t0", gt=0,
+        "s", "age at which the verify read holds: devices drift apart from then to t0", gt=0,
     )  # fmt: skip
     source: str = ""
 

@@ -128,7 +128,7 @@ _PERSONS = re.compile(
     re.I,
 )
 _TERMS = re.compile(
-    r"\bspreads?\b(?!,? (?:over|across|among|evenly|out)\b)"
+    r"\bspreads?\b(?!,?\s(?:over|across|among|evenly|out)\b)"
     r"|(?<!first )(?<!second )(?<!third )(?<!fourth )(?<!central )(?<!raw )\bmoment\b"
     r"|\bstands? still\b|\bstood still\b|\bgone\b",
     re.I,

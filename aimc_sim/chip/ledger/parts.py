@@ -56,6 +56,7 @@ def coulombs(core: CoreSpec, siemens: float, drive: float) -> float:
     Parameters
     ----------
     core : CoreSpec
+        Read voltage and input window of the core.
     siemens : float
         Sum of the conductances of all devices, of both polarities.
     drive : float

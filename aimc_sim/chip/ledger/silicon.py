@@ -20,11 +20,16 @@ class Area:
 
     Attributes
     ----------
-    arrays : array, converters and modulators of the cores in use.
-    cores : what else these cores hold: digital unit, programming, links.
-    gdpus : global digital units of the chips in use.
-    idle : cores of these chips that hold nothing.
-    rest : pads, clocks, wiring: what of the dies is in none of these.
+    arrays : float, mm2
+        Crossbars, converters and modulators of the cores in use.
+    cores : float, mm2
+        The other parts of these cores: digital unit, programming, links.
+    gdpus : float, mm2
+        Global digital units of the chips in use.
+    idle : float, mm2
+        Cores of these chips that hold nothing.
+    rest : float, mm2
+        Parts of the dies that are in none of these: pads, clocks, wiring.
     """
 
     arrays: float

@@ -55,6 +55,7 @@ def with_buffers(
     Parameters
     ----------
     schedule : Schedule
+        The schedule whose buffers are replaced.
     capacities : mapping or tuple
         Elements by number of the edge, None for no limit; edges that a mapping leaves out stay.
     """

@@ -58,10 +58,11 @@ def explain(schedule: Schedule, record: Record, images: int) -> DeadlockError:
     Parameters
     ----------
     schedule : Schedule
+        The schedule that was run.
     record : Record
-        Of the run.
+        State of all stages when the run got stuck.
     images : int
-        Sent through.
+        Number of images sent through.
     """
     found = waits(schedule, record)
     graph = nx.DiGraph()

@@ -36,7 +36,7 @@ class Stage:
     core : int or None
         Stages with the same number share an MVM unit and an output; None: its own.
     layer : str
-        The layer computed, empty for what is none.
+        The layer computed; empty for a stage that computes none.
     lanes : int
         Copies of the stage, each with an MVM unit and an output, that take turns.
     """
@@ -70,11 +70,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Link:
-    """What carries bytes one after another: a link of the fabric, or the host's port.
+    """Carrier of bytes, one after another: a link of the fabric, or the host's port.
 
     Attributes
     ----------
     name : str
+        Both ends, as a message shows them.
     byte_ps : float
         Time per byte, ps.
     latency_ps : int
@@ -101,6 +102,7 @@ class Edge:
     need, free : (firings of the consumer,) int64
         Elements that must have arrived before, and are not read any more after, each firing.
     element_bytes : int
+        Bytes of one element on a link.
     route : tuple of int
         Links in order; empty inside a core.
     joins : "mvm" or "ldpu"
@@ -136,7 +138,9 @@ class Schedule:
     stages : tuple of Stage
         Producers before consumers.
     edges : tuple of Edge
+        Data between stages.
     links : tuple of Link
+        Links that the routes of the edges name by number.
     claim : "stream" or "mvm"
         When a producer takes the slots that it will write: when its stream begins, or already
         when its MVM does (the idealised model in which both are one tick).
