@@ -259,6 +259,16 @@ def _plain(value: Any) -> Any:
     return tuple(_plain(part) for part in value) if isinstance(value, list) else value
 
 
+def tupled(value: Any) -> Any:
+    """Return parsed JSON with tuples for lists, as strict validation of Python objects wants it.
+
+    A validator that runs before the others hands on Python objects, also where JSON came in.
+    """
+    if isinstance(value, Mapping):
+        return {name: tupled(part) for name, part in value.items()}
+    return tuple(tupled(part) for part in value) if isinstance(value, list | tuple) else value
+
+
 def _identity(value: Any) -> Any:
     if isinstance(value, Spec):
         return value._identified()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from .base import FORMER_NAMES, Spec, quantity
+from .base import FORMER_NAMES, Spec, quantity, tupled
 from .cco import CcoAdcSpec
 from .encoding import DifferentialEncoding, SeveralDevicesEncoding, WeightEncoding
 from .family import AnyDevice
@@ -168,14 +168,15 @@ class CoreSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _by_former_names(cls, data: Any) -> Any:
+    def _by_former_names(cls, data: Any, info: ValidationInfo) -> Any:
         """Accept files and mappings of earlier releases."""
         if not isinstance(data, Mapping):
             return data
         for former, now in FORMER_NAMES.items():
             if former in data and now in data:
                 raise ValueError(f"'{former}' is the former name of '{now}'; give one of them")
-        return {FORMER_NAMES.get(name, name): value for name, value in data.items()}
+        renamed = {FORMER_NAMES.get(name, name): value for name, value in data.items()}
+        return tupled(renamed) if info.mode == "json" else renamed
 
     @property
     def pcm(self) -> PcmSpec:

@@ -373,6 +373,6 @@ def test_the_programming_error_ends_at_the_measured_states(key):
 def test_a_negative_spread_is_refused(polynomial, states, where):
     spec = presets.pcm_25_microsiemens()
     changes = {"programming.polynomial_siemens": polynomial, "programming.states": states}
-    with pytest.raises(ValueError, match=f"sigma is {where}; a spread is never negative"):
+    with pytest.raises(ValueError, match=f"sigma is {where}; no standard deviation is negative"):
         spec.with_(changes)
     spec.with_(changes | {"programming.states": (0.4, 0.42)} if polynomial[0] < 0 else {})

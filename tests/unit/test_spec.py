@@ -3,7 +3,7 @@
 import pytest
 
 from aimc_sim import presets
-from aimc_sim.spec import ChipSpec
+from aimc_sim.spec import CcoAdcSpec, ChipSpec, WireSpec
 
 
 def test_with_returns_a_validated_copy():
@@ -58,3 +58,21 @@ def test_presets_differ():
 def test_frozen():
     with pytest.raises(ValueError, match="frozen"):
         presets.hermes().core.adc.bits = 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"core.adc": CcoAdcSpec()},
+        {"core.wires": WireSpec(row_ohm=1.0, col_ohm=1.0)},
+        {"layers": {"conv*": {"core.ldpu.link_bits": 9}}},
+        {"mapping.replicate": (("conv1", 2),)},
+    ],
+    ids=["plain", "oscillators", "wires", "layers", "patches"],
+)
+def test_json_gives_the_same_specification(changes):
+    """Lists of JSON are tuples again, in every part, whatever its parts are validated by."""
+    for preset in presets.PRESETS:
+        spec = presets.by_name(preset).with_(changes)
+        assert ChipSpec.model_validate_json(spec.model_dump_json()) == spec
