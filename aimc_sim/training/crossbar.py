@@ -175,9 +175,13 @@ class Crossbar(nn.Module):
     def _tables(self) -> noise.Tables:
         drifts = self.options.drift_seconds is not None
         assert self.law is not None
-        mean, std, zero = self.law.at(self.age() if drifts else 0.0)
+        clock = self.age() if drifts else 0.0
+        mean, std, zero = self.law.at(clock)
         method = self.options.compensation if drifts else "none"
-        return noise.Tables(mean, std, zero, self.law.fresh, self.options.noise_scale, method)
+        return noise.Tables(
+            mean, std, zero, self.law.fresh, self.options.noise_scale, method,
+            self.law.shared(clock), self.law.rounds,
+        )  # fmt: skip
 
     # ----------------------------------------------------------------------- converters
 

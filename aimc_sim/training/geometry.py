@@ -64,6 +64,15 @@ class WeightCuts:
         """Crossbars whose partial sums make one output."""
         return len(self.row_cuts) - 1
 
+    @property
+    def col_blocks(self) -> int:
+        """Crossbars beside each other."""
+        return len(self.col_cuts) - 1
+
+    def col_block(self, cols: slice) -> int:
+        """Return the number of the crossbar that holds some columns, of those side by side."""
+        return int(np.searchsorted(self.col_cuts, cols.start))
+
     def matrix(self, weight: Tensor) -> Tensor:
         """Return a layer's weights as a matrix.
 

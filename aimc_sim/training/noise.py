@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,6 +40,13 @@ class Tables:
     fresh: np.ndarray
     factor: float
     compensation: str
+    shared_std: float | None = None
+    rounds: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether states are magnitudes between which the table is linear, with noise alone."""
+        return self.shared_std is None and not self.rounds
 
 
 def _fused(tensor: Tensor) -> bool:
@@ -97,8 +104,12 @@ def perturbed(
         The draw, dimensionless.
     """
     noise = normals(matrix.shape, matrix, address)
-    if not _fused(matrix):
-        return _perturbed_plainly(matrix, scale, layout, tables, noise)
+    if not _fused(matrix) or not tables.plain:
+        common = None
+        if tables.shared_std is not None:
+            behind = replace(address, event=address.event + -(-matrix.numel() // loops.BLOCK))
+            common = normals(torch.Size((layout.col_blocks, layout.rows)), matrix, behind)
+        return _perturbed_plainly(matrix, scale, layout, tables, noise, common)
     out = torch.empty_like(matrix)
     loops.perturb(
         matrix.numpy(), scale.numpy(), layout.row_cuts, layout.col_cuts, tables.mean, tables.std,
@@ -109,8 +120,9 @@ def perturbed(
 
 
 def _perturbed_plainly(
-    matrix: Tensor, scale: Tensor, layout: WeightCuts, tables: Tables, noise: Tensor
-) -> Tensor:
+    matrix: Tensor, scale: Tensor, layout: WeightCuts, tables: Tables, noise: Tensor,
+    common: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Return a draw of the effective weights by torch operations, for any dtype and device.
 
     Parameters
@@ -125,6 +137,9 @@ def _perturbed_plainly(
         The device law at one age.
     noise : (C, R) tensor
         Standard normals.
+    common : (column blocks, R) tensor, optional
+        Standard normals that the outputs of a crossbar share, those of several groups of a grouped
+        layer that lie in one crossbar included.
 
     Returns
     -------
@@ -138,7 +153,10 @@ def _perturbed_plainly(
     out = torch.empty_like(matrix)
     for block, cols, rows in layout.blocks():
         w, s = matrix[cols, rows], scale[cols, block, None]
-        place = torch.where(s > 0, w.abs() / s, 0).clamp(max=1) * (len(mean) - 1)
+        state = torch.where(s > 0, w / s, 0)
+        state = state.abs().clamp(max=1) if common is None else (state.clamp(-1, 1) + 1) / 2
+        place = state * (len(mean) - 1)
+        place = place.round() if tables.rounds else place
         low = place.long().clamp(max=len(mean) - 2)
         part = place - low
 
@@ -147,13 +165,20 @@ def _perturbed_plainly(
 
         m, d, xi = at(mean), at(std), noise[cols, rows]
         there = w != 0
-        draw = torch.where(
-            there, w.sign() * (m + tables.factor * d * xi), tables.factor * tables.zero_std * xi
-        )
+        if common is None or tables.shared_std is None:
+            draw = torch.where(
+                there, w.sign() * (m + tables.factor * d * xi), tables.factor * tables.zero_std * xi
+            )
+        else:
+            eta = common[layout.col_block(cols), rows]
+            draw = m + tables.factor * (d * xi + tables.shared_std * eta)
         alpha: float | Tensor = 1.0
         if tables.compensation != "none":
-            before = s * (at(fresh) * there).sum(1, keepdim=True)
-            after = s * (m * there).sum(1, keepdim=True)
+            begin, now = at(fresh), m
+            if common is not None:  # a signed law: reads give magnitudes
+                begin, now = begin.abs(), now.abs()
+            before = s * (begin * there).sum(1, keepdim=True)
+            after = s * (now * there).sum(1, keepdim=True)
             if tables.compensation == "gdc":
                 before, after = before.sum(), after.sum()
             alpha = torch.where(after > 0, before / after, 1.0)
