@@ -256,6 +256,8 @@ def _plain(value: Any) -> Any:
         return value.model_dump()
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, dict):  # a device, as a file of a chip or a study holds it
+        return {name: _plain(part) for name, part in value.items()}
     return tuple(_plain(part) for part in value) if isinstance(value, list) else value
 
 

@@ -221,6 +221,18 @@ def test_the_former_name_of_the_device_is_accepted():
         _ = presets.generic_rram().core.pcm
 
 
+def test_layers_of_several_families_come_back_from_a_file(tmp_path):
+    own = {"core.device": presets.pcm_hermes_one_device()}  # whose laws hold lists in a file
+    spec = presets.generic_rram().with_({"layers": {"0": own, "2": {"core.device": DEVICE}}})
+    assert ChipSpec.model_validate_json(spec.model_dump_json()) == spec
+    chip = chip_of(spec)
+    states = [type(tile.devices).__name__ for tile in chip.state.tiles.values()]
+    assert states == ["PcmState", "LeakyState"]
+    chip.save(tmp_path / "chip.h5")
+    loaded = aimc_sim.Chip.load(tmp_path / "chip.h5")
+    torch.testing.assert_close(loaded(IMAGES), chip(IMAGES), rtol=0, atol=0)
+
+
 def test_the_same_numbers_in_another_family_are_another_machine():
     text = machine().id_text()
     assert '"family":"leaky"' in text
