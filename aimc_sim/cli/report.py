@@ -78,8 +78,8 @@ def report(
                 written = pictures.write(page, figures)
     for damage in found.damage:
         complain(f"left out: {damage}")
-    if "machine" in page.absent:
-        complain(f"left out: floorplan, pipeline and energy. {page.absent['machine']}")
+    if page.facts.unavailable:
+        complain(f"left out: floorplan, pipeline and energy. {page.facts.unavailable}")
     more = f"; {len(written)} files of figures in {figures}" if written else ""
     say(f"Written: {path}{more}")
 

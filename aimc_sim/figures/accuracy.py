@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import metrics
 from ..analysis import drift
+from ..metrics import Metric
 from . import axes, lines
 from .lines import Chart, ChartCurve, Level
 
@@ -25,44 +26,8 @@ MEANINGS = {
 }
 """Names of the compensations in the legend."""
 
+_CLOSE = 15.0  # percent: curves this close to the best one are enlarged, others being far away
 _NEAR = 0.15  # where the level of chance is drawn: this close to a curve, in shares
-
-
-@dataclass(frozen=True)
-class Measure:
-    """How a metric is drawn.
-
-    Attributes
-    ----------
-    about : str
-        Its name on the axis.
-    unit : str
-        Of the values on the axis.
-    factor : float
-        From a score to the unit.
-    larger : bool
-        Whether larger values are better.
-    bounds : (float, float)
-        In the unit: no value lies beyond.
-    close : float, optional
-        In the unit: curves this close to the best one are enlarged where others are far away.
-    """
-
-    about: str = "classified correctly"
-    unit: str = "%"
-    factor: float = 100.0
-    larger: bool = True
-    bounds: tuple[float, float] = (0.0, 100.0)
-    close: float | None = 15.0
-
-    @property
-    def label(self) -> str:
-        """Its name on the axis; the direction is said where less is better."""
-        return self.about if self.larger else f"{self.about}, less is better"
-
-
-ACCURACY = Measure()
-"""Share of the images whose largest score is at their label."""
 
 
 def chart(
@@ -73,7 +38,7 @@ def chart(
     references: Mapping[str, float | Mapping[str, float]] | None = None,
     chance: float | None = None,
     title: str | None = None,
-    measure: Measure = ACCURACY,
+    metric: Metric | None = None,
 ) -> Chart:
     """Return a metric against time, a curve per setting and compensation.
 
@@ -92,14 +57,15 @@ def chart(
         Score of guessing, drawn where the curves come near it.
     title : str, optional
         Default: the number of images and programmings.
-    measure : Measure
-        The metric whose scores these are.
+    metric : Metric, optional
+        Its name, unit and direction are written at the axis. Default: that of the summary.
 
     Returns
     -------
     Chart
         With a single time and several settings: points beside the names of the settings.
     """
+    metric = metrics.of(summary) if metric is None else metric
     settings, methods = (summary[key].unique().tolist() for key in (by, "compensation"))
     if front is not None:
         settings.sort(key=lambda name: name != front[0])
@@ -107,7 +73,7 @@ def chart(
     moments = sorted(summary["time_seconds"].unique())
     found = {
         (getattr(row, by), row.compensation, row.time_seconds): tuple(
-            measure.factor * x for x in (row.mean, row.low, row.high)
+            metric.scale * x for x in (row.mean, row.low, row.high)
         )
         for row in summary.itertuples()
     }
@@ -129,20 +95,22 @@ def chart(
             for method in methods
         ]
     levels = [
-        Level(name, measure.factor * level, setting)
+        Level(name, metric.scale * level, setting)
         for name, value in (references or {}).items()
         for setting, level in (value.items() if isinstance(value, Mapping) else [(None, value)])
     ]
     if chance is not None:
-        lowest = min([summary["low"].min(), *(level.value / measure.factor for level in levels)])
+        lowest = min([summary["low"].min(), *(level.value / metric.scale for level in levels)])
         if lowest < chance + _NEAR:
-            levels.append(Level("chance", measure.factor * chance, aside=True))
+            levels.append(Level("chance", metric.scale * chance, aside=True))
     over = "programmings" if (summary["interval"] == "student-t").all() else "images"
+    about = metric.about if metric.larger else f"{metric.about}, less is better"
+    low, high = (metric.scale * x for x in metric.bounds)
     return Chart(
-        _size(summary) if title is None else title, across, measure.label, measure.unit, curves,
-        digits=1 if summary["images"].max() <= 1000 else 2, bounds=measure.bounds, joined=joined,
-        levels=levels, close=measure.close, larger=measure.larger, dashes=DASHES,
-        meanings=MEANINGS, interval=f"95 % interval over {over}",
+        _size(summary) if title is None else title, across, about, metric.unit, curves,
+        digits=metric.digits_of(int(summary["images"].max())), bounds=(low, high), joined=joined,
+        levels=levels, close=_CLOSE if metric.unit == "%" else None, larger=metric.larger,
+        dashes=DASHES, meanings=MEANINGS, interval=f"95 % interval over {over}",
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ DASHES: tuple[Any, ...] = (
 )
 """Dash patterns that stay apart, as matplotlib takes them."""
 
-HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "oo", "++++")
+HATCHES = ("", "///", "\\\\\\", "xxx", "---", "|||", "+++", "//")
 """Fillings of bars, one for each colour."""
 
 TEXT, SOFT, LINE, GRID, PANEL, PAPER = (

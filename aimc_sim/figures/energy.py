@@ -48,7 +48,8 @@ def energy(
         told = f"{value:.3g} {unit}, {sums[name] / found.ledger.joules:.1%}"
         (bar,) = whole.barh(i, value, **looks[name])
         say(bar, f"{name}: {told}")
-        whole.text(value, i, f"  {told}", va="center", fontsize=8)
+        whole.annotate(told, (value, i), xytext=(6, 0), textcoords="offset points", va="center",
+                       fontsize=8)  # fmt: skip
     whole.set_yticks(range(len(components)), components, fontsize=8.5)
     whole.invert_yaxis()
     whole.set_xlim(0, 1.25 * sums.max() / per_unit)

@@ -25,6 +25,7 @@ _LANES = (0.13, 0.24)  # heights in a core where arrows of alternate layers run
 _BETWEEN = 0.6  # between two chips, in cells
 _MARGIN = 0.16  # around a core where links run, in cells
 _TEXT_WIDTH = 7.6  # of title and legend, in inches
+_COLUMNS = 7  # of the legend
 _NAME_WIDTH = 15  # letters that fit into a core
 
 
@@ -58,7 +59,9 @@ def floorplan(
     -------
     Figure
     """
-    figure, ax = _canvas(ax, spec)
+    stages = {_stage(layer.name) for layer in compiled.layers}
+    below = 0.4 + 0.24 * math.ceil((len(stages) + 1) / _COLUMNS)
+    figure, ax = _canvas(ax, spec, above=0.0 if title == "" else 0.4, below=below)
     of: dict[int, list[tuple[Block, str]]] = {}
     colours: dict[str, str] = {}
     for layer in compiled.layers:
@@ -118,7 +121,7 @@ def heat_map(
     -------
     Figure
     """
-    figure, ax = _canvas(ax, spec, beside=2.6)
+    figure, ax = _canvas(ax, spec, beside=2.6, above=0.4)
     used = {block.core for block in compiled.blocks}
     top = max([*cores.values(), 1e-12])
     shade = ScalarMappable(Normalize(0, 100 * top), "Blues")
@@ -151,15 +154,17 @@ def heat_map(
     return written(figure, path)
 
 
-def _canvas(ax: Axes | None, spec: ChipSpec, beside: float = 0.0) -> tuple[Figure, Axes]:
+def _canvas(
+    ax: Axes | None, spec: ChipSpec, *, above: float, beside: float = 0.0, below: float = 0.0
+) -> tuple[Figure, Axes]:  # fmt: skip
     """Return a figure with the cells of all chips side by side, row 0 at the top.
 
-    ``beside`` is room for colour bars, in inches.
+    ``above``, ``beside``, ``below``: room for title, colour bars and legend, in inches.
     """
     grid = spec.fabric
     width = spec.chips * (grid.cols + _BETWEEN) - _BETWEEN
     across = max(1.25 * width + 0.6 + beside, _TEXT_WIDTH)
-    figure, (ax,) = figure_of(ax, (across, 1.25 * grid.rows + 1.3 * (not beside) + 0.5))
+    figure, (ax,) = figure_of(ax, (across, 1.25 * grid.rows + above + below + 0.1))
     ax.set_xlim(-0.05, width + 0.05)
     ax.set_ylim(grid.rows + 0.05, -0.05)
     ax.set_aspect("equal")
@@ -205,7 +210,7 @@ def _draw_core(
     x, y, side = corner[0] + _GAP, corner[1] + _GAP, 1 - 2 * _GAP
     if not blocks:
         ax.add_patch(Rectangle((x, y), side, side, fc=PANEL, ec=LINE, lw=0.8, ls="--"))
-        _lines(ax, (x + side / 2, y + side / 2), ["empty"], color=SOFT, fontsize=7.5)
+        _lines(ax, (x + side / 2, y + side / 2), ["empty"], color=SOFT, fontsize=8.5)
     else:
         ax.add_patch(Rectangle((x, y), side, side, fc=PAPER, ec="none"))
         for block, _ in blocks:
@@ -217,15 +222,15 @@ def _draw_core(
             edge = SOFT if len(blocks) > 1 else "none"
             ax.add_patch(Rectangle(start, *used, fc=(colour, _FILL), ec=edge, lw=0.5))
         ax.add_patch(Rectangle((x, y), side, side, fc="none", ec=SOFT, lw=0.8))
-        _lines(ax, (x + side / 2, y + 0.6 * side), _label(blocks), fontsize=7)
-    ax.text(x + side - 0.03, y + side - 0.02, str(core), fontsize=6, color=SOFT, ha="right",
+        _lines(ax, (x + side / 2, y + 0.6 * side), _label(blocks), fontsize=8.5)
+    ax.text(x + side - 0.03, y + side - 0.02, str(core), fontsize=7, color=SOFT, ha="right",
             va="bottom")  # fmt: skip
 
 
 def _lines(ax: Axes, centre: tuple[float, float], lines: Sequence[str], **look: Any) -> None:
     """Write lines below each other, each by itself: centred in any font that a page has."""
     for n, line in enumerate(lines):
-        down = 8.75 * ((len(lines) - 1) / 2 - n)
+        down = 10.5 * ((len(lines) - 1) / 2 - n)
         ax.annotate(line, centre, xytext=(0, down), textcoords="offset points", ha="center",
                     va="center", **look)  # fmt: skip
 
@@ -290,8 +295,8 @@ def _floorplan_legend(ax: Axes, colours: Mapping[str, str], spec: CoreSpec) -> N
     ]
     handles.append(Line2D([], [], color=TEXT, marker=">", ms=4, lw=0.9, label="partial sums"))
     ax.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=min(len(handles), 7),
-        frameon=False, fontsize=9,
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0),
+        ncols=min(len(handles), _COLUMNS), frameon=False, fontsize=9,
         title=f"a square is a crossbar of {spec.rows} rows (down) × {spec.cols} columns (across); "
         "the filled part holds weights",
         title_fontsize=9,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,13 +24,14 @@ from .output import written
 MOST_CURVES = 40
 """Curves of a chart that are drawn."""
 
-WIDE, NARROW = 9.5, 4.5
+WIDE, NARROW = 9.5, 4.0
 """Widths of a chart in inches: at a desk, and on a phone."""
 
 _BESIDE = 6.0  # width from which on the legend stands beside the axes, inches
 _TOGETHER = 12  # curves in one panel
 _MANY = 10  # names below the axis, above which they stand upright
 _LETTERS = 30  # of a line of the legend
+_UNIT = re.compile(r"(?<=\d) (?=\w{1,3}\b)")  # between a number and its unit
 _ASIDE = 0.14  # between points of one name, in rows
 
 NumberSpan = tuple[float, float, float]
@@ -368,7 +370,7 @@ def _handles(
             style = next(v for (name, _), v in looks.items() if name == hue)
             handles.append(Line2D([], [], color=style.colour, marker=style.marker, label=hue,
                                   **line))  # fmt: skip
-        for dash in dashes:
+        for dash in filter(None, dashes):
             style = next(v for (_, name), v in looks.items() if name == dash)
             face = SOFT if style.filled else PAPER
             handles.append(Line2D([], [], color=SOFT, ls=style.dash, marker="o", mfc=face,
@@ -383,8 +385,10 @@ def _handles(
         if own and not chart.joined:
             level_style = {"color": TEXT, "ls": "", "marker": "|", "ms": 12, "mew": 1}
         handles.append(Line2D([], [], lw=1, label=name, **level_style))
+    letters = _LETTERS if width >= _BESIDE else 38
     for handle in handles:
-        wrapped = textwrap.wrap(str(handle.get_label()), _LETTERS if width >= _BESIDE else 44)
+        label = _UNIT.sub("\N{NO-BREAK SPACE}", str(handle.get_label()))
+        wrapped = textwrap.wrap(label, letters, break_on_hyphens=False)
         handle.set_label("\n".join(wrapped[:3]))
     return handles
 

@@ -42,7 +42,7 @@ def alone(figure: Figure) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + _text(root) + "\n"
 
 
-def inside(figure: Figure, name: str) -> str:
+def inside(figure: Figure, name: str, label: str) -> str:
     """Return an ``<svg>`` element for a page: no background, colours by name, no absolute size.
 
     Parameters
@@ -51,6 +51,8 @@ def inside(figure: Figure, name: str) -> str:
         Its texts are drawn as they are from now on.
     name : str
         Begins every identity in it: another one for each figure of the page.
+    label : str
+        Read out in place of the figure.
     """
     root = _tree(figure, name, transparent=True)
     for unwanted in [*root.findall(f"{{{_SVG}}}metadata"), *root.findall(f"{{{_SVG}}}defs")]:
@@ -58,6 +60,8 @@ def inside(figure: Figure, name: str) -> str:
             root.remove(unwanted)
     for attribute in ("width", "height", "version"):
         root.attrib.pop(attribute, None)
+    root.set("role", "group")
+    root.set("aria-label", label)
     _titled(root, name)
     for element in root.iter():
         _named(element, name)

@@ -9,6 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .. import metrics
+from ..metrics import Metric
 from .axes import when
 from .canvas import PALETTE, TEXT, cut, grid, say
 from .output import written
@@ -51,15 +53,16 @@ def waterfall(
     kinds = [kind for kind in _TITLES if kind in set(rows["kind"])]
     heights = [len(rows[rows["kind"] == kind]) + 3 for kind in kinds]
     figure = Figure(figsize=(8, 1.0 + 0.28 * sum(heights)), layout="constrained")
-    panels = figure.subplots(len(kinds), squeeze=False, height_ratios=heights)[:, 0]
-    whole = rows[rows["kind"] == "whole"].iloc[0]
+    panels = figure.subplots(len(kinds), squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    whole, metric = rows[rows["kind"] == "whole"].iloc[0], metrics.of(rows)
     for ax, kind in zip(panels, kinds, strict=True):
         part = rows[rows["kind"] == kind]
         if kind != "layer":
             part = part.sort_values("difference")
-        _panel(ax, part, whole, falls=kind == "alone")
+        _panel(ax, part, whole, metric, falls=kind == "alone")
         ax.set_title(_TITLES[kind], fontsize=10, loc="left")
-    panels[-1].set_xlabel("change of accuracy (percentage points)")
+    unit = f" ({metric.difference_unit})" if metric.difference_unit else ""
+    panels[-1].set_xlabel(f"change of {metric.name}{unit}")
     (time, compensation) = looks.iloc[0]
     told = f"{when(time)}, compensation {compensation}" if title is None else title
     if told:
@@ -67,25 +70,28 @@ def waterfall(
     return written(figure, path)
 
 
-def _panel(ax: Axes, part: pd.DataFrame, whole: pd.Series, falls: bool) -> None:
+def _panel(
+    ax: Axes, part: pd.DataFrame, whole: pd.Series, metric: Metric, *, falls: bool
+) -> None:  # fmt: skip
     labels = part["effect"].tolist()
-    size = 100 * part["difference"].to_numpy()
-    low, high = 100 * part["low"].to_numpy(), 100 * part["high"].to_numpy()
+    size = metric.scale * part["difference"].to_numpy()
+    low, high = metric.scale * part["low"].to_numpy(), metric.scale * part["high"].to_numpy()
     begin = np.zeros(len(size))
     if falls:
         begin = np.concatenate([[0.0], np.cumsum(size)[:-1]])
-        rest = 100 * whole["difference"] - size.sum()
+        rest = metric.scale * whole["difference"] - size.sum()
         labels += ["together, beyond the sum", "all effects"]
         begin = np.append(begin, [size.sum(), 0.0])
-        size = np.append(size, [rest, 100 * whole["difference"]])
-        low = np.append(low, [np.nan, 100 * whole["low"]])
-        high = np.append(high, [np.nan, 100 * whole["high"]])
+        size = np.append(size, [rest, metric.scale * whole["difference"]])
+        low = np.append(low, [np.nan, metric.scale * whole["low"]])
+        high = np.append(high, [np.nan, metric.scale * whole["high"]])
     y = np.arange(len(size))
-    colours = [PALETTE[1] if s < 0 else PALETTE[2] for s in size]
+    colours = [PALETTE[1] if metric.better(s) < 0 else PALETTE[2] for s in size]
     bars = ax.barh(y, size, left=begin, color=colours, height=0.65, alpha=0.75)
+    unit = metric.difference_unit.replace("percentage ", "")
     for bar, name, value, *ends in zip(bars, labels, size, low, high, strict=True):
         interval = "" if np.isnan(ends[0]) else f" [{ends[0]:+.2f}, {ends[1]:+.2f}]"
-        say(bar, f"{name}: {value:+.2f}{interval} points")
+        say(bar, f"{name}: {value:+.2f}{interval} {unit}".rstrip())
     known = np.isfinite(low)
     whiskers = np.abs(np.array([size - low, high - size]))[:, known]
     ends = (begin + size)[known]

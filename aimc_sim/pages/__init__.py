@@ -3,33 +3,34 @@
 Read in the order of the flow::
 
     DIR --material--> tables, studies, machines --headline--> the setting in front
-        --accuracy, errors, costs--> statements, tables, charts
-        --machine--> placement, pipeline, energy of the setting in front --drawings--> pictures
+        --facts--> results, its machine placed and simulated --sections--> parts
         --page--> one HTML file; --figures--> PNG and SVG files
 
 ===============  =============================================================================
-file             what is in it
+file             content
 ===============  =============================================================================
 ``material``     a folder of results, read once
-``headline``     names of settings; which setting stands in front
-``tables``       tables and charts as data, how numbers are written
+``headline``     names of settings; the choice of the one in front
+``facts``        everything that sections speak of
+``sections/``    the sections, one file each; one of your own is one file more
+``parts``        paragraphs, tables, figures, code: parts of a section, as HTML
+``tables``       tables as data; how numbers are written
 ``accuracy``     accuracy against time; paired differences
 ``errors``       errors of layers
-``costs``        what effects and layers cost: attribution
+``costs``        cost of effects and layers: attribution
 ``machine``      the network on the chip: places, pipeline, energy
-``drawings``     floorplan, pipeline and waterfall as shapes
 ``parameters``   the numbers of a machine with unit, meaning and source
 ``reproduce``    the study as a file again; commands; versions
-``limits``       what is not modelled
-``page``         all of it into ``templates/``: HTML, CSS and two small scripts
-``figures``      the same figures as files
+``limits``       sentences on the limits of the model
+``page``         all sections into ``templates/``: HTML, CSS and a small script
+``figures``      the page's figures as files
 ===============  =============================================================================
 
-The scripts draw the line charts, show values and sort tables; nothing is loaded from anywhere,
-and the page forbids it to itself (Content-Security-Policy).
+The script shows values and sorts tables; nothing is loaded from anywhere, and the page forbids
+it to itself (Content-Security-Policy). Figures are those of :mod:`aimc_sim.figures`, as SVG.
 """
 
 __all__ = [
-    "accuracy", "costs", "drawings", "errors", "figures", "headline", "limits", "machine",
-    "material", "page", "parameters", "reproduce", "tables",
+    "accuracy", "costs", "errors", "facts", "figures", "headline", "limits", "machine",
+    "material", "page", "parameters", "parts", "reproduce", "sections", "tables",
 ]  # fmt: skip

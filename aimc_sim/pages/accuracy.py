@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
 from .. import metrics, results
+from ..figures import accuracy as drawn
+from ..figures import axes
+from ..figures.axes import when as shown_time
+from ..figures.lines import Chart, ChartCurve
 from .headline import Headline, is_attribution, same_place
-from .tables import PageChart, Series, Table, TableCell, even_stops, time_stops
-from .tables import when as shown_time
+from .tables import Table, TableCell
 
 MOST_COMPARED = 24
 """Settings that are compared with the one in front."""
@@ -20,7 +24,7 @@ def in_front(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[~frame["setting"].map(is_attribution)]
 
 
-def chart(summary: pd.DataFrame, head: Headline) -> PageChart:
+def chart(summary: pd.DataFrame, head: Headline) -> Chart:
     """Return the metric against time, a curve per setting and compensation.
 
     Parameters
@@ -32,44 +36,16 @@ def chart(summary: pd.DataFrame, head: Headline) -> PageChart:
 
     Returns
     -------
-    PageChart
-        As the metric is shown: accuracies in percent. With a single time: against the setting, a
-        curve per compensation.
+    Chart
+        With a single time: points beside the settings.
     """
-    metric = metrics.of(summary)
-    labels = sorted(summary["label"].unique(), key=lambda name: name != head.label)
-    methods = sorted(summary["compensation"].unique(), key=lambda m: m != head.compensation)
-    times = sorted(summary["time_seconds"].unique())
-    found = {
-        (row.label, row.compensation, row.time_seconds): tuple(
-            metric.scale * x for x in (row.mean, row.low, row.high)
-        )
-        for row in summary.itertuples()
-    }
+    times = summary["time_seconds"].unique()
+    name = capital(metrics.of(summary).name)
+    title = f"{name} against time after programming"
     if len(times) == 1:
-        stops = even_stops(labels)
-        series = [
-            Series(m, m, i, i, [found.get((label, m, times[0])) for label in labels])
-            for i, m in enumerate(methods)
-        ]
-        about = "setting"
-    else:
-        stops = time_stops(times)
-        series = [
-            Series(f"{label}, {m}", m, i, j, [found.get((label, m, t)) for t in times])
-            for i, label in enumerate(labels)
-            for j, m in enumerate(methods)
-            if any((label, m, t) in found for t in times)
-        ]
-        about = "time after programming (logarithmic)"
-    name = capital(metric.name)
-    low, high = (max(-1e9, min(1e9, metric.scale * x)) for x in metric.bounds)
-    return PageChart(
-        "accuracy", f"{name} against time after programming"
-        if len(times) > 1 else f"{name}, {shown_time(times[0])}", about,
-        metric.about, metric.unit, stops, series, metric.digits_of(int(summary["images"].max())),
-        bounds=(low, high), joined=len(times) > 1,
-    )  # fmt: skip
+        title = f"{name}, {shown_time(times[0])}"
+    front = head.label, head.compensation
+    return drawn.chart(summary, by="label", front=front, title=title)
 
 
 def capital(text: str) -> str:
@@ -119,6 +95,7 @@ def differences(table: pd.DataFrame, head: Headline) -> pd.DataFrame:
     table : DataFrame
         Results, labelled, without attribution.
     head : Headline
+        The setting in front, with which others are compared.
 
     Returns
     -------
@@ -139,7 +116,7 @@ def differences(table: pd.DataFrame, head: Headline) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def _questions(near: pd.DataFrame, head: Headline) -> Iterator[tuple]:
+def _questions(near: pd.DataFrame, head: Headline) -> Iterator[tuple[str, str, Any, Any]]:
     settings = near["setting"].unique().tolist()
     others = [name for name in settings if name != head.setting]
     for name in others[:MOST_COMPARED]:
@@ -165,7 +142,7 @@ def _questions(near: pd.DataFrame, head: Headline) -> Iterator[tuple]:
             )
 
 
-def difference_chart(rows: pd.DataFrame, head: Headline) -> PageChart | None:
+def difference_chart(rows: pd.DataFrame, head: Headline) -> Chart | None:
     """Return differences between settings and compensations against time; None without any.
 
     Parameters
@@ -173,7 +150,7 @@ def difference_chart(rows: pd.DataFrame, head: Headline) -> PageChart | None:
     rows : DataFrame
         From :func:`differences`.
     head : Headline
-        The curves of its compensation are on at first.
+        The curves of its compensation come first.
     """
     rows = rows[rows["kind"] != "time"] if len(rows) else rows
     if not len(rows):
@@ -181,26 +158,36 @@ def difference_chart(rows: pd.DataFrame, head: Headline) -> PageChart | None:
     metric = metrics.of(rows)
     times = sorted(rows["time_seconds"].unique())
     questions = rows["question"].unique().tolist()
-    if len(times) == 1:
-        return _one_time(rows, questions) if len(questions) > 1 else None
-    many = (rows["kind"] == "setting").any() and rows["compensation"].nunique() > 1
-    methods = rows["compensation"].unique().tolist()
-    series = []
-    for (question, method), part in rows.groupby(["question", "compensation"], sort=False):
-        at = {
-            row.time_seconds: tuple(metric.scale * x for x in (row.difference, row.low, row.high))
-            for row in part.itertuples()
-        }
-        plain = part["kind"].iloc[0] == "compensation"
-        name = question if plain or not many else f"{question}, {method}"
-        series.append(
-            Series(name, "compensations" if plain else method, questions.index(question),
-                   methods.index(method), [at.get(t) for t in times])
-        )  # fmt: skip
-    return PageChart(
-        "differences", f"Paired differences of {metric.name}", "time after programming",
-        "difference", metric.difference_unit, time_stops(times), series,
-        metric.digits_of(int(rows["images"].max())), zero=True, group=head.compensation,
+    methods = sorted(rows["compensation"].unique(), key=lambda m: m != head.compensation)
+    found = {
+        (row.question, row.compensation, row.time_seconds): tuple(
+            metric.scale * x for x in (row.difference, row.low, row.high)
+        )
+        for row in rows.itertuples()
+    }
+    between = set(rows.loc[rows["kind"] == "compensation", "question"])
+    title = f"Paired differences of {metric.name}"
+    joined = len(times) > 1
+    if not joined and len(questions) == 1:
+        return None
+    if joined:
+        across = axes.times(times)
+        curves = [
+            ChartCurve(question, "" if question in between else method, values)
+            for method in methods
+            for question in questions
+            if any(values := [found.get((question, method, t)) for t in times])
+        ]
+    else:
+        title += f", {shown_time(times[0])}"
+        across = axes.names(questions, "question")
+        curves = [
+            ChartCurve(m, "", [found.get((q, m, times[0])) for q in questions]) for m in methods
+        ]
+    return Chart(
+        title, across, "difference", metric.difference_unit, curves,
+        digits=metric.digits_of(int(rows["images"].max())), larger=metric.larger, zero=True,
+        joined=joined, dashes=drawn.DASHES, meanings=drawn.MEANINGS,
     )  # fmt: skip
 
 
@@ -236,24 +223,7 @@ def difference_table(rows: pd.DataFrame) -> Table:
     )  # fmt: skip
 
 
-def _one_time(rows: pd.DataFrame, questions: list[str]) -> PageChart:
-    """Return the differences of one time, question by question."""
-    series, metric = [], metrics.of(rows)
-    for i, (method, part) in enumerate(rows.groupby("compensation", sort=False)):
-        at = {
-            row.question: tuple(metric.scale * x for x in (row.difference, row.low, row.high))
-            for row in part.itertuples()
-        }
-        series.append(Series(method, method, i, i, [at.get(question) for question in questions]))
-    return PageChart(
-        "differences",
-        f"Paired differences of {metric.name}, {shown_time(rows['time_seconds'].iloc[0])}",
-        "question", "difference", metric.difference_unit, even_stops(questions), series,
-        metric.digits_of(int(rows["images"].max())), zero=True, joined=False,
-    )  # fmt: skip
-
-
-def _p_value(row) -> TableCell:
+def _p_value(row: Any) -> TableCell:
     if row.p_value != row.p_value:  # of a single image
         return TableCell("-", float("nan"))
     return TableCell("< 0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}", row.p_value)

@@ -1,14 +1,14 @@
-"""Costs of effects and layers: the attribution, if the folder holds one."""
+"""Cost of effects and layers: the attribution, if the folder holds one."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from .. import metrics
+from ..figures.axes import when as shown_time
 from ..studies import attribute
 from .headline import PLACE
 from .tables import Table, TableCell
-from .tables import when as shown_time
 
 KINDS = {
     "whole": "together",
@@ -16,7 +16,7 @@ KINDS = {
     "missing": "against everything but this",
     "layer": "this layer only",
 }
-"""What was asked, by kind of row."""
+"""The question of each kind of row."""
 
 
 def rows(table: pd.DataFrame) -> pd.DataFrame:

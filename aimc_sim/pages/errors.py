@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
 from .. import results
+from ..figures import axes
+from ..figures.axes import when as shown_time
+from ..figures.lines import Chart, ChartCurve, NumberSpan
 from .headline import Headline, labelled, same_place
-from .tables import PageChart, Series, Table, TableCell, even_stops
-from .tables import when as shown_time
+from .tables import Table, TableCell
 
 
 def summary(layers: pd.DataFrame, head: Headline) -> pd.DataFrame:
@@ -19,6 +22,8 @@ def summary(layers: pd.DataFrame, head: Headline) -> pd.DataFrame:
     ----------
     layers : DataFrame
         From :func:`aimc_sim.results.load_layers`; may be empty.
+    head : Headline
+        Its network and data are taken.
 
     Returns
     -------
@@ -29,7 +34,7 @@ def summary(layers: pd.DataFrame, head: Headline) -> pd.DataFrame:
     return labelled(results.layer_summary(near)) if len(near) else near
 
 
-def chart(found: pd.DataFrame, head: Headline) -> PageChart:
+def chart(found: pd.DataFrame, head: Headline) -> Chart:
     """Return the errors along the network: the setting in front at all times, others at the last.
 
     Parameters
@@ -37,26 +42,28 @@ def chart(found: pd.DataFrame, head: Headline) -> PageChart:
     found : DataFrame
         From :func:`summary`, not empty.
     head : Headline
+        The setting in front.
     """
     found = found[found["compensation"] == head.compensation]
     names = found.drop_duplicates("position").sort_values("position")["layer"].tolist()
     last = found["time_seconds"].max()
     front = found["setting"] == head.setting
-    series = []
-    for t_seconds, part in found[front].groupby("time_seconds"):
-        series.append((f"{head.setting}, {shown_time(t_seconds)}", "in front", 0, part))
-    for setting, part in found[~front & (found["time_seconds"] == last)].groupby("setting"):
-        series.append((f"{setting}, {shown_time(last)}", "other settings", 1, part))
-    made = []
-    for i, (name, group, dash, part) in enumerate(series):
+    parts = [
+        (f"{head.setting}, {shown_time(moment)}", "in front", part)
+        for moment, part in found[front].groupby("time_seconds")
+    ]
+    parts += [
+        (f"{setting}, {shown_time(last)}", "other settings", part)
+        for setting, part in found[~front & (found["time_seconds"] == last)].groupby("setting")
+    ]
+    curves = []
+    for name, group, part in parts:
         at = {row.layer: _span(row) for row in part.itertuples()}
         values = [at.get(layer) for layer in names]
-        if any(v is not None for v in values):
-            made.append(Series(name, group, i, dash, values))
-    return PageChart(
-        "layers", "Errors of layers", "layer, in order of execution", "SQNR", "dB",
-        even_stops(names), made,
-    )  # fmt: skip
+        if any(value is not None for value in values):
+            curves.append(ChartCurve(name, group, values))
+    across = axes.names(names, "layer, in order of execution")
+    return Chart("Errors of layers", across, "SQNR", "dB", curves)
 
 
 def table(found: pd.DataFrame, head: Headline) -> Table:
@@ -67,6 +74,7 @@ def table(found: pd.DataFrame, head: Headline) -> Table:
     found : DataFrame
         From :func:`summary`, not empty.
     head : Headline
+        The setting in front.
     """
     rows = found[
         (found["setting"] == head.setting) & (found["compensation"] == head.compensation)
@@ -88,7 +96,7 @@ def table(found: pd.DataFrame, head: Headline) -> Table:
     )  # fmt: skip
 
 
-def _span(row) -> tuple[float, float, float] | None:
+def _span(row: Any) -> NumberSpan | None:
     if not math.isfinite(row.sqnr_db):
         return None
     known = row.low == row.low

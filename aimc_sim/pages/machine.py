@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -162,11 +164,11 @@ def energy_tables(machine: Machine) -> list[Table]:
     ]
 
 
-def _shares(caption: str, name: str, joules: dict[str, float]) -> Table:
+def _shares(caption: str, name: str, joules: Mapping[Any, float]) -> Table:
     total, most = sum(joules.values()), max(joules.values())
     rows = [
         [
-            TableCell(key),
+            TableCell(str(key)),
             TableCell(shown(value, "J"), value, bar=value / most if most else 0.0),
             TableCell(_share(value / total if total else 0.0), value),
         ]

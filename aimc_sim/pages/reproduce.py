@@ -41,7 +41,8 @@ def study_text(study: Study) -> str:
         for choice in data.get("settings", [])
     ]
     data = {key: value for key, value in data.items() if value not in ([], {}, None)}
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=88)
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=88)
+    return text
 
 
 def commands(material: Material) -> list[str]:

@@ -20,12 +20,15 @@ while (walker.nextNode()) {
   if (element instanceof SVGElement) {
     front = parse(style.fill);
     const box = element.getBoundingClientRect();
-    for (const shape of element.ownerSVGElement.querySelectorAll("rect")) {
+    for (const shape of element.ownerSVGElement.querySelectorAll("path, rect")) {
+      if (shape.closest("defs")) continue;
       if (shape.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_PRECEDING) continue;
       const r = shape.getBoundingClientRect();
       if (r.left > box.right || r.right < box.left || r.top > box.bottom || r.bottom < box.top) continue;
-      const fill = getComputedStyle(shape), colour = parse(fill.fill);
-      back = over([...colour.slice(0, 3), colour[3] * Number(fill.fillOpacity)], back);
+      const fill = getComputedStyle(shape);
+      if (!fill.fill.startsWith("rgb")) continue;
+      const colour = parse(fill.fill);
+      back = over([...colour.slice(0, 3), colour[3] * Number(fill.fillOpacity) * Number(fill.opacity)], back);
     }
   }
   found.push([ratio(front, back), node.textContent.trim().slice(0, 40)]);

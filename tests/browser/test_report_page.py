@@ -54,6 +54,11 @@ UNNAMED = """
 return [...document.querySelectorAll("a, button, summary, [tabindex]:not(main), svg[role]")]
   .filter((e) => !(e.getAttribute("aria-label") || e.textContent).trim()).length
 """
+SMALLEST = """
+return Math.min(...[...document.querySelectorAll("figure svg text")]
+  .filter((e) => e.getBoundingClientRect().width)
+  .map((e) => parseFloat(getComputedStyle(e).fontSize) * e.ownerSVGElement.getScreenCTM().a))
+"""
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 
 
@@ -145,7 +150,7 @@ def test_nothing_leaves_the_page_and_the_console_is_silent(browser, site, name):
     look(browser, (root / f"{name}.html").as_uri())  # as a file, offline
     browser.find_element(By.ID, "theme").click()
     assert browser.get_log("browser") == []
-    assert len(browser.find_elements(By.CSS_SELECTOR, ".plot svg")) >= 2
+    assert len(browser.find_elements(By.CSS_SELECTOR, "figure svg")) >= 5
 
 
 def test_the_policy_stops_what_is_not_ours(browser, site):
@@ -175,36 +180,44 @@ def test_tables_sort_by_value_both_ways(browser, site):
 
 def test_values_show_at_the_pointer_and_with_the_keyboard(browser, site):
     look(browser, f"{site[0]}/study.html")
-    plot = browser.find_element(By.CSS_SELECTOR, "#accuracy .plot")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    area = browser.find_element(By.CSS_SELECTOR, "#accuracy .wide")
+    now, hour = area.find_elements(By.CSS_SELECTOR, "g.value")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", area)
     assert tip(browser) == ""
-    ActionChains(browser).move_to_element_with_offset(
-        plot, plot.size["width"] // 2 - 20, 0
-    ).perform()
+    ActionChains(browser).move_to_element(hour).pause(0.3).move_by_offset(1, 1).perform()
     later = tip(browser)
     first, *lines = later.splitlines()
     assert first == "1 h (%)"
     assert len(lines) == 4
-    script = browser.find_element(By.CSS_SELECTOR, "#accuracy figure script")
-    data = json.loads(script.get_attribute("textContent"))
-    mean, low, high = data["series"][0]["values"][1]
-    assert lines[0] == f"{data['series'][0]['name']}: {mean:.1f} [{low:.1f}, {high:.1f}]"
+    head = table(browser, "accuracy").find_elements(By.CSS_SELECTOR, "tbody tr")
+    cells = [[c.text for c in row.find_elements(By.CSS_SELECTOR, "th, td")] for row in head]
+    wanted = {f"{c[0]}, {c[1]}: {c[3]}" for c in cells if c[2] == "1 h"}
+    assert set(lines) == wanted
+    assert not area.find_elements(By.CSS_SELECTOR, "title")  # no second tip by the browser
     ActionChains(browser).move_to_element(browser.find_element(By.TAG_NAME, "h1")).perform()
     assert tip(browser) == ""
-    # By keyboard: tab from the last button of the chart into it.
-    buttons = browser.find_elements(By.CSS_SELECTOR, "#accuracy .toggles button")
-    buttons[-1].send_keys(Keys.TAB)
+    # By keyboard: tab from the figure's scrolled area into it.
+    browser.execute_script("arguments[0].focus()", area)
+    browser.switch_to.active_element.send_keys(Keys.TAB)
     focused = browser.switch_to.active_element
-    assert focused == plot
+    assert focused == now
     assert tip(browser).startswith("now (%)")
     focused.send_keys(Keys.ARROW_RIGHT)
     assert tip(browser) == later
     assert browser.find_element(By.ID, "live").get_attribute("textContent") == later
-    focused.send_keys(Keys.ESCAPE)
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert tip(browser) == ""
 
 
-def test_drawings_are_one_tab_stop_with_arrow_keys(browser, site):
+def test_without_scripts_values_are_titles(browser, site):
+    look(browser, f"{site[0]}/study.html")
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    browser.refresh()
+    marks = browser.find_elements(By.CSS_SELECTOR, "#chip g.value > title")
+    assert len(marks) == 64
+
+
+def test_figures_are_one_tab_stop_with_arrow_keys(browser, site):
     look(browser, f"{site[0]}/study.html")
     svg = browser.find_element(By.CSS_SELECTOR, "[data-name=floorplan] svg")
     assert len(svg.find_elements(By.CSS_SELECTOR, "[tabindex='0']")) == 1
@@ -219,41 +232,10 @@ def test_drawings_are_one_tab_stop_with_arrow_keys(browser, site):
     assert len(svg.find_elements(By.CSS_SELECTOR, "[tabindex='0']")) == 1
     browser.switch_to.active_element.send_keys(Keys.TAB)
     assert tip(browser) == ""
-    bar = browser.find_element(By.CSS_SELECTOR, "[data-name=pipeline] rect[role=img]")
+    bar = browser.find_element(By.CSS_SELECTOR, "[data-name=pipeline] [role=img]")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", bar)
     ActionChains(browser).move_to_element(bar).pause(0.2).move_by_offset(1, 1).perform()
     assert "first MVM at" in tip(browser)
-
-
-def test_curves_switch_on_and_off_and_the_axis_follows(browser, site):
-    look(browser, f"{site[0]}/study.html")
-    part = browser.find_element(By.CSS_SELECTOR, "#accuracy figure")
-
-    def lines():
-        return len(part.find_elements(By.CSS_SELECTOR, ".plot path.line"))
-
-    def axis():
-        texts = part.find_elements(By.CSS_SELECTOR, ".plot svg text[text-anchor=end]")
-        return [text.text for text in texts]
-
-    assert lines() == 4
-    whole = axis()
-    curves = part.find_elements(By.CSS_SELECTOR, ".toggles .curve")
-    curves[0].click()
-    assert (curves[0].get_attribute("aria-pressed"), lines()) == ("false", 3)
-    only = next(b for b in part.find_elements(By.CSS_SELECTOR, ".toggles .all")
-                if b.text == "only gdc")  # fmt: skip
-    only.click()
-    assert lines() == 2
-    part.find_element(By.CSS_SELECTOR, ".toggles .all").click()
-    assert (lines(), axis()) == (4, whole)
-    axes = []
-    for curve in reversed(curves):  # down to none
-        axes.append(axis())
-        curve.click()
-    assert lines() == 0
-    assert any(found != whole for found in axes)  # enlarged
-    assert browser.get_log("browser") == []
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -281,8 +263,11 @@ def test_every_text_has_contrast(browser, site, name, dark):
     browser.execute_script(
         "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
     )
-    plot = browser.find_element(By.CSS_SELECTOR, ".plot")
-    ActionChains(browser).move_to_element(plot).perform()  # the tip too
+    plot = browser.find_element(By.CSS_SELECTOR, ".wide g.value")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    pointer = ActionChains(browser).move_to_element(plot).pause(0.3)
+    pointer.move_by_offset(1, 1).perform()  # the tip too
+    assert tip(browser)
     found = browser.execute_script(CONTRAST)
     assert len(found) > 500
     poor = [entry for entry in found if entry[0] < 4.5]
@@ -305,9 +290,15 @@ def test_a_phone_scrolls_the_page_down_only(browser, site, name):
     over = "return arguments[0].scrollWidth > arguments[0].clientWidth"
     assert any(browser.execute_script(over, e) for e in inside)
     assert all(e.get_attribute("tabindex") == "0" for e in inside)  # scrolled by keyboard
-    widths = browser.execute_script("return [...document.querySelectorAll('.plot svg')].map("
-                                    "(s) => s.getBoundingClientRect().width)")  # fmt: skip
-    assert all(250 < width <= 360 for width in widths)
+    widths = browser.execute_script(
+        "return [...document.querySelectorAll('.narrow svg, .wide svg')].map("
+        "(s) => s.getBoundingClientRect().width)"
+    )
+    charts = [width for width in widths if width]
+    assert len(charts) == len(widths) / 2 >= 2  # one of each pair
+    assert all(250 < width <= 360 for width in charts)
+    small = browser.execute_script(SMALLEST)
+    assert small >= 7.5
 
 
 def test_every_control_has_a_name_and_is_reached_by_tab(browser, site):

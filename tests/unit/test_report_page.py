@@ -5,7 +5,6 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import toy_study
@@ -13,7 +12,18 @@ import yaml
 
 from aimc_sim import presets, results
 from aimc_sim.analysis.performance import performance
-from aimc_sim.pages import figures, headline, limits, material, page, reproduce, tables
+from aimc_sim.pages import (
+    costs,
+    figures,
+    headline,
+    limits,
+    material,
+    page,
+    parts,
+    reproduce,
+    tables,
+)
+from aimc_sim.pages.sections import short
 from aimc_sim.spec import omissions
 from aimc_sim.studies import attribute, inputs, pools, schema, sweep
 
@@ -23,11 +33,11 @@ NASTY = "</script><b>&\"'"
 
 
 class Reader(HTMLParser):
-    """Checks that elements close in order; keeps texts, attributes and JSON."""
+    """Checks that elements close in order; keeps attributes and the titles inside figures."""
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.elements, self.json = [], [], []
+        self.open, self.elements, self.values = [], [], []
         self.feed(text)
         self.close()
         assert not self.open
@@ -42,8 +52,8 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] == "script" and self.elements[-1][1].get("type"):
-            self.json.append(json.loads(data))
+        if self.open[-2:] == ["g", "title"]:
+            self.values.append(data)
 
 
 def run(out, **changes):
@@ -84,7 +94,7 @@ def test_the_page_is_whole_and_loads_nothing(text):
             assert attrs.get(name, "#").startswith(("#", "data:,")), (tag, attrs)
         assert not [name for name in attrs if name.startswith("on")], attrs
     assert "@import" not in text
-    assert "url(" not in text
+    assert not re.search(r"url\((?!#)", text)  # parts of its own figures only
     policy = next(a["content"] for t, a in reader.elements if "http-equiv" in a)
     assert policy.startswith("default-src 'none'")
     ids = [a["id"] for _, a in reader.elements if "id" in a]
@@ -108,58 +118,56 @@ def test_names_that_are_code_stay_text(text):
     assert NASTY not in text
     assert "<b>&amp;" not in text
     assert "&lt;/script&gt;&lt;b&gt;&amp;" in text
-    names = {s["name"] for chart in Reader(text).json for s in chart["series"]}
-    assert f"{NASTY}, gdc" in names
+    assert any(f"; {NASTY}, gdc: " in value for value in Reader(text).values)
 
 
 def test_the_charts_hold_what_the_statistics_say(made, text, folder):
     summary = results.summary(results.load(folder))
-    chart = next(c for c in Reader(text).json if c["title"].startswith("Accuracy"))
-    assert [label for _, label in chart["stops"]] == ["now", "1 h"]
-    shown = {s["name"]: s["values"] for s in chart["series"]}
-    assert len(shown) == 3 * 2
+    (picture, _) = made.parts("accuracy")
+    assert picture.name == "accuracy"
+    told = [v for v in Reader(text).values if v.startswith(("now (%)", "1 h (%)"))]
+    assert len(told) == 2 * 2 * 2  # at a desk and on a phone; whole, and its upper part
     for row in summary.itertuples():
-        value = shown[f"{row.setting}, {row.compensation}"][row.time_seconds > 0]
-        np.testing.assert_allclose(value, 100 * np.array([row.mean, row.low, row.high]), atol=1e-5)
-    head = made.head
+        moment = "1 h" if row.time_seconds else "now"
+        mean, low, high = (f"{100 * x:.1f}" for x in (row.mean, row.low, row.high))
+        line = f"{row.setting}, {row.compensation}: {mean} [{low}, {high}]"
+        found = [v for v in told if line in v.split("; ")]
+        assert [v.partition(" (")[0] for v in found].count(moment) == 4, line
+    head = made.facts.head
     assert head.setting != "ideal"  # never the machine without errors
     assert f"{100 * head.last['mean']:.1f} %" in text
-    differences = made.tables["differences"][0]
+    differences = next(p for p in made.parts("differences") if isinstance(p, parts.TableGroup))
     direct = results.compare(results.load(folder), head.setting, "ideal")
     row = direct[(direct["time_seconds"] > 0) & (direct["compensation"] == "none")].iloc[0]
     wanted = f"{100 * row['difference']:+.1f} ["
-    rows = [r for r in differences.rows if r[0].text.startswith("'ideal' minus")]
+    rows = [r for r in differences.tables[0].rows if r[0].text.startswith("'ideal' minus")]
     row = next(r for r in rows if (r[1].text, r[2].text) == ("none", "1 h"))
     assert wanted in row[3].text
 
 
 def test_cost_of_the_machine_is_that_of_the_analysis(made):
-    machine = made.machine
+    machine = made.facts.machine
     found = performance(machine.compiled, machine.spec, (40,), images=4)
-    cards = {name: value for name, value, _ in page._cards(made)}
+    cards = {name: value for name, value, _ in short.cards(made.facts)}
     assert cards["energy per image"] == tables.shown(found.ledger.joules, "J")
     assert cards["cores"] == str(machine.compiled.cores_used)
-    energy = made.tables["energy"][0]
+    energy = made.parts("energy")[1].tables[0]
     assert sum(row[1].key for row in energy.rows) == pytest.approx(found.ledger.joules)
-    assert len(made.tables["machines"][0].rows) == 3  # 6 and 8 bits, and 11 without errors
+    assert len(made.parts("pipeline")[1].tables[0].rows) == 3  # 6 and 8 bits, and 11 without errors
 
 
-def test_drawings_show_every_block_and_image(made):
-    plan = made.drawings["floorplan"]
-    tips = [mark.tip for mark in plan.marks if mark.tip]
-    assert len(tips) == 64
-    used = {block.core for block in made.machine.compiled.blocks}
-    assert sum("% of the cells" in tip for tip in tips) == len(used)
-    assert sum("empty" in tip for tip in tips) == 64 - len(used)
-    filled = [mark for mark in plan.marks if mark.look.startswith("used")]
-    side = 96 - 2 * 5
-    areas = sum(m.at["width"] * m.at["height"] for m in filled) / side**2
-    cells = sum(np.prod(block.shape) for block in made.machine.compiled.blocks)
-    assert areas == pytest.approx(cells / 256**2, rel=1e-2)
-    line = made.drawings["pipeline"]
-    bars = [mark for mark in line.marks if mark.look.startswith("bar")]
-    assert len(bars) == 2 * 4  # layers x images
-    assert all(m.at["x"] + m.at["width"] <= line.width for m in bars)
+def test_figures_show_every_block_and_image(made, text):
+    values = Reader(text).values
+    cores = [value for value in values if value.startswith("core ")]
+    assert len(cores) == 64
+    used = {block.core for block in made.facts.machine.compiled.blocks}
+    assert sum("% of the cells, busy with MVMs" in value for value in cores) == len(used)
+    assert sum(value.endswith(": empty") for value in cores) == 64 - len(used)
+    assert sum("first MVM at" in value for value in values) == 2 * 4  # layers x images
+
+
+def test_the_same_results_give_the_same_page(folder, text):
+    assert page.render(page.gather(material.read(folder))) == text
 
 
 def test_the_study_on_the_page_is_the_study(folder, text):
@@ -185,8 +193,14 @@ def test_what_is_missing_is_said_with_its_command(tmp_path):
     for path in (out / "studies").glob("*.json"):
         path.unlink()
     made = page.gather(material.read(out))
-    assert set(made.absent) == {"differences", "costs", "layers", "machine"}
-    assert all("aimc-sim" in sentence for sentence in made.absent.values())
+    absent = {
+        section.name: part.text
+        for section, found in made.sections
+        for part in found
+        if isinstance(part, parts.Paragraph) and part.kind == "absent"
+    }
+    assert set(absent) == {"differences", "costs", "layers", "chip", "pipeline", "energy"}
+    assert all("aimc-sim" in sentence for sentence in absent.values())
     text = page.render(made)
     Reader(text)
     assert "one programming, 96 images; 95 % interval over other images (Wilson)" in text
@@ -198,17 +212,16 @@ def test_an_attribution_is_drawn_down_to_the_whole(tmp_path):
     given, out = inputs.gather(study), tmp_path / "out"
     sweep.sweep(study, given, pools.InProcess(given, 1), out)
     made = page.gather(material.read(out))
-    assert made.head.setting == attribute.EVERYTHING
-    assert set(made.summary["setting"]) == {"everything", "nothing"}
-    (drawn, rows), *rest = made.waterfalls
-    assert not rest
-    tips = [mark.tip for mark in drawn.marks if mark.tip]
+    assert made.facts.head.setting == attribute.EVERYTHING
+    assert set(made.facts.summary["setting"]) == {"everything", "nothing"}
+    assert [picture.name for picture in made.pictures()].count("waterfall") == 1
+    tips = Reader(page.render(made)).values
+    rows = costs.rows(made.facts.material.table)
     whole = rows[rows["kind"] == "whole"].iloc[0]["difference"]
-    assert any(tip.startswith(f"all effects: {100 * whole:.2f} [") for tip in tips)
+    assert any(tip.startswith(f"all effects: {100 * whole:+.2f} [") for tip in tips)
     alone = rows[rows["kind"] == "alone"]["difference"].sum()
-    assert any(tip.startswith(f"together, beyond the sum: {100 * (whole - alone):+.2f}".replace(
-        "+-", "-")) for tip in tips)  # fmt: skip
-    Reader(page.render(made))
+    assert any(tip.startswith(f"together, beyond the sum: {100 * (whole - alone):+.2f}")
+               for tip in tips)  # fmt: skip
 
 
 def test_settings_of_two_networks_are_told_apart(folder):
@@ -239,11 +252,6 @@ def test_cells_sort_by_value_and_non_numbers_come_out_empty():
     assert tables.TableCell("1 h", 3600.0).sort_key == 3600.0
     assert tables.TableCell("-", float("nan")).sort_key == ""
     assert tables.TableCell("a").sort_key == "a"
-    stops = tables.time_stops([0.0, 3600.0, 36000.0])
-    places = [at for at, _ in stops]
-    assert places[0] == 0.0
-    assert places[2] == 1.0
-    assert places[1] == pytest.approx(1.2 / 2.2)  # the gap of "now", then a decade
     assert tables.shown(8.5e-4, "s") == "850 µs"
 
 

@@ -1,4 +1,5 @@
-// Values at the pointer, themes, sorted tables, arrow keys in drawings.
+"use strict";
+// Values at the pointer, themes, sorted tables, arrow keys in figures.
 const tip = {
   box: document.getElementById("tip"),
   live: document.getElementById("live"),
@@ -64,9 +65,17 @@ function sortable(table) {
   });
 }
 
-function drawing(svg) {
-  const marks = [...svg.querySelectorAll("[aria-label][role=img]")];
+// Titles become labels, so that the browser does not show them a second time.
+function figure(svg) {
+  const marks = [...svg.querySelectorAll("g.value")];
   if (marks.length === 0) return;
+  for (const mark of marks) {
+    const title = mark.querySelector(":scope > title");
+    mark.setAttribute("role", "img");
+    mark.setAttribute("aria-label", title.textContent);
+    mark.tabIndex = -1;
+    title.remove();
+  }
   const show = (mark, keyboard) => {
     const place = () => { const box = mark.getBoundingClientRect(); return [Math.min(box.right, innerWidth - 20), box.top]; };
     tip.show(mark.getAttribute("aria-label").replaceAll("; ", "\n"), place, keyboard);
@@ -91,7 +100,6 @@ function drawing(svg) {
 
 themes();
 document.querySelectorAll("table:not(.parameters)").forEach(sortable);
-document.querySelectorAll(".drawing svg").forEach(drawing);
-document.querySelectorAll("figure.chart").forEach((figure) => new LineChart(figure));
+document.querySelectorAll("figure svg").forEach(figure);
 addEventListener("scroll", () => tip.scrolled(), { passive: true, capture: true });
 addEventListener("beforeprint", () => { for (const part of document.querySelectorAll("details")) part.open = true; });

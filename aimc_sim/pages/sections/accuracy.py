@@ -1,0 +1,25 @@
+"""The metric against time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .. import accuracy
+from ..facts import Facts
+from ..parts import PagePart, TableGroup, chart
+from . import section
+
+_NOTE = (
+    "Bands and square brackets: 95 % interval over other programmings on these images "
+    '(Student\'s t), or over other images where there is one programming. "With other images": '
+    "over other programmings and other images. Spread: standard deviation between programmings. "
+    "Where all programmings agree, the interval is as wide as what so few of them, on so few "
+    "images, leave open."
+)
+
+
+@section("accuracy", order=10, title="{metric} against time", link="{metric}")
+def against_time(facts: Facts) -> Iterator[PagePart]:
+    """Yield the curves and all values."""
+    yield chart("accuracy", accuracy.chart(facts.summary, facts.head), _NOTE)
+    yield TableGroup([accuracy.table(facts.summary)])
