@@ -75,7 +75,7 @@ class StdPolynomial:
     weights_error: np.ndarray
 
 
-HIGHEST_ORDER = 3
+_HIGHEST_ORDER = 3
 _IMPROVES = 0.01
 _PLACES = 101  # states between the ends at which the polynomial must not be negative
 
@@ -95,7 +95,7 @@ def std_polynomial(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> StdPolyn
 
     small = 1e-3 * max(float(np.abs(y).max()), 1e-300)
     relative = np.maximum(errors, 1e-3 * small) / np.maximum(y, small)
-    orders = range(min(HIGHEST_ORDER, len(x) - 1) + 1)
+    orders = range(min(_HIGHEST_ORDER, len(x) - 1) + 1)
     fits = [_std_polynomial(x, y, relative, order, small) for order in orders]
     for order, one in enumerate(fits):
         gains = [

@@ -21,14 +21,14 @@ from .fit_estimates import Estimate, Law
 from .fit_noise import LevelTraces, Usable
 
 NAME = "course in time"
-POWER, LATE, OFFSET, STRETCHED, LOGARITHMIC = (
+POWER, _LATE, OFFSET, STRETCHED, LOGARITHMIC = (
     "power law", "power law with a late clock", "power law with an offset",
     "stretched exponential", "logarithmic",
 )  # fmt: skip
-SIGNIFICANT = 1e-3
+_SIGNIFICANT = 1e-3
 MATERIAL = 0.01
 """A misfit counts if it is significant and at least this share of the conductance."""
-AS_GOOD = 6.0
+_AS_GOOD = 6.0
 """Forms whose criterion is this near the best are taken as possible."""
 YEAR = 365 * 86400.0
 
@@ -85,7 +85,7 @@ class Forms:
 
     def misfit_is_real(self) -> bool:
         """Whether a power law misses the data, for sure and by more than a trifle."""
-        return self.chance < SIGNIFICANT and self.misfit > MATERIAL
+        return self.chance < _SIGNIFICANT and self.misfit > MATERIAL
 
     def misfit_text(self) -> str:
         """Return why a power law is no law of these data; empty if it may be."""
@@ -136,9 +136,9 @@ class Forms:
             )
         notes = [
             "mean of ln G over devices at shared times; Akaike's criterion: forms within "
-            f"{AS_GOOD:g} of the best describe the data about as well"
+            f"{_AS_GOOD:g} of the best describe the data about as well"
         ]
-        good = [name for name, value in self.criterion.items() if value <= AS_GOOD]
+        good = [name for name, value in self.criterion.items() if value <= _AS_GOOD]
         for i, when in enumerate((f"{10 * self.last_seconds:.3g} s", "a year")):
             left = {name: self.extrapolated[name][i] for name in good}
             if i == 1 and self.last_seconds >= YEAR:
@@ -181,8 +181,8 @@ def compare(found: Traces, parts: Usable, lacking: str) -> Forms:
     misfit = max(c.misfit for c in curves)
     results = {name: [fit(c) for c in curves] for name, fit in _FORMS.items()}
     late, offset, error = _late(curves)
-    results[LATE] = late
-    extra = {name: 0 for name in results} | {LATE: 1}  # the clock is common to all levels
+    results[_LATE] = late
+    extra = {name: 0 for name in results} | {_LATE: 1}  # the clock is common to all levels
     total = {
         name: sum(r.chi2 + 2 * r.parameters for r in each) + 2 * extra[name]
         for name, each in results.items()
@@ -198,7 +198,7 @@ def compare(found: Traces, parts: Usable, lacking: str) -> Forms:
         )
         for name, each in results.items()
     }
-    order = (POWER, LATE, OFFSET, STRETCHED, LOGARITHMIC)
+    order = (POWER, _LATE, OFFSET, STRETCHED, LOGARITHMIC)
     change = [a.values[1] - b.values[1] for a, b in zip(late, results[POWER], strict=True)]
     return Forms(
         "", chance, misfit, {name: total[name] - least for name in order}, offset, error,

@@ -33,7 +33,7 @@ from .fit_estimates import FEWEST_DEVICES, Estimate, Law, LawReport
 CONSTANT, SOFT, EXPONENTIAL, ACCUMULATION = (
     "constant step", "soft bounds", "exponential step", "accumulation",
 )  # fmt: skip
-FEWEST_STEPS = 15
+_FEWEST_STEPS = 15
 _BINS = 5
 _AS_GOOD = 2.0  # difference of Akaike's criterion that says nothing
 _ROBUST = 1e-12
@@ -184,8 +184,8 @@ def _predicted(read: np.ndarray, before: np.ndarray, number: np.ndarray) -> np.n
 
 
 def _law(name: str, steps: _Steps) -> Law:
-    if len(steps.step) < FEWEST_STEPS:
-        return Law(name, f"{len(steps.step)} step(s); needs at least {FEWEST_STEPS}")
+    if len(steps.step) < _FEWEST_STEPS:
+        return Law(name, f"{len(steps.step)} step(s); needs at least {_FEWEST_STEPS}")
     fits = {form: fit(steps) for form, fit in _FORMS.items()}
     n = len(steps.step)
     criterion = {
@@ -207,7 +207,7 @@ def _law(name: str, steps: _Steps) -> Law:
 
     left = steps.step - fits[best].predicted
     noise2 = _read_noise(left, steps.run)
-    for where in np.array_split(np.argsort(steps.state), min(_BINS, n // FEWEST_STEPS)):
+    for where in np.array_split(np.argsort(steps.state), min(_BINS, n // _FEWEST_STEPS)):
         level, sample = float(steps.state[where].mean()), steps.step[where]
         variance = max(0.0, float(left[where].var(ddof=1)) - 2 * noise2)
         add("mean step", sample.mean(), _mean_error(sample, steps.device[where]), "S", level)
@@ -356,7 +356,7 @@ _FORMS: dict[str, Callable[[_Steps], _Fit]] = {
 def _read_noise(left: np.ndarray, run: np.ndarray) -> float:
     """Return the variance of a read: minus the covariance of neighbouring steps."""
     pair = run[1:] == run[:-1]
-    if pair.sum() < FEWEST_STEPS:
+    if pair.sum() < _FEWEST_STEPS:
         return 0.0
     products = left[1:][pair] * left[:-1][pair]
     return float(np.clip(-products.mean(), 0.0, left.var() / 2))

@@ -10,7 +10,7 @@ from ..device.measured.traces import Traces
 from ..rng import Key
 from .fit_estimates import FEWEST_DEVICES, FEWEST_TRACES, Estimate, Law
 
-RESAMPLES = 200
+_RESAMPLES = 200
 _GROUPS = 50  # of devices that the jackknife leaves out, one after the other
 _UNITS = {"pulse_amperes": "A", "pulse_volts": "V", "pulse_count": "pulses"}
 _SEED = 0  # of the resampling: the same data give the same errors
@@ -49,10 +49,10 @@ def _median_error(sample: np.ndarray, device: np.ndarray, key: Key) -> float:
     rng = key.generator()
     ids, number = np.unique(device, return_inverse=True)
     if len(ids) < FEWEST_DEVICES:
-        return float(np.median(rng.choice(sample, (RESAMPLES, len(sample))), axis=1).std(ddof=1))
+        return float(np.median(rng.choice(sample, (_RESAMPLES, len(sample))), axis=1).std(ddof=1))
     order = np.argsort(sample)
     sample, number = sample[order], number[order]
-    drawn = rng.integers(len(ids), size=(RESAMPLES, len(ids)))
+    drawn = rng.integers(len(ids), size=(_RESAMPLES, len(ids)))
     times = np.stack([np.bincount(row, minlength=len(ids)) for row in drawn])
     cumulated = np.cumsum(times[:, number], axis=1)  # weighted medians, one per resampling
     middle = (cumulated >= cumulated[:, -1:] / 2).argmax(axis=1)

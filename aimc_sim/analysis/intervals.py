@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-LEVEL = 0.95
+_LEVEL = 0.95
 """Confidence level of every interval of this package."""
 
 
@@ -65,12 +65,12 @@ def wilson(correct: int, n: int) -> Interval:
         raise ValueError(f"{correct} correct of {n} images: wanted 0 <= correct <= n and n >= 1")
     from scipy.stats import binomtest  # here: scipy.stats takes a second to import
 
-    found = binomtest(int(correct), int(n)).proportion_ci(LEVEL, method="wilson")
+    found = binomtest(int(correct), int(n)).proportion_ci(_LEVEL, method="wilson")
     return Interval(correct / n, float(found.low), float(found.high), int(n), "wilson")
 
 
 NORMAL = 1.959963984540054
-"""Quantile of the normal law behind a two-sided interval of :data:`LEVEL`."""
+"""Quantile of the normal law behind a two-sided interval of :data:`_LEVEL`."""
 
 
 def unseen(programmings: int, images: int) -> float:
@@ -160,7 +160,7 @@ def of_mean(values: Sequence[float] | np.ndarray, least: float = 0.0) -> Interva
 
 
 @functools.cache
-def student(freedom: float, level: float = LEVEL) -> float:
+def student(freedom: float, level: float = _LEVEL) -> float:
     """Return how many standard errors a two-sided interval by Student's t reaches to either side.
 
     Parameters

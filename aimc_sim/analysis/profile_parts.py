@@ -115,13 +115,13 @@ class Hook:
 # ------------------------------------------------------------------------- what a part costs
 
 
-def of_product(recorder: Recorder, y: Tensor, x: Tensor, kernel: Tensor, *_: Any) -> CallCost:
+def _of_product(recorder: Recorder, y: Tensor, x: Tensor, kernel: Tensor, *_: Any) -> CallCost:
     """Inputs, kernel and outputs once each; two operations per multiply-accumulate."""
     part = "product" if recorder.is_charge(kernel) else "variance"
     return CallCost(part, size(x, kernel, y), 2 * y.numel() * kernel[0].numel())
 
 
-def of_fused_pass(recorder: Recorder, result: Any, *arguments: Any) -> CallCost:
+def _of_fused_pass(recorder: Recorder, result: Any, *arguments: Any) -> CallCost:
     """Charge, and of each output the variance, link code, code and square where there are any."""
     given = _EPILOGUE.bind(*arguments).arguments
     outputs = given["charge"].size
@@ -129,19 +129,19 @@ def of_fused_pass(recorder: Recorder, result: Any, *arguments: Any) -> CallCost:
     return CallCost("fused pass", sum(outputs * a.itemsize for a in arrays if a.size > 0))
 
 
-def of_conversion(recorder: Recorder, result: Any, *arguments: Any) -> CallCost:
+def _of_conversion(recorder: Recorder, result: Any, *arguments: Any) -> CallCost:
     """Of each conversion its charge, its variance if there is one, and the sum, twice."""
     given = _ADD_CODES.bind(*arguments).arguments
     read = (given[name].itemsize for name in ("charge", "variance") if given[name].size > 0)
     return CallCost("fused pass", given["total"].size * (sum(read) + 2 * given["total"].itemsize))
 
 
-def of_combining(recorder: Recorder, result: None, lines: Any, *tensors: Any) -> CallCost:
+def _of_combining(recorder: Recorder, result: None, lines: Any, *tensors: Any) -> CallCost:
     """Sums once, charges twice."""
     return CallCost("variance", size(*tensors) + size(tensors[-1]))
 
 
-def of_recurrent_pass(
+def _of_recurrent_pass(
     recorder: Recorder, result: Any, prepared: Whole, call: Any, inputs: Tensor, *_: Any
 ) -> CallCost:
     """Inputs and outputs once, matrices once per time step; two operations per product."""
@@ -152,7 +152,7 @@ def of_recurrent_pass(
                 batch * times * products)  # fmt: skip
 
 
-def of_digital(recorder: Recorder, result: Any, *arguments: Any) -> CallCost:
+def _of_digital(recorder: Recorder, result: Any, *arguments: Any) -> CallCost:
     """All tensors and arrays that go in and come out, once each."""
     return CallCost("digital", size(result, *arguments))
 
@@ -179,18 +179,18 @@ HOOKS = (
     Hook(chunk.Run, "layer", step=lambda recorder, run, call, *_: call.layer.name),
     Hook(chunk.Run, "digital", step=lambda recorder, run, call, *_: call.step.name),
     Hook(chunk.Run, "loop", step=lambda recorder, run, call, *_: call.step.name),
-    Hook(products, "convolution", cost=of_product),
-    Hook(products, "linear", cost=of_product),
-    Hook(convert, "epilogue", cost=of_fused_pass),
-    Hook(convert, "add_codes", cost=of_conversion),
-    Hook(floating, "combine_compiled", cost=of_combining),
-    Hook(whole, "run", cost=of_recurrent_pass),
-    Hook(chunk, "apply", cost=of_digital),
-    Hook(chunk, "quantise", cost=of_digital),
-    Hook(Plan, "real", cost=of_digital),
-    Hook(gdpu, "lstm_passes", cost=of_digital),
-    Hook(gdpu_cells, "gru_step", cost=of_digital),
-    Hook(gdpu_cells, "rnn_step", cost=of_digital),
+    Hook(products, "convolution", cost=_of_product),
+    Hook(products, "linear", cost=_of_product),
+    Hook(convert, "epilogue", cost=_of_fused_pass),
+    Hook(convert, "add_codes", cost=_of_conversion),
+    Hook(floating, "combine_compiled", cost=_of_combining),
+    Hook(whole, "run", cost=_of_recurrent_pass),
+    Hook(chunk, "apply", cost=_of_digital),
+    Hook(chunk, "quantise", cost=_of_digital),
+    Hook(Plan, "real", cost=_of_digital),
+    Hook(gdpu, "lstm_passes", cost=_of_digital),
+    Hook(gdpu_cells, "gru_step", cost=_of_digital),
+    Hook(gdpu_cells, "rnn_step", cost=_of_digital),
 )  # fmt: skip
 """Where steps and parts begin. A part inside a part belongs to the outer one."""
 

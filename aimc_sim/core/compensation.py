@@ -43,13 +43,13 @@ Readout = np.ndarray
 """Numbers that a method keeps of its reads: (C,) float64, or (N, C) float64 products for "ls"."""
 
 
-def calibration_inputs(rows: int, core: CoreSpec, vectors: int, key: Key) -> np.ndarray:
+def _calibration_inputs(rows: int, core: CoreSpec, vectors: int, key: Key) -> np.ndarray:
     """Return the (vectors, rows) float64 input codes: +-full scale, random, fixed per core."""
     generator = key.child(Purpose.COMPENSATION_VECTORS).generator()
     return core.dac.max_code * (2.0 * generator.integers(0, 2, (vectors, rows)) - 1.0)
 
 
-def graded_inputs(rows: int, core: CoreSpec, vectors: int, key: Key) -> np.ndarray:
+def _graded_inputs(rows: int, core: CoreSpec, vectors: int, key: Key) -> np.ndarray:
     """Return (vectors, rows) float64 input codes of all amplitudes, random, fixed per core."""
     generator = key.child(Purpose.COMPENSATION_VECTORS, 1).generator()
     top = core.dac.max_code
@@ -75,17 +75,17 @@ def readout(
     """
     noise = key.child(Purpose.COMPENSATION_READ).at_time(t_seconds).generator()
     if method in ("gdc", "column"):
-        return one_hot_magnitude(now, spec, key, noise)
+        return _one_hot_magnitude(now, spec, key, noise)
     vectors, rows = spec.calibration.compensation_vectors, now.net.shape[0]
     if method == "gdc-signs":
-        codes = calibration_inputs(rows, spec.core, vectors, key)
+        codes = _calibration_inputs(rows, spec.core, vectors, key)
         mean: np.ndarray = np.abs(tile.read(now, codes, spec.core, noise)).mean(axis=0)
         return mean
-    codes = graded_inputs(rows, spec.core, vectors, key)
+    codes = _graded_inputs(rows, spec.core, vectors, key)
     return tile.read(now, codes, spec.core, noise) * tile.unit_charge(now, spec.core)
 
 
-def one_hot_magnitude(
+def _one_hot_magnitude(
     now: tile.TileNow, spec: ChipSpec, key: Key, generator: np.random.Generator
 ) -> np.ndarray:
     """Return the (C,) mean magnitude of the outputs over all rows, each driven by itself.
@@ -164,7 +164,7 @@ def reference(
     if method != "ls":
         return readout(method, begin, spec, t_seconds, key)
     vectors = spec.calibration.compensation_vectors
-    codes = graded_inputs(begin.net.shape[0], spec.core, vectors, key)
+    codes = _graded_inputs(begin.net.shape[0], spec.core, vectors, key)
     targets = weights.net(state.devices.target.astype(np.float64), spec.core)
     wanted = targets / spec.core.device.g_max_siemens
     products: np.ndarray = codes @ wanted

@@ -20,7 +20,7 @@ from ..device import family
 from ..spec import CoreSpec, DacSpec
 from . import encodings
 
-PHASES = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+_PHASES = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 """Signs of (input, weight) in the four modulations of a 4-phase read; the product is the sign
 with which a phase enters the result."""
 
@@ -56,7 +56,7 @@ def mvm_seconds(core: CoreSpec) -> float:
     chip) and replace the windows: an estimate, no such time is published for the chip. So do
     4-phase reads of cells of one polarity, which need two windows.
     """
-    phases = len(PHASES) if core.read.mode == "4-phase" else 1
+    phases = len(_PHASES) if core.read.mode == "4-phase" else 1
     windows = phases * window_seconds(core.dac)
     overhead = max(0.0, core.read.mvm_seconds - windows)
     return overhead + modulations(core) * integration_seconds(core.dac)
@@ -178,7 +178,7 @@ def phases(
     """
     magnitude = {1: np.maximum(codes, 0), -1: np.maximum(-np.asarray(codes), 0)}
     siemens = {1: positive, -1: negative}
-    return tuple((x * w, magnitude[x], siemens[w]) for x, w in PHASES)
+    return tuple((x * w, magnitude[x], siemens[w]) for x, w in _PHASES)
 
 
 def bit_planes(codes: np.ndarray, dac: DacSpec) -> np.ndarray:

@@ -34,10 +34,10 @@ from .quantise import codes
 Operand = np.ndarray | np.floating | float
 """Array, or a number that stands for all its elements."""
 
-COUNT_LIMIT = 4095
+_COUNT_LIMIT = 4095
 """Largest count of a 12-bit counter."""
 
-LARGEST_HALF = 65504.0
+_LARGEST_HALF = 65504.0
 """Largest finite float16."""
 
 
@@ -69,7 +69,7 @@ HALF = Arithmetic(
     _on_arrays(half.round_arrays),
     _on_arrays(half.multiply_arrays),
     _on_arrays(half.fma_arrays),
-    LARGEST_HALF,
+    _LARGEST_HALF,
 )
 """float16, every operation rounded once."""
 
@@ -252,9 +252,9 @@ def quantise(
 def _counts(counts: np.ndarray, name: str) -> np.ndarray:
     counts = np.asarray(counts)
     low, high = counts.min(initial=0), counts.max(initial=0)
-    if not 0 <= low <= high <= COUNT_LIMIT or (counts != np.floor(counts)).any():
+    if not 0 <= low <= high <= _COUNT_LIMIT or (counts != np.floor(counts)).any():
         raise ValueError(
-            f"{name} counts must be integers from 0 to {COUNT_LIMIT} (12 bits), "
+            f"{name} counts must be integers from 0 to {_COUNT_LIMIT} (12 bits), "
             f"got values from {low} to {high}"
         )
     return counts.astype(np.float32)

@@ -29,7 +29,7 @@ import numpy as np
 
 from ..spec.wires import WireSpec
 
-LEAST_SHARE = 0.01
+_LEAST_SHARE = 0.01
 """Smallest share of a cell's current, its line alone driven, that still makes a crossbar."""
 
 TOLERANCE = 1e-7
@@ -184,11 +184,11 @@ def ports(conductance: np.ndarray, wires: WireSpec) -> Ports:
     row_tail, row_step = _input_ladder(stack, wires)
     col_tail, col_step = _output_ladder(stack, wires)
     arriving = _arriving(row_tail, row_step, col_tail, col_step, wires)
-    if stack.size and arriving.min() < LEAST_SHARE:
+    if stack.size and arriving.min() < _LEAST_SHARE:
         p, r, c = np.unravel_index(arriving.argmin(), arriving.shape)
         raise ValueError(
             f"of the current of cell ({r}, {c}) only {arriving[p, r, c]:.1e} arrives at its "
-            f"converter; a crossbar needs at least {LEAST_SHARE:g}: use lower wire resistances, "
+            f"converter; a crossbar needs at least {_LEAST_SHARE:g}: use lower wire resistances, "
             "lower conductances or a smaller crossbar"
         )
     weights, damp = _chebyshev(_contraction(stack, row_tail, row_step, col_tail, col_step, wires))

@@ -20,7 +20,7 @@ from .draws import noise_bands, slow_components
 from .family import Address, DeviceState, ElementsNow
 from .measured import replay
 
-BOLTZMANN_EV = 8.617333262e-5
+_BOLTZMANN_EV = 8.617333262e-5
 """Boltzmann constant in eV/K (CODATA 2018)."""
 
 Curve = tuple[float, float, float, float, float, float, float, float, float, float]
@@ -150,11 +150,11 @@ def program(
     return PcmState(target, programmed, g, nu)
 
 
-def thermal(law: TemperatureLaw | None) -> tuple[tuple[float, float], float]:
+def _thermal(law: TemperatureLaw | None) -> tuple[tuple[float, float], float]:
     """Return the exponents of conduction, (at x = 0, per x), and the factor on the drift clock."""
     if law is None:
         return (0.0, 0.0), 1.0
-    beta = (1 / law.kelvin - 1 / law.reference_kelvin) / BOLTZMANN_EV
+    beta = (1 / law.kelvin - 1 / law.reference_kelvin) / _BOLTZMANN_EV
     slope = law.activation_set_ev - law.activation_reset_ev
     return (law.activation_reset_ev * beta, slope * beta), math.exp(-law.relaxation_ev * beta)
 
@@ -185,7 +185,7 @@ def evaluate(
     age = t_seconds + spec.t0_seconds
     if state.trace is not None:
         return _replayed(state, spec, t_seconds)
-    heat, haste = thermal(spec.temperature)
+    heat, haste = _thermal(spec.temperature)
     log_age = 0.0 if spec.drift is None else math.log1p(t_seconds * haste / spec.t0_seconds)
     law = spec.read_noise
     fresh = 0.0 if law is None else noise_bands(law, age)[1]

@@ -108,15 +108,15 @@ def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tenso
     return F.relu(y) if layer.relu else y
 
 
-G_MAX_IMAGES, G_MAX_INPUTS = 16, 4096
+_G_MAX_IMAGES, G_MAX_INPUTS = 16, 4096
 """Calibration images and input vectors per layer behind the g_max of every core."""
 
-SHARE_INPUTS = 1024
+_SHARE_INPUTS = 1024
 """Input vectors per core behind a share of its currents: 0.5 % of a share of 3 % at 256 columns."""
 
-GOLDEN_RATIO = (5**0.5 - 1) / 2
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 
-MSE_SAMPLES = 2**16
+_MSE_SAMPLES = 2**16
 """Values of a batch that are kept for the search of a range."""
 
 
@@ -138,20 +138,20 @@ def _some(compiled: Program, batch: Batch, n: int) -> Batch:
 def measure_all(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
     """Return what :func:`measure` finds, with the full scale of every block's ADCs.
 
-    That is :func:`adc_ranges_of_cores` on the last batch, if ``core.adc.range`` asks for it.
+    That is :func:`_adc_ranges_of_cores` on the last batch, if ``core.adc.range`` asks for it.
     """
     some: list[Batch] = []
 
     def noted() -> Iterator[Batch]:
         for batch in batches:
-            some[:] = [_some(compiled, batch, G_MAX_IMAGES)]
+            some[:] = [_some(compiled, batch, _G_MAX_IMAGES)]
             yield batch
 
     ranges = measure(compiled, noted(), spec)
     cores = [spec.for_layer(layer.owner).core for layer in compiled.layers]
     if not some or not any(core.adc.calibrates for core in cores):
         return ranges
-    amperes = adc_ranges_of_cores(compiled, some[0], spec, ranges)
+    amperes = _adc_ranges_of_cores(compiled, some[0], spec, ranges)
     return dataclasses.replace(ranges, adc_amperes=amperes)
 
 
@@ -192,11 +192,11 @@ def with_adc_ranges(
     tiles: Mapping[int, tile.TileNow], compiled: Program, spec: ChipSpec, state: ChipState,
     amperes: Mapping[str, float],
 ) -> dict[int, tile.TileNow]:  # fmt: skip
-    """Return crossbars, by tile, whose ADCs have these full scales, by :func:`range_names`."""
+    """Return crossbars, by tile, whose ADCs have these full scales, by :func:`_range_names`."""
     found = dict(tiles)
     for block in compiled.blocks:
         now = found[block.tile]
-        names = range_names(block, len(now.parts))
+        names = _range_names(block, len(now.parts))
         if names[0] in amperes:
             core, key = state.spec_of(block.tile, spec).core, state.key(block.tile)
             own = [amperes[name] for name in names]
@@ -204,7 +204,7 @@ def with_adc_ranges(
     return found
 
 
-def range_names(block: Block, parts: int) -> tuple[str, ...]:
+def _range_names(block: Block, parts: int) -> tuple[str, ...]:
     """Return the names of the ranges of a block's converters.
 
     Parameters
@@ -246,14 +246,14 @@ def measure(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Rang
             # Masks add minus infinity; nothing at all has no range either.
             size = torch.cat([size[size.isfinite()], size.new_zeros(1)])
         if method == "mse":
-            kept.setdefault(name, []).append(size[_evenly(size.numel(), MSE_SAMPLES)])
+            kept.setdefault(name, []).append(size[_evenly(size.numel(), _MSE_SAMPLES)])
         seen[name] = max(seen.get(name, 0.0), _magnitude(size, spec.calibration))
 
     some = None
     with torch.inference_mode():
         for batch in batches:
             images += 1 if compiled.axis is None else batch[0].shape[compiled.axis]
-            some = _some(compiled, batch, G_MAX_IMAGES)
+            some = _some(compiled, batch, _G_MAX_IMAGES)
             float_walk(compiled, [_channels_last(x) for x in batch], see)
         for name, parts in kept.items():
             ldpu = spec.for_layer(name.partition("[")[0]).core.ldpu
@@ -267,7 +267,7 @@ def measure(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Rang
     rules = {spec.for_layer(layer.owner).core.g_max_rule for layer in compiled.layers}
     if rules != {"device"} and some is not None:
         return dataclasses.replace(
-            ranges, g_max_siemens=g_max_of_cores(compiled, some, spec, ranges)
+            ranges, g_max_siemens=_g_max_of_cores(compiled, some, spec, ranges)
         )
     return ranges
 
@@ -282,7 +282,7 @@ def _evenly(total: int, wanted: int) -> Tensor:
         return torch.arange(total)
     step = total / wanted
     start = np.arange(wanted) * step
-    inside = np.arange(wanted) * GOLDEN_RATIO % 1 * step
+    inside = np.arange(wanted) * _GOLDEN_RATIO % 1 * step
     return torch.from_numpy(np.minimum(start + inside, total - 1).astype(np.int64))
 
 
@@ -298,7 +298,7 @@ def _magnitude(size: Tensor, calibration: CalibrationSpec) -> float:
     return size.kthvalue(rank).values.item()
 
 
-def g_max_of_cores(
+def _g_max_of_cores(
     compiled: Program, images: Batch, spec: ChipSpec, ranges: Ranges
 ) -> dict[str, float]:
     """Return the g_max of every block, by name, that keeps its bit-line currents in range.
@@ -308,7 +308,7 @@ def g_max_of_cores(
     compiled : Program
     images : tuple of (B, ...) tensors
         A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them, for the rule
-        "saturation" :data:`SHARE_INPUTS` of those, of all time steps together.
+        "saturation" :data:`_SHARE_INPUTS` of those, of all time steps together.
     spec : ChipSpec
     ranges : Ranges
     """
@@ -321,7 +321,7 @@ def g_max_of_cores(
             return
         weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
         if core.g_max_rule == "saturation":
-            some = codes[_evenly(len(codes), SHARE_INPUTS).numpy()].astype(np.int8)
+            some = codes[_evenly(len(codes), _SHARE_INPUTS).numpy()].astype(np.int8)
             shared.setdefault(name, (weight, core, []))[2].append(some)
             return
         own = gmax.largest_siemens(weight, core, codes, current="peak")
@@ -330,13 +330,13 @@ def g_max_of_cores(
     _drive(compiled, images, spec, ranges, use)
     for name, (weight, core, parts) in shared.items():
         codes = np.concatenate(parts)
-        codes = codes[_evenly(len(codes), SHARE_INPUTS).numpy()]
+        codes = codes[_evenly(len(codes), _SHARE_INPUTS).numpy()]
         inside = 100 * (1 - core.g_max_saturated_share)
         found[name] = gmax.largest_siemens(weight, core, codes, percentile=inside, current="peak")
     return found
 
 
-def adc_ranges_of_cores(
+def _adc_ranges_of_cores(
     compiled: Program, images: Batch, spec: ChipSpec, ranges: Ranges
 ) -> dict[str, float]:
     """Return the full-scale current of every block's ADCs, by name, in amperes.
@@ -371,7 +371,7 @@ def adc_ranges_of_cores(
         amperes = currents.of_targets(targets, core, codes) or [np.zeros((1, columns))]
         groups = encodings.of(core).groups(columns)
         places = [slice(group.start, group.stop) for group in groups] or [slice(None)]
-        for name, place in zip(range_names(block, len(groups)), places, strict=True):
+        for name, place in zip(_range_names(block, len(groups)), places, strict=True):
             parts = [a[:, place].ravel() for a in amperes]
             size = torch.from_numpy(np.concatenate(parts).astype(np.float32))
             largest = _magnitude(size, calibration)

@@ -29,7 +29,7 @@ from .recurrent import Span
 from .stream import Stream, packed
 from .variants import Variants
 
-MOST_CHUNK = 2**20
+_MOST_CHUNK = 2**20
 """Images that may be simulated at a time; more are no faster, and memory grows with them."""
 
 
@@ -288,7 +288,7 @@ class Chip(Held):
             If images do not fit the network, or an argument is no such number.
         """
         if chunk is not None:
-            chunk = arguments.whole(chunk, "chunk", 1, MOST_CHUNK)
+            chunk = arguments.whole(chunk, "chunk", 1, _MOST_CHUNK)
         x, lengths = self._arguments(images, named)
         span = None if lengths is None else Span(lengths=lengths)
         outputs = self._run(x, span, first_image, chunk)

@@ -33,7 +33,7 @@ from .reading import Events, Read, Reader, channels_last, window
 from .recurrent import Span, run_loop
 from .survey import survey
 
-TIME_STEP = 2**40
+_TIME_STEP = 2**40
 """Event numbers between two time steps of a sequence; more images than anybody runs."""
 
 
@@ -113,7 +113,7 @@ class Run:
             start, seen = self.span.start, self.counts[call.hidden.layer.name]
             seen.images += self.n if start == 0 else 0
             return whole.run(
-                prepared, call, inputs, state, self.first_event, TIME_STEP, start, seen
+                prepared, call, inputs, state, self.first_event, _TIME_STEP, start, seen
             )
 
         return run
@@ -229,7 +229,7 @@ class Run:
             start, batch = self.span.start, self.batch
             steps = np.arange(start, start + codes.numel() // codes.shape[-1] // batch)
             own = np.arange(self.first_event, self.first_event + batch)
-            numbers = (steps[:, None] * TIME_STEP + own).reshape(-1)
+            numbers = (steps[:, None] * _TIME_STEP + own).reshape(-1)
             counted = np.tile(np.arange(batch) < self.n, len(steps))
             return Events(numbers, None if self.n == batch else counted)
         total = codes.shape[layer.axis]
@@ -239,7 +239,7 @@ class Run:
                 "before it mixes the batch with other dimensions: keep the batch first"
             )
         several = total // self.batch
-        first = self.first_event * several + (time or 0) * TIME_STEP
+        first = self.first_event * several + (time or 0) * _TIME_STEP
         counted = None if self.n == self.batch else np.arange(total) < self.n * several
         return Events(np.arange(first, first + total), counted)
 

@@ -97,7 +97,7 @@ def convert_compiled(
     return torch.from_numpy(counts)
 
 
-def convert_plain(
+def _convert_plain(
     charge: Tensor, variance: Tensor | None, link: ArrivingCodes | None, core: CoreCall,
     events: np.ndarray, relu: bool, target: CodedValue, column: int, extra: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
@@ -126,7 +126,7 @@ def convert_plain(
     return torch.stack([saturated, clipped], dim=1)
 
 
-def add_codes_compiled(
+def _add_codes_compiled(
     charge: Tensor, variance: Tensor | None, adc: Adc, noise_key: np.ndarray, events: np.ndarray,
     column: int, factor: float, total: Tensor, extra: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
@@ -164,13 +164,13 @@ def add_codes_compiled(
     return torch.from_numpy(counts)
 
 
-def add_codes_plain(
+def _add_codes_plain(
     charge: Tensor, variance: Tensor | None, adc: Adc, noise_key: np.ndarray, events: np.ndarray,
     column: int, factor: float, total: Tensor, extra: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Add the codes of one of several conversions to their sum; torch operations on any device.
 
-    Parameters and return value as in :func:`add_codes_compiled`.
+    Parameters and return value as in :func:`_add_codes_compiled`.
     """
     columns = slice(column, column + total.shape[1])
     own = None if variance is None else variance[:, columns]
@@ -209,15 +209,15 @@ class Passes:
     convert : callable
         All of it, see :func:`convert_compiled`.
     add_codes : callable
-        Up to the converters, see :func:`add_codes_compiled`.
+        Up to the converters, see :func:`_add_codes_compiled`.
     """
 
     convert: Callable[..., Tensor]
     add_codes: Callable[..., Tensor]
 
 
-COMPILED = Passes(convert_compiled, add_codes_compiled)
-PLAIN = Passes(convert_plain, add_codes_plain)
+COMPILED = Passes(convert_compiled, _add_codes_compiled)
+PLAIN = Passes(_convert_plain, _add_codes_plain)
 
 
 def _half(values: Tensor) -> Tensor:

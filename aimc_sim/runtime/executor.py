@@ -23,10 +23,10 @@ from .counts import Tally, new_counts
 from .plan import Plan
 from .recurrent import Span, padded
 
-LOOP_BYTES = 128 * 2**20
-"""The same as :data:`CHUNK_BYTES` for all time steps of a recurrent layer."""
+_LOOP_BYTES = 128 * 2**20
+"""The same as :data:`_CHUNK_BYTES` for all time steps of a recurrent layer."""
 
-CHUNK_BYTES = {"cpu": 4 * 2**20, "other": 64 * 2**20}
+_CHUNK_BYTES = {"cpu": 4 * 2**20, "other": 64 * 2**20}
 """Aim for the activations of one layer of a chunk: what a processor's cache holds, and on other
 devices what keeps them busy."""
 
@@ -48,7 +48,7 @@ def run(
     counts : dict
         Added to, by layer name.
     chunk : int or None
-        Images at a time; None chooses by :data:`CHUNK_BYTES`.
+        Images at a time; None chooses by :data:`_CHUNK_BYTES`.
     span : Span, optional
         Where in a sequence the inputs begin, with which states, and how long each is.
 
@@ -63,7 +63,7 @@ def run(
     size = (
         total
         if axis is None
-        else chunk or min(chunk_size(plan, inputs[0]), max(SMALLEST_BATCH, -(-total // threads)))
+        else chunk or min(_chunk_size(plan, inputs[0]), max(SMALLEST_BATCH, -(-total // threads)))
     )
     if any(isinstance(step, DigitalStep) and step.op == "trim" for step in plan.compiled.steps):
         size = total  # the longest sequence of all decides how long the results are
@@ -98,10 +98,10 @@ def run(
         parts[0] if axis is None else torch.cat(parts, axis)
         for parts, (_, axis) in zip(by_output, leaves(plan.compiled.results), strict=True)
     ]
-    return as_tree(plan.compiled.results, iter(outputs))
+    return _as_tree(plan.compiled.results, iter(outputs))
 
 
-def as_tree(results: Any, outputs: Iterator[Tensor]) -> Any:
+def _as_tree(results: Any, outputs: Iterator[Tensor]) -> Any:
     """Return tensors in the structure that the network itself returns."""
     kind, content, *_ = results
     if kind == "none":
@@ -109,8 +109,8 @@ def as_tree(results: Any, outputs: Iterator[Tensor]) -> Any:
     if kind == "value":
         return next(outputs)
     if kind == "dict":
-        return {key: as_tree(part, outputs) for key, part in content.items()}
-    parts = [as_tree(part, outputs) for part in content]
+        return {key: _as_tree(part, outputs) for key, part in content.items()}
+    parts = [_as_tree(part, outputs) for part in content]
     return tuple(parts) if kind == "tuple" else parts
 
 
@@ -137,17 +137,17 @@ def _run_chunk(
     ], tally
 
 
-def chunk_size(plan: Plan, images: Tensor) -> int:
+def _chunk_size(plan: Plan, images: Tensor) -> int:
     """Return how many images go through at once."""
     batch = images.shape[plan.compiled.axis]
     widest = max(call.layer.weight.shape[1] for call in layer_calls(plan.calls))
-    budget = CHUNK_BYTES.get(plan.device.type, CHUNK_BYTES["other"])
+    budget = _CHUNK_BYTES.get(plan.device.type, _CHUNK_BYTES["other"])
     if plan.compiled.recurrent:
         # Every time step is a pass of its own, so that large batches are what makes it fast.
         steps = (
             images[0].numel() if images.ndim < 3 else images.numel() // images.shape[-1] // batch
         )
-        return int(max(SMALLEST_BATCH, min(1024, LOOP_BYTES // (4 * max(1, steps) * widest))))
+        return int(max(SMALLEST_BATCH, min(1024, _LOOP_BYTES // (4 * max(1, steps) * widest))))
     pixels = images[0, 0].numel() if images.ndim > 2 else 1
     channels = min(widest, 16) if images.ndim > 2 else widest
     return int(max(SMALLEST_BATCH, min(1024, budget // (4 * pixels * channels))))

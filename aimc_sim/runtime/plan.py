@@ -43,10 +43,10 @@ from .phases import SIGMAS, SIGNS, Guard, Phases
 from .quantisers import has_range, keeps_codes, range_of, value_quantisers
 from .whole import Whole, prepare
 
-FIRST_PHASE = 16
+_FIRST_PHASE = 16
 """Number of the first phase below a key of noise; smaller ones are bit planes."""
 
-FIRST_PART = 32
+_FIRST_PART = 32
 """Number of the first group of columns below a key of noise."""
 
 
@@ -235,7 +235,7 @@ class _Builder:
         factors = tile.factors(now, core)
         parts = tuple(
             PartCall(
-                self._analog(layer, block, core, part.now, noise_key.child(FIRST_PART + i)), factor
+                self._analog(layer, block, core, part.now, noise_key.child(_FIRST_PART + i)), factor
             )
             for i, (part, factor) in enumerate(zip(now.parts, factors, strict=True))
         )
@@ -258,7 +258,7 @@ class _Builder:
         phases = self._phases(now, core, converter, kernel, floating) if phased else None
 
         def with_keys(key: Key) -> Phases | None:
-            keys = tuple(_words(key.child(FIRST_PHASE + i)) for i in range(len(SIGNS)))
+            keys = tuple(_words(key.child(_FIRST_PHASE + i)) for i in range(len(SIGNS)))
             return phases and dataclasses.replace(phases, noise_keys=keys)
 
         # The sum of four phases may be larger than each may be.

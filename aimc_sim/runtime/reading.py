@@ -21,7 +21,7 @@ from .convert import Passes
 from .phases import SIGNS
 from .survey import Survey, bit_plane, survey
 
-FEWEST_ROWS = 4
+_FEWEST_ROWS = 4
 """Rows added to a part of a batch where sums would depend on how many it has, see :func:`pads`."""
 
 
@@ -146,7 +146,7 @@ class Reader:
         chosen = apart[:rows].nonzero()[:, 0]
         some = part[chosen]
         if pads(some):  # sums must not depend on how many there are
-            some = torch.nn.functional.pad(some, (0, 0, 0, 0, 0, 0, 0, FEWEST_ROWS))
+            some = torch.nn.functional.pad(some, (0, 0, 0, 0, 0, 0, 0, _FEWEST_ROWS))
         own = Events(events.numbers[chosen.numpy(force=True)])
         negative = bool(both[chosen].any())
         found, beyond = self._by_phase(layer, core, some, None, own, negative)

@@ -102,7 +102,7 @@ def run_loop(
     if name in span.states:
         state = span.states[name]
     else:
-        h, c = initial_state(step, call.hidden.layer, real, inputs)
+        h, c = _initial_state(step, call.hidden.layer, real, inputs)
         state = rounding.codes(h, hidden.per_step, hidden.limit, hidden.rounds), c
     digital = _DIGITAL[step.op](
         step, plan.gdpu, plan.quantisers[first].step, gates.step, 1 / raw.step
@@ -151,7 +151,7 @@ def float_loop(
     first, name = step.sources[0], step.name
     inputs = _batch_first(step, values[first])
     lengths = _lengths(step, values, lengths)
-    state = initial_state(step, hidden, values, inputs)
+    state = _initial_state(step, hidden, values, inputs)
 
     def cell(t: int, x: Tensor, state: State) -> State:
         made = product(hidden, {name: state[0], first: x})
@@ -162,7 +162,7 @@ def float_loop(
     return {name: _as_given(step, outputs), f"{name}.h": h, f"{name}.c": c}
 
 
-def initial_state(
+def _initial_state(
     step: DigitalStep, hidden: AnalogLayer, values: Mapping[str, Tensor], inputs: Tensor
 ) -> State:
     """Return the state before the first time step: as given, or zero."""

@@ -59,14 +59,14 @@ def run_pipelined(
     x = as_input(chip.compiled, images)
     chip(x[:1], first_image=0)  # complains where something is not ready
     plan = chip.evaluation.plan(chip.compiled)
-    count = schedule_rows(schedule) * len(x)
+    count = _schedule_rows(schedule) * len(x)
     report = simulate(schedule, len(x), trace=count)
     with torch.inference_mode():
         outputs = _Replay(plan, schedule, x).run(report.record.trace[: report.record.totals[2]])
     return outputs, report
 
 
-def schedule_rows(schedule: Schedule) -> int:
+def _schedule_rows(schedule: Schedule) -> int:
     """Return the rows of a full trace per image."""
     return sum(2 * s.firings for s in schedule.stages) + sum(e.elements for e in schedule.edges)
 

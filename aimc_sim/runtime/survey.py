@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ..kernels.survey import bit_plane as plane_kernel
 from ..kernels.survey import survey as survey_kernel
 
-PART = 8
+_PART = 8
 """Rows and columns of windows that a part of a map holds: large ones give loose bounds."""
 
 _NO_PARTS = np.zeros((0, 0, 0), np.float32)
@@ -81,10 +81,10 @@ def survey(x: Tensor, window: tuple[int, int] | None) -> Survey:
     above = below = _NO_PARTS
     size = _sizes(x, window or (1, 1))
     if window is not None:
-        down, across = (-(-(n - k) // PART) + 1 for n, k in zip(x.shape[2:], size, strict=True))
+        down, across = (-(-(n - k) // _PART) + 1 for n, k in zip(x.shape[2:], size, strict=True))
         above, below = np.zeros((2, batch, down * across, channels), np.float32)
     survey_kernel(
-        maps, height, width, np.array(size), PART, magnitudes, lowest, above, below
+        maps, height, width, np.array(size), _PART, magnitudes, lowest, above, below
     )  # fmt: skip
     spans = ()
     if window is not None:
@@ -103,7 +103,7 @@ def largest_codes(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, ...]:
     """
 
     def largest(maps: Tensor) -> Tensor:
-        found = F.max_pool2d(maps, _sizes(x, window), PART, ceil_mode=True).clamp(min=0)
+        found = F.max_pool2d(maps, _sizes(x, window), _PART, ceil_mode=True).clamp(min=0)
         return found.permute(0, 2, 3, 1).flatten(1, 2)
 
     if bool(x.amin() >= 0):
@@ -113,7 +113,7 @@ def largest_codes(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, ...]:
 
 def _sizes(x: Tensor, window: tuple[int, int]) -> list[int]:
     """Return rows and columns of a part: whole windows, of which one part holds any."""
-    return [min(n, PART + w - 1) for n, w in zip(x.shape[2:], window, strict=True)]
+    return [min(n, _PART + w - 1) for n, w in zip(x.shape[2:], window, strict=True)]
 
 
 def bit_plane(

@@ -66,7 +66,7 @@ class Variants:
         sizes = {name: tuple(x.shape) for name, x in zip(self.compiled.inputs, inputs, strict=True)}
         broken = None
         for compiled in (self.compiled, *self.others):
-            found = broken_condition(compiled, sizes)
+            found = _broken_condition(compiled, sizes)
             if found is None:
                 return compiled
             broken = broken or found
@@ -84,14 +84,14 @@ class Variants:
                     f"the inputs have the sizes {_shown(sizes)}, for which the network cannot be "
                     f"recorded: {error}"
                 ) from error
-            compiled = on_same_devices(network, self.compiled, self.spec)
+            compiled = _on_same_devices(network, self.compiled, self.spec)
             # A record is made with two images where one was given, which may be another branch.
-            if broken_condition(compiled, sizes) is None:
+            if _broken_condition(compiled, sizes) is None:
                 self.others.append(compiled)
                 return compiled
         raise ValueError(
             f"the inputs have the sizes {_shown(sizes)}, for which the network cannot be recorded: "
-            f"its record is for inputs with {broken_condition(compiled, sizes)}"
+            f"its record is for inputs with {_broken_condition(compiled, sizes)}"
         )
 
 
@@ -99,7 +99,7 @@ def _shown(sizes: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} {tuple(shape)}" for name, shape in sizes.items())
 
 
-def broken_condition(compiled: Program, sizes: Mapping[str, tuple[int, ...]]) -> str | None:
+def _broken_condition(compiled: Program, sizes: Mapping[str, tuple[int, ...]]) -> str | None:
     """Return the first condition of a program that sizes break, in words; None if they fit."""
     for condition in compiled.conditions:
         try:
@@ -130,7 +130,7 @@ def words(tree: Any) -> str:
     )
 
 
-def on_same_devices(network: Network, compiled: Program, spec: ChipSpec) -> Program:
+def _on_same_devices(network: Network, compiled: Program, spec: ChipSpec) -> Program:
     """Return a network's program on the devices of another one.
 
     Parameters

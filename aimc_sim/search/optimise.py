@@ -18,7 +18,7 @@ from .feed import SearchFeed
 from .proposals import VERSION
 from .schema import Search, changed
 
-COSTS, SEARCHES = "costs", "searches"
+COSTS, _SEARCHES = "costs", "searches"
 """Folders of costs by identity, and of every search that was run here with Optuna's version."""
 
 
@@ -56,9 +56,9 @@ class SearchPlan:
         self, held: Mapping[str, Shares], on_setting: Callable[[Setting], Any]
     ) -> SearchFeed:
         """Make what hands out the trials: ``source`` of the sweep."""
-        (self.out / SEARCHES).mkdir(exist_ok=True)
+        (self.out / _SEARCHES).mkdir(exist_ok=True)
         asked = {"search": self.search.model_dump(mode="json"), "optuna": VERSION}
-        results_folder.keep(self.out, SEARCHES, asked)
+        results_folder.keep(self.out, _SEARCHES, asked)
         book = CostBook(self.inputs, self.search.mode, self.out / COSTS)
         self.feed = SearchFeed(self.search, self.inputs, book, held, on_setting)
         return self.feed

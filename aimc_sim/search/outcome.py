@@ -152,7 +152,7 @@ def write(found: pd.DataFrame, feed: SearchFeed, folder: Path) -> list[Path]:
             plain[name] = plain[name].map(lambda value: "" if value is None else str(value))
     results.write_parquet(plain, folder / TABLE)
     written = [folder / TABLE, _replace(folder / CSV, plain.to_csv(index=False))]
-    again = again_study(found, feed)
+    again = _again_study(found, feed)
     if again is not None:
         written.append(_replace(folder / AGAIN, _HEAD + yaml.safe_dump(again, sort_keys=False)))
     return written
@@ -164,7 +164,7 @@ _HEAD = (
 )
 
 
-def again_study(found: pd.DataFrame, feed: SearchFeed) -> dict[str, Any] | None:
+def _again_study(found: pd.DataFrame, feed: SearchFeed) -> dict[str, Any] | None:
     """Return the study of the designs on the front with fresh seeds; None if there are none."""
     numbers = set(found.loc[found["status"].isin((front.FRONT, front.LIKELY)), "design"])
     chosen = [c for c in feed.candidates if c.number in numbers]

@@ -15,7 +15,7 @@ from .schema import COMPENSATION, PRESET, Choices, Knob, Options, Range, Search
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-DIGITS = 6
+_DIGITS = 6
 """Significant digits of a proposed number: what is printed is what was run."""
 
 
@@ -87,7 +87,7 @@ def design(search: Search, proposal: Mapping[str, int | float]) -> Design:
             shown[name] = option
             continue
         if isinstance(knob, Range):
-            value = int(number) if knob.whole else float(f"{number:.{DIGITS}g}")
+            value = int(number) if knob.whole else float(f"{number:.{_DIGITS}g}")
         else:
             value = knob.values[number]
         shown[name] = value if _plain(value) else json.dumps(value)

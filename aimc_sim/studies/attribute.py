@@ -26,7 +26,7 @@ from .settings import settings
 NOTHING, EVERYTHING = "nothing", "everything"
 ALONE, MISSING, LAYER, NO_LAYER = "only ", "all but ", "layer ", "no layer"
 
-CIRCUITS: Mapping[str, Mapping[str, Any]] = {
+_CIRCUITS: Mapping[str, Mapping[str, Any]] = {
     "read polarity": {"core.read.polarity": None},
     "IR drop": {"core.wires": None},
     "ADC": {"core.adc": {"kind": "symmetric", "bits": None, "full_scale_amperes": None}},
@@ -51,7 +51,7 @@ def switches(spec: ChipSpec) -> dict[str, Mapping[str, Any]]:
         Devices first.
     """
     devices = {e.label: {f"core.device.{e.key}": e.off} for e in spec.core.device.effects}
-    return devices | dict(CIRCUITS)
+    return devices | dict(_CIRCUITS)
 
 
 def effects(spec: ChipSpec) -> list[str]:

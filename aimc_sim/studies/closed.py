@@ -95,7 +95,7 @@ def cluster(workers: int, memory: str | int) -> Iterator[SpecCluster]:
     scheduler = {"cls": ClosedScheduler, "options": {**both, "port": 0, "dashboard": False}}
     # A trial whose worker died comes back at once: see OnDask.answer.
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        with without_interrupts(), warnings.catch_warnings():
+        with _without_interrupts(), warnings.catch_warnings():
             # On a busy machine; nothing that a user of this package could change.
             warnings.filterwarnings("ignore", "Creating scratch directories")
             made = SpecCluster(
@@ -112,7 +112,7 @@ def client(address: str | SpecCluster, security: Security, timeout: float) -> Cl
 
 
 @contextlib.contextmanager
-def without_interrupts() -> Iterator[None]:
+def _without_interrupts() -> Iterator[None]:
     """Start processes that Ctrl-C in the terminal does not reach; it waits meanwhile.
 
     The terminal sends Ctrl-C to every process it started. Workers would print what it

@@ -30,10 +30,10 @@ from .records import Damage, Segment, line_of, read_segment, values
 
 TRIALS = "trials"
 KINDS = ("specs", "studies", "environments")
-ASIDE = ("costs", "searches")
+_ASIDE = ("costs", "searches")
 """What :mod:`aimc_sim.search` keeps beside them."""
 
-VOLATILE = ("seconds", "peak_bytes", "environment", "host", "setting", "preset", "changes")
+_VOLATILE = ("seconds", "peak_bytes", "environment", "host", "setting", "preset", "changes")
 """Parts of a record that may differ between two runs of the same trial."""
 
 
@@ -83,7 +83,7 @@ def read(folders: Iterable[Path], keep_rows: bool = True) -> Contents:
     found = Contents()
     seen: dict[str, tuple[str, Path]] = {}
     for folder in folders:
-        for path in segments(folder):
+        for path in _segments(folder):
             for record in read_segment(path):
                 if isinstance(record, Damage):
                     found.damage.append(record)
@@ -101,7 +101,7 @@ def _merge(
     keep_rows: bool,
 ) -> None:  # fmt: skip
     name = record["identity"]
-    lasting = identity.digest({k: v for k, v in record.items() if k not in VOLATILE})
+    lasting = identity.digest({k: v for k, v in record.items() if k not in _VOLATILE})
     if name in seen:
         other, where = seen[name]
         if other != lasting:
@@ -119,7 +119,7 @@ def _merge(
     found.trials[name] = record
 
 
-def segments(folder: Path) -> list[Path]:
+def _segments(folder: Path) -> list[Path]:
     """Return the files of records in a folder, in order of their names.
 
     Raises
@@ -172,13 +172,13 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         if made and not any((folder / TRIALS).glob("*.jsonl")):
-            for kind in (*KINDS, *ASIDE):
+            for kind in (*KINDS, *_ASIDE):
                 for path in (folder / kind).glob("*.json"):
                     path.unlink()
             for name in (".lock", f".lock{files.HOLDER}"):
                 with suppress(OSError):
                     (folder / name).unlink(missing_ok=True)
-            for level in (*(folder / name for name in (TRIALS, *KINDS, *ASIDE)), *made):
+            for level in (*(folder / name for name in (TRIALS, *KINDS, *_ASIDE)), *made):
                 with suppress(OSError):  # missing, or somebody else put something there
                     level.rmdir()
         raise
@@ -232,7 +232,7 @@ def merge(folders: Iterable[Path], out: Path) -> Contents:
     prepare(out)
     with locked(out):
         for folder in folders:
-            for path in segments(folder):
+            for path in _segments(folder):
                 _copy(path, out / TRIALS / path.name)
             for kind in KINDS:
                 for path in sorted((folder / kind).glob("*.json")):

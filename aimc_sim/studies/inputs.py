@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from ..zoo import ImageSet
 
-DATA = ("digits", "cifar10", "ptb")
+_DATA = ("digits", "cifar10", "ptb")
 """Data that have a name."""
 
-LENGTH = 150
+_LENGTH = 150
 """Characters of a sequence of ``ptb`` unless told otherwise: those of the chip paper's training."""
 
 BATCH = 256
@@ -121,7 +121,7 @@ def gather(study: Study, folder: Path | None = None) -> Inputs:
     """
     own.look_in(folder)
     metric = metrics.named(study.metric)
-    return joined(study.network.name, load_network(study.network), load_data(study.data), metric)
+    return joined(study.network.name, _load_network(study.network), _load_data(study.data), metric)
 
 
 def joined(name: str, model: nn.Module, data: Data, metric: Metric) -> Inputs:
@@ -149,7 +149,7 @@ def joined(name: str, model: nn.Module, data: Data, metric: Metric) -> Inputs:
     tokens = _reads_tokens(network)
     images, calibration = _typed(data.images, tokens), _typed(data.calibration, tokens)
     if metric.targets == "network":
-        targets = float_outputs(model, images)
+        targets = _float_outputs(model, images)
     else:
         targets = _targets(data, metric)
     arrays = {"images": images, "labels": targets, "calibration": calibration}
@@ -159,7 +159,7 @@ def joined(name: str, model: nn.Module, data: Data, metric: Metric) -> Inputs:
     )  # fmt: skip
 
 
-def float_value(model: nn.Module, inputs: Inputs) -> float:
+def _float_value(model: nn.Module, inputs: Inputs) -> float:
     """Return the metric's value of the torch network itself, in ``eval()``.
 
     Raises
@@ -169,11 +169,11 @@ def float_value(model: nn.Module, inputs: Inputs) -> float:
     RuntimeError
         If torch cannot run the images.
     """
-    outputs = float_outputs(model, inputs.images)
+    outputs = _float_outputs(model, inputs.images)
     return float(inputs.metric.value(inputs.metric.scored(outputs, inputs.targets)))
 
 
-def float_outputs(model: nn.Module, images: np.ndarray) -> np.ndarray:
+def _float_outputs(model: nn.Module, images: np.ndarray) -> np.ndarray:
     """Return what the torch network gives in ``eval()``, of several outputs the first, float32."""
     import torch
 
@@ -194,7 +194,7 @@ def first_output(outputs: Any) -> Any:
     return outputs
 
 
-def load_network(choice: NetworkChoice) -> nn.Module:
+def _load_network(choice: NetworkChoice) -> nn.Module:
     """Return the torch network of a study, in evaluation mode.
 
     Raises
@@ -235,7 +235,7 @@ def load_network(choice: NetworkChoice) -> nn.Module:
     return model.eval()
 
 
-def load_data(choice: DataChoice) -> Data:
+def _load_data(choice: DataChoice) -> Data:
     """Return the data of a study.
 
     Raises
@@ -246,7 +246,7 @@ def load_data(choice: DataChoice) -> Data:
     from ..zoo import cifar10, digits
 
     if ":" not in choice.name:
-        _known(choice.name, "data", DATA)
+        _known(choice.name, "data", _DATA)
     if choice.length is not None and choice.name != "ptb":
         raise ValueError(f"data.length is for ptb; '{choice.name}' has no sequences to cut")
     if choice.name == "digits":
@@ -292,7 +292,7 @@ def _sequences(choice: DataChoice) -> Data:
     from ..zoo.text import PTB_CHARACTERS, ptb_characters
 
     folder = _folder(choice, "ptb.char.test.txt")
-    length = choice.length or LENGTH
+    length = choice.length or _LENGTH
     parts = []
     for split in ("test", "train"):
         tokens = ptb_characters(folder, split).tokens.numpy()

@@ -129,7 +129,7 @@ def _difference(metric: Metric, group: pd.DataFrame) -> dict[str, Any]:
         "interval": "images" if alone else "programmings and images",
         "same_low": math.nan if alone else same.low,
         "same_high": math.nan if alone else same.high,
-        "p_value": mcnemar(worse, better) if alone and metric.bits else found.p_value,
+        "p_value": _mcnemar(worse, better) if alone and metric.bits else found.p_value,
         "effect_size": _effect_size(values),
         "lost": worse,
         "gained": better,
@@ -188,7 +188,7 @@ def difference(before: np.ndarray, after: np.ndarray, bits: bool) -> Difference:
     return Difference(mean, found.wide_low, found.wide_high, found.p_value, reach)
 
 
-def mcnemar(lost: int, gained: int) -> float:
+def _mcnemar(lost: int, gained: int) -> float:
     """Return the p-value of McNemar's exact test: losses and gains are equally likely.
 
     Parameters

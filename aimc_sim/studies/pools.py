@@ -31,10 +31,10 @@ from .inputs import Inputs
 from .trial import Trial
 from .work import VersionMismatch
 
-WORKER_BYTES = 2 * 2**30
+_WORKER_BYTES = 2 * 2**30
 """Memory that a local worker should have: torch, compiled kernels, chips and images."""
 
-LEAST_WORKER_BYTES = 2**29
+_LEAST_WORKER_BYTES = 2**29
 """Below, a worker that was asked for by number cannot even load torch and the kernels."""
 
 IN_FLIGHT = 2
@@ -44,7 +44,7 @@ PATIENCE_SECONDS = 60
 """How long to wait for a scheduler, and for its first worker."""
 
 
-ASK_SECONDS = 1.0
+_ASK_SECONDS = 1.0
 """How often the scheduler is asked how many workers there are."""
 
 
@@ -129,13 +129,13 @@ class OnDask:
         self._trials: dict[str, Trial] = {}
         self._suspects: deque[Trial] = deque()
         self._suspected: set[str] = set()
-        self._workers, self._asked = 1, -ASK_SECONDS
+        self._workers, self._asked = 1, -_ASK_SECONDS
         self._completed = as_completed([], loop=client.loop, with_results=True, raise_errors=False)
 
     @property
     def workers(self) -> int:
         """Workers at present, or a moment ago: asking takes as long as a short trial."""
-        if time.monotonic() > self._asked + ASK_SECONDS:
+        if time.monotonic() > self._asked + _ASK_SECONDS:
             self._workers = max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
             self._asked = time.monotonic()
         return self._workers
@@ -190,7 +190,7 @@ def local(inputs: Inputs, workers: int | None, memory: str | None) -> Iterator[O
     ----------
     inputs : Inputs
     workers : int or None
-        None: one per core, as far as each has :data:`WORKER_BYTES`. The cores are shared among
+        None: one per core, as far as each has :data:`_WORKER_BYTES`. The cores are shared among
         the workers: each trial runs on ``cores // workers`` threads.
     memory : str or None
         Of one worker, that is of one trial ("2 GB"); a worker above it is ended and its trial
@@ -201,7 +201,7 @@ def local(inputs: Inputs, workers: int | None, memory: str | None) -> Iterator[O
     OnDask
     """
     if workers is None:
-        workers = max(1, min(CPU_COUNT, MEMORY_LIMIT // WORKER_BYTES))
+        workers = max(1, min(CPU_COUNT, MEMORY_LIMIT // _WORKER_BYTES))
     threads = max(1, CPU_COUNT // workers)
     with (
         closed.cluster(workers, memory or MEMORY_LIMIT // workers) as cluster,
@@ -212,7 +212,7 @@ def local(inputs: Inputs, workers: int | None, memory: str | None) -> Iterator[O
 
 def most_workers() -> int:
     """Return how many local workers there may be: 8 per core, as far as each can load torch."""
-    return max(1, min(8 * CPU_COUNT, MEMORY_LIMIT // LEAST_WORKER_BYTES))
+    return max(1, min(8 * CPU_COUNT, MEMORY_LIMIT // _LEAST_WORKER_BYTES))
 
 
 @contextmanager
@@ -290,7 +290,7 @@ def _same_code(client: Client) -> None:
     except OSError as error:  # CommClosedError is one
         raise ClusterError(
             f"a worker ended while it loaded aimc_sim ({type(error).__name__}): give each at "
-            f"least {WORKER_BYTES / 2**30:.0f} GB, and look at its own messages"
+            f"least {_WORKER_BYTES / 2**30:.0f} GB, and look at its own messages"
         ) from error
     except Exception as error:  # a worker without this package
         raise ClusterError(

@@ -67,7 +67,7 @@ COLUMNS = (
     *_CODE,
 )  # fmt: skip
 _OF_ACCURACY = tuple(name for name in COLUMNS if name != "scores")
-LAYER_COLUMNS = (
+_LAYER_COLUMNS = (
     *(name for name in _TRIAL if name != "preset"), "time_seconds", "compensation", "physics",
     "layer", "position", "sqnr_db", "effective_bits",
 )  # fmt: skip
@@ -116,7 +116,7 @@ def load_layers(folders: Folders) -> pd.DataFrame:
     """
     contents = _read(folders)
     rows = [row for record in _sorted(contents) for row in _layers(record)]
-    return _told(pd.DataFrame(rows, columns=list(LAYER_COLUMNS)), contents)
+    return _told(pd.DataFrame(rows, columns=list(_LAYER_COLUMNS)), contents)
 
 
 def check(folders: Folders) -> list[Damage]:
@@ -250,7 +250,7 @@ def _layers(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
         ):
             ratio = math.inf if sqnr is None else sqnr
             yield {
-                **{name: place[name] for name in LAYER_COLUMNS if name in place},
+                **{name: place[name] for name in _LAYER_COLUMNS if name in place},
                 "time_seconds": row["time_seconds"],
                 "compensation": row["compensation"],
                 "physics": record["physics"],

@@ -43,7 +43,7 @@ MOST_IMAGES = 10**9
 """Of a data set; what there really is, is said when it is loaded."""
 
 
-MOST_STEPS = 10**6
+_MOST_STEPS = 10**6
 """Time steps of a sequence."""
 
 
@@ -92,7 +92,7 @@ class DataChoice(Checked):
         256, ge=1, le=MOST_IMAGES, description="first training images, never counted"
     )
     length: StrictInt | None = Field(
-        None, ge=1, le=MOST_STEPS, description="characters of a sequence of ptb; default: 150"
+        None, ge=1, le=_MOST_STEPS, description="characters of a sequence of ptb; default: 150"
     )
 
 

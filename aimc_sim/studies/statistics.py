@@ -26,7 +26,7 @@ from ..analysis import intervals
 from ..analysis.intervals import NORMAL, Interval
 from ..metrics import Metric
 
-KEYS = ["network", "network_id", "data", "data_id", "physics", "setting", "layers"]
+_KEYS = ["network", "network_id", "data", "data_id", "physics", "setting", "layers"]
 """Columns that tell settings apart; results of two versions of the code are never averaged."""
 
 EVALUATIONS = ["time_seconds", "compensation"]
@@ -160,7 +160,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        :data:`KEYS` and :data:`LOOKS`; ``metric``, ``unit``, ``larger`` (whether more is better)
+        :data:`_KEYS` and :data:`LOOKS`; ``metric``, ``unit``, ``larger`` (whether more is better)
         and ``metric_data``, see :mod:`aimc_sim.metrics`; ``programmings``, ``images``; ``mean``;
         ``low``, ``high`` (Student's t over programmings; over images where there is only one:
         Wilson's of right and wrong, Student's t of other scores) and ``interval``, which of them;
@@ -176,7 +176,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         If one programming has two different results.
     """
     found = []
-    keys = [*KEYS, "metric", *EVALUATIONS]
+    keys = [*_KEYS, "metric", *EVALUATIONS]
     for place, group in unique(table).groupby(keys, sort=True):
         metric = metrics.of(group)
         found.append(
@@ -264,13 +264,13 @@ def layer_summary(layers: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        :data:`KEYS`, :data:`LOOKS`, layer, position, programmings; ``sqnr_db``, ``low``,
+        :data:`_KEYS`, :data:`LOOKS`, layer, position, programmings; ``sqnr_db``, ``low``,
         ``high`` (NaN with one programming) in dB; ``effective_bits``, ``bits_low``,
         ``bits_high``. Means are of decibels. Layers without any error are infinite.
     """
     from .results import effective_bits
 
-    keys = [*KEYS, *EVALUATIONS, "position", "layer"]
+    keys = [*_KEYS, *EVALUATIONS, "position", "layer"]
     found = []
     for place, group in layers.drop_duplicates([*keys, "seed"]).groupby(keys, sort=True):
         over = intervals.of_mean(group["sqnr_db"].to_numpy(float))
@@ -302,7 +302,7 @@ def unique(table: pd.DataFrame) -> pd.DataFrame:
     if "metric" not in table:
         accuracy = json.dumps(metrics.ACCURACY.described(), sort_keys=True)
         table = table.assign(metric=metrics.ACCURACY.name, metric_data=accuracy)
-    keys = [*KEYS, "metric", *EVALUATIONS, "spec_id", "seed"]
+    keys = [*_KEYS, "metric", *EVALUATIONS, "spec_id", "seed"]
     kept = table.drop_duplicates([*keys, *(n for n in _PACKED if n in table)])
     twice = kept.duplicated(keys)
     if twice.any():
@@ -312,7 +312,7 @@ def unique(table: pd.DataFrame) -> pd.DataFrame:
             "different results; the folders come from machines that round differently: look at "
             "them one by one"
         )
-    twice = kept.duplicated([*KEYS, "metric", *EVALUATIONS, "seed"])
+    twice = kept.duplicated([*_KEYS, "metric", *EVALUATIONS, "seed"])
     if twice.any():
         row = kept[twice].iloc[0]
         raise ValueError(

@@ -28,10 +28,10 @@ from .settings import Setting
 MANY_TRIALS, LONG_HOURS = 10_000, 1.0
 """Above either, a study is announced and must be confirmed."""
 
-PROBES = 2
+_PROBES = 2
 """Trials that are run to see how long one takes; the first of them also compiles."""
 
-FAILURES = 8
+_FAILURES = 8
 """So many failed trials without a single good one end the study."""
 
 
@@ -163,7 +163,7 @@ class _Run:
     def announce(self) -> None:
         """Raise TooLarge if the study takes long, after two trials if need be."""
         most = self.feed.most
-        if most <= PROBES * 10:
+        if most <= _PROBES * 10:
             return
         seconds = self.study.seconds_per_trial
         how, known = "as the study states", len(self.feed.held)
@@ -208,7 +208,7 @@ class _Run:
     def _probe(self) -> float | None:
         """Run the first trials and return the seconds of the last one; None if none is left."""
         before, last = self.progress.done, 0.0
-        for _ in range(PROBES):
+        for _ in range(_PROBES):
             last = self.progress.seconds
             self.go(1)
         if self.progress.done == before:
@@ -232,8 +232,8 @@ class _Run:
             if answer.reason not in self.progress.reasons:
                 self.progress.reasons.append(answer.reason)
             self.feed.done(trial, None)
-            if self.progress.failed >= FAILURES and not self.progress.done:
-                raise Stopped(f"the first {FAILURES} trials all failed: {answer.reason}")
+            if self.progress.failed >= _FAILURES and not self.progress.done:
+                raise Stopped(f"the first {_FAILURES} trials all failed: {answer.reason}")
             return
         environment = self._keep("environments", result.pop("environment"))
         self._write({"kind": "trial", **base, **result, "environment": environment})

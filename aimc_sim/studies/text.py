@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-MOST_BYTES, MOST_VALUES, DEEPEST = 2**20, 100_000, 50
+MOST_BYTES, _MOST_VALUES, DEEPEST = 2**20, 100_000, 50
 """Of a file: its size, its values with every alias written out (a dozen anchors of ten aliases
 each would be 10^12), and lists or mappings in each other. A study of ten thousand settings fits.
 """
@@ -36,10 +36,10 @@ class _Loader(yaml.SafeLoader):
         if node is None:
             return None
         values = _values(node, {})
-        if values > MOST_VALUES:
+        if values > _MOST_VALUES:
             raise ValueError(
                 f"holds {values:,} values with its aliases written out; wanted at most "
-                f"{MOST_VALUES:,}"
+                f"{_MOST_VALUES:,}"
             )
         return self.construct_document(node)
 

@@ -19,7 +19,7 @@ from ...spec import RramSpec
 from .. import draws
 from ..family import Address, DeviceState, ElementsNow, Family, cycle_key
 
-UNIT_SIEMENS = 1e-6
+_UNIT_SIEMENS = 1e-6
 """Conductance whose logarithm is zero in the law of read noise."""
 
 
@@ -142,6 +142,6 @@ def _noise_amplitude(spec: RramSpec, g: np.ndarray) -> np.ndarray:
     """Return the standard deviation of read noise per root of its band, in siemens."""
     law = spec.read_noise
     assert law is not None  # callers ask only then
-    decades = np.log10(np.maximum(g, g.dtype.type(UNIT_SIEMENS)) / g.dtype.type(UNIT_SIEMENS))
+    decades = np.log10(np.maximum(g, g.dtype.type(_UNIT_SIEMENS)) / g.dtype.type(_UNIT_SIEMENS))
     found: np.ndarray = g.dtype.type(law.scale * law.per_decade_siemens) * decades
     return found

@@ -94,7 +94,7 @@ def converter(kind: str, unit: str) -> Convert | None:
     return convert
 
 
-def known_units(kind: str) -> str:
+def _known_units(kind: str) -> str:
     """Return the units of a kind, for messages."""
     more = [f"log10 {next(iter(UNITS[kind]))}"] if kind in ("S", "ohm") else []
     more += [TIMESTAMP] if kind == "s" else []
@@ -157,14 +157,14 @@ def _entry(text: str, unit_of: Callable[[str], str]) -> ColumnSource:
             raise ValueError(
                 f"column '{source}' ({target}): its header says '{unit}', which is no unit of a "
                 f"{target}; map it as something else, or write {target}={source}[UNIT] with one of "
-                f"{known_units(kind)}"
+                f"{_known_units(kind)}"
             )
     if unit is None and kind != "1":
         if name == "time_seconds" and source == WIDE:
             return ColumnSource(name, source, "", lambda values: values)
         raise ValueError(
             f"column '{source}' ({target}) has no unit; write {target}={constant}{source}[UNIT] "
-            f"with one of {known_units(kind)}"
+            f"with one of {_known_units(kind)}"
         )
     unit = (unit or "1").strip()
     convert = converter(kind, unit)
@@ -173,7 +173,7 @@ def _entry(text: str, unit_of: Callable[[str], str]) -> ColumnSource:
     if convert is None:
         raise ValueError(
             f"column '{source}' ({target}): the unit '{unit}' is unknown here; wanted one of "
-            f"{known_units(kind)}"
+            f"{_known_units(kind)}"
         )
     if not constant:
         if name == "read_seconds":

@@ -27,7 +27,7 @@ UNITS = {
 """Every column with the one unit it has inside and in the file."""
 
 REQUIRED = ("device", "cycle", "time_seconds", "conductance_siemens")
-CONDITION = ("target_siemens", "pulse_volts", "pulse_amperes", "pulse_seconds", "pulse_count")
+_CONDITION = ("target_siemens", "pulse_volts", "pulse_amperes", "pulse_seconds", "pulse_count")
 """Columns that say how a device was written; reads of one trace agree in all of them. In pulse
 records (with a column ``pulse_number``) every read follows a pulse of its own, and only the target
 is common to a trace."""
@@ -100,12 +100,12 @@ def problems(columns: Mapping[str, np.ndarray]) -> Iterator[TableFault]:
     """Yield what is wrong with plain columns of equal length, the simplest first."""
     for name, values in columns.items():
         yield from column_problems(name, values)
-    yield from unit_slips(columns)
+    yield from _unit_slips(columns)
     yield from _sign_problems(columns)
     yield from _order_problems(columns)
 
 
-def unit_slips(columns: Mapping[str, np.ndarray]) -> Iterator[TableFault]:
+def _unit_slips(columns: Mapping[str, np.ndarray]) -> Iterator[TableFault]:
     """Yield columns whose size says that another unit was meant."""
     low, high = _MEDIAN_SIEMENS
     for name in ("conductance_siemens", "target_siemens"):
@@ -130,7 +130,7 @@ def unit_slips(columns: Mapping[str, np.ndarray]) -> Iterator[TableFault]:
 def condition_ids(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the number of the condition (target and pulse) of every read, (N,) int64."""
     ids = np.zeros(len(columns["device"]), np.int64)
-    for name in CONDITION[:1] if "pulse_number" in columns else CONDITION:
+    for name in _CONDITION[:1] if "pulse_number" in columns else _CONDITION:
         values = columns.get(name)
         if values is not None:
             _, number = np.unique(values, return_inverse=True)  # NaN, "no target", is one value

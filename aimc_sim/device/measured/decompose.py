@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-FEWEST_READS = 3
+_FEWEST_READS = 3
 _EXACT = 1e-6  # a spread below this share of its level is no spread
 _FEWEST_TRACES = 5  # of a group whose spread is compared with its noise
 
@@ -59,7 +59,7 @@ def starts(
     reads = np.diff(offsets)
     owner = np.repeat(np.arange(len(reads)), reads)
     good = np.bincount(owner, (times > 0) & (conductances > 0)) == reads
-    good &= reads >= FEWEST_READS
+    good &= reads >= _FEWEST_READS
     start, own = np.full((2, len(reads)), np.nan)
     use = good[owner]
     if not use.any():

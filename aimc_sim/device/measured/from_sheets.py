@@ -12,7 +12,7 @@ from .reads import ReadOptions, Reads, add_name, given_by
 from .sheet import Sheet
 
 
-def find_column(sheet: Sheet, source: str) -> int:
+def _find_column(sheet: Sheet, source: str) -> int:
     """Return the number of the column that a map names: by its header, its label or its number.
 
     Raises
@@ -40,8 +40,8 @@ def find_column(sheet: Sheet, source: str) -> int:
 def _find(sheet: Sheet, source: str) -> list[int]:
     """Return the columns of a source: one, or those that ``+`` joins."""
     if "+" in source and source not in {h.text for h in sheet.headers}:
-        return [find_column(sheet, part.strip()) for part in source.split("+")]
-    return [find_column(sheet, source)]
+        return [_find_column(sheet, part.strip()) for part in source.split("+")]
+    return [_find_column(sheet, source)]
 
 
 def sheet_reads(sheet: Sheet, column_map: str, how: ReadOptions, name: str) -> Reads:
@@ -51,7 +51,7 @@ def sheet_reads(sheet: Sheet, column_map: str, how: ReadOptions, name: str) -> R
     def unit_of(source: str) -> str:
         if source in (WIDE, ROW) or not sheet.headers or "+" in source:
             return ""
-        found = sheet.headers[find_column(sheet, source)].unit
+        found = sheet.headers[_find_column(sheet, source)].unit
         return "" if found == "log10" else found
 
     sources = {s.name: s for s in parse(column_map, unit_of, given_by(how))}
@@ -65,7 +65,7 @@ def sheet_reads(sheet: Sheet, column_map: str, how: ReadOptions, name: str) -> R
     blank = (frame == "").all(axis=1).to_numpy()
     frame, lines = frame[~blank].reset_index(drop=True), sheet.lines[~blank]
     rows = len(frame)
-    ignored = {find_column(sheet, one) for one in how.ignore}
+    ignored = {_find_column(sheet, one) for one in how.ignore}
     rest = sorted(set(range(frame.shape[1])) - taken - ignored)
     labels = [h.text for h in sheet.headers] or [f"column {i}" for i in range(frame.shape[1])]
     left_out: dict[str, int] = {}

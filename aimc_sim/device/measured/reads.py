@@ -16,8 +16,8 @@ from .column_map import ColumnSource
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDE_KINDS = ("time", "device", "cycle", "array")
-FILE_KINDS = ("device", "time", "target")
+_WIDE_KINDS = ("time", "device", "cycle", "array")
+_FILE_KINDS = ("device", "time", "target")
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class ReadOptions:
     def check(self) -> None:
         """Raise ValueError for what no option can be."""
         for name, value, known in (
-            ("--wide", self.wide, WIDE_KINDS),
-            ("--file-is", self.file_is, FILE_KINDS),
+            ("--wide", self.wide, _WIDE_KINDS),
+            ("--file-is", self.file_is, _FILE_KINDS),
             ("--repeats", self.repeats, ("reads", "cycles")),
         ):
             if value is not None and value not in known:

@@ -9,7 +9,7 @@ all that was read from one device after one programming stays together. A level 
 - else a programming pulse: its value is the median of the first reads after such pulses, so the
   error is that of an open loop which sends the pulse for the wanted conductance;
 - else the first read of a trace itself: there is no programming error in such data, and a trace
-  is drawn among the :data:`NEIGHBOURS` whose first reads lie around the target.
+  is drawn among the :data:`_NEIGHBOURS` whose first reads lie around the target.
 
 A trace of level L is taken apart into the conductance that was programmed, L + e, and its course
 in time, a ratio: ``g(t) = (L + e) r(t)``. At a target T it gives ``(T + e) r(t)``: an error is
@@ -43,7 +43,7 @@ import numpy as np
 from . import decompose, schema
 from .traces import Traces, is_continuous, traces
 
-NEIGHBOURS = 64
+_NEIGHBOURS = 64
 """Traces to choose from where every trace is a level of its own (fewer if there are fewer); enough
 for a spread, few enough to stay near the target."""
 
@@ -182,7 +182,7 @@ def library(data: schema.MeasuredData) -> Library:
     offsets = np.append(0, np.cumsum(reads)).astype(np.int64)
     take = np.repeat(found.offsets[order] - offsets[:-1], reads) + np.arange(offsets[-1])
     time, conductance = found.time_seconds[take], found.conductance_siemens[take]
-    neighbours = min(NEIGHBOURS, len(level), max(8, len(level) // _NEAREST)) if single else 0
+    neighbours = min(_NEIGHBOURS, len(level), max(8, len(level) // _NEAREST)) if single else 0
     groups = _groups(len(value), starts, neighbours)
     if by == "first read":
         error, start = np.zeros(len(value)), value

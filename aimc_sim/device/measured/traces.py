@@ -64,16 +64,16 @@ class Traces:
         return np.diff(self.offsets)
 
 
-MOST_PER_TARGET = 3
+_MOST_PER_TARGET = 3
 """Traces per target up to which targets are taken as continuous, where there are many targets."""
-FEWEST_TARGETS = 16
+_FEWEST_TARGETS = 16
 
 
 def is_continuous(targets: np.ndarray) -> bool:
     """Return whether the targets of traces are continuous: many, and hardly one of them twice."""
     targets = targets[np.isfinite(targets)]
     distinct = len(np.unique(targets))
-    return distinct >= FEWEST_TARGETS and len(targets) <= MOST_PER_TARGET * distinct
+    return distinct >= _FEWEST_TARGETS and len(targets) <= _MOST_PER_TARGET * distinct
 
 
 def traces(data: MeasuredData) -> Traces:
