@@ -111,7 +111,7 @@ _FOREIGN = (
     OSError, KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError,
     OverflowError, MemoryError,
 )  # fmt: skip
-"""What reading a file can raise that has the right format but another content."""
+"""Errors that a file of the right format with other content can raise while it is read."""
 
 
 def _check(

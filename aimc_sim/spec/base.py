@@ -39,10 +39,12 @@ class Magnitudes:
 
     Attributes
     ----------
-    least : float
-        Of a quantity that must be above zero; 0: no bound.
-    most : float
+    least : float, in the unit
+        Smallest magnitude of a quantity that must be above zero; 0: no bound.
+    most : float, in the unit
+        Largest magnitude of any quantity with this unit.
     reason : str
+        Why no machine needs more or less, for the message of a refusal.
     """
 
     least: float
