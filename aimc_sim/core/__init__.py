@@ -1,15 +1,15 @@
 """One compute core, along the signal path.
 
 ===============  ============================================================================
-file             what is in it
+file             content
 ===============  ============================================================================
 ``weights``      a block of weights becomes target conductances of four-device cells
 ``gmax``         the largest g_max whose bit-line currents the ADCs accept
 ``programming``  write a crossbar; ``gradient``: by the error of its own products
 ``inputs``       pulse-width and bit-serial inputs, pulse by pulse
-``tile``         a crossbar: look at it at a time, read it (the reference path)
+``tile``         a crossbar: evaluate it at a time, read it (the reference path)
 ``wires``        IR drop: exact solve, effective matrix; ``idle``: idle lines that float;
-                 ``wired``: both as the tile and the executor see them
+                 ``wired``: both as the tile and the executor use them
 ``converters``   plain converters and integer ranges
 ``adc``          oscillator ADCs: circuit, calibration, conversion; ``oscillators``: of one core
 ``ldpu``         the local digital unit, in half or single precision

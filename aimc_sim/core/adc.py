@@ -3,7 +3,7 @@
 A column current i passes the mirror of its direction, with ratio alpha, and sets the frequency
 ``f = A x / (1 + B x - beta i) + C`` of an oscillator, with ``x = alpha i`` and a feed-forward
 beta. A counter per direction counts edges during the window. Signal path of this module:
-:func:`draw` (what fabrication gave), :func:`calibrate` (knobs and digital corrections, found
+:func:`draw` (the circuits as fabricated), :func:`calibrate` (knobs and digital corrections, found
 from three known currents), :func:`curve` (the resulting transfer), :func:`convert` or
 :func:`convert_slices` (counts), :func:`corrected` (counts to amperes).
 
@@ -17,6 +17,7 @@ assumption, and with it the corrected ADC keeps the published form with a smalle
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,14 +29,18 @@ from .quantise import ConverterTable
 
 @dataclass(frozen=True)
 class AdcState:
-    """What fabrication gave the ADCs of a core.
+    """The ADCs of a core as fabricated, with all trims in the middle.
 
     Attributes
     ----------
-    gain : (2, C) float64, Hz/A, small-signal gain; as all of these with trims in the middle.
-    nonlinearity : (2, C) float64, 1/A, B of the oscillator, on its own current.
-    mirror : (2, C) float64, dimensionless, ratio alpha of the mirror.
-    offset : (2, C) float64, Hz, C.
+    gain : (2, C) float64, Hz/A
+        Small-signal gain from the column's current to the frequency, ``A alpha``.
+    nonlinearity : (2, C) float64, 1/A
+        B of the oscillator, on its own current ``alpha i``.
+    mirror : (2, C) float64, dimensionless
+        Ratio alpha of the mirror.
+    offset : (2, C) float64, Hz
+        C, the frequency without current.
     trim_error : (S, 2, C) float64, dimensionless
         Error of ln alpha at each of the S trim settings; none in the middle one.
     """
@@ -55,8 +60,10 @@ class AdcCalibration:
     ----------
     trim, offset_trim, feed_forward : (2, C) int64
         Settings; the middle of the first two changes nothing, as does feed_forward 0.
-    amperes_per_rate : (2, C) float64, A s, digital gain: amperes per count rate.
-    rate_offset : (2, C) float64, 1/s, digital offset: a rate, so that it holds for any window.
+    amperes_per_rate : (2, C) float64, A s
+        Digital gain: amperes per count rate.
+    rate_offset : (2, C) float64, 1/s
+        Digital offset: a rate, so that it holds for any window.
     """
 
     trim: np.ndarray
@@ -70,7 +77,14 @@ class AdcCalibration:
 class AdcCurve:
     """Transfer of the ADCs under given settings: ``f = max(0, gain i / (1 + bend i) + offset)``.
 
-    All (2, C) float64, in Hz/A, 1/A and Hz.
+    Attributes
+    ----------
+    gain : (2, C) float64, Hz/A
+        Small-signal gain.
+    bend : (2, C) float64, 1/A
+        B of the column's current, less the feed-forward.
+    offset : (2, C) float64, Hz
+        Frequency without current.
     """
 
     gain: np.ndarray
@@ -125,8 +139,10 @@ def frequency(amperes: np.ndarray, adc: AdcCurve, spec: CcoAdcSpec) -> np.ndarra
     Currents beyond full scale do not get through the mirror.
     """
     i = np.minimum(amperes, spec.full_scale_amperes)
-    hertz = np.maximum(adc.gain * i / (1 + adc.bend * i) + adc.offset, 0.0)
-    return hertz if spec.max_hertz is None else np.minimum(hertz, spec.max_hertz)
+    hertz: np.ndarray = np.maximum(adc.gain * i / (1 + adc.bend * i) + adc.offset, 0.0)
+    if spec.max_hertz is not None:
+        hertz = np.minimum(hertz, spec.max_hertz)
+    return hertz
 
 
 def convert(
@@ -147,8 +163,11 @@ def convert(
         Signed; the Schmitt trigger picks the counter. Below ``wrong_sign_amperes`` it stays
         where a window starts, at the positive one.
     adc : AdcCurve
+        Transfer of the C columns.
     spec : CcoAdcSpec
+        The circuit: limits of the mirror, counters, jitter.
     window_seconds : float, seconds
+        Duration of the conversion.
     generator : numpy Generator, optional
         Of the jitter; without it there is none.
     """
@@ -183,33 +202,42 @@ def convert_slices(
 
 def _counted(count: np.ndarray, spec: CcoAdcSpec) -> np.ndarray:
     """Round to whole counts (where a period starts is an offset) and pass the counter."""
-    whole = np.maximum(np.rint(count), 0).astype(np.int64)
+    whole: np.ndarray = np.maximum(np.rint(count), 0).astype(np.int64)
     if spec.counter_bits is None:
         return whole
     if spec.overflow == "wrap":
-        return whole % 2**spec.counter_bits
-    return np.minimum(whole, 2**spec.counter_bits - 1)
+        whole = whole % 2**spec.counter_bits
+    else:
+        whole = np.minimum(whole, 2**spec.counter_bits - 1)
+    return whole
 
 
 def corrected(counts: np.ndarray, calibration: AdcCalibration, window_seconds: float) -> np.ndarray:
     """Return mean currents, (N, C) float64 in amperes, from counts (N, 2, C).
 
-    What the local digital unit does: gain and offset per counter, negative from positive. A
-    counter at zero has not run and has no offset.
+    The local digital unit applies gain and offset per counter and subtracts the negative from the
+    positive. A counter at zero has not run and has no offset.
     """
     rate = counts / window_seconds - np.where(counts > 0, calibration.rate_offset, 0.0)
-    amperes = rate * calibration.amperes_per_rate
-    return amperes[..., 0, :] - amperes[..., 1, :]
+    amperes: np.ndarray = rate * calibration.amperes_per_rate
+    net: np.ndarray = amperes[..., 0, :] - amperes[..., 1, :]
+    return net
 
 
-def combined(counts, signs, calibration: AdcCalibration, window_seconds: float) -> np.ndarray:
+def combined(
+    counts: Sequence[np.ndarray],
+    signs: Sequence[int],
+    calibration: AdcCalibration,
+    window_seconds: float,
+) -> np.ndarray:
     """Return mean currents, (N, C) in amperes, from counts (N, 2, C) and signs of phases.
 
     Each phase is rounded by itself. All used the positive direction, and as many phases add as
     subtract, so that the offset of an ADC cancels before any correction.
     """
     total = sum(s * c[:, 0, :] for s, c in zip(signs, counts, strict=True))
-    return total / window_seconds * calibration.amperes_per_rate[0]
+    amperes: np.ndarray = total / window_seconds * calibration.amperes_per_rate[0]
+    return amperes
 
 
 def uncalibrated(spec: CcoAdcSpec, columns: int) -> AdcCalibration:
@@ -272,7 +300,13 @@ def calibrate(
     return replace(found, amperes_per_rate=1 / slope, rate_offset=offset)
 
 
-def _measure(state, calibration, spec, window_seconds, generator) -> np.ndarray:
+def _measure(
+    state: AdcState,
+    calibration: AdcCalibration,
+    spec: CcoAdcSpec,
+    window_seconds: float,
+    generator: np.random.Generator,
+) -> np.ndarray:
     """Return measured frequencies, (3, 2, C) Hz: the known currents, several reads averaged."""
     adc = curve(state, calibration, spec)
     fractions = np.tile(spec.calibration_fractions, spec.calibration_reads)
@@ -285,7 +319,8 @@ def _measure(state, calibration, spec, window_seconds, generator) -> np.ndarray:
         axis=1,
     )
     mean = counts.reshape(spec.calibration_reads, 3, *state.gain.shape).mean(axis=0)
-    return mean / (window_seconds * spec.edges_per_period)
+    hertz: np.ndarray = mean / (window_seconds * spec.edges_per_period)
+    return hertz
 
 
 def _fit(hertz: np.ndarray, spec: CcoAdcSpec) -> AdcCurve:
@@ -305,7 +340,7 @@ def _fit(hertz: np.ndarray, spec: CcoAdcSpec) -> AdcCurve:
 
 
 def _middle(bits: int) -> int:
-    return 2 ** (bits - 1)
+    return 1 << (bits - 1)
 
 
 def columns(

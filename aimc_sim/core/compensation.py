@@ -189,7 +189,8 @@ def factors(before: Readout, later: Readout, method: Method) -> np.ndarray:
     if method == "none":
         return np.ones(columns)
     if method == "column":
-        return np.divide(before, later, out=np.ones(columns), where=later > 0)
+        found: np.ndarray = np.divide(before, later, out=np.ones(columns), where=later > 0)
+        return found
     if method == "ls":
         above, below = float((before * later).sum()), float((later * later).sum())
     else:

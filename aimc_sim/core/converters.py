@@ -31,6 +31,7 @@ def adc(core: CoreSpec, full_scale_amperes: float | None = None) -> Quantiser:
     Parameters
     ----------
     core : CoreSpec
+        The core whose column it is: its converter, inputs and read voltage.
     full_scale_amperes : float, amperes, optional
         Of this core's ADCs, where calibration chose it (``core.adc.range``).
 
@@ -55,9 +56,11 @@ def of_core(
     Parameters
     ----------
     core : CoreSpec
+        The core, of which ``adc.kind`` picks the module.
     key : Key
         Of the core: the same circuits after every programming.
     columns : int
+        Number of columns in use, from the first one.
     full_scale_amperes : float, amperes, optional
         As of :func:`adc`, whose ValueError this raises too.
     """

@@ -1,9 +1,9 @@
-"""What a core does, seen from outside: weights inferred from products, and the error split.
+"""Weights inferred from a core's inputs and products, and the error split.
 
 As on the chip (M. Le Gallo et al., Nature Electronics 6, 680 (2023),
 doi:10.1038/s41928-023-01010-1, Methods; read as arXiv:2212.02872): the weights that explain the
 measured products best, ``argmin |y - W x|^2``, divide the error of a product into a linear part,
-which wrong weights make, and a residual, which noise and nonlinearity make.
+due to wrong weights, and a residual, due to noise and nonlinearity.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ErrorSplit:
     total : float
         Of ``measured - exact``.
     linear : float
-        Of ``W_inferred x - exact``: what wrong weights make.
+        Of ``W_inferred x - exact``: the part due to wrong weights.
     residual : float
         Of ``measured - W_inferred x``: noise, converters, nonlinearity.
     """
@@ -38,13 +38,14 @@ def weights(inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     inputs : (N, R) float
-        N products; at least as many as rows, and as varied.
+        Inputs of N products, in any unit; at least as many as rows, and as varied.
     outputs : (N, C) float
-        What was measured.
+        Measured products, in any unit.
 
     Returns
     -------
-    (R, C) float64
+    (R, C) float64, unit of outputs per unit of inputs
+        The inferred weights.
 
     Raises
     ------
@@ -57,6 +58,7 @@ def weights(inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
             f"{len(inputs)} products cannot tell {inputs.shape[1]} rows apart; measure at least "
             f"{inputs.shape[1]}, better several times as many"
         )
+    found: np.ndarray
     found, _, rank, _ = np.linalg.lstsq(inputs, outputs, rcond=None)
     if rank < inputs.shape[1]:
         raise ValueError(
@@ -71,8 +73,9 @@ def split(inputs: np.ndarray, measured: np.ndarray, exact: np.ndarray) -> ErrorS
     Parameters
     ----------
     inputs : (N, R) float
+        Inputs of the N products, in any unit.
     measured, exact : (N, C) float
-        In the same unit: scale the measured ones first.
+        Products with error and without, in one unit: scale the measured ones first.
 
     Notes
     -----

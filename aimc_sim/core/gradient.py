@@ -32,6 +32,7 @@ def write(
     Parameters
     ----------
     request : Request
+        Wanted conductances of the block.
     core : CoreSpec
         Its device has a :class:`~aimc_sim.spec.GradientProgramming` scheme.
     key : Key
@@ -41,8 +42,10 @@ def write(
 
     Returns
     -------
-    PcmState, ProgrammingReport
-        Devices at the start of the clock; cost and error of writing them.
+    state : PcmState
+        Devices at the start of the clock.
+    report : ProgrammingReport
+        Cost and error of writing them.
 
     Notes
     -----
@@ -94,10 +97,14 @@ def _scheme(core: CoreSpec) -> GradientProgramming:
 
 @dataclasses.dataclass(frozen=True)
 class _ReadState:
-    """How the products see devices, (4, R, C) float32 each, dimensionless.
+    """State of the devices while products are computed.
 
-    ``drift`` multiplies the conductance of the last pulse; ``noise`` is the spread of the read
-    noise in one product, per conductance.
+    Attributes
+    ----------
+    drift : (4, R, C) float32, dimensionless
+        Factor on the conductance of the last pulse.
+    noise : (4, R, C) float32, dimensionless
+        Standard deviation of the read noise in one product, per conductance.
     """
 
     drift: np.ndarray
@@ -120,7 +127,7 @@ class _ReadState:
         return cls(drift, noise)
 
     def crossbar(self, g: np.ndarray, spec: PcmSpec) -> tile.TileNow:
-        """Return the crossbar of conductances, in siemens, as products see it."""
+        """Return the crossbar that products read, of conductances of last pulses, in siemens."""
         relative = g * self.drift * np.float32(1 / spec.g_max_siemens)
         noise = tile.by_polarity((relative * self.noise) ** 2)
         return tile.TileNow(tile.by_polarity(relative), variances=noise)
@@ -136,7 +143,8 @@ def _gradient(
     output = tile.read(crossbar, codes, core, generator) * adc(core).step
     error = output.astype(np.float32) - codes @ wanted
     power = np.maximum((codes**2).sum(axis=0), 1)  # a row that was never driven says nothing
-    return codes.T @ error / power[:, None]
+    gradient: np.ndarray = codes.T @ error / power[:, None]
+    return gradient
 
 
 def _with_steps(
@@ -149,6 +157,10 @@ def _with_steps(
     reads = scheme.steps * scheme.inputs
     heat = core.read.v_read_volts**2 * float(written.g.sum(dtype=np.float64))
     mean_pulse = core.dac.max_code * core.dac.lsb_seconds / 2  # inputs are uniform
+    assert report.iterations is not None  # the loop of the start counts all four
+    assert report.pulses is not None
+    assert report.seconds is not None
+    assert report.joules is not None
     return dataclasses.replace(
         report,
         converged=None,

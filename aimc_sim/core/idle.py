@@ -5,9 +5,10 @@ shares it among them. Which lines float depends on the input, and with pulse len
 changes during a read, so that no matrix alone gives the outputs. The difference from grounded
 lines is small, though, and has few degrees of freedom:
 
-- :func:`idle_lines`: prepare a crossbar
-- :func:`high_impedance_correction`: what to add to ``codes @ effective``, one more product
-- :func:`charge_of_pulses`: the exact charge, one linear system per pulse length
+- :func:`idle_lines` prepares a crossbar
+- :func:`high_impedance_correction` returns the term to add to ``codes @ effective``: one more
+  product
+- :func:`charge_of_pulses` returns the exact charge: one linear system per pulse length
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .wires import Ports
 
 @dataclass(frozen=True)
 class IdleLines:
-    """What floating input lines add, for :func:`high_impedance_correction`.
+    """Couplings of floating input lines, for :func:`high_impedance_correction`.
 
     Attributes
     ----------
@@ -41,7 +42,7 @@ class IdleLines:
 
 
 def idle_lines(terminals: Ports, signs: tuple[int, ...] = (1, -1)) -> IdleLines:
-    """Return what floating input lines add to the outputs.
+    """Return the couplings by which floating input lines add to the outputs.
 
     Parameters
     ----------
@@ -75,11 +76,12 @@ def idle_lines(terminals: Ports, signs: tuple[int, ...] = (1, -1)) -> IdleLines:
 def high_impedance_correction(
     idle: IdleLines, codes: np.ndarray, max_code: float, mode: str = "4-phase"
 ) -> np.ndarray:
-    """Return what floating idle lines add to ``codes @ effective``, (N, C) float64.
+    """Return the (N, C) float64 that floating idle lines add to ``codes @ effective``, siemens.
 
     Parameters
     ----------
     idle : IdleLines
+        Couplings of the crossbars, see :func:`idle_lines`.
     codes : (N, R) float
         Pulse lengths with sign; a line floats once its pulse has ended.
     max_code : float
@@ -92,7 +94,8 @@ def high_impedance_correction(
     Line r floats from ``|x_r|`` on and collects ``M(x_r) = sum_k weight_k max(|x_k| - |x_r|, 0)``
     (with the signs of x_k). For a line without a pulse that is ``A = weight @ x``; for others it
     falls with x_r, here linearly: ``A - B |x_r|``. B makes the mean over driven lines right if
-    the pulse lengths' mean difference is 2 / sqrt(3) of their spread, as it is for a uniform law.
+    the pulse lengths' mean difference is 2 / sqrt(3) of their standard deviation, as it is for a
+    uniform law.
     One product with ``reach`` and a few sums per input vector.
     """
     if mode not in ("4-phase", "1-phase"):
@@ -101,7 +104,8 @@ def high_impedance_correction(
     if mode == "4-phase" and (codes < 0).any():
         parts = (np.maximum(codes, 0), np.maximum(-codes, 0))
         plus, minus = (high_impedance_correction(idle, x, max_code) for x in parts)
-        return plus - minus
+        both: np.ndarray = plus - minus
+        return both
     length = np.abs(codes)
     driven, total = np.count_nonzero(length, axis=1), length.sum(axis=1)
     square = np.einsum("nr,nr->n", length, length)
@@ -111,7 +115,8 @@ def high_impedance_correction(
     coupled = 1 - idle.share.sum() + length @ (idle.share / max_code)
     start = codes @ idle.weight
     volts_sum = start[:, None] * idle.reach.sum(axis=0) - falls[:, None] * (length @ idle.reach)
-    return volts_sum / coupled[:, None]
+    correction: np.ndarray = volts_sum / coupled[:, None]
+    return correction
 
 
 def charge_of_pulses(terminals: Ports, codes: np.ndarray, max_code: float) -> np.ndarray:
@@ -131,7 +136,7 @@ def charge_of_pulses(terminals: Ports, codes: np.ndarray, max_code: float) -> np
     One linear system per distinct pulse length: the twin of :func:`high_impedance_correction`.
     """
     codes = np.asarray(codes, np.float64)
-    charge = codes @ terminals.sensed
+    charge: np.ndarray = codes @ terminals.sensed
     for n, row in enumerate(codes):
         ends = np.unique(np.concatenate([[0.0], np.abs(row), [max_code]]))
         for begin, end in pairwise(ends):

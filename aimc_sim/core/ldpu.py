@@ -94,7 +94,7 @@ def arithmetic(bit_true: bool) -> Arithmetic:
 
 @dataclass(frozen=True)
 class LdpuRegisters:
-    """What the unit is loaded with. One value per channel, or one for all; dimensionless.
+    """Contents of the unit's registers. One value per channel, or one for all; dimensionless.
 
     Attributes
     ----------
@@ -134,10 +134,12 @@ def register(values: Operand, name: str, unit: Arithmetic) -> np.ndarray:
 
     Parameters
     ----------
-    values : array_like of float, dimensionless
+    values : array_like of float, dimensionless, of any shape
+        Numbers to load.
     name : str
-        For the error.
+        Name of the register, for the error.
     unit : Arithmetic
+        Arithmetic of the unit, whose format the register has.
 
     Raises
     ------
@@ -162,11 +164,13 @@ def split(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    codes : (N, C) integers
+    codes : (N, C) integers, counts
+        Positive for the one direction of the current, negative for the other.
 
     Returns
     -------
-    positive, negative : (N, C), the same type
+    positive, negative : (N, C), of the type of ``codes``, counts
+        Counts of each direction, none below zero; one of the two is zero.
     """
     return np.maximum(codes, 0), np.maximum(-codes, 0)
 
@@ -184,10 +188,11 @@ def run(
     Parameters
     ----------
     registers : LdpuRegisters
+        Values that the unit is loaded with.
     positive, negative : (N, C) integers, counts
         0 ... 4095. Of signed codes: :func:`split`.
     link : (N, C) integers, codes, optional
-        What arrived on the link.
+        Input codes from the link; no addition without them.
     bit_true : bool
         float16 at every step, or float32.
 
@@ -239,11 +244,15 @@ def quantise(
     Parameters
     ----------
     y : (N, C) float32, dimensionless
-    per_step : float32, codes per value
+        Values at the end of the unit.
+    per_step : float32 or (C,) float32, codes per value
+        Scale of the outputs, for all channels or per channel.
     limit : float
         Largest code.
     rounds : bool
+        Whether codes are integers.
     unit : Arithmetic
+        Arithmetic in which the scale is applied.
     """
     sent, beyond = codes(unit.multiply(y, per_step), 1.0, limit, rounds)
     return sent, int(beyond.sum())

@@ -2,7 +2,7 @@
 
 In a 4-phase read every current flows in the positive direction, so that one counter serves all
 phases. Its digital offset is left out, as on the chip: two phases add and two subtract, and what
-an oscillator counts without current cancels. What does not cancel is seen: an oscillator whose
+an oscillator counts without current cancels. One effect does not cancel: an oscillator whose
 offset is negative does not start below some current, which costs that phase its small currents.
 """
 
@@ -25,7 +25,7 @@ _CALIBRATION_READS = 99
 
 def nominal_step(core: CoreSpec) -> float:
     """Return the charge (input code x g / g_max) of one count of the mean ADC, linearised."""
-    spec, window = core.adc, conversion_seconds(core.dac)
+    spec, window = _circuit(core), conversion_seconds(core.dac)
     return 1 / (spec.counts_per_coulomb * window * amperes_per_charge(core))
 
 
@@ -41,7 +41,9 @@ def amperes_per_charge(core: CoreSpec) -> float:
 def quantiser(core: CoreSpec, full_scale_amperes: float | None = None) -> Quantiser:
     """Return the mean ADC, linearised: its step is the unit of corrected codes."""
     step = nominal_step(core)
-    return Quantiser(step, core.adc.full_scale_amperes / amperes_per_charge(core) / step, True)
+    return Quantiser(
+        step, _circuit(core).full_scale_amperes / amperes_per_charge(core) / step, True
+    )
 
 
 @functools.lru_cache(maxsize=256)
@@ -57,14 +59,17 @@ def converter(
     key : Key
         Of the core: the same circuit after every programming.
     columns : int
+        Number of columns in use, from the first one.
+    full_scale_amperes : float, amperes, optional
+        Of no effect: the mirrors set the range of these converters.
 
     Raises
     ------
     ValueError
         If counters run over or oscillators hit a ceiling inside the range: the passes over
-        charges know neither, only :func:`aimc_sim.core.adc.convert` does.
+        charges model neither, only :func:`aimc_sim.core.adc.convert` does.
     """
-    spec: CcoAdcSpec = core.adc
+    spec = _circuit(core)
     window = conversion_seconds(core.dac)
     _representable(spec, window)
     state = adc.draw(spec, columns, key)
@@ -84,6 +89,12 @@ def converter(
     full = round(spec.counts_per_coulomb * window * spec.full_scale_amperes)
     text = f"oscillators and counters, {full} counts at full scale"
     return ColumnConverters(law, ConverterTable(rows, found.limit, dead), jitter, text)
+
+
+def _circuit(core: CoreSpec) -> CcoAdcSpec:
+    spec = core.adc
+    assert isinstance(spec, CcoAdcSpec)  # the table of kinds leads no other converter here
+    return spec
 
 
 def _representable(spec: CcoAdcSpec, window: float) -> None:

@@ -25,7 +25,8 @@ def quantiser(core: CoreSpec, full_scale_amperes: float | None = None) -> Quanti
     full_scale = inputs.largest_drive(core.dac) * siemens / core.device.g_max_siemens
     if spec.bits is None:
         return Quantiser(full_scale, 1.0, False)
-    codes = spec.max_code
+    codes: float | None = spec.max_code
+    assert codes is not None  # a converter with bits has a largest code
     if inputs.reads_planes(core.dac):
         codes = codes * inputs.plane_share(core.dac)
         return Quantiser(full_scale / codes, max(1, round(codes)), True)

@@ -38,7 +38,7 @@ TOLERANCE = 1e-7
 
 @dataclass(frozen=True)
 class Solution:
-    """What flows in a crossbar: N reads.
+    """Currents and voltages of a crossbar in N reads.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class Ports:
-    """A crossbar with all drivers connected, as its terminals see it.
+    """A crossbar with all drivers connected, between its terminals.
 
     Attributes
     ----------
@@ -80,11 +80,13 @@ def solve(
     Parameters
     ----------
     conductance : (R, C) float, siemens
+        Of the cells of one crossbar.
     drive_volts : (N, R) float, volts
         Of the drivers of active lines, against the virtual ground of the converters.
     active : (R,) bool
         Lines that are driven in all N reads; the others are held as ``wires.idle`` says.
     wires : WireSpec
+        Resistances of the lines, and how idle lines are held.
     """
     from scipy import sparse
     from scipy.sparse import csgraph, linalg
@@ -241,17 +243,31 @@ def _output_ladder(g: np.ndarray, wires: WireSpec) -> tuple[np.ndarray, np.ndarr
     return tail, np.ascontiguousarray(np.swapaxes(step[..., :-1], -1, -2)[..., ::-1, :])
 
 
-def _arriving(row_tail, row_step, col_tail, col_step, wires) -> np.ndarray:
+def _arriving(
+    row_tail: np.ndarray,
+    row_step: np.ndarray,
+    col_tail: np.ndarray,
+    col_step: np.ndarray,
+    wires: WireSpec,
+) -> np.ndarray:
     """Return the share of a current between a driver and a converter, all else at 0 V."""
     along = np.cumprod(row_step[..., 1:-1], axis=-1)
     volts = np.concatenate([np.ones_like(row_step[..., :1]), along], axis=-1)
     volts = volts / (1 + wires.driver_ohm * row_tail)[..., None]
     along = np.cumprod(col_step[..., -2::-1, :], axis=-2)[..., ::-1, :]
     stays = np.concatenate([along, np.ones_like(col_step[..., :1, :])], axis=-2)
-    return volts * stays / (1 + wires.sense_ohm * col_tail)[..., None, :]
+    share: np.ndarray = volts * stays / (1 + wires.sense_ohm * col_tail)[..., None, :]
+    return share
 
 
-def _contraction(g, row_tail, row_step, col_tail, col_step, wires) -> float:
+def _contraction(
+    g: np.ndarray,
+    row_tail: np.ndarray,
+    row_step: np.ndarray,
+    col_tail: np.ndarray,
+    col_step: np.ndarray,
+    wires: WireSpec,
+) -> float:
     """Return the largest voltage of input lines at 0 V next to output lines fed by 1 V."""
     rows, cols = g.shape[-2:]
     j, w, k, u = (np.empty_like(g) for _ in range(4))
