@@ -22,21 +22,18 @@ import argparse
 import itertools
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import pandas as pd
 from comparison import write_stamp
 
 from aimc_sim import results, units, zoo
+from aimc_sim.figures import accuracy
+from aimc_sim.figures import lines as figures
 from aimc_sim.studies import inputs, pools, schema, statistics, sweep
 
 NETWORKS = {"resnet32-cifar10": "float-trained", "resnet32-cifar10-aware": "hardware-aware"}
 PRESETS = {"hermes-odp": "ODP", "hermes-tdp": "TDP", "generic-pcm": "25 uS model device"}
 METHODS = {"none": "no compensation", "gdc": "GDC", "column": "per column", "adabs": "AdaBS"}
 TIMES = (0, 1000, "1 d", "1 y")
-COLOURS = {"none": "0.5", "gdc": "C0", "column": "C2", "adabs": "C3"}
 CHANCE = 0.1
 
 
@@ -74,41 +71,18 @@ def run(network: str, options: argparse.Namespace) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, floats: dict[str, float], path: Path) -> None:
-    """Draw one panel per network and machine: mean accuracy and 95 % interval against time."""
-    networks = [name for name in NETWORKS if name in set(table["network"])]
-    figure, axes = plt.subplots(
-        len(networks), len(PRESETS), figsize=(11, 3.4 * len(networks)), sharex=True, sharey=True,
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
-    for row, network in enumerate(networks):
-        for column, preset in enumerate(PRESETS):
-            ax = axes[row, column]
-            part = table[(table["network"] == network) & (table["setting"] == preset)]
-            ax.axhline(100 * floats[network], color="0.2", lw=0.8, ls=":", label="float32")
-            for method, label in METHODS.items():
-                curve = part[part["compensation"] == method].sort_values("time_seconds")
-                x = curve["time_seconds"].clip(lower=1)
-                ax.plot(x, 100 * curve["mean"], "o-", ms=3, color=COLOURS[method], label=label)
-                ax.fill_between(
-                    x,
-                    100 * curve["low"],
-                    100 * curve["high"],
-                    color=COLOURS[method],
-                    alpha=0.2,
-                    lw=0,
-                )
-            ax.set_xscale("log")
-            ticks = [1, 1000, 86400, 365 * 86400]
-            ax.set_xticks(ticks, ["0 s", "1000 s", "1 d", "1 y"])
-            ax.set_title(f"{NETWORKS[network]}, {PRESETS[preset]}", fontsize=10)
-            ax.grid(alpha=0.3)
-            if column == 0:
-                ax.set_ylabel("accuracy (%)")
-            if row == len(networks) - 1:
-                ax.set_xlabel("time after programming")
-    axes[0, 0].legend(fontsize=8, loc="lower left")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    """Draw a panel for each compensation: mean accuracy and 95 % interval against time."""
+    named = table.assign(
+        setting=table["network"].map(NETWORKS) + ", " + table["setting"].map(PRESETS),
+    )
+    torch = {
+        f"{NETWORKS[network]}, {preset}": share
+        for network, share in floats.items()
+        for preset in PRESETS.values()
+    }
+    title = "ResNet-32 on CIFAR-10: accuracy against time after programming"
+    chart = accuracy.chart(named, references={"float32": torch}, chance=CHANCE, title=title)
+    figures.draw(chart, path=path)
 
 
 def lines(table: pd.DataFrame, floats: dict[str, float], options: argparse.Namespace) -> list[str]:

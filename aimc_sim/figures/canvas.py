@@ -111,9 +111,13 @@ def plain(figure: Figure) -> None:
         text.set_text(shorter(text.get_text()))
 
 
+_SPACE = "\N{NO-BREAK SPACE}"  # between a number and its unit
+
+
 def shorter(text: str, longest: int = LONGEST) -> str:
     """Return a text whose control characters are visible and whose lines are not endless."""
-    lines = ("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    mark = "\N{REPLACEMENT CHARACTER}"
+    lines = ("".join(c if c.isprintable() or c == _SPACE else mark for c in line)
              for line in text.split("\n"))  # fmt: skip
     return "\n".join(s if len(s) <= longest else f"{s[:longest]}..." for s in lines)
 

@@ -205,9 +205,8 @@ def draw(
         axes[0].text(0.99, 0.03, name, fontsize=8.5, color=SOFT, ha="right",
                      transform=axes[0].transAxes)  # fmt: skip
     axes[-1].set_xlabel(chart.across.label)
-    _title(
-        figure, axes[0], chart.title if title is None else title, beside or ax is not None, width
-    )
+    free = (beside and not panels[0][0]) or ax is not None  # nothing else above the first panel
+    _title(figure, axes[0], chart.title if title is None else title, free, width)
     return written(figure, path)
 
 

@@ -213,6 +213,12 @@ def test_another_metric_brings_its_unit_and_direction():
     assert values[0].startswith("value: now (bits); hermes-odp, gdc: 1.315 [1.300, 1.330]")
 
 
+def test_a_number_stays_with_its_unit_in_a_legend(tmp_path):
+    figure = lines.draw(chart(1, ("a name of thirty letters, 1 h", "b")), path=tmp_path / "a.png")
+    texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert "a name of thirty letters, 1\N{NO-BREAK SPACE}h" in texts
+
+
 # --------------------------------------------------------------------------------- SVG
 
 
