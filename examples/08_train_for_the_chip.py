@@ -16,10 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import aimc_sim
 from aimc_sim import presets, units
-from aimc_sim.analysis import drift
 from aimc_sim.figures import accuracy
+from aimc_sim.studies import drift, inputs
 from aimc_sim.training import TrainingSpec, finalize, prepare
 from aimc_sim.zoo import digits
 
@@ -65,10 +64,10 @@ def main() -> None:
     test, calibration = digits("test"), digits("train").images[:256]
     times, rows, references = ("0", "1 day", "1 year"), [], {}
     for name, network in networks.items():
-        references[name] = drift.float_accuracy(network, test)
-        chip = aimc_sim.Chip.from_model(network, spec).calibrate(calibration)
-        rows += drift.drift_rows(chip, test, times=times, methods=("gdc",),
-                                 seeds=range(programmings), preset=name)  # fmt: skip
+        given = drift.given_of(network, test, calibration)
+        references[name] = inputs.float_value(network, given)
+        rows += drift.drift_rows(given, {name: spec}, times=times, methods=("gdc",),
+                                 seeds=range(programmings))  # fmt: skip
     rows = pd.DataFrame(rows)
     print(f"{'accuracy':22} torch   " + "".join(f"{time:8}" for time in times))
     for name in networks:

@@ -43,10 +43,9 @@ from pcm_25us_law import Check, check, draw_from_law, moments
 from petropoulos_figures import draw_accuracy, draw_quantiles, draw_time, seconds
 from torch import Tensor, nn
 
-import aimc_sim
 from aimc_sim import presets
-from aimc_sim.analysis import drift
 from aimc_sim.rng import Key
+from aimc_sim.studies import drift, inputs
 
 LAYERS = (784, 250, 10)
 QUICK_LAYERS = (120, 100, 10)
@@ -219,10 +218,10 @@ def accuracy(model: nn.Sequential, test: Images, calibration: Tensor, args) -> p
                      "compensation": method, "time_seconds": t, "seed": seed,
                      "images": len(labels), "correct": correct, "accuracy": correct / len(labels)}
                 )  # fmt: skip
-    chip = aimc_sim.Chip.from_model(model, presets.generic_pcm()).calibrate(calibration)
+    given = drift.given_of(model, test, calibration)
     rows += drift.drift_rows(
-        chip, test, times=args.times, methods=("none", "gdc"), seeds=range(args.seeds),
-        preset="whole chip (generic-pcm)",
+        given, {"whole chip (generic-pcm)": presets.generic_pcm()},
+        times=args.times, methods=("none", "gdc"), seeds=range(args.seeds),
     )  # fmt: skip
     return pd.DataFrame(rows, columns=drift.COLUMNS[:8])
 
@@ -297,7 +296,7 @@ def main() -> None:
     rows = mapping_rows(model, arrays, test) + level_rows(checks) + distance_rows(samples)
     draw_time(checks, args.out / "conductance_vs_time.png")
     draw_quantiles(samples, args.out / "quantiles.png")
-    share = drift.float_accuracy(model, test)
+    share = inputs.float_value(model, drift.given_of(model, test, calibration))
     draw_accuracy(drift.summarise(found), share, args.out / "accuracy.png")
     passed = write(
         args.out,

@@ -25,8 +25,8 @@ from torch import Tensor
 
 import aimc_sim
 from aimc_sim import presets, units, zoo
-from aimc_sim.analysis import drift
 from aimc_sim.figures import accuracy
+from aimc_sim.studies import drift
 
 SPECS = {
     "hermes-odp": presets.hermes("odp"),
@@ -87,10 +87,7 @@ def study(model, test: Subset, calibration: Tensor, args) -> pd.DataFrame:
     path = args.out / "rows.csv"
     rows = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=drift.COLUMNS)
     few = Subset(test.images[: args.images], test.labels[: args.images])
-    chips = {
-        name: aimc_sim.Chip.from_model(model, spec).calibrate(calibration).to(args.device)
-        for name, spec in SPECS.items()
-    }
+    given = drift.given_of(model, few, calibration)
     for seed, (name, spec), moment in itertools.product(range(args.seeds), SPECS.items(), TIMES):
         # At time 0 every factor is exactly 1 (tests/unit/test_chip.py): one row serves.
         methods = METHODS if units.seconds(moment) else ("none",)
@@ -103,7 +100,7 @@ def study(model, test: Subset, calibration: Tensor, args) -> pd.DataFrame:
         if not todo:
             continue
         found = drift.drift_rows(
-            chips[name], few, times=[moment], methods=todo, seeds=[seed], preset=name
+            given, {name: spec}, times=[moment], methods=todo, seeds=[seed], device=args.device
         )
         new = pd.DataFrame(found, columns=drift.COLUMNS)
         rows = new if rows.empty else pd.concat([rows, new], ignore_index=True)
@@ -211,8 +208,6 @@ def main() -> None:
         (args.out / "checks.json").unlink(missing_ok=True)
 
     began = time.time()
-    if args.device != "cpu":
-        drift.BATCH = 2000  # fewer, larger calls keep a GPU busy; changes no result
     model = zoo.resnet32(10, args.weights)
     data = zoo.cifar10(args.data_dir, "test")
     test = Subset(data.images, data.labels)

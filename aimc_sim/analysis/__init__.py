@@ -3,7 +3,6 @@
 ==================  =========================================================================
 file                what is in it
 ==================  =========================================================================
-``drift``           accuracy against time: one row per preset, programming, time, compensation
 ``intervals``       means and shares with their 95 % intervals
 ``layout``          where a network went: cores, links, bytes
 ``performance``     time and energy of a placed network
@@ -20,7 +19,6 @@ file                what is in it
 
 __all__ = [
     "device_check",
-    "drift",
     "fit",
     "fit_clusters",
     "fit_curves",

@@ -8,15 +8,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import arguments, files, own, units
+from .. import arguments, own, units
 from .errors import BadInput, refusing
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from ..runtime.chip import Chip
     from ..spec import ChipSpec
-    from ..zoo import ImageSet
+    from ..studies.inputs import Data
+    from ..studies.schema import DataChoice
 
 RESNET32 = "resnet32"
 CALIBRATION_IMAGES = 256
@@ -81,22 +82,40 @@ def methods(text: str) -> list[str]:
     return found
 
 
-def network(name: str, weights: str | None, data_dir: Path | None) -> nn.Module:
-    """Return the torch network of ``--model`` and ``--weights``."""
-    if name == RESNET32:
-        from ..zoo import resnet32
+def network(name: str, weights: str | None = None) -> nn.Module:
+    """Return the torch network of ``--model`` and ``--weights``, as a study names it."""
+    from ..studies.inputs import load_network
+    from ..studies.schema import NetworkChoice
 
-        if weights is None and data_dir is not None:
-            raise BadInput(
-                "--data-dir puts CIFAR-10 in place of the digits, and the shipped weights are for "
-                "digits: give --weights PATH of a ResNet-32 that was trained on CIFAR-10"
-            )
-        with refusing():
-            return resnet32(num_classes=10, weights=weights or "digits")
-    model = _own(name)
-    if weights is not None:
-        _load(model, Path(weights), name)
-    return model.eval()
+    own.look_in()
+    with refusing():
+        return load_network(NetworkChoice(name=name, weights=weights), "--model")
+
+
+def data_choice(
+    name: str | None, folder: Path | None, wanted: int | None, calibration: int | None = None
+) -> DataChoice:
+    """Return the data of ``--data``, ``--data-dir`` and ``--images``, as a study names them.
+
+    The first :data:`CALIBRATION_IMAGES` of the training images calibrate: none is ever counted.
+    """
+    from ..studies.schema import DataChoice
+
+    name = name or ("digits" if folder is None else "cifar10")
+    if name == "digits" and wanted is None:
+        wanted = DIGITS_IMAGES
+    return DataChoice(
+        name=name, folder=None if folder is None else str(folder), images=wanted,
+        calibration=calibration or CALIBRATION_IMAGES,
+    )  # fmt: skip
+
+
+def data(choice: DataChoice) -> Data:
+    """Return the data of a choice."""
+    from ..studies.inputs import load_data
+
+    with refusing():
+        return load_data(choice)
 
 
 def chip(model: nn.Module, spec: ChipSpec) -> Chip:
@@ -125,26 +144,6 @@ def shape(model: str, text: str | None) -> tuple[int, ...]:
     return sizes
 
 
-def images(data_dir: Path | None, wanted: int | None) -> tuple[ImageSet, Tensor]:
-    """Return the test images of ``--data-dir`` and ``--images``, and the calibration images.
-
-    The first :data:`CALIBRATION_IMAGES` of the training images calibrate: none is ever counted.
-    """
-    from ..zoo import cifar10, digits
-
-    with refusing():
-        if data_dir is None:
-            test, train = digits("test"), digits("train")
-        else:
-            test, train = cifar10(data_dir, "test"), cifar10(data_dir, "train", CALIBRATION_IMAGES)
-    if wanted is None:
-        wanted = DIGITS_IMAGES if data_dir is None else len(test)
-    if wanted > len(test):
-        raise BadInput(f"--images {wanted}: {test.name} has only {len(test)} test images")
-    calibration = train.images[:CALIBRATION_IMAGES].clone()  # lets the other images go
-    return test.take(wanted), calibration
-
-
 def _value(text: str) -> Any:
     if text.lower() in ("none", "null"):
         return None
@@ -162,37 +161,3 @@ def _listed(texts: Iterable[str], option: str) -> list[str]:
     if not all(parts) or not parts:
         raise BadInput(f"{option} has an empty entry; separate the entries by single commas")
     return list(dict.fromkeys(parts))
-
-
-def _own(name: str) -> nn.Module:
-    """Return the network that ``package.module:callable`` gives."""
-    from torch import nn
-
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        advice = "or give package.module:callable for a function that returns a torch.nn.Module"
-        raise BadInput(arguments.unknown(f"no model named '{name}'", name, [RESNET32], advice))
-    own.look_in()
-    with refusing(ValueError):
-        model = own.call(name, "--model")
-    if not isinstance(model, nn.Module):
-        raise BadInput(f"--model {name} returns a {type(model).__name__}; wanted a torch.nn.Module")
-    return model
-
-
-def _load(model: nn.Module, path: Path, name: str) -> None:
-    from ..zoo.stored import read_state
-
-    with refusing(OSError, ValueError, prefix="--weights: "):
-        files.require_file(
-            path, "file", f"give the path of a state dict for {name}, or leave the option out if "
-            "the callable loads its own",
-        )  # fmt: skip
-    with refusing(ValueError, prefix="--weights: "):
-        state = read_state(path)
-    try:
-        model.load_state_dict(state)
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        reason = reason if len(reason) <= 300 else reason[:300] + " ..."
-        raise BadInput(f"--weights: '{path}' does not fit {name}: {reason}") from error

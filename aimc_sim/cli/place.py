@@ -116,7 +116,7 @@ def perf(
     from ..figures.roofline import roofline
 
     with results_folder(out, PERF_FILES, force) as scratch:
-        chip = inputs.chip(inputs.network(model, None, None), spec)
+        chip = inputs.chip(inputs.network(model), spec)
         shape = inputs.shape(model, input_)
         state = chip.program(seed=0).state
         # None where calibration chooses g_max first, which takes images: no cost of writing then
@@ -168,7 +168,7 @@ def _patch(text: str) -> list[Any]:
 
 def _placed(model: str, spec: ChipSpec, text: str | None) -> tuple[Program, Any]:
     if not model.startswith(PAPER):
-        compiled = inputs.chip(inputs.network(model, None, None), spec).compiled
+        compiled = inputs.chip(inputs.network(model), spec).compiled
         shape = inputs.shape(model, text) if text or model == inputs.RESNET32 else None
         with refusing(ValueError):
             return compiled, _layout(compiled, spec, shape)

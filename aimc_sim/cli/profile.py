@@ -70,7 +70,7 @@ def profile(
     (spec,) = inputs.specs([preset], inputs.settings(set_ or [])).values()
     with results_folder(out, FILES, force) as scratch:
         with status("placing and programming the network"):
-            network = inputs.network(model, None, None)
+            network = inputs.network(model)
             shape = inputs.shape(model, input_)
             if batch * math.prod(shape) > inputs.MOST_NUMBERS:
                 raise BadInput(
@@ -79,8 +79,12 @@ def profile(
                 )
             chip = inputs.chip(network, spec)
             if model == inputs.RESNET32 and input_ is None:
-                test, calibration = inputs.images(None, None)
-                images = test.images[[i % len(test) for i in range(batch)]]
+                import torch
+
+                digits = inputs.data(inputs.data_choice("digits", None, None))
+                calibration = torch.from_numpy(digits.calibration)
+                n = len(digits.images)
+                images = torch.from_numpy(digits.images[[i % n for i in range(batch)]])
             else:
                 images = calibration = _images(chip, network, shape, batch)
             with refusing(ValueError, TypeError, RuntimeError):

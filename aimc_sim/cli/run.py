@@ -11,12 +11,14 @@ import typer
 from .. import units
 from . import inputs
 from .errors import BadInput, refusing
+from .options import MetricOption
 from .output import Output, add_row, status
 from .output import progress as progress_bar
 from .results import results_folder
 
 if TYPE_CHECKING:
-    from .study import StudyOutcome
+    from .. import metrics
+    from .drift import StudyOutcome
 
 FILES = ("results.csv", "drift_accuracy.png", "floorplan.png", "report.json", "chip.h5")
 """What a run writes into its output folder."""
@@ -35,16 +37,26 @@ Examples:
   aimc-sim run --data-dir cifar-10-batches-py --weights resnet32.th --images 1000
 
   aimc-sim run --model my_network:build --compensation gdc,column
+
+  aimc-sim run --model lstm-ptb --data ptb --data-dir DIR --images 50 --metric bits-per-character
 """
 
 
 def run(
     context: typer.Context,
     model: Annotated[
-        str, typer.Option(help="resnet32, or package.module:callable returning a torch module.")
+        str,
+        typer.Option(help="resnet32, another of the zoo, or package.module:callable."),
     ] = inputs.RESNET32,
     weights: Annotated[
         str | None, typer.Option(help="'digits' (shipped), or the path of a state dict.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, cifar10, ptb, or package.module:callable.  [default: digits, or cifar10 "
+            "with --data-dir]"
+        ),
     ] = None,
     data_dir: Annotated[
         Path | None,
@@ -69,6 +81,7 @@ def run(
     compensation: Annotated[
         str, typer.Option(help="Drift compensations: none, gdc (per core), column.")
     ] = "none,gdc",
+    metric: MetricOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("aimc_sim_results"),
     force: Annotated[bool, typer.Option("--force", help="Replace results in that folder.")] = False,
 ) -> None:
@@ -89,57 +102,68 @@ def run(
             f"compensations are more than {MOST_RUNS:,} runs over the images; make them fewer, or "
             "use 'aimc-sim sweep', which keeps results as they arrive"
         )
+    if model == inputs.RESNET32 and weights is None and data_dir is not None:
+        raise BadInput(
+            "--data-dir puts CIFAR-10 in place of the digits, and the shipped weights are for "
+            "digits: give --weights PATH of a ResNet-32 that was trained on CIFAR-10"
+        )
     with results_folder(out, FILES, force) as scratch:
         with status("loading network and images"):
-            network = inputs.network(model, weights, data_dir)
-            test, calibration = inputs.images(data_dir, images)
-        with status("placing the network on the chip, calibrating"):
-            from . import study
+            with refusing(prefix="--metric: "):
+                from .. import metrics, own
 
-            ready = study.prepare(network, specs, test, calibration)
-        parts = ready.work(len(moments) * len(methods) * seeds)
+                own.look_in()
+                scored = metrics.named(metric or metrics.ACCURACY.name)
+            network = inputs.network(model, weights)
+            loaded = inputs.data(inputs.data_choice(data, data_dir, images))
+        with status("placing the network on the chip, calibrating"):
+            from . import drift
+
+            ready = drift.prepare(
+                model, network, loaded, scored, specs, times=moments, methods=methods,
+                seeds=range(seeds),
+            )  # fmt: skip
         with progress_bar("images", "{task.description:<18}") as progress:
             tasks = {
                 name: progress.add_task(name, total=total, start=False)
-                for name, total in parts.items()
+                for name, total in ready.work().items()
             }
 
             def step(name: str, n: int) -> None:
                 progress.start_task(tasks[name])  # its clock runs from the first step
                 progress.advance(tasks[name], n)
 
-            outcome = study.compute(
-                ready, times=moments, methods=methods, seeds=range(seeds), step=step
-            )
+            outcome = drift.compute(ready, step)
         request = {
             "command": shlex.join(["aimc-sim", *(context.obj or [])]),
             "model": model,
             "weights": weights or ("digits" if model == inputs.RESNET32 else None),
             "settings": changes,
             "seeds": seeds,
-            "calibration_images": len(calibration),
+            "calibration_images": len(loaded.calibration),
             "specs": {name: spec.model_dump(mode="json") for name, spec in specs.items()},
         }
         with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
-            study.write(scratch, outcome, test, request)
-    _print(Output(), outcome, study.held(outcome), f"{len(test):,} test images of {test.name}", out)
+            drift.write(scratch, outcome, request)
+    told = f"{outcome.images:,} test images of {loaded.name}"
+    _print(Output(), outcome, told, out)
 
 
-def _print(
-    output: Output, outcome: StudyOutcome, held: dict[str, Any], data: str, out: Path
-) -> None:
+def _print(output: Output, outcome: StudyOutcome, data: str, out: Path) -> None:
     """Print the table and where the files are."""
     from rich.table import Table
 
-    summary = outcome.summary
-    digits = 1 if summary["images"].iloc[0] <= 1000 else 2
+    summary, metric = outcome.summary, outcome.metric
+    digits = metric.digits_of(outcome.images)
+    law = " (Wilson)" if metric.bits else ""
     n = int(summary["programmings"].iloc[0])
     what = (
         f"mean and 95 % interval over {n} programmings"
         if n > 1
-        else "one programming; the 95 % interval is over images (Wilson)"
+        else f"one programming; the 95 % interval is over images{law}"
     )
-    output.line(f"Accuracy in %, {data}: {what}")
+    heading = metric.heading[:1].upper() + metric.heading[1:]
+    output.line(f"{heading}, {data}: {what}")
     table = Table()
     methods = list(summary["compensation"].unique())
     for column in ("preset", "time"):
@@ -150,23 +174,22 @@ def _print(
     for column in (outcome.ideal_name, "float"):
         table.add_column(column, justify="right", no_wrap=True)
     for preset, group in summary.groupby("preset", sort=False):
-        references = (outcome.ideal_accuracy[preset], outcome.float_accuracy)
+        references = (outcome.ideal[preset], outcome.float)
         for moment, cells in group.groupby("time_seconds"):
             by_method = {row.compensation: row for row in cells.itertuples()}
             add_row(table, (
                 preset,
                 units.show_time(moment) if moment else "now",
-                *(_cell(by_method[method], digits) for method in methods),
-                *(f"{100 * accuracy:.{digits}f}" for accuracy in references),
+                *(_cell(metric, by_method[method], digits) for method in methods),
+                *(metric.show(value, digits) for value in references),
             ))  # fmt: skip
         table.add_section()
     output.table(table)
-    output.line(_closing(outcome.ideal_name, held, out))
+    output.line(_closing(outcome.ideal_name, outcome.held, out))
 
 
-def _cell(row: Any, digits: int) -> str:
-    mean, low, high = (f"{100 * value:.{digits}f}" for value in (row.mean, row.low, row.high))
-    return f"{mean} [{low}, {high}]"
+def _cell(metric: metrics.Metric, row: Any, digits: int) -> str:
+    return f"{metric.show(row.mean, digits)} {metric.span(row.low, row.high, digits)}"
 
 
 def _closing(ideal_name: str, held: dict[str, Any], out: Path) -> str:

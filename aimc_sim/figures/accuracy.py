@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import metrics
-from ..analysis import drift
 from ..metrics import Metric
+from ..studies import drift
 from . import axes, lines
 from .lines import Chart, ChartCurve, Level
 
@@ -128,7 +128,7 @@ def drift_accuracy(
     Parameters
     ----------
     rows : DataFrame
-        From :func:`aimc_sim.analysis.drift.drift_study`.
+        From :func:`aimc_sim.studies.drift.drift_study`.
     references, chance, title
         As in :func:`chart`; references by preset.
     ax, path : optional

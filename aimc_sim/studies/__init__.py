@@ -23,11 +23,12 @@ file             what is in it
 ``results``      tables: ``load``, ``export``
 ``statistics``   intervals, variance within and between programmings, layers
 ``paired``       differences between settings on the same seeds and images
+``drift``        the trials of a few machines at once, without a folder: ``aimc-sim run``
 ``attribute``    which effect costs how much: effects and layers one by one
 ===============  =============================================================================
 """
 
 __all__ = [
-    "attribute", "closed", "feed", "folder", "identity", "inputs", "paired", "pools", "records",
-    "results", "schema", "settings", "statistics", "sweep", "text", "trial", "work",
+    "attribute", "closed", "drift", "feed", "folder", "identity", "inputs", "paired", "pools",
+    "records", "results", "schema", "settings", "statistics", "sweep", "text", "trial", "work",
 ]  # fmt: skip

@@ -6,7 +6,8 @@ One vocabulary of networks and data for all commands: a name of the zoo, or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import arguments, files, metrics, own
+from ..errors import UnsupportedLayerError
 from ..mapping.graph import Network
 from ..metrics import Metric
 from . import identity
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..zoo import ImageSet
 
-_DATA = ("digits", "cifar10", "ptb")
+DATA = ("digits", "cifar10", "ptb")
 """Data that have a name."""
 
 _LENGTH = 150
@@ -121,7 +123,7 @@ def gather(study: Study, folder: Path | None = None) -> Inputs:
     """
     own.look_in(folder)
     metric = metrics.named(study.metric)
-    return joined(study.network.name, _load_network(study.network), _load_data(study.data), metric)
+    return joined(study.network.name, load_network(study.network), load_data(study.data), metric)
 
 
 def joined(name: str, model: nn.Module, data: Data, metric: Metric) -> Inputs:
@@ -145,11 +147,12 @@ def joined(name: str, model: nn.Module, data: Data, metric: Metric) -> Inputs:
     """
     from ..frontend import trace
 
-    network = trace(model)
+    network = _traced(trace, model, data)
     tokens = _reads_tokens(network)
     images, calibration = _typed(data.images, tokens), _typed(data.calibration, tokens)
     if metric.targets == "network":
-        targets = _float_outputs(model, images)
+        with _running(data.name):
+            targets = float_outputs(model, images)
     else:
         targets = _targets(data, metric)
     arrays = {"images": images, "labels": targets, "calibration": calibration}
@@ -159,21 +162,39 @@ def joined(name: str, model: nn.Module, data: Data, metric: Metric) -> Inputs:
     )  # fmt: skip
 
 
-def _float_value(model: nn.Module, inputs: Inputs) -> float:
+def _traced(trace: Callable[[nn.Module], Network], model: nn.Module, data: Data) -> Network:
+    """Return the traced network; where torch itself cannot run it, that is the reason given."""
+    try:
+        return trace(model)
+    except UnsupportedLayerError:
+        with _running(data.name):
+            float_outputs(model, _typed(data.images[:1], data.images.dtype.kind in "iu"))
+        raise
+
+
+@contextmanager
+def _running(name: str) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"the network cannot run {name}: {reason}") from error
+
+
+def float_value(model: nn.Module, inputs: Inputs) -> float:
     """Return the metric's value of the torch network itself, in ``eval()``.
 
     Raises
     ------
     ValueError
-        If the network's answer does not fit the targets.
-    RuntimeError
-        If torch cannot run the images.
+        If torch cannot run the images, or the network's answer does not fit the targets.
     """
-    outputs = _float_outputs(model, inputs.images)
+    with _running(inputs.data_name):
+        outputs = float_outputs(model, inputs.images)
     return float(inputs.metric.value(inputs.metric.scored(outputs, inputs.targets)))
 
 
-def _float_outputs(model: nn.Module, images: np.ndarray) -> np.ndarray:
+def float_outputs(model: nn.Module, images: np.ndarray) -> np.ndarray:
     """Return what the torch network gives in ``eval()``, of several outputs the first, float32."""
     import torch
 
@@ -194,8 +215,15 @@ def first_output(outputs: Any) -> Any:
     return outputs
 
 
-def _load_network(choice: NetworkChoice) -> nn.Module:
+def load_network(choice: NetworkChoice, what: str = "network") -> nn.Module:
     """Return the torch network of a study, in evaluation mode.
+
+    Parameters
+    ----------
+    choice : NetworkChoice
+        Name and weights.
+    what : str
+        Key or option that holds the name, for messages.
 
     Raises
     ------
@@ -204,19 +232,19 @@ def _load_network(choice: NetworkChoice) -> nn.Module:
     """
     from torch import nn
 
-    from ..zoo import ENTRIES
-    from ..zoo.entries import load
+    from ..zoo.entries import ENTRIES, SHORT, load
     from ..zoo.stored import read_state
 
     if ":" not in choice.name:
-        _known(choice.name, "network", tuple(ENTRIES))
+        _known(choice.name, what, "network", (*SHORT, *ENTRIES))
+        name = SHORT.get(choice.name, choice.name)
         if choice.weights is None:
-            return load(choice.name)
-        return ENTRIES[choice.name].build(weights=choice.weights)
-    model = own.call(choice.name, "network")
+            return load(name)
+        return ENTRIES[name].build(weights=choice.weights)
+    model = own.call(choice.name, what)
     if not isinstance(model, nn.Module):
         raise TypeError(
-            f"network: {choice.name} returns a {type(model).__name__}; wanted a torch.nn.Module"
+            f"{what}: {choice.name} returns a {type(model).__name__}; wanted a torch.nn.Module"
         )
     if choice.weights is not None:
         path = files.require_file(
@@ -229,13 +257,11 @@ def _load_network(choice: NetworkChoice) -> nn.Module:
         except Exception as error:  # torch answers states of other networks with several kinds
             reason = " ".join(str(error).split())
             reason = reason if len(reason) <= 300 else reason[:300] + " ..."
-            raise ValueError(
-                f"network.weights: '{path}' does not fit {choice.name}: {reason}"
-            ) from error
+            raise ValueError(f"weights: '{path}' does not fit {choice.name}: {reason}") from error
     return model.eval()
 
 
-def _load_data(choice: DataChoice) -> Data:
+def load_data(choice: DataChoice) -> Data:
     """Return the data of a study.
 
     Raises
@@ -246,7 +272,7 @@ def _load_data(choice: DataChoice) -> Data:
     from ..zoo import cifar10, digits
 
     if ":" not in choice.name:
-        _known(choice.name, "data", _DATA)
+        _known(choice.name, "data", "data", DATA)
     if choice.length is not None and choice.name != "ptb":
         raise ValueError(f"data.length is for ptb; '{choice.name}' has no sequences to cut")
     if choice.name == "digits":
@@ -268,10 +294,10 @@ def _load_data(choice: DataChoice) -> Data:
     return _cut(Data(choice.name, images, targets, calibration), choice)
 
 
-def _known(name: str, key: str, names: tuple[str, ...]) -> None:
+def _known(name: str, what: str, kind: str, names: tuple[str, ...]) -> None:
     """Raise ValueError for a name without a colon that is none of ours."""
     if name not in names:
-        fault = f"{key}: there is no {key} named '{name}'"
+        fault = f"{what}: there is no {kind} named '{name}'"
         raise ValueError(arguments.unknown(fault, name, names, "or give package.module:callable"))
 
 

@@ -99,7 +99,7 @@ def load(folders: Folders) -> pd.DataFrame:
         If two results of the same trial differ.
     """
     contents = _read(folders)
-    rows = [row for record in _sorted(contents) for row in _rows(record)]
+    rows = [row for record in _sorted(contents) for row in rows_of(record)]
     table = pd.DataFrame(rows)
     first = [name for name in COLUMNS if name in table]
     table = table[first + sorted(set(table) - set(first))] if rows else _empty(_OF_ACCURACY)
@@ -207,7 +207,8 @@ def _place(record: dict[str, Any]) -> dict[str, Any]:
     return found | {"layers": " | ".join(record["layers"] or ())}
 
 
-def _rows(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def rows_of(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a trial's record as they stand in the table, see the module."""
     place = _place(record)
     changes = {key: _cell(value) for key, value in record["changes"].items()}
     code = {name: record[name] for name in _CODE}

@@ -50,8 +50,8 @@ StepDone = Callable[[int], Any]
 """Called with the number of images that were run since the last call."""
 
 
-def _quiet(images: int) -> None:
-    pass
+def quiet(images: int) -> None:
+    """Take no note of progress."""
 
 
 _inputs: dict[str, Inputs] = {}
@@ -64,7 +64,9 @@ def install(inputs: Inputs) -> None:
     _inputs[inputs.id] = inputs
 
 
-def execute(trial: Trial, threads: int = 1, step: StepDone = _quiet) -> dict[str, Any]:
+def execute(
+    trial: Trial, threads: int = 1, step: StepDone = quiet, device: str = "cpu"
+) -> dict[str, Any]:
     """Run a trial; its network and images must be installed.
 
     Parameters
@@ -75,6 +77,9 @@ def execute(trial: Trial, threads: int = 1, step: StepDone = _quiet) -> dict[str
         Of torch and of the loops.
     step : callable, optional
         See :data:`StepDone`.
+    device : str
+        Of torch, where images are run. Other devices than "cpu" round otherwise: their results
+        are none of a stored study.
 
     Returns
     -------
@@ -104,7 +109,7 @@ def execute(trial: Trial, threads: int = 1, step: StepDone = _quiet) -> dict[str
         ready = _ready(trial)
         prepared = time.perf_counter()
         rows, each = [], []
-        for row, seconds in _rows(trial, ready, step):
+        for row, seconds in _rows(trial, ready, step, device):
             rows.append(row)
             each.append(round(seconds, 4))
         done = time.perf_counter()
@@ -133,9 +138,11 @@ def chip_of(trial: Trial) -> Chip:
     return _ready(trial).chip
 
 
-def _rows(trial: Trial, ready: _Ready, step: StepDone) -> Iterator[tuple[dict[str, Any], float]]:
+def _rows(
+    trial: Trial, ready: _Ready, step: StepDone, device: str
+) -> Iterator[tuple[dict[str, Any], float]]:
     """Yield every row and the seconds that its images took."""
-    inputs, chip = _of(trial), ready.chip
+    inputs, chip = _of(trial), ready.chip.to(device)
     images = torch.from_numpy(inputs.images)
     chip.program(trial.seed)
     for t_seconds in trial.times:
@@ -152,7 +159,7 @@ def _rows(trial: Trial, ready: _Ready, step: StepDone) -> Iterator[tuple[dict[st
                 chip if trial.layers is None else probe.Mixed(chip, ready.ideal, trial.layers)
             )
             began, before = time.perf_counter(), _counts(runs)
-            outputs = first_output(runs(images)).numpy()
+            outputs = first_output(runs(images)).cpu().numpy()
             scores = inputs.metric.scored(outputs, inputs.targets)
             conversions, saturated, clipped = (_counts(runs) - before).tolist()
             seconds = time.perf_counter() - began
@@ -224,7 +231,7 @@ def _ready(trial: Trial) -> _Ready:
             chip.calibrate(torch.from_numpy(inputs.calibration))
         except RuntimeError as error:
             raise ValueError(
-                f"the network cannot run '{inputs.data_name}': {' '.join(str(error).split())}"
+                f"the network cannot run {inputs.data_name}: {' '.join(str(error).split())}"
             ) from error
         ideal, reference = None, {}
         if needs:

@@ -39,6 +39,9 @@ ENTRIES = {
 }
 """Name of each trained network; its weights need not be installed. "aware": hardware-aware."""
 
+SHORT = {"resnet32": "resnet32-digits"}
+"""Names of architectures, and the trained network that each stands for."""
+
 
 def load(name: str) -> nn.Module:
     """Return a trained network of the zoo, float32, on the CPU, in evaluation mode.

@@ -15,12 +15,12 @@ import torch
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.analysis import drift
 from aimc_sim.cli import info
 from aimc_sim.cli.run import FILES
 from aimc_sim.machine.formats import formats
 from aimc_sim.spec import Spec
 from aimc_sim.spec.parameters import parameters
+from aimc_sim.studies import drift
 
 NETWORK = """
 import torch
@@ -234,7 +234,7 @@ def test_an_interruption_leaves_nothing(folder, call, monkeypatch):
     def interrupted(*_arguments, **_keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(drift, "summarise", interrupted)
+    monkeypatch.setattr(drift, "summary", interrupted)
     code, out, err = call(*quick("--out", "new/out"))
     assert (code, out) == (130, "")
     assert err.splitlines()[-1] == "interrupted: no results were written"

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
 from aimc_sim import Chip, presets
-from aimc_sim.analysis import drift
+from aimc_sim.studies import drift, inputs, work
 
 TIMES = ("0", "1 h", "1 y")
 METHODS = ("none", "gdc", "column")
@@ -45,8 +46,16 @@ def chip(network, calibration):
     return Chip.from_model(network, presets.hermes("odp")).calibrate(calibration)
 
 
-def test_rows_are_what_a_chip_gives_by_hand(network, chip, images, calibration):
-    rows = list(drift.drift_rows(chip, images, times=TIMES, methods=METHODS, seeds=[0, 3]))
+@pytest.fixture(scope="module")
+def given(network, images, calibration):
+    return drift.given_of(network, images, calibration)
+
+
+ODP = {"odp": presets.hermes("odp")}
+
+
+def test_rows_are_what_a_chip_gives_by_hand(network, chip, images, given, calibration):
+    rows = list(drift.drift_rows(given, ODP, times=TIMES, methods=METHODS, seeds=[0, 3]))
     settings = [(r["seed"], r["time_seconds"], r["compensation"]) for r in rows]
     moments = (0.0, 3600.0, 365 * 86400.0)
     assert settings == [(s, t, m) for s in (0, 3) for t in moments for m in METHODS]
@@ -97,9 +106,9 @@ def test_each_chip_is_calibrated_once_and_programmed_once_per_seed(
     assert calls == ["calibrate", "program", "program"]
 
 
-def test_progress_adds_up(chip, images):
+def test_progress_adds_up(given):
     steps = []
-    rows = list(drift.drift_rows(chip, images, times=TIMES, seeds=[0], progress=steps.append))
+    rows = list(drift.drift_rows(given, ODP, times=TIMES, seeds=[0], step=steps.append))
     assert sum(steps) == 300 * len(rows)
 
 
@@ -107,32 +116,51 @@ def test_saturation_is_that_of_the_row_alone(network, images, calibration):
     spec = presets.hermes("odp").with_(
         {"core.adc.full_scale_amperes": 5e-6, "core.g_max_rule": "device"}
     )
-    chip = Chip.from_model(network, spec).calibrate(calibration)
-    fresh, old = drift.drift_rows(chip, images, times=["0", "1 y"], methods=["none"], seeds=[0])
+    given = drift.given_of(network, images, calibration)
+    wanted = {"times": ["0", "1 y"], "methods": ["none"], "seeds": [0]}
+    (trial,) = drift.trials(given, {"low": spec}, **wanted)
+    before = saturated(trial, given)
+    fresh, old = drift.drift_rows(given, {"low": spec}, **wanted)
     assert fresh["adc_saturated_fraction"] > old["adc_saturated_fraction"] > 0  # currents drift
-    total = sum(c.adc_saturated for c in chip.counts.values())
-    conversions = sum(c.conversions for c in chip.counts.values())
+    total, conversions = saturated(trial, given) - before
     mean = (fresh["adc_saturated_fraction"] + old["adc_saturated_fraction"]) / 2
     assert mean == pytest.approx(total / conversions)
+
+
+def saturated(trial, given):
+    """Saturated and all conversions of a trial's chip so far."""
+    work.install(given)
+    counts = work.chip_of(trial).counts.values()
+    return np.array([sum(c.adc_saturated for c in counts), sum(c.conversions for c in counts)])
 
 
 @pytest.mark.filterwarnings("ignore:layer")
 def test_references(network, images, calibration):
     spec = presets.hermes("odp").with_({"core.adc.bits": 5})
-    found = drift.reference_accuracy(network, spec, images, calibration)
-    assert found.float_accuracy == 1.0
+    given = drift.given_of(network, images, calibration)
+    assert inputs.float_value(network, given) == 1.0
+    (trial,) = drift.trials(given, {"few": spec}, seeds=[0])
+    found = drift.ideal_value(given, trial)
     by_hand = Chip.from_model(network, presets.ideal_devices(spec)).calibrate(calibration)
     correct = int((by_hand.program(9)(images.images).argmax(1) == images.labels).sum())
-    assert found.ideal_devices_accuracy == correct / 300
-    assert found.ideal_devices_accuracy < 1.0  # five bits are felt
-    exact = drift.reference_accuracy(network, presets.ideal(), images, calibration)
-    assert exact.ideal_devices_accuracy == 1.0
+    assert found == correct / 300
+    assert found < 1.0  # five bits are felt
+    (trial,) = drift.trials(given, {"exact": presets.ideal()}, seeds=[0])
+    assert drift.ideal_value(given, trial) == 1.0
 
 
-def test_the_float_reference_leaves_the_model_as_it_was(network, images):
+def test_the_float_reference_leaves_the_model_as_it_was(network, given):
     model = nn.Sequential(nn.Dropout(0.9), network).train()
-    assert drift.float_accuracy(model, images) == 1.0
+    assert inputs.float_value(model, given) == 1.0
     assert model.training
+
+
+def test_a_summary_of_scores_is_that_of_accuracies(given):
+    """Whole rows, with every image's score, and rows of accuracies only."""
+    tables = [drift.table_of(given, t) for t in drift.trials(given, ODP, times=TIMES)]
+    whole = drift.summary(pd.concat(tables, ignore_index=True))
+    rows = pd.DataFrame(drift.drift_rows(given, ODP, times=TIMES))
+    pd.testing.assert_frame_equal(whole, drift.summarise(rows))
 
 
 def test_summary_by_hand():
@@ -168,20 +196,18 @@ def test_summary_by_hand():
         ({"seeds": []}, "seeds is empty"),
     ],
 )
-def test_impossible_settings_are_refused(chip, images, change, message):
+def test_impossible_settings_are_refused(given, change, message):
     with pytest.raises(ValueError, match=message):
-        list(drift.drift_rows(chip, images, **change))
+        list(drift.drift_rows(given, ODP, **change))
 
 
-def test_unusable_images_are_refused(network, chip, images):
+def test_unusable_images_are_refused(network, images, calibration):
     broken = images.images.clone()
     broken[7, 3] = float("nan")
-    with pytest.raises(ValueError, match="image 7 holds NaN"):
-        list(drift.drift_rows(chip, Labelled(broken, images.labels)))
-    with pytest.raises(ValueError, match="first layer wants"):
-        list(drift.drift_rows(chip, Labelled(images.images[:, :5], images.labels)))
-    with pytest.raises(ValueError, match="at least 12 classes"):
-        list(drift.drift_rows(chip, Labelled(images.images, torch.full((300,), 11))))
-    uncalibrated = Chip.from_model(network, presets.ideal())
-    with pytest.raises(ValueError, match="not calibrated"):
-        list(drift.drift_rows(uncalibrated, images))
+    for wrong, words in (
+        (Labelled(broken, images.labels), "image 7 holds NaN"),
+        (Labelled(images.images[:, :5], images.labels), "first layer wants"),
+        (Labelled(images.images, torch.full((300,), 11)), "at least 12 classes"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            drift.drift_study(network, ODP, wrong, calibration)
