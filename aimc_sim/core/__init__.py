@@ -19,7 +19,7 @@ file             content
 """
 
 __all__ = [
-    "adc", "compensation", "converters", "currents", "estimate", "gmax", "gradient", "idle",
-    "inputs", "ldpu", "oscillators", "programming", "quantise", "symmetric", "tile", "weights",
+    "adc", "compensation", "converters", "currents", "encodings", "estimate", "gmax", "gradient",
+    "idle", "inputs", "ldpu", "oscillators", "programming", "quantise", "symmetric", "tile", "weights",
     "wired", "wires",
 ]  # fmt: skip

@@ -73,6 +73,10 @@ def test_every_room_says_what_is_public():
             for public in room.__all__:
                 beside = path.parent / f"{public}.py", path.parent / public / "__init__.py"
                 assert hasattr(room, public) or any(one.exists() for one in beside), public
+            modules = {one.stem for one in path.parent.glob("*.py") if one.stem[0] != "_"}
+            modules |= {one.parent.name for one in path.parent.glob("*/__init__.py")}
+            if set(room.__all__) <= modules:  # a room of modules lists all of them
+                assert set(room.__all__) == modules, name
 
 
 def test_editors_find_what_is_loaded_late():
