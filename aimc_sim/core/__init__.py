@@ -20,6 +20,6 @@ file             content
 
 __all__ = [
     "adc", "compensation", "converters", "currents", "encodings", "estimate", "gmax", "gradient",
-    "idle", "inputs", "ldpu", "oscillators", "programming", "quantise", "symmetric", "tile", "weights",
-    "wired", "wires",
+    "idle", "inputs", "ldpu", "oscillators", "programming", "quantise", "symmetric", "tile",
+    "weights", "wired", "wires",
 ]  # fmt: skip
