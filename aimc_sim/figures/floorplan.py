@@ -82,7 +82,7 @@ def floorplan(
         if transfer.kind == "partial_sum" and ends[0] != ends[1]:
             start, end = (_corner(core, spec) for core in ends)
             _arrow(ax, start, end, lanes[transfer.value])
-    cells = sum(math.prod(block.shape) for block in compiled.blocks)
+    cells = sum(math.prod(block.footprint) for block in compiled.blocks)
     share = cells / (spec.core.rows * spec.core.cols * max(1, compiled.cores_used))
     told = (
         f"{spec.name}: {compiled.cores_used} of {compiled.cores_available} cores in use; "
@@ -214,7 +214,7 @@ def _draw_core(
     else:
         ax.add_patch(Rectangle((x, y), side, side, fc=PAPER, ec="none"))
         for block, _ in blocks:
-            rows, cols = block.shape
+            rows, cols = block.footprint
             start = x + side * block.col_offset / spec.cols, y + side * block.row_offset / spec.rows
             used = side * cols / spec.cols, side * rows / spec.rows
             colour = colours[_stage(block.layer)]
@@ -245,7 +245,7 @@ def _value(
         f"{b.layer} (rows {b.row_start} to {b.row_stop - 1}, columns {b.col_start} to "
         f"{b.col_stop - 1} of its matrix)" for b in blocks
     )  # fmt: skip
-    cells = sum(math.prod(b.shape) for b in blocks) / (spec.rows * spec.cols)
+    cells = sum(math.prod(b.footprint) for b in blocks) / (spec.rows * spec.cols)
     text = f"core {core}: {names}; {100 * cells:.0f} % of the cells"
     if busy is not None:
         text += f", busy with MVMs {100 * busy.get(core, 0.0):.0f} % of the time"
@@ -255,7 +255,7 @@ def _value(
 def _label(blocks: Sequence[tuple[Block, str]]) -> list[str]:
     if len(blocks) == 1:
         block, of = blocks[0]
-        rows, cols = block.shape
+        rows, cols = block.footprint
         return [*_wrapped(block.layer), *([of] if of else []), f"{rows}×{cols}"]
     names = [_wrapped(block.layer)[-1] for block, _ in blocks]
     return names if len(names) <= 4 else [*names[:3], f"and {len(names) - 3} more"]

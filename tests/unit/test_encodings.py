@@ -206,6 +206,16 @@ def test_global_drift_compensation_undoes_a_common_drift(encoding):
         assert (back - fresh).abs().max() < 1e-4 * fresh.abs().max()
 
 
+@pytest.mark.parametrize("name", ["equal", "fill", "offset", "slices"])
+def test_devices_of_other_families_are_encoded_too(name):
+    """Resistive memory: the weights come back within the errors of its devices, and not exactly."""
+    spec = with_encoding(presets.generic_rram(), ALL[name])
+    chip, _ = made("asymmetric_300x40", spec)
+    wanted = NETS["asymmetric_300x40"][0][0].weight.detach().numpy()
+    error = chip.effective_weights("0") - wanted
+    assert 1e-3 < error.std() / np.abs(wanted).max() < 0.3
+
+
 # -------------------------------------------------------------------------------- layout
 
 
