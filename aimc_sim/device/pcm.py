@@ -1,4 +1,4 @@
-"""PCM elements under a statistical law: program them once, look at them at any time.
+"""PCM elements under a statistical law: program them once, evaluate them at any time.
 
 ``program`` draws what stays with an element (programmed conductance, drift exponent);
 ``evaluate`` is a pure function of that state, the time and the key: going forward, back, or
@@ -67,7 +67,7 @@ def reset_level(spec: PcmSpec) -> float:
 
 
 def reset_std(spec: PcmSpec) -> float:
-    """Return the spread of the conductance of one element left in RESET, in siemens."""
+    """Return the standard deviation of the conductance of an element left in RESET, in siemens."""
     return math.sqrt(spec.devices_per_element) * spec.reset.std_siemens * spec.material_scale
 
 
@@ -167,6 +167,7 @@ def evaluate(
     Parameters
     ----------
     state : PcmState
+        Programmed elements, from :func:`program`.
     spec : PcmSpec
     t_seconds : float
         Time since the end of programming, >= 0; the law's clock is ``t + t0``.

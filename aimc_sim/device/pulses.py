@@ -1,9 +1,10 @@
 """Devices pulse by pulse: every pulse leaves a new state and starts the drift clock again.
 
-``fresh`` makes devices in RESET, ``apply`` gives pulses, ``conductance`` and ``read`` look at
-them. A state is arrays only; all randomness is addressed by (key, device, number of the pulse in
-the life of the device), so that masks, splits, order and threads change nothing. One key is one
-core: devices under the same key share the core's part of the SET state.
+``fresh`` makes devices in RESET, ``apply`` gives pulses, ``conductance`` and ``read`` return their
+conductances at a time, without noise and with it. A state is arrays only; all randomness is
+addressed by (key, device, number of the pulse in the life of the device), so that masks, splits,
+order and threads change nothing. One key is one core: devices under the same key share the core's
+part of the SET state.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class PulseState:
     events : uint32
         Pulses in the life of the device: the address of its next draw.
     last_seconds : float64, seconds
-        Moment of the last pulse.
+        Time of the last pulse.
     first : int
         Address of the first device; the others follow in C order.
     """
@@ -70,7 +71,7 @@ def fresh(
     key : Key
         Of the core.
     t_seconds : float, seconds
-        Moment of that RESET.
+        Time of that RESET.
     first : int
         Address of the first device, for parts of a larger set of devices.
 
@@ -98,7 +99,7 @@ def apply(
     where: np.ndarray | None = None,
     repeats: int = 1,
 ) -> PulseState:
-    """Give pulses at one moment and return the new state.
+    """Give pulses at one time and return the new state.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def apply(
     spec : PcmSpec
         With ``pulses``.
     kind : Pulse, or integer array of the state's shape
-        What to give, to all or to each.
+        Kind of the pulse, for all devices or for each.
     t_seconds : float, seconds
         Not before the last pulse of any device.
     key : Key
@@ -210,14 +211,14 @@ def cost(spec: PcmSpec, kind: int, amperes: float | None = None) -> tuple[float,
 def shortest_age_seconds(spec: PcmSpec) -> float:
     """Return the shortest age of a device at a read: one read, or 1 us if there is no noise law.
 
-    The power law of drift has no value at age zero; a pulse and a read at the same moment mean
+    The power law of drift has no value at age zero; a pulse and a read at the same time mean
     a read that ends this long after the pulse. Below seconds the law is an extrapolation.
     """
     return 1e-6 if spec.read_noise is None else spec.read_noise.t_read_seconds
 
 
 def conductance(state: PulseState, spec: PcmSpec, t_seconds: float, key: Key) -> np.ndarray:
-    """Return the conductances at a moment, each drifted since its own last pulse, noiseless.
+    """Return the conductances at a time, each drifted since its own last pulse, noiseless.
 
     ``G ((t - t_last) / t0)^-nu`` with ``nu = scale |mean(x) + std(x) z|``, ``x = G / g_max``
     and z fixed for the device; the age is not below :func:`shortest_age_seconds`.
@@ -225,9 +226,10 @@ def conductance(state: PulseState, spec: PcmSpec, t_seconds: float, key: Key) ->
     Parameters
     ----------
     state : PulseState
+        Devices after their last pulses.
     spec : PcmSpec
     t_seconds : float, seconds
-        Not before the last pulse of any device.
+        Evaluation time, not before the last pulse of any device.
     key : Key
         The one of :func:`fresh`.
 
@@ -259,14 +261,14 @@ def conductance(state: PulseState, spec: PcmSpec, t_seconds: float, key: Key) ->
 def read(
     state: PulseState, spec: PcmSpec, t_seconds: float, key: Key, read_number: int = 0
 ) -> np.ndarray:
-    """Return what a read at a moment sees: :func:`conductance` and read noise, never below 0.
+    """Return the result of a read: :func:`conductance` with read noise, never below 0.
 
     Parameters
     ----------
     state, spec, t_seconds, key
         As in :func:`conductance`.
     read_number : int
-        Tells reads at the same moment apart: it addresses the part of the noise that is fresh
+        Tells reads at the same time apart: it addresses the part of the noise that is fresh
         in every read. The law's ``band`` says which part that is; the rest is one process, which
         starts again with every pulse.
 

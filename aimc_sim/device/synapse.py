@@ -91,10 +91,11 @@ def potentiate(
     Parameters
     ----------
     state : SynapseState
+        Untouched.
     spec : PcmSpec
         With ``pulses.accumulation``.
     t_seconds : float, seconds
-        Not before the last pulse of the selected devices.
+        Time of the event, not before the last pulse of the selected devices.
     key : Key
         The one of :func:`fresh`.
     where : bool array of the synapses' shape, optional
@@ -121,9 +122,10 @@ def weight(state: SynapseState, spec: PcmSpec, t_seconds: float, key: Key) -> np
     Parameters
     ----------
     state : SynapseState
+        Synapses after their last event.
     spec : PcmSpec
     t_seconds : float, seconds
-        Not before the last pulse of any device.
+        Evaluation time, not before the last pulse of any device.
     key : Key
         The one of :func:`fresh`.
 

@@ -36,6 +36,7 @@ def generate(
         Devices; every one is programmed to every level.
     key : Key
     provenance : Provenance, optional
+        Origin that the data state; by default, that a statistical law made them.
 
     Returns
     -------
@@ -58,8 +59,14 @@ def scattered(
 
     Parameters
     ----------
-    targets_siemens : (N,) float
-        Of every device.
+    spec : PcmSpec
+    targets_siemens : (N,) float, siemens
+        Target of every device.
+    times_seconds : sequence of float, seconds
+        Times since programming, ascending, none before ``spec.t0_seconds``.
+    key : Key
+    provenance : Provenance, optional
+        Origin that the data state.
     """
     targets = np.asarray(targets_siemens, float)
     return _read(spec, targets, np.arange(len(targets)), times_seconds, key, provenance)
@@ -99,13 +106,14 @@ def _read(
 
 @dataclass(frozen=True)
 class MeasurementShape:
-    """What was measured, without the readings.
+    """Shape of a measurement: devices, cycles, targets and times, without the readings.
 
     Attributes
     ----------
     device, cycle : (N,) int64
         Of every trace.
-    target_siemens : (N,) float64
+    target_siemens : (N,) float64, siemens
+        Target of every trace.
     times : tuple of (T,) float64
         Times of the reads of every trace, in seconds since programming.
     """
@@ -143,18 +151,20 @@ def simulate(
     spec: PcmSpec, shape: MeasurementShape, key: Key, between: float = 0.0,
     provenance: Provenance | None = None,
 ) -> MeasuredData:  # fmt: skip
-    """Measure devices of a law in a given shape: what a lab would get.
+    """Simulate the measurement, in a given shape, of devices under a law.
 
     Parameters
     ----------
     spec : PcmSpec
         Law of the devices.
     shape : MeasurementShape
+        Traces to simulate.
     key : Key
     between : float, 0..1
         Share of the variance of programming error and drift exponent that stays with a device
         over its cycles and levels.
     provenance : Provenance, optional
+        Origin that the data state; by default, that a statistical law made them.
 
     Returns
     -------

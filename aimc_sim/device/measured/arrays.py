@@ -23,7 +23,9 @@ class Arrays:
     values : dict of array
         Numeric arrays by name (by their path inside, where arrays are in groups).
     unused : tuple of str
-        What is in the file and is no numeric array.
+        Names of the other contents of the file.
+    units : dict of str
+        Units that the file states, by name of the array.
     """
 
     path: Path

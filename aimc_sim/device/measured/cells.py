@@ -1,4 +1,4 @@
-"""Cells of a table to numbers; what is none has a kind, and nothing is dropped without a count."""
+"""Cells of a table to numbers; other cells have a kind, and those left out are counted."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ def numbers(cells: pd.Series, how: Style) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     cells : (N,) series of str
+        Text of the column's cells.
     how : Style
+        Marks of the decimals and of the thousands.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The column map of an import: which column of a table is what, in which unit.
+"""The column map of an import: the meaning and the unit of every column of a table.
 
 ``device=Device, pulse_volts=V[V], resistance=R[kohm], temperature=@25[C]``: the name inside, ``=``,
 the name or 0-based number of the column (or ``@`` and a number that holds for all reads), and the
@@ -111,6 +111,7 @@ def parse(
     Parameters
     ----------
     text : str
+        The map, as the module's first lines describe it.
     unit_of : callable
         Gives the unit that the header of a column states, empty if it states none.
     given : collection of str
@@ -143,7 +144,7 @@ def parse(
 def _entry(text: str, unit_of: Callable[[str], str]) -> ColumnSource:
     match = _ENTRY.match(text)
     source = "" if match is None else next((match[i] for i in (3, 4, 5) if match[i]), "")
-    if not source:
+    if match is None or not source:
         raise ValueError(
             f"map entry '{text.strip()}' cannot be read; write for example resistance=R[ohm]"
         )

@@ -1,4 +1,4 @@
-"""The columns of a measurement, their units, and what is refused: with row and column."""
+"""The columns of a measurement, their units, and the faults that are refused by row and column."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TableFault:
     row : int or None
         Index of the first bad read; None if the column as a whole is wrong.
     reason : str
-        What was found, what is wanted, what to do.
+        The finding, the wanted value, and a cure.
     rows : (N,) bool array or None
         All bad reads, where leaving them out would cure it.
     """
@@ -97,7 +97,7 @@ def plain(name: str, value: object) -> np.ndarray:
 
 
 def problems(columns: Mapping[str, np.ndarray]) -> Iterator[TableFault]:
-    """Yield what is wrong with plain columns of equal length, the simplest first."""
+    """Yield the faults of plain columns of equal length, the simplest first."""
     for name, values in columns.items():
         yield from column_problems(name, values)
     yield from _unit_slips(columns)
@@ -141,7 +141,7 @@ def condition_ids(columns: Mapping[str, np.ndarray]) -> np.ndarray:
 def trace_order(columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return the order that puts reads of a trace together, and the first read of each trace.
 
-    A trace is what one device did after one programming: the reads that agree in device,
+    A trace is the course of one device after one programming: the reads that agree in device,
     condition (target and pulse) and cycle. Within a trace the reads keep their order.
     """
     condition = condition_ids(columns)
@@ -155,7 +155,7 @@ def trace_order(columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarr
 
 
 def column_problems(name: str, values: np.ndarray) -> Iterator[TableFault]:
-    """Yield what is wrong with single values of a plain column."""
+    """Yield the faults of single values of a plain column."""
     values = np.atleast_1d(values)
     if name in _WHOLE and values.dtype.kind == "f":
         broken = np.isfinite(values) & (values != np.rint(values))

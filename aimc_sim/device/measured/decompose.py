@@ -1,12 +1,12 @@
-"""Traces taken apart: what was programmed, how it went on, how the error grows with the level."""
+"""Traces taken apart: programmed conductance, course in time, error as a function of the level."""
 
 from __future__ import annotations
 
 import numpy as np
 
 _FEWEST_READS = 3
-_EXACT = 1e-6  # a spread below this share of its level is no spread
-_FEWEST_TRACES = 5  # of a group whose spread is compared with its noise
+_EXACT = 1e-6  # a standard deviation below this share of its level counts as zero
+_FEWEST_TRACES = 5  # of a group whose standard deviation is compared with its noise
 
 
 def errors(
@@ -20,21 +20,27 @@ def errors(
 
     A trace with three or more reads, all positive and later than time 0, gets the value of a power
     law through them at the first read. The errors of a group are then drawn together about their
-    mean until their variance is what it would be without the noise of these estimates. Other
-    traces get their first read as it is.
+    mean until their variance is less by the variance of these estimates. Other traces get their
+    first read as it is.
 
     Parameters
     ----------
-    offsets : (N + 1,) int64; times, conductances : (R,) float64, seconds and siemens.
-    level : (N,) float64, siemens.
+    offsets : (N + 1,) int64
+        First read of every trace, and the number of reads.
+    times : (R,) float64, seconds
+        Times of the reads since programming.
+    conductances : (R,) float64, siemens
+        Values of the reads.
+    level : (N,) float64, siemens
+        Level of every trace.
     group : (N,) int
-        Traces that are alike.
+        Number of the group of traces with a common level that a trace belongs to.
 
     Returns
     -------
     (N,) float64, siemens
     """
-    error = conductances[offsets[:-1]] - level
+    error: np.ndarray = conductances[offsets[:-1]] - level
     start, own = starts(offsets, times, conductances, group)
     fitted = np.isfinite(start)
     error[fitted] = (start - level)[fitted]
@@ -91,7 +97,7 @@ def starts(
 def stds(
     level: np.ndarray, values: np.ndarray, group: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean level, mean and spread of values, and number of traces of every group.
+    """Return every group's mean level, mean and standard deviation of values, number of traces.
 
     Groups with fewer than five traces are left out.
     """
@@ -105,7 +111,7 @@ def stds(
 
 
 def trend_at_zero(level: np.ndarray, error: np.ndarray, group: np.ndarray) -> float:
-    """Return the spread of the error at level zero over that at the lowest level, 0 to 1.
+    """Return the error's standard deviation at level zero over that at the lowest level, 0 to 1.
 
     From a line through two levels, a parabola through three or more; 1 where there is one.
     """

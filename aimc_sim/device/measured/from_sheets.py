@@ -161,6 +161,6 @@ def _from_headers(
     if wide == "cycle":
         numbers = [re.search(r"(\d+)\s*\Z", head) for head in heads]
         if all(numbers):
-            return {"cycle": np.array([float(m[1]) for m in numbers])[place]}, None
+            return {"cycle": np.array([float(m[1]) for m in numbers if m])[place]}, None
         return {"cycle": place.astype(float)}, None
     return {"device": place.astype(float)}, heads

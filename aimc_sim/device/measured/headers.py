@@ -91,6 +91,7 @@ def time(text: str, default: str = "") -> float | None:
     Parameters
     ----------
     text : str
+        The header.
     default : str
         Unit of a bare number; without one a bare number is no time.
     """

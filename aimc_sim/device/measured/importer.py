@@ -6,9 +6,10 @@ of its values were taken, and what became of the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,17 +26,18 @@ __all__ = ["Imported", "ReadOptions", "read_table"]
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import made.
+    """Result of an import.
 
     Attributes
     ----------
     data : MeasuredData
+        The reads that were taken.
     taken, values : int
         Reads taken, and values in the files.
     left_out : dict
         Why values were left out, and how many.
     notes : tuple of str
-        What else was done: lines passed over, reads sorted, negative reads kept.
+        Further steps of the import: lines passed over, reads sorted, negative reads kept.
     """
 
     data: MeasuredData
@@ -59,7 +61,7 @@ def read_table(
     *,
     provenance: Provenance | None = None,
     options: ReadOptions | None = None,
-    **changes: object,
+    **changes: Any,
 ) -> Imported:
     """Read tables of measured reads.
 
@@ -72,6 +74,7 @@ def read_table(
     provenance : Provenance, optional
         The units of the source are added to it.
     options : ReadOptions, optional
+        Properties of the table that its headers do not state; the defaults without it.
     **changes
         Fields of :class:`ReadOptions`, instead of it.
 
@@ -98,19 +101,20 @@ def read_table(
     parts: list[Reads] = []
     for one in paths:
         found = tables.read(one, sheet=how.sheet, header=how.header)
-        several = isinstance(found, list) and len(found) > 1
+        sheets = found if isinstance(found, list) else [found]
+        several = len(sheets) > 1
         if (several or len(paths) > 1) and how.file_is is None:
-            what = f"{len(found)} sheets" if several else f"{len(paths)} files"
+            what = f"{len(sheets)} sheets" if several else f"{len(paths)} files"
             raise ValueError(
                 f"{one}: {what}; say what each of them is (--file-is device, time or target)"
                 + (", or choose one (--sheet NAME)" if several else "")
             )
-        for sheet in found if isinstance(found, list) else [found]:
-            name = sheet.name if several else one.name.split(".")[0]
+        own = one.name.split(".")[0]
+        for sheet in sheets:
             if isinstance(sheet, arrays.Arrays):
-                parts.append(array_reads(sheet, column_map, how, name))
+                parts.append(array_reads(sheet, column_map, how, own))
             else:
-                parts.append(sheet_reads(sheet, column_map, how, name))
+                parts.append(sheet_reads(sheet, column_map, how, sheet.name if several else own))
     return _join(parts, how, provenance or Provenance())
 
 
@@ -196,7 +200,9 @@ def _devices(merged: dict[str, np.ndarray]) -> tuple[str, ...] | None:
 # -------------------------------------------------------------------- traces in order
 
 
-def _complete(found: dict[str, np.ndarray], how: ReadOptions, refuse) -> list[str]:
+def _complete(
+    found: dict[str, np.ndarray], how: ReadOptions, refuse: Callable[[rules.TableFault], None]
+) -> list[str]:
     """Add time and cycle where the table has none, and put reads in order; return notes."""
     reads = len(found["device"])
     notes: list[str] = []

@@ -1,4 +1,4 @@
-"""What a replay can reach: targets that were never measured, and what they may cost."""
+"""The reach of a replay: targets that were never measured, and the errors of replaying them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy as np
 from . import decompose, replay
 
 MATERIAL = 0.05
-"""A miss below this share (of a spread, or of what a drift takes away) is not worth a word."""
+"""A miss below this share (of a standard deviation, or of a course) is not worth a word."""
 _SIGMAS = 4.0
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A measured level, and what its neighbours would have said of it.
+    """A measured level, and the errors of interpolating it from its neighbours.
 
     Attributes
     ----------
-    level_siemens : float
+    level_siemens : float, siemens
+        The level.
     std_miss, course_miss : float
-        Difference of the spread of the error, relative to it, and of the mean course at the last
-        time, relative to what is left then: interpolated from the two neighbours less measured.
-        0 where the difference is within four of its standard errors.
+        Difference, relative to the measured value, of the standard deviation of the programming
+        error and of the mean course at the last time: interpolated from the two neighbours less
+        measured. 0 where the difference is within four of its standard errors.
     """
 
     level_siemens: float
@@ -42,7 +43,7 @@ class Reach:
     width_siemens : float
         Distance over which neighbours are taken, for continuous targets and first reads; else 0.
     t_first_seconds, t_last_seconds : float
-        Medians over traces; later the replay stands still.
+        Medians over traces of the times of the first and last read; later the replay is constant.
     std_at_lowest, std_at_zero : float
         Of the programming error in siemens, measured and along the trend of the levels.
     course_at_lowest, course_at_zero : float
@@ -64,7 +65,7 @@ class Reach:
     gaps: tuple[Gap, ...]
 
     def below(self) -> str:
-        """Return what targets below the lowest level may cost, as a sentence."""
+        """Return a sentence on the errors of targets below the lowest level."""
         return (
             f"targets below the lowest measured level, {self.lowest_siemens:.3g} S, are "
             f"extrapolated: the spread of the programming error falls from "
@@ -75,7 +76,7 @@ class Reach:
         )
 
     def between(self) -> str:
-        """Return what too coarse levels may cost, as a sentence; empty if they are fine."""
+        """Return a sentence on the errors of too coarse levels; empty if they are fine."""
         worst = [g for g in self.gaps if max(abs(g.std_miss), abs(g.course_miss)) > MATERIAL]
         if not worst:
             return ""

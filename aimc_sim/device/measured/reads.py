@@ -27,10 +27,10 @@ class ReadOptions:
     Attributes
     ----------
     wide : "time", "device", "cycle" or "array", optional
-        What the columns of values stand for: a time, a device or a cycle each; "array": row and
+        Meaning of the columns of values: a time, a device or a cycle each; "array": row and
         column are the place of a device.
     file_is : "device", "time" or "target", optional
-        What each of several files (or sheets) is; its name says which.
+        Meaning of each of several files (or sheets); its name says which.
     sheet : str, optional
         The one sheet of a workbook to read.
     header : int, optional
@@ -52,7 +52,7 @@ class ReadOptions:
         Seconds from one column of a wide table to the next, where headers hold no times; the first
         column is at time 0.
     repeats : "reads" or "cycles", optional
-        What it means that times come again in a trace.
+        Meaning of times that come again in a trace.
     """
 
     wide: Literal["time", "device", "cycle", "array"] | None = None
@@ -70,7 +70,7 @@ class ReadOptions:
     every: float | None = None
 
     def check(self) -> None:
-        """Raise ValueError for what no option can be."""
+        """Raise ValueError for a value that an option cannot have."""
         for name, value, known in (
             ("--wide", self.wide, _WIDE_KINDS),
             ("--file-is", self.file_is, _FILE_KINDS),
@@ -108,13 +108,13 @@ class Reads:
 
 def given_by(how: ReadOptions) -> set[str]:
     """Return the columns inside that headers or names of files give."""
-    given = {"time": {"time_seconds"}, "device": {"device"}, "cycle": {"cycle"},
-             "array": {"device"}}.get(how.wide, set())  # fmt: skip
-    return given | {
-        "device": {"device"},
-        "time": {"time_seconds"},
-        "target": {"target_siemens"},
-    }.get(how.file_is, set())
+    by_wide: dict[str | None, set[str]] = {
+        "time": {"time_seconds"}, "device": {"device"}, "cycle": {"cycle"}, "array": {"device"},
+    }  # fmt: skip
+    by_file: dict[str | None, set[str]] = {
+        "device": {"device"}, "time": {"time_seconds"}, "target": {"target_siemens"},
+    }  # fmt: skip
+    return by_wide.get(how.wide, set()) | by_file.get(how.file_is, set())
 
 
 def add_name(reads: Reads, how: ReadOptions, name: str, count: int) -> None:

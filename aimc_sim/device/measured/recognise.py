@@ -1,9 +1,9 @@
-"""What a table seems to be: a column map from its headers, to be checked by a person."""
+"""A guess at a table's meaning: a column map from its headers, to be checked by a person."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Recognised:
     complete : bool
         Whether every unit was stated and nothing had to be guessed.
     notes : tuple of str
-        What was found, and what is not sure.
+        The findings, and those among them that are not sure.
     rows : tuple of str
         The first rows as they stand in the file.
     """
@@ -198,7 +198,7 @@ def _quoted(text: str) -> str:
     return text if re.fullmatch(r"[\w./+-]+", text) else "'" + text.replace("'", "'\\''") + "'"
 
 
-def _bare(sheet: Sheet, entries: dict, unsure: list[str], wide: bool) -> None:
+def _bare(sheet: Sheet, entries: dict[str, str], unsure: list[str], wide: bool) -> None:
     """Guess a table without headers from the number of its columns."""
     width = sheet.cells.shape[1]
     if wide:
@@ -233,12 +233,13 @@ def _wide(sheet: Sheet) -> tuple[str, list[int]] | None:
             cells.looks_like_a_number(c) for c in sheet.cells.iloc[0]
         )  # fmt: skip
         return ("array", list(range(columns))) if square else None
-    for kind, test in (
+    tests: tuple[tuple[str, Callable[[str], bool]], ...] = (
         ("time", lambda t: headers.time(t) is not None),
         ("time", lambda t: headers.time(t, "s") is not None),
         ("device", lambda t: bool(_DEVICE_HEAD.match(t))),
         ("cycle", lambda t: bool(_CYCLE_HEAD.match(t))),
-    ):
+    )
+    for kind, test in tests:
         places = [i for i, h in enumerate(sheet.headers) if test(h.text.strip())]
         if len(places) >= _FEWEST:
             return kind, places
@@ -297,11 +298,12 @@ def _sample(sheet: Sheet, i: int) -> np.ndarray:
     except ValueError:
         style = cells.Style(",")
     values, _ = cells.numbers(sheet.cells.iloc[:, i], style)
-    return values[np.isfinite(values)]
+    finite: np.ndarray = values[np.isfinite(values)]
+    return finite
 
 
 def _guess(what: str, values: np.ndarray) -> str:
-    """Return what has no unit, and what its size would fit."""
+    """Return a sentence: the quantity without a unit, and the unit that its size would fit."""
     if not len(values):
         return f"the unit of {what}"
     size = float(np.median(np.abs(values)))

@@ -14,21 +14,23 @@ all that was read from one device after one programming stays together. A level 
 A trace of level L is taken apart into the conductance that was programmed, L + e, and its course
 in time, a ratio: ``g(t) = (L + e) r(t)``. At a target T it gives ``(T + e) r(t)``: an error is
 added, a drift keeps its share. The programmed conductance is that of a power law through the trace
-at its first read, and e is shrunk by what the noise of that estimate adds to its spread; at T = L
-nothing of this matters, as the product is the trace that was measured. Traces that have no ratio
-(RESET, target zero; devices that hardly conduct) add their reads to the mean course.
+at its first read, and e is shrunk by as much as the noise of that estimate adds to its standard
+deviation; at T = L nothing of this matters, as the product is the trace that was measured. Traces
+that have no ratio (RESET, target zero; devices that hardly conduct) add their reads to the mean
+course.
 
 Between two levels a trace comes from the upper one with the chance that interpolates linearly, so
-spreads and means are interpolated, and noise is not averaged away. Below the lowest level the
-error shrinks along the trend of the levels and the course is that of the lowest; above the highest
-level there is nothing. :func:`reach` says what both, and the distances between levels, may cost.
+standard deviations and means are interpolated, and noise is not averaged away. Below the lowest
+level the error shrinks along the trend of the levels and the course is that of the lowest; above
+the highest level there is nothing. :func:`reach` says what both, and the distances between levels,
+may cost.
 
 Between reads a trace is interpolated linearly in the logarithm of time; before the first and
-after the last read it stands still, see :meth:`Library.clamped_fraction`. A trace of a single
-read is constant in time: data without times know nothing of drift.
+after the last read it is held constant, see :meth:`Library.clamped_fraction`. A trace of a single
+read is constant in time: data without times have no drift.
 
 Elements draw independently of each other and of earlier programmings: the replay keeps the
-spread of the measurement, not the identity of its devices.
+distribution of the measurement, not the identity of its devices.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ from .traces import Traces, is_continuous, traces
 
 _NEIGHBOURS = 64
 """Traces to choose from where every trace is a level of its own (fewer if there are fewer); enough
-for a spread, few enough to stay near the target."""
+for a standard deviation, few enough to stay near the target."""
 
 _NEAREST = 20
 """At most one trace in so many is a neighbour, but at least eight are."""
@@ -62,7 +64,7 @@ class Library:
     Attributes
     ----------
     levels_by : "target", "pulse" or "first read"
-        What a level is, see the module's docstring.
+        Kind of the levels, see the module's docstring.
     level_siemens : (L,) float64
         Ascending.
     level_starts : (L + 1,) int64
@@ -77,8 +79,8 @@ class Library:
         Whether the course of a trace is a ratio to its programmed conductance; else its reads are
         added to the mean course of its level.
     shrunk : float
-        Spread of the error at target zero, relative to that at the lowest level (or group of
-        neighbours): along the trend.
+        Standard deviation of the error at target zero, relative to that at the lowest level (or
+        group of neighbours): along the trend.
     device, cycle : (N,) int64
         Where each trace was measured.
     offsets : (N + 1,) int64
@@ -141,7 +143,7 @@ class Library:
 
     @property
     def t_last_seconds(self) -> float:
-        """Median over traces of the time of the last read; later the replay stands still."""
+        """Median over traces of the time of the last read; later the replay is constant."""
         return float(np.median(self.time_seconds[self.offsets[1:] - 1]))
 
     def clamped_fraction(self, t_seconds: float) -> float:
@@ -254,6 +256,7 @@ def draw(
     Parameters
     ----------
     library : Library
+        Traces to choose from.
     target : (E, R, C) float32, siemens
         0 <= target <= library.g_max_siemens; the RESET level for elements left in RESET.
     programmed : (E, R, C) bool
@@ -301,6 +304,7 @@ def conductance(
     Parameters
     ----------
     library : Library
+        Traces that :func:`draw` chose from.
     target : (E, R, C) float32, siemens
         As in :func:`draw`; elements left in RESET have this conductance at all times.
     trace : (E, R, C) int32
@@ -324,13 +328,14 @@ def conductance(
 
 
 def parts(library: Library, t_seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return what every trace makes of a target at a time: ``g = course target + offset``.
+    """Return the factor and the term of every trace at a time: ``g = course target + offset``.
 
     Returns
     -------
     course : (N,) float64, dimensionless
+        Share of the target that is left at this time.
     offset : (N,) float64, siemens
-        At the level of a trace the sum is what was measured.
+        Programming error at this time; at the level of a trace the sum is the measured value.
     """
     value, level = at(library, t_seconds), library.trace_level_siemens
     start = level + library.error_siemens

@@ -24,7 +24,7 @@ dataset                  unit  meaning
 ``device_names`` *       text  name of device number i (no dataset: they have none)
 ``time_seconds``         s     time since programming; 0 if only one read was made; several reads
                                of a trace may share a time
-``conductance_siemens``  S     what was read; noise around zero may make it negative
+``conductance_siemens``  S     conductance of the read; noise around zero may make it negative
 ``temperature_kelvin``   K     one number, or one per read; no dataset: not known
 ``read_seconds``         s     duration of a read: one number; no dataset: not known
 =======================  ====  ================================================================
@@ -112,11 +112,12 @@ class MeasuredData(BaseModel):
                 f"device_names has {len(names)} names, but there is a device number "
                 f"{found['device'].max()}; name every device, the first of them is number 0"
             )
+        single: dict[str, float] = {}
         if "read_seconds" in found:
             if found["read_seconds"].ndim:
                 raise ValueError("column 'read_seconds' must be one number for all reads")
-            found["read_seconds"] = float(found["read_seconds"])
-        return fields | found
+            single["read_seconds"] = float(found["read_seconds"])
+        return fields | found | single
 
     @classmethod
     def of(cls, **fields: Any) -> Self:
@@ -145,6 +146,7 @@ def write(path: str | Path, data: MeasuredData, *, force: bool = False) -> None:
     ----------
     path : path
     data : MeasuredData
+        Checked reads and their provenance.
     force : bool
         Replace a file that is there already.
 

@@ -27,10 +27,11 @@ class Sheet:
     headers : tuple of Header
         Empty if there are none.
     cells : (N, C) frame of str
+        Cells below the header, as text.
     lines : (N,) int64
         Line (or row) of the file, from 1.
     notes : tuple of str
-        What was passed over: lines before the header, comments.
+        Lines that were passed over: those before the header, comments.
     separator : str
         Of text files; empty for others.
     """

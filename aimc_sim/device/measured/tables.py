@@ -1,7 +1,7 @@
 """Files of many kinds to sheets of cells: CSV and its relatives, XLSX, NPY, MAT, HDF5, JSON.
 
-The readers are those of pandas, scipy, h5py and numpy; what is found out here is where the table
-starts, how its columns are separated, and what its headers say.
+The readers are those of pandas, scipy, h5py and numpy; this module finds the start of the table,
+the separator of its columns and its headers.
 """
 
 from __future__ import annotations
@@ -129,7 +129,12 @@ def _too_many(path: Path, line: int, got: int, wanted: int, text: str) -> str:
 
 
 def _cells(
-    body: str, separator: str, width: int, path: Path, numbers: np.ndarray, lines: Sequence
+    body: str,
+    separator: str,
+    width: int,
+    path: Path,
+    numbers: np.ndarray,
+    lines: Sequence[tuple[int, str]],
 ) -> pd.DataFrame:
     """Return the cells of the body as text; short lines are filled with empty cells."""
     import pandas as pd

@@ -21,7 +21,7 @@ _NONE = {"", "0", "none", "start", "initial"}
 def to_numbers(
     part: Reads, how: ReadOptions
 ) -> tuple[dict[str, np.ndarray], dict[str, int], list[str]]:
-    """Return the columns in SI, what was left out of them, and notes."""
+    """Return the columns in SI, the number of values left out by reason, and notes."""
     count = len(part.line)
     found: dict[str, np.ndarray] = dict(part.fixed)
     kinds = np.full(count, "", dtype="U8")
@@ -32,6 +32,7 @@ def to_numbers(
         if name == "device":
             found[name] = text.str.strip().to_numpy(object)
             continue
+        assert source is not None  # a column of text comes from an entry of the map
         if name == "pulse_direction":
             found[name], bad = _directions(text)
         elif source.unit == TIMESTAMP:
@@ -108,7 +109,8 @@ def _conductances(found: dict[str, np.ndarray], how: ReadOptions, part: Reads) -
         raise ValueError(
             f"{part.where}, line {part.line[row]}: a read voltage of 0 V makes no conductance"
         )
-    return current / volts
+    siemens: np.ndarray = current / volts
+    return siemens
 
 
 def _directions(text: pd.Series) -> tuple[np.ndarray, np.ndarray]:

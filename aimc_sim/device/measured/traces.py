@@ -1,4 +1,4 @@
-"""Reads grouped into traces: what one device did after one programming."""
+"""Reads grouped into traces: the course of one device after one programming."""
 
 from __future__ import annotations
 
@@ -46,17 +46,20 @@ class Traces:
     @property
     def first_siemens(self) -> np.ndarray:
         """Conductance at the first read of each trace, (N,) float64."""
-        return self.conductance_siemens[self.offsets[:-1]]
+        found: np.ndarray = self.conductance_siemens[self.offsets[:-1]]
+        return found
 
     @property
     def first_seconds(self) -> np.ndarray:
         """Time of the first read of each trace, (N,) float64."""
-        return self.time_seconds[self.offsets[:-1]]
+        found: np.ndarray = self.time_seconds[self.offsets[:-1]]
+        return found
 
     @property
     def last_seconds(self) -> np.ndarray:
         """Time of the last read of each trace, (N,) float64."""
-        return self.time_seconds[self.offsets[1:] - 1]
+        found: np.ndarray = self.time_seconds[self.offsets[1:] - 1]
+        return found
 
     @property
     def reads(self) -> np.ndarray:

@@ -36,6 +36,7 @@ def write(
     Parameters
     ----------
     request : Request
+        Wanted conductances of the block.
     spec : PcmSpec
     address : (int, int)
         Columns and cells of the core.
@@ -46,7 +47,10 @@ def write(
 
     Returns
     -------
-    PcmState, ProgrammingReport
+    state : PcmState
+        Devices at the start of the clock.
+    report : ProgrammingReport
+        Cost and error of writing them.
     """
     scheme = "statistical" if spec.programming is None else spec.programming.scheme
     if scheme == "gradient":

@@ -45,7 +45,9 @@ def of_loop(request: Request, written: Written, spec: PcmSpec) -> Spent:
     Parameters
     ----------
     request : Request
+        Wanted conductances of the block, and the polarities that are written.
     written : Written
+        Devices after the loop, with their iterations and last amplitudes.
     spec : PcmSpec
     """
     scheme, pulses, full, curve = spec.closed_loop()

@@ -48,7 +48,7 @@ def write(
 
 
 def _warn(library: replay.Library, targets: np.ndarray) -> None:
-    """Say what was not measured. The same words for every core, so that they are shown once."""
+    """Warn of targets beyond the measurement; every core has the same words, shown once."""
     found = reach.reach(library)
     sentences = []
     if library.levels_by != "first read" and (targets < found.lowest_siemens * (1 - 1e-6)).any():

@@ -20,7 +20,9 @@ def allocate(request: Request, spec: PcmSpec) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     target : (E, R, C) float32, siemens
+        Wanted conductance of every element; the RESET level where nothing is written.
     programmed : (E, R, C) bool
+        Whether an element is written; False for elements left in RESET.
     """
     level, top = pcm.reset_level(spec), spec.g_max_siemens
     return to_elements(request, elements_per_polarity(spec), level, 0.0, top)

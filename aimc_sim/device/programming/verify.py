@@ -78,8 +78,8 @@ def settled(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return conductances after the devices drifted apart, and their drift exponents.
 
-    The mean drift of a state before t0 belongs to the definition of its conductance; what is
-    left is that devices differ: ``g exp(-(nu - mean nu) ln(to / from))``.
+    The mean drift of a state before t0 belongs to the definition of its conductance; the
+    difference between devices remains: ``g exp(-(nu - mean nu) ln(to / from))``.
     """
     g, nu, drift = g.copy(), np.empty_like(g), spec.drift
     kernels.settle(
@@ -107,6 +107,7 @@ def write(
     Parameters
     ----------
     request : Request
+        Wanted conductances of the block.
     spec : PcmSpec
         With ``pulses`` and a :class:`~aimc_sim.spec.ProgramVerify` scheme.
     address : (int, int)
