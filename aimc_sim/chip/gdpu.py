@@ -29,7 +29,7 @@ from ..kernels.lstm import lstm_half
 from ..spec.gdpu import GdpuSpec
 
 GATES = "IAFO"
-"""Input, activation (tanh), forget and output gate: the order of interleaved columns."""
+"""Input gate, activation (tanh), forget gate, output gate: the order of interleaved columns."""
 
 _GATE_SCALE = np.array([0.5, 1.0, 0.5, 0.5], np.float32)
 _GATE_OFFSET = np.array([0.5, 0.0, 0.5, 0.5], np.float32)
@@ -45,8 +45,10 @@ class TanhTable:
 
     Attributes
     ----------
-    edges : (bins - 1,) float32, rising; values of float16.
-    slopes, offsets : (bins,) float32, dimensionless.
+    edges : (bins - 1,) float32, dimensionless
+        Inputs at which the comparators fire, rising; values of float16.
+    slopes, offsets : (bins,) float32, dimensionless
+        Line ``slope x + offset`` of every bin.
     """
 
     edges: np.ndarray
@@ -61,7 +63,7 @@ class TanhTable:
 
 @dataclass(frozen=True)
 class GdpuRegisters:
-    """What the unit is loaded with, dimensionless.
+    """Contents of the unit's registers, dimensionless.
 
     Attributes
     ----------
@@ -83,9 +85,12 @@ class LstmStep:
 
     Attributes
     ----------
-    codes : (N, H) float32, the hidden state in output codes.
-    cell : (N, H) float32, the cell state.
-    saturated : int, outputs beyond the largest code.
+    codes : (N, H) float32, codes
+        Hidden state in output codes.
+    cell : (N, H) float32, dimensionless
+        Cell state.
+    saturated : int
+        Number of outputs beyond the largest code.
     """
 
     codes: np.ndarray
@@ -178,7 +183,8 @@ def tanh(x: np.ndarray, spec: GdpuSpec) -> np.ndarray:
 
     Returns
     -------
-    float32 array of the same shape
+    float32 array of x's shape, dimensionless
+        tanh(x) from the table, or rounded from the exact one if ``spec.exact_tanh``.
     """
     unit = arithmetic(spec.bit_true)
     if spec.exact_tanh:
@@ -220,6 +226,7 @@ def lstm_step(
     cell : (N, H) float32, dimensionless
         Cell state of the step before.
     registers : GdpuRegisters
+        Scales and offsets that the unit is loaded with.
     spec : GdpuSpec
 
     Returns

@@ -105,6 +105,7 @@ def rnn_step(
         Value per code; output codes per unit of the hidden state.
     spec : GdpuSpec
     function : "tanh" or "relu"
+        Activation of the layer.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a chip holds once it is calibrated and programmed: plain arrays and numbers."""
+"""State of a calibrated and programmed chip: plain arrays and numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .program import Block, Program
 
 @dataclass(frozen=True)
 class Ranges:
-    """Largest magnitudes seen during calibration, in the network's own numbers.
+    """Largest magnitudes of the calibration images, in the network's own numbers.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class ChipState:
         return spec.for_layer(self.layer_of[core]) if spec.layers else spec
 
     def report(self) -> ProgrammingReport:
-        """Return what programming all cores took, one after the other."""
+        """Return the cost and error of programming all cores, one after the other."""
         first, *others = (crossbar.report for crossbar in self.tiles.values())
         return sum(others, first)
 
@@ -98,11 +98,12 @@ def program(
     Parameters
     ----------
     compiled : Program
+        Placed network with its weights.
     spec : ChipSpec
     seed : int
-        >= 0.
+        Number from which all draws come, >= 0.
     at_seconds : float
-        Moment of the programming on the chip's clock.
+        Time of the programming on the chip's clock.
     cycle : int
         Number of the programming: later ones write the same devices with new pulses.
     ranges : Ranges, optional
@@ -140,7 +141,7 @@ def compensation_reads(
     method: compensation.Method, state: ChipState, spec: ChipSpec,
     now: Mapping[int, tile.TileNow], t_seconds: float,
 ) -> dict[int, np.ndarray]:  # fmt: skip
-    """Return what the drift-compensation reads of every core give, by core."""
+    """Return the results of the drift-compensation reads of every core, by core."""
     return {
         core: compensation.readout(
             method, crossbar, state.spec_of(core, spec), t_seconds, state.key(core)
@@ -153,7 +154,7 @@ def compensation_references(
     method: compensation.Method, state: ChipState, spec: ChipSpec,
     begin: Mapping[int, tile.TileNow],
 ) -> dict[int, np.ndarray]:  # fmt: skip
-    """Return what later reads are compared with, by core, from the crossbars after programming."""
+    """Return the references of later reads, by core, from the crossbars after programming."""
     return {
         core: compensation.reference(
             method, crossbar, state.tiles[core], state.spec_of(core, spec),

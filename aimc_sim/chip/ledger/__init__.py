@@ -1,4 +1,4 @@
-"""What work costs: time and energy of every event, summed by component, layer and core.
+"""Time and energy of every event, summed by component, layer and core.
 
 - :mod:`times`: how long an MVM, a step of a core and one input to a layer take
 - :mod:`parts`: energy of an MVM by its causes
@@ -8,7 +8,7 @@
 
 Energies are a model anchored at Table I of the chip paper (arXiv:2212.02872), see
 :class:`aimc_sim.spec.CostSpec`. The energy of an MVM is charged for whole arrays whatever their
-use, or, where charges of images that were run are given, for what is used. Cores
+use, or, where charges of images that were run are given, for the rows and columns in use. Cores
 without weights are taken to be switched off; the host's energy is not included.
 """
 

@@ -32,12 +32,18 @@ class LedgerEntry:
 
     Attributes
     ----------
-    component : one of :data:`COMPONENTS`.
-    layer : analog layer; "" for what belongs to none.
-    core : core number; -1 for the chip as a whole.
-    events : MVMs, outputs, bytes x links; 0 for static power.
-    busy_seconds : time the component works on them.
-    joules : energy.
+    component : str
+        One of :data:`COMPONENTS`.
+    layer : str
+        Name of the analog layer; empty for events that belong to none.
+    core : int
+        Number of the core; -1 for the chip as a whole.
+    events : int
+        MVMs, outputs, or bytes times links; 0 for static power.
+    busy_seconds : float, seconds
+        Time for which the component works on them.
+    joules : float, joules
+        Energy of all of them.
     """
 
     component: str
@@ -80,12 +86,18 @@ class Cost:
 
     Attributes
     ----------
-    core_mvms : MVMs summed over cores.
-    mvm_joules : energy of those MVMs as published, with their share of static power, J.
-    joules : energy of everything, J; see :func:`ledger`.
-    interval_seconds : time between two images when all layers work in a pipeline, s.
-    busiest : the layer that sets the interval.
-    macs : multiply-accumulates of the network itself.
+    core_mvms : int
+        MVMs summed over cores.
+    mvm_joules : float, joules
+        Energy of those MVMs as published, with their share of static power.
+    joules : float, joules
+        Energy of all components, see :func:`ledger`.
+    interval_seconds : float, seconds
+        Time between two images when all layers work in a pipeline.
+    busiest : str
+        Name of the layer that sets the interval.
+    macs : int
+        Multiply-accumulates of the network itself.
     """
 
     core_mvms: int
@@ -111,15 +123,17 @@ def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Co
 
     Parameters
     ----------
-    compiled, spec
+    compiled : Program
+        Placed network whose image is counted.
+    spec : ChipSpec
     pixels : mapping from layer name to MVMs per image of its cores
         Output pixels (1 for a vector), or patches of them.
 
     Notes
     -----
     The busiest core sets the interval of a pipeline without stalls: the blocks that share it
-    take turns. A recurrent layer makes no step before the one before has gone all its way, so
-    that its time steps count with their latency. Derived here, not measured.
+    take turns. A recurrent layer begins no step before the previous one has ended, so that its time
+    steps count with their latency. Derived here, not measured.
     """
     busy: defaultdict[int, float] = defaultdict(float)
     of: dict[int, str] = {}
@@ -178,8 +192,11 @@ def ledger(
 
     Parameters
     ----------
-    compiled, spec
+    compiled : Program
+        Placed network whose image is counted.
+    spec : ChipSpec
     pixels : mapping from layer name to MVMs per image of its cores
+        Output pixels (1 for a vector), or patches of them.
     seconds : float
         Time per image, for which static power is charged: the interval of a pipeline, or the
         latency of a chip that works on one image at a time.

@@ -30,11 +30,18 @@ class OperationCost:
 
     Attributes
     ----------
-    seconds : latency, s.
-    mvm_joules : array, ADCs, modulators and the static power while they work, J.
-    joules : everything, J.
-    operations : 2 per multiply-accumulate of the weights in use.
-    mm2 : area of the MVM parts of the cores that work.
+    seconds : float, seconds
+        Latency of the operation.
+    mvm_seconds : float, seconds
+        Duration of its MVM alone.
+    mvm_joules : float, joules
+        Energy of crossbars, ADCs and modulators, with static power while they work.
+    joules : float, joules
+        Energy of all components.
+    operations : int
+        Number of operations, 2 per multiply-accumulate of the weights in use.
+    mm2 : float, mm2
+        Area of the MVM parts of the cores that work.
     """
 
     seconds: float

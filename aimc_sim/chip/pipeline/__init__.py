@@ -1,4 +1,4 @@
-"""Pipelined execution: what fires when, what waits for what, and how long it takes.
+"""Pipelined execution: order of the firings, waiting, and duration.
 
 Read :mod:`plan` (stages, edges and links of a schedule), :mod:`build` (how long they take),
 :mod:`simulation` (events), :mod:`pipeline_report` (the result), :mod:`closed_form` (times without
@@ -10,8 +10,8 @@ The rules of one firing, after the chip paper (arXiv:2212.02872, local digital u
    waiting in the latch. It takes ``mvm_ps``; then the elements nobody reads again are free.
 2. Its results move to the latch as soon as the stream before it has ended (until then they stay
    in the counters). So reading out overlaps with the next MVM.
-3. The stream begins when what is added to it (partial sums, a residual) has begun to arrive and
-   every consumer has a slot. One output leaves per clock; the head reaches the first link after
+3. The stream begins when its addends (partial sums, a residual) have begun to arrive and every
+   consumer has a slot. One output leaves per clock; the head reaches the first link after
    ``latency_ps``, and the stream of a chain stays one latency behind the one before it.
 4. A link carries one stream at a time, first come, first served; a route is cut through, so
    every further hop costs its latency only, unless it has to queue.

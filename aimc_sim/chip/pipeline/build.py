@@ -19,7 +19,7 @@ latency includes the first link, so it shows on longer routes only."""
 
 
 class Needs(Protocol):
-    """What one stage needs of another; see :class:`aimc_sim.mapping.control.NeedTable`."""
+    """Elements of one stage that another needs, see :class:`aimc_sim.mapping.control.NeedTable`."""
 
     @property
     def elements(self) -> int:

@@ -38,7 +38,7 @@ class PipelineEstimate:
     interval_ps : int
         Between images: the longest busy time per image of a stage, core or link.
     busiest : str
-        What sets the interval.
+        Name of the stage, core or link that sets the interval.
     stream_ps : tuple of (firings,) int64
         Begin of every stream of the first image, by stage.
     """
@@ -60,7 +60,7 @@ def estimate(schedule: Schedule) -> PipelineEstimate:
     ----------
     schedule : Schedule
         Its buffers are taken to be large enough for full speed, see
-        :func:`aimc_sim.chip.pipeline.enough`; what they cost the first image is found by one
+        :func:`aimc_sim.chip.pipeline.enough`; their delay of the first image is found by one
         more pass. Queueing behind other producers' streams at links is left out of the latency,
         not of the interval.
 

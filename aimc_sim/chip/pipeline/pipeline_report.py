@@ -1,4 +1,4 @@
-"""What a pipelined run tells: latency, interval, utilisation, traffic, buffers, stalls."""
+"""Results of a pipelined run: latency, interval, utilisation, traffic, buffers, stalls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class PipelineReport:
     Attributes
     ----------
     schedule : Schedule
+        Stages, edges and links that were run.
     images : int
+        Number of images sent through.
     record : Record
         Counters as the kernel left them, one entry per stage, edge or link.
     """

@@ -19,6 +19,7 @@ def simulate(schedule: Schedule, images: int = 4, trace: int = 0) -> PipelineRep
     Parameters
     ----------
     schedule : Schedule
+        Stages, edges and links to run.
     images : int
         At least 1; from 2 on there is an interval between images.
     trace : int
