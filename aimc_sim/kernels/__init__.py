@@ -64,24 +64,25 @@ SMALL = 2**12
 """Elements of the largest array below which one thread is faster than several."""
 
 
-def point(function: Callable) -> Callable:
+def point(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a formula that is inlined where a kernel uses it; outside, it stays plain Python.
 
     Kernels compile it once for all integers, literal or not, and without the entry that only
     Python needs: with both, which ``njit`` makes, the kernels together compile half as fast.
     """
-    return register_jitable(
+    inlined: Callable[..., Any] = register_jitable(
         fastmath=CONTRACT, error_model="numpy", forceinline=True,
         no_cpython_wrapper=True, no_cfunc_wrapper=True,
     )(function)  # fmt: skip
+    return inlined
 
 
-def serial(function: Callable) -> Callable:
+def serial(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile an array loop for one thread, which lets other Python threads run meanwhile."""
     return _kept(function, nogil=True)
 
 
-def loop(function: Callable) -> Callable:
+def loop(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile an array loop whose turns are shared out among threads.
 
     The function takes ``part, parts`` behind its own arguments and does the turns that
@@ -96,7 +97,7 @@ def loop(function: Callable) -> Callable:
         parts = 1 if size < SMALL else threads.get_threads()
         threads.run(lambda part: compiled(*arguments, part, parts), range(parts), parts)
 
-    shared_out.compiled = compiled
+    shared_out.compiled = compiled  # type: ignore[attr-defined]  # functions have any attribute
     return shared_out
 
 
@@ -114,7 +115,7 @@ NO_CACHE = (
 """The warning of an installation that is read-only for its user (containers, clusters)."""
 
 
-def _kept(function: Callable, **flags: Any) -> Callable:
+def _kept(function: Callable[..., Any], **flags: Any) -> Callable[..., Any]:
     """Compile a loop; keep its code on disk where there is a folder for it, else warn once.
 
     numba searches for a folder when a function is declared: NUMBA_CACHE_DIR, then ``__pycache__``
@@ -122,13 +123,15 @@ def _kept(function: Callable, **flags: Any) -> Callable:
     code that is loaded from there could be anybody's.
     """
     flags |= {"fastmath": CONTRACT, "boundscheck": False, "error_model": "numpy"}
+    compiled: Callable[..., Any]
     try:
-        return numba.njit(cache=True, **flags)(function)
+        compiled = numba.njit(cache=True, **flags)(function)
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
         _tell_once()
-    return numba.njit(**flags)(function)
+        compiled = numba.njit(**flags)(function)
+    return compiled
 
 
 @functools.cache

@@ -27,6 +27,9 @@ EMPTY, LOADED, STREAMING = 0, 1, 2
 FINISHED, STUCK = 0, 1
 
 
+# numba's cache on disk finds a function by its file, name and line, and names the classes of its
+# arguments. A class that is renamed needs ``run`` on another line (these comments moved it): the
+# index of an older release would be unpickled before it is compared, and has the former name.
 class ScheduleArrays(NamedTuple):
     """A schedule as arrays (int64; times in ticks of any length, here ps).
 

@@ -234,8 +234,8 @@ def apply(
     per_device = 1 if kind.size == g.size else 0
     per_amperes = 1 if amperes.size == g.size else 0
     early = np.empty(_EARLY)
-    for p in range(_EARLY):
-        early[p] = early_part(p, step)
+    for k in range(_EARLY):
+        early[k] = early_part(k, step)
     for run in share((g.size + LANES - 1) // LANES, part, parts):
         start = run * LANES
         lanes, address = min(LANES, g.size - start), np.uint32(first + start)

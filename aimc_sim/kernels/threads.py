@@ -24,7 +24,8 @@ def get_threads() -> int:
 
     At first ``NUMBA_NUM_THREADS`` of the environment, else the processors of this process.
     """
-    return getattr(_chosen, "threads", numba.config.NUMBA_NUM_THREADS)
+    chosen: int = getattr(_chosen, "threads", numba.config.NUMBA_NUM_THREADS)
+    return chosen
 
 
 def set_threads(n: int) -> None:

@@ -82,7 +82,8 @@ def _libraries() -> list[Fact]:
 
 
 def _numba_processor() -> str:
-    return numba.config.CPU_NAME or llvm.get_host_cpu_name()
+    name: str = numba.config.CPU_NAME or llvm.get_host_cpu_name()
+    return name
 
 
 def _chosen() -> list[Fact]:

@@ -61,8 +61,9 @@ class Limits:
 
     def product(self, dtype: torch.dtype) -> float:
         """Return the limit of products in a format, operations per second."""
-        narrow = dtype == torch.bfloat16 and self.bfloat16 is not None
-        return self.bfloat16 if narrow else self.float32
+        if dtype == torch.bfloat16 and self.bfloat16 is not None:
+            return self.bfloat16
+        return self.float32
 
     def __str__(self) -> str:
         narrow = "not used here" if self.bfloat16 is None else f"{self.bfloat16 * 1e-9:.0f} GFLOP/s"
@@ -132,4 +133,5 @@ def _rate(work: Work, threads: int, seconds: float) -> float:
                 fastest = min(fastest, (time.perf_counter() - began) / repeats)
         return amount / fastest
 
-    return sum(own_threads.run(one, range(threads), threads))
+    total: float = sum(own_threads.run(one, range(threads), threads))
+    return total

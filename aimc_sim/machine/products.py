@@ -84,12 +84,12 @@ def evenly(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         alone = not any(isinstance(part, Tensor) for part in (*others, *named.values()))
         if not (alone and isinstance(x, Tensor) and x.is_cpu):
             return function(x, *others, **named)
-        dense, order = x, range(x.ndim)
+        dense, order = x, tuple(range(x.ndim))
         if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
             order = (0, 2, 3, 1)
             dense = x.permute(order)
         flat = F.pad(dense.reshape(-1), (0, -x.numel() % _VECTORS), value=1.0)
         y = function(flat, *others, **named)[: x.numel()].view(dense.shape)
-        return y if order == range(x.ndim) else y.permute(0, 3, 1, 2)
+        return y if order == tuple(range(x.ndim)) else y.permute(0, 3, 1, 2)
 
     return padded

@@ -18,7 +18,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -52,6 +52,7 @@ def onednn() -> tuple[bool, str]:
     oneDNN's sums are not float32's or depend on the batch, ATen does.
     """
     with settled():
+        assert _onednn is not None  # settled with the process
         return _onednn
 
 
@@ -70,7 +71,7 @@ def own(function: Function) -> Function:
         with settled():
             return function(*arguments, **named)
 
-    return inside
+    return cast("Function", inside)
 
 
 def own_methods(kind: AnyClass) -> AnyClass:
@@ -196,13 +197,13 @@ def _wanted() -> list[TorchSetting]:
 
 
 def _cudnn_precision() -> tuple[str, str]:
-    cudnn = torch.backends.cudnn
+    cudnn: Any = torch.backends.cudnn
     return cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
 
 
 def _set_cudnn_precision(wanted: tuple[str, str]) -> None:
     """Set cuDNN's formats by its older switch, which torch.export still asks for."""
-    cudnn = torch.backends.cudnn
+    cudnn: Any = torch.backends.cudnn
     cudnn.allow_tf32 = wanted == ("tf32", "tf32")
     if _cudnn_precision() != wanted:
         cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = wanted
