@@ -1,7 +1,7 @@
 """Questions put to chips, and their answers as tables; :mod:`aimc_sim.figures` draws them.
 
 ==================  =========================================================================
-file                what is in it
+file                contents
 ==================  =========================================================================
 ``intervals``       means and shares with their 95 % intervals
 ``layout``          where a network went: cores, links, bytes
@@ -12,8 +12,8 @@ file                what is in it
                     ``fit_estimates``, ``fit_clusters`` (devices make the errors), ``fit_laws``,
                     ``fit_traces``, ``fit_noise``, ``fit_forms``, ``fit_variance``, ``fit_curves``
 ``fit_pulses``      laws of single pulses from pulse records
-``fit_design``      what a planned measurement would identify
-``device_check``    what measured data can say and what not
+``fit_design``      laws that a planned measurement would identify
+``device_check``    a checked measurement: range, laws, goodness of fit, reach of a replay
 ==================  =========================================================================
 """
 

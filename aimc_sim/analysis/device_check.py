@@ -1,4 +1,4 @@
-"""What measured data can say and what not: range, laws, goodness of fit, reach of a replay."""
+"""Check of measured data: range, laws, goodness of fit, reach of a replay."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ class Check:
     Attributes
     ----------
     size, range : tuple of str
-        How much there is, and over what.
+        Lines of text: how much there is, and over which times and conductances.
     report : FitReport or PulseReport or None
+        Laws of the data; None if nothing can be fitted.
     unfit : str
         Why nothing can be fitted; empty else.
     reach : Reach or None
+        Targets and times of a replay; None if nothing can be replayed.
     no_replay : str
         Why nothing can be replayed; empty else.
     """
@@ -70,7 +72,7 @@ class Check:
 
 
 def check(data: MeasuredData) -> Check:
-    """Look at a measurement from all sides; nothing is refused, everything is said."""
+    """Check a measurement in every respect; nothing is refused, everything is reported."""
     found = traces(data)
     devices, names = np.unique(found.device), data.device_names
     per_device = len(found) / len(devices)

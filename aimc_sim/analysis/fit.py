@@ -1,4 +1,4 @@
-"""Laws from measured devices: what the data determine, how well, and what they lack.
+"""Laws from measured devices: estimates, their errors, and the reasons where data are lacking.
 
     report = fit(measured.read("my_devices.h5"))
     print(report.table())
@@ -25,7 +25,7 @@ __all__ = ["COLUMNS", "Estimate", "FitReport", "Law", "fit"]
 
 @dataclass(frozen=True)
 class FitReport(LawReport):
-    """What a measurement says about every law.
+    """Estimates of every law from a measurement.
 
     Attributes
     ----------
@@ -34,8 +34,9 @@ class FitReport(LawReport):
     reads, devices, traces, levels : int
         How much there is; levels are targets, pulses or groups by the first read.
     levels_by : "target", "pulse" or "first read"
+        Property by which traces are put into levels.
     levels_text : str
-        The same in words; of continuous targets the width of the bins.
+        Number and kind of the levels in words; of continuous targets the width of the bins.
     g_max_siemens : float
         Highest level.
     t0_seconds : float
@@ -43,6 +44,7 @@ class FitReport(LawReport):
     read_seconds : float or None
         Duration of a read, from the data.
     laws : tuple of Law
+        Programming, drift, read noise and all others, identified or not.
     reset : ResetState or None
         From the traces with target zero, if there are some.
     """
@@ -137,6 +139,7 @@ def fit(data: MeasuredData) -> FitReport:
     Parameters
     ----------
     data : MeasuredData
+        Reads after programmings, of one or several devices.
 
     Returns
     -------
@@ -145,7 +148,7 @@ def fit(data: MeasuredData) -> FitReport:
     Raises
     ------
     ValueError
-        If there is too little to say anything, with what is missing.
+        If there is too little for any law; the message names the lack.
     """
     if data.pulse_number is not None:
         raise ValueError(

@@ -1,8 +1,8 @@
-"""Means and spreads of traces that come from the same devices: what counts is the device.
+"""Means and standard deviations of traces that come from the same devices, with their errors.
 
 Traces of one device are alike, so N traces of D devices say less than N independent ones. All
-errors here are those of D devices: a mean is the mean of the devices' means, a spread is split into
-what lies between and within devices, as in an analysis of variance.
+errors here are those of D devices: a mean is the mean of the devices' means, a variance is split
+into parts between and within devices, as in an analysis of variance.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ class Moments:
     parts : tuple of (float, float)
         The variances that add up to it, each with its own degrees of freedom.
     devices : int
+        Number of devices, D.
     ids : (D,) int64
-        The devices.
+        Numbers of the devices.
     mean_pull, variance_pull : (D,) float64
-        What each device adds to the estimates; squares add up to their variances.
+        Contribution of each device to the estimates; squares add up to their variances.
     """
 
     mean: float
@@ -91,13 +92,14 @@ def covariance(ids: list[np.ndarray], pulls: list[np.ndarray], errors: np.ndarra
     Parameters
     ----------
     ids, pulls : lists of (D,) arrays
-        Devices of each estimate, and what they add to it.
+        Devices of each estimate, and their contributions to it.
     errors : (L,) float64
         Standard errors.
 
     Returns
     -------
     (L, L) float64
+        Covariance of the estimates, in the unit of the errors squared.
     """
     known, number = np.unique(np.concatenate(ids), return_inverse=True)
     table = np.zeros((len(ids), len(known)))

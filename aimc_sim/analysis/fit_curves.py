@@ -33,6 +33,7 @@ def linear(design: np.ndarray, y: np.ndarray, errors: np.ndarray) -> Fitted:
     Parameters
     ----------
     design : (N, K) float64, dimensionless
+        Value of every coefficient's function at every state.
     y, errors : (N,) float64, in the unit of the quantity
         Values and their standard errors, > 0.
 
@@ -55,17 +56,18 @@ def polynomial(x: np.ndarray, y: np.ndarray, errors: np.ndarray, order: int) -> 
 
 @dataclass(frozen=True)
 class StdPolynomial:
-    """A polynomial through spreads, nowhere negative between the lowest and the highest state.
+    """A polynomial through standard deviations, nowhere negative between the end states.
 
     Attributes
     ----------
     values : (K,) float64
-        Coefficients, in the unit of the spreads.
+        Coefficients, in the unit of the standard deviations.
     chi2, freedom : float, int
+        Sum of squared residuals over squared errors, and its degrees of freedom.
     solver : (K, N) float64
-        Turns a change of the spreads into one of the coefficients.
+        Turns a change of the standard deviations into one of the coefficients.
     weights_error : (N,) float64
-        Errors of the spreads at the values of the polynomial.
+        Errors of the standard deviations at the values of the polynomial.
     """
 
     values: np.ndarray
@@ -86,10 +88,10 @@ def std_polynomial(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> StdPolyn
     Parameters
     ----------
     x, y : (N,) float64
-        States and spreads.
+        States and standard deviations.
     errors : (N,) float64
-        Of the spreads; taken as relative errors, so that a spread that came out small by chance
-        gets no more weight than another.
+        Of the standard deviations; taken as relative errors, so that one that came out small by
+        chance gets no more weight than another.
     """
     from scipy import stats
 
@@ -134,7 +136,7 @@ def _std_polynomial(
 
 
 def power(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> tuple[StateCurve, Fitted]:
-    """Fit ``a x^b`` in logarithms; values of the curve stop at those seen at the ends.
+    """Fit ``a x^b`` in logarithms; values of the curve stop at those of the end states.
 
     Returns the curve and the fit of (ln a, b).
     """

@@ -1,4 +1,4 @@
-"""What a measurement of a given shape would identify: simulated, fitted, counted."""
+"""Laws that a measurement of a given shape would identify: simulated, fitted, counted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLUMNS = (
 def design(
     spec: PcmSpec, shape: synthetic.MeasurementShape, repeats: int, key: Key, between: float = 0.0
 ) -> pd.DataFrame:
-    """Return what measurements of a shape would say of a law, over repetitions.
+    """Return the statistics of fits to measurements of a shape, over repetitions.
 
     Parameters
     ----------
@@ -36,6 +36,7 @@ def design(
     shape : Shape
         Devices, cycles, targets and times of the measurement.
     repeats : int
+        Number of simulated measurements.
     key : Key
     between : float
         See :func:`aimc_sim.device.synthetic.simulate`.
@@ -87,7 +88,7 @@ def design(
 
 
 def truth(spec: PcmSpec, quantity: str, level_siemens: float) -> float:
-    """Return what a fit of devices of a law should find at a level."""
+    """Return the value of a law at a level, which a fit of its devices should give."""
     x = np.array([level_siemens / spec.g_max_siemens])
     if quantity == "bias":
         return 0.0

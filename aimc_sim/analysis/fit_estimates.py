@@ -1,4 +1,4 @@
-"""What a fit hands over: numbers with their errors and intervals, and the laws they belong to."""
+"""Results of a fit: numbers with their errors and intervals, and the laws they belong to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST_TRACES = 10
-"""Traces per level that a spread needs: its standard error is then a quarter of it."""
+"""Traces per level that a standard deviation needs: its error is then a quarter of it."""
 FEWEST_LEVELS = 3
 FEWEST_DEVICES = 5
 """Devices that a law needs: traces of one device are alike, whatever their number."""
@@ -27,9 +27,11 @@ class Estimate:
     Attributes
     ----------
     quantity : str
+        Name of the quantity, such as "nu mean".
     level : float
         Conductance or pulse it belongs to; NaN for a number of the whole law.
     level_unit : str
+        Unit of the level.
     value, standard_error : float
         In ``unit``.
     unit : str
@@ -41,13 +43,13 @@ class Estimate:
     freedom : float
         Degrees of freedom of the error.
     shape : "mean", "factor" or "spread"
-        What an interval looks like: even about the value, even about its logarithm, or that of a
-        standard deviation.
+        Form of an interval: even about the value, even about its logarithm, or that of a standard
+        deviation.
     parts : tuple of (float, float)
-        Of a spread: the variances that were added up, each with its degrees of freedom.
+        Of a standard deviation: the variances that were added up, each with its degrees of freedom.
     own, own_error : float
-        Of a spread: the part of the variance that comes from the errors of its members and was
-        taken off, and its standard error.
+        Of a standard deviation: the part of the variance that comes from the errors of its members
+        and was taken off, and its standard error.
     """
 
     quantity: str
@@ -96,16 +98,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Law:
-    """What the data say about one law.
+    """Estimates of one law.
 
     Attributes
     ----------
     name : str
+        Name of the law, such as "drift".
     reason : str
-        Empty if the law is identified; else what is missing.
+        Empty if the law is identified; else the lack of the data.
     estimates : tuple of Estimate
+        Numbers of the law, level by level; may be present without identification.
     notes : tuple of str
-        What stands behind the numbers.
+        Methods and conditions behind the numbers, a sentence each.
     polynomial : tuple of float or None
         Coefficients in siemens, of the programming law.
     states : tuple of float or None
@@ -136,7 +140,7 @@ COLUMNS = (
 
 
 class LawReport:
-    """What all reports of a fit can do; they have ``laws``, a tuple of :class:`Law`."""
+    """Base of all reports of a fit: access to ``laws``, a tuple of :class:`Law`."""
 
     laws: tuple[Law, ...]
 
@@ -182,13 +186,24 @@ def std_of(
     quantity: str, level: float, found, unit: str, n: int, own: float, own_error: float,
     level_unit: str = "S",
 ) -> Estimate:  # fmt: skip
-    """Return a spread without the errors of the members of the sample themselves.
+    """Return a standard deviation without the errors of the members of the sample themselves.
 
     Parameters
     ----------
-    found : Moments
+    quantity : str
+        Name of the quantity.
+    level : float
+        Conductance or pulse it belongs to, in ``level_unit``.
+    found : ``Moments``
+        Mean and variance of the sample, by :func:`.fit_clusters.moments`.
+    unit : str
+        Unit of the standard deviation.
+    n : int
+        Traces in the sample.
     own, own_error : float
         Mean squared error of the members of the sample, and its standard error.
+    level_unit : str
+        Unit of the level.
     """
     variance = max(0.0, found.variance - own)
     error = math.hypot(found.variance * math.sqrt(2 / max(found.freedom, 1e-9)), own_error)

@@ -1,9 +1,9 @@
-"""Does a power law describe the course in time, and what else would? Tested, not assumed.
+"""Does a power law describe the course in time, or another form? Tested, not assumed.
 
 The mean of ln G over devices is taken at the times that the traces of a level share. A power law is
-a straight line in ln t there: Hotelling's test asks whether what is left over (a parabola, a cubic,
-...) is zero, with the spread between devices as its yardstick. Other forms are fitted to the same
-means and compared by Akaike's criterion; where forms that describe the data equally well part
+a straight line in ln t there: Hotelling's test asks whether the rest (a parabola, a cubic, ...) is
+zero, with the standard deviation between devices as its yardstick. Other forms are fitted to the
+same means and compared by Akaike's criterion; where forms that describe the data equally well part
 beyond the last read, an extrapolation is not supported by the data.
 """
 
@@ -68,6 +68,7 @@ class Forms:
     late_nu : float
         Change of the mean drift exponent with that clock.
     last_seconds : float
+        Time of the last read, median over the levels that were compared.
     extrapolated : dict
         Mean share of the conductance of the last read that is left at other times, by name of the
         form: (ten times later, after a year).
@@ -84,7 +85,7 @@ class Forms:
     extrapolated: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def misfit_is_real(self) -> bool:
-        """Whether a power law misses the data, for sure and by more than a trifle."""
+        """Return whether a power law misses the data, for sure and by more than a trifle."""
         return self.chance < _SIGNIFICANT and self.misfit > MATERIAL
 
     def misfit_text(self) -> str:
@@ -103,7 +104,7 @@ class Forms:
         return abs(self.offset_seconds) > 3 * self.offset_error
 
     def drift_notes(self) -> tuple[str, ...]:
-        """Return what the drift law should say of itself."""
+        """Return the notes on these forms for the drift law."""
         notes = []
         if self.reason:
             notes.append(f"whether a power law fits was not tested: {self.reason}")
@@ -165,9 +166,11 @@ def compare(found: Traces, parts: Usable, lacking: str) -> Forms:
     Parameters
     ----------
     found : Traces
+        All traces of the measurement.
     parts : Usable
+        Levels that power laws can serve, with their noise.
     lacking : str
-        What the times lack for a power law, from the laws; empty if nothing.
+        Reason why the times do not serve a power law, from the laws; empty if they do.
     """
     if not parts.levels:
         return Forms(lacking or "no level with enough quiet traces")
@@ -336,7 +339,7 @@ def _shaped(
 
 
 def _offset(curve: _Curve) -> _Result:
-    """``G = A ((1 - w) + w (t / t1)^-nu)``."""
+    """Fit ``G = A ((1 - w) + w (t / t1)^-nu)``."""
     first = curve.times[0]
 
     def model(v: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -347,7 +350,7 @@ def _offset(curve: _Curve) -> _Result:
 
 
 def _stretched(curve: _Curve) -> _Result:
-    """``G = A exp(-(t / t_last)^beta s)``."""
+    """Fit ``G = A exp(-(t / t_last)^beta s)``."""
     last = curve.times[-1]
     fall = max(1e-3, float(curve.mean[0] - curve.mean[-1]))
 
@@ -359,7 +362,7 @@ def _stretched(curve: _Curve) -> _Result:
 
 
 def _logarithmic(curve: _Curve) -> _Result:
-    """``G = A (1 - b ln(t / t1))``; nothing is left where that is negative."""
+    """Fit ``G = A (1 - b ln(t / t1))``; nothing is left where that is negative."""
     first = curve.times[0]
     span = math.log(curve.times[-1] / first)
 

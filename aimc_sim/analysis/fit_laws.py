@@ -1,4 +1,4 @@
-"""One function per law: estimates with standard errors, or what the data lack."""
+"""One function per law: estimates with standard errors, or the lack of the data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def drift(
     found: Traces, groups: fit_traces.Levels, regression: fit_traces.Regression, parts: Usable,
     forms: Forms,
 ) -> Law:  # fmt: skip
-    """Mean and spread of the drift exponent per level; curves against the state."""
+    """Return mean and standard deviation of the drift exponent per level; curves against state."""
     if not parts.levels:
         return Law("drift", times_lacking(found) or _few(found, parts))
     rows: list[Estimate] = []
@@ -66,7 +66,7 @@ def drift(
 
 def read_noise(found: Traces, regression: fit_traces.Regression, parts: Usable,
                read_seconds: float | None) -> Law:  # fmt: skip
-    """Relative noise about the power law per level, its growth, and the 1/f amplitude Q_s."""
+    """Return the relative noise about the power law per level, its growth, and the 1/f Q_s."""
     if not parts.levels:
         return Law("read noise", times_lacking(found) or _few(found, parts))
     rows: list[Estimate] = []
@@ -137,7 +137,7 @@ def _colour(growth, read_seconds: float, notes: list[str]) -> str:
 def programming(
     found: Traces, groups: fit_traces.Levels, regression: fit_traces.Regression, parts: Usable
 ) -> Law:
-    """Spread and bias of the programmed conductance against the target."""
+    """Return standard deviation and bias of the programmed conductance against the target."""
     name = "programming"
     if not np.isfinite(found.target_siemens).any():
         return Law(name, "no targets; needs the conductance that was asked for")
@@ -191,10 +191,10 @@ def programming(
 def _sigma_polynomial(
     x: np.ndarray, sigmas: list[tuple[Estimate, fit_clusters.Moments]]
 ) -> tuple[tuple[float, ...], list[Estimate], str]:
-    """Return the coefficients of sigma(x), as a polynomial and as estimates, and what they are."""
+    """Return the coefficients of sigma(x), as a polynomial and as estimates, and a note on them."""
     values, errors = _arrays([row for row, _ in sigmas])
     fitted = fit_curves.std_polynomial(x, values, errors)
-    # A variance pulls at a spread by 1 / (2 sigma).
+    # A variance pulls at a standard deviation by 1 / (2 sigma).
     pulls = [m.variance_pull / (2 * max(row.value, 1e-30)) for row, m in sigmas]
     shared = fit_clusters.covariance([m.ids for _, m in sigmas], pulls, fitted.weights_error)
     deviations = np.sqrt(np.maximum(0, np.diag(fitted.solver @ shared @ fitted.solver.T)))
@@ -292,7 +292,7 @@ def _curves(rows: list[Estimate], forms: dict[str, str]) -> dict[str, StateCurve
 
 
 def times_lacking(found: Traces) -> str:
-    """Return what the times lack for a power law; empty if nothing."""
+    """Return why the times do not serve a power law; empty if they do."""
     later = found.time_seconds[found.time_seconds > 0]
     if not len(later):
         return "no reads after time 0; needs at least 3 reads of a trace at different times"

@@ -3,7 +3,7 @@
 The published read noise is 1/f: the variance of ln G is ``Q^2 ln((t + t_read) / (2 t_read))``, so
 it grows by ``Q^2`` with every factor e of time. How much it grows relative to its size, r, is one
 number for all levels (``1 / ln(t / (2 t_read))`` at time t), so it is estimated and tested once,
-with the reads of all levels together: level by level, only chance upward would ever be seen.
+with the reads of all levels together: level by level, only upward chance would be found.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Noise:
     variance, variance_error : float
         Of ln G about the power law, averaged over the reads; error clustered by device.
     devices : int
+        Devices behind the estimate.
     q, q_error : float
         1/f amplitude, NaN where it is not known.
     at_t0, per_x : float
@@ -63,6 +64,7 @@ class Growth:
     freedom : int
         Devices less one.
     centre_seconds : float
+        Time at which size and rate are independent, s.
     expected : float
         Rate of 1/f noise of the given duration of a read; NaN where that is not known.
     """
@@ -99,12 +101,15 @@ class LevelTraces:
     number : int
         Of the level.
     siemens : float
+        Conductance of the level.
     rows : (M,) int64
         Its rows in the regression.
     device : (M,) int64
+        Device of every row.
     covariate : (M,) float64
         Target (or first read) of each trace, in siemens.
     noise : Noise
+        Noise of the reads of the level.
     """
 
     number: int
@@ -117,12 +122,14 @@ class LevelTraces:
 
 @dataclass(frozen=True)
 class Usable:
-    """The levels that power laws can serve, and what was learnt about their noise together.
+    """The levels that power laws can serve, with the common growth of their noise.
 
     Attributes
     ----------
     levels : tuple of LevelTraces
+        Levels with enough quiet traces, in ascending order of their numbers.
     growth : Growth or None
+        Growth of the noise with time, common to all levels; None if it cannot be estimated.
     too_noisy : tuple of float
         Levels in siemens that were left out for their noise.
     trace : (M,) int64
@@ -178,7 +185,7 @@ def growth(
     device: np.ndarray,
     read_seconds: float | None,
 ) -> Growth | None:
-    """Return how the noise grows with time, from all levels; None if it cannot be seen."""
+    """Return how the noise grows with time, from all levels; None without an estimate."""
     rows = np.concatenate(levels) if levels else np.empty(0, np.int64)
     if not len(rows):
         return None

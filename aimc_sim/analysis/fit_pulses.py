@@ -1,4 +1,4 @@
-"""Pulse laws from pulse records: the mean and the spread of a step, against state and number.
+"""Pulse laws from pulse records: mean and standard deviation of a step, against state and number.
 
 A record is a train of pulses with a read after each (``pulse_number``, ``pulse_direction``). The
 step of a pulse is the difference of two reads; its mean is compared between
@@ -11,7 +11,7 @@ step of a pulse is the difference of two reads; its mean is compared between
   Nandakumar et al., J. Appl. Phys. 2018 that :class:`aimc_sim.spec.AccumulationLaw` holds.
 
 A read stands in two steps, with both signs: its noise shows as an anticorrelation of neighbouring
-steps, and is taken off their spread. It would also pull the slope of a step against its own read
+steps, and is taken off their variance. It would also pull the slope of a step against its own read
 down; so the state before a pulse is predicted from the read before that one, whose noise is in
 neither end of the step (two-stage least squares).
 """
@@ -41,14 +41,16 @@ _ROBUST = 1e-12
 
 @dataclass(frozen=True)
 class PulseReport(LawReport):
-    """What pulse records say about a step.
+    """Laws of a step from pulse records.
 
     Attributes
     ----------
     title : str
+        Title of the measurement.
     reads, devices, traces : int
-        Traces are trains.
+        How much there is; traces are trains.
     levels_text : str
+        Kind of the records in words.
     laws : tuple of Law
         "step up" and "step down".
     """

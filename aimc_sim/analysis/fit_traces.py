@@ -1,4 +1,4 @@
-"""Power laws through single traces: ``ln G = ln G0 - nu ln(t / t0)``, and what is left over."""
+"""Power laws through single traces: ``ln G = ln G0 - nu ln(t / t0)``, and their residuals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..device.measured.traces import Traces, is_continuous
 
 GROUPS = 16
 """Groups of equal size that stand for levels where there are neither targets nor pulses."""
-_FEWEST, _CLEAN = 5, 3.0  # traces of a cluster; width of a gap in spreads of its sides
+_FEWEST, _CLEAN = 5, 3.0  # traces of a cluster; width of a gap in deviations of its sides
 NOISIEST = 0.3
 """Largest relative noise at which the logarithm of a read is still near enough to linear."""
 
@@ -33,11 +33,11 @@ class Regression:
     squares : (M,) float64
         Sum of squared residuals.
     band, grown : (M,) float64
-        What ``squares`` would be for noise of variance 1, and ln(t / t0), at every read.
+        Expectation of ``squares`` for noise of variance 1, and ln(t / t0), at every read.
     start_band, start_grown : (M,) float64
-        What the variance of ``intercept`` would be for noise of variance 1, and ln(t / t0).
+        Variance of ``intercept`` for noise of variance 1, and ln(t / t0), at every read.
     slope_grown : (M,) float64
-        The same of ``slope`` for noise of variance ln(t / t0); for 1 it is ``1 / sum_xx``.
+        Variance of ``slope`` for noise of variance ln(t / t0); for 1 it is ``1 / sum_xx``.
     t0_seconds : float
         Median time of the first read after time 0.
     without : (N,) bool
@@ -63,7 +63,7 @@ class Regression:
 
 @dataclass(frozen=True)
 class Residuals:
-    """Single residuals, (R,) each: row of the regression, square, and what it should be.
+    """Single residuals, (R,) each: row of the regression, square, and its expectation.
 
     ``band`` and ``grown`` are the expected squares for noise of variance 1 and ln(t / t0).
     """
@@ -130,7 +130,8 @@ class Levels:
         Level of every trace; -1 for those that belong to none.
     siemens : (L,) float64
         Conductance of every level, ascending in the number of the level's target or pulse.
-    by : "target", "pulse", "first read"
+    by : "target", "pulse" or "first read"
+        Property by which traces are put into levels.
     width_siemens : (L,) float64
         Range of the targets (or first reads) in a level; zero where they are all the same.
     """
@@ -141,7 +142,7 @@ class Levels:
     width_siemens: np.ndarray
 
     def text(self) -> str:
-        """Return what the levels are, for a person."""
+        """Return number and kind of the levels in words."""
         count = len(self.siemens)
         if self.by == "target" and (self.width_siemens > 0).any():
             return f"{count} bins of continuous targets, {np.median(self.width_siemens):.2g} S wide"
@@ -182,8 +183,8 @@ def levels(found: Traces) -> Levels:
 def clusters(first: np.ndarray) -> np.ndarray:
     """Return the cluster of every value, or its group of equal size where there are no clusters.
 
-    Values are cut at their widest gaps; a cut is clean if the gap is three times as wide as the
-    spread on either side of it. The most clusters with clean cuts count, each of five or more.
+    Values are cut at their widest gaps; a cut is clean if the gap is more than three standard
+    deviations of either side wide. The most clusters with clean cuts count, each of five or more.
     """
     order = np.argsort(first, kind="stable")
     ascending = first[order]

@@ -1,4 +1,4 @@
-"""Pulses: the programming curve, and how much of the spread belongs to devices or to cycles."""
+"""Pulses: the programming curve, and the variance between devices and between cycles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEED = 0  # of the resampling: the same data give the same errors
 
 
 def programming_curve(found: Traces) -> Law:
-    """Median of log10 R after every pulse amplitude.
+    """Return the median of log10 R after every pulse amplitude.
 
     The standard error is a bootstrap: over devices where there are several (whole devices are
     drawn, as the reads of one are alike), over traces of a single one.
@@ -63,7 +63,7 @@ def variance_split(found: Traces) -> Law:
     """Split the variance of log10 R at fixed condition between devices and cycles.
 
     Per condition (target and pulse) the cycles' part is the mean variance within a device, the
-    devices' part the variance of the devices' means less what the cycles leave in a mean; both
+    devices' part the variance of the devices' means less the part of the cycles in a mean; both
     are averaged over conditions. Standard errors: jackknife over devices.
     """
     name = "variance split"
@@ -130,7 +130,7 @@ def _split(table: tuple, keep: np.ndarray) -> tuple[float, float, float] | None:
 
 
 def _cycle_estimate(table: tuple) -> tuple[Estimate, ...]:
-    """Return the spread between cycles, which needs one device only."""
+    """Return the standard deviation between cycles, which needs one device only."""
     n, _, squares, _, _ = table
     freedom = int((n - 1).sum())
     std = math.sqrt(float(squares.sum()) / freedom)

@@ -89,7 +89,7 @@ def unseen(programmings: int, images: int) -> float:
     Returns
     -------
     float
-        In units of what one answer can change by.
+        In units of the change by one answer.
     """
     return NORMAL**2 / (programmings * images + NORMAL**2)
 

@@ -20,12 +20,18 @@ class LayerPlace:
 
     Attributes
     ----------
-    name : path of the torch module.
-    rows, cols : of its weights, as they lie in crossbars.
-    patch : output pixels per MVM and direction.
-    mvms : per image, on each of its cores; None without an input shape.
-    cores : core of every block, column block by column block, head to tail.
-    cells : share of the cells of its cores that hold its weights.
+    name : str
+        Path of the torch module.
+    rows, cols : int
+        Size of its weights, as they lie in crossbars.
+    patch : int
+        Output pixels per MVM and direction.
+    mvms : int or None
+        MVMs per image, on each of its cores; None without an input shape.
+    cores : tuple of int
+        Core of every block, column block by column block, head to tail.
+    cells : float
+        Share of the cells of its cores that hold its weights.
     """
 
     name: str
@@ -43,13 +49,22 @@ class Layout:
 
     Attributes
     ----------
+    name, fabric : str
+        Names of the machine and of its fabric.
     layers : tuple of LayerPlace
+        Analog layers, in the order of the program.
     cores_used, cores_available, chips : int
-    transfers : number by kind.
-    hops : number of transfers by links crossed; 0 is inside a core.
-    off_chip_transfers : transfers between chips.
-    unused_links : links of the fabric that carry nothing.
-    traffic : bytes per image, or None without an input shape.
+        Cores with weights, cores of all chips, and the number of chips.
+    transfers : mapping from str to int
+        Number of transfers by kind.
+    hops : mapping from int to int
+        Number of transfers by links crossed; 0 is inside a core.
+    off_chip_transfers : int
+        Number of transfers between chips.
+    links, unused_links : int
+        Links of the fabric, and those of them that carry nothing.
+    traffic : Traffic or None
+        Bytes per image and link; None without an input shape.
     """
 
     name: str

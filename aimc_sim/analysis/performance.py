@@ -1,8 +1,8 @@
 """How fast and how hungry a network is on the chip, without running an image.
 
 From one placed program: the event simulation of its pipeline, its closed-form estimate, and the
-energy of every event. All of it is a model; what is anchored at measurements is said in
-:class:`aimc_sim.spec.CostSpec`.
+energy of every event. All of it is a model; :class:`aimc_sim.spec.CostSpec` names its anchors
+at measurements.
 """
 
 from __future__ import annotations
@@ -28,12 +28,18 @@ class Roof:
 
     Attributes
     ----------
-    layer : name.
-    intensity : operations per byte that a core streams: twice its rows.
-    peak_tops : full crossbar, one MVM after the other.
-    attainable_tops : its own block, limited by MVM or by streaming its columns.
-    achieved_tops : in the pipeline, with its waiting.
-    bound : "MVM" or "stream", what limits the attainable.
+    layer : str
+        Name of the layer.
+    intensity : float
+        Operations per byte that a core streams: twice its rows.
+    peak_tops : float
+        Rate of a full crossbar, one MVM after the other, TOPS.
+    attainable_tops : float
+        Rate of its own block, limited by MVM or by streaming its columns, TOPS.
+    achieved_tops : float
+        Rate in the pipeline, with its waiting, TOPS.
+    bound : "MVM" or "stream"
+        Limit of the attainable rate.
     """
 
     layer: str
@@ -53,12 +59,13 @@ class Performance:
     pipeline : PipelineReport
         Event simulation.
     estimate : PipelineEstimate
-        The same in closed form.
+        Closed-form estimate of the pipeline.
     ledger : Ledger
         Energy of one image, at the interval of the simulation.
     macs : int
         Multiply-accumulates of the network, per image.
     roofs : tuple of Roof
+        Analog layers against their limits.
     area : Area
         Of the cores in use, and of whole chips.
     programming : ProgrammingReport or None
@@ -148,15 +155,18 @@ def performance(
 
     Parameters
     ----------
-    compiled, spec
-        For example ``chip.compiled`` and ``chip.spec``.
+    compiled : Program
+        The placed program, for example ``chip.compiled``.
+    spec : ChipSpec
+        The machine, for example ``chip.spec``.
     input_shape : sequence of int
         Of one image, without the batch.
     images : int
         Under way at once, at least 1; the interval is measured over the later half.
     mode : "pipelined" or "host"
         Activations from core to core, or through the host as on the fabricated chip.
-    buffers : as in :func:`aimc_sim.mapping.schedule.schedule`
+    buffers : Buffers
+        Sizes of line buffers, as in :func:`aimc_sim.mapping.schedule.schedule`.
     programming : ProgrammingReport, optional
         To be carried along, for example ``chip.state.report()``.
     trace : int

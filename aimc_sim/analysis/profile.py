@@ -1,4 +1,4 @@
-"""A forward, part by part and layer by layer, against what the machine can do at most."""
+"""A forward, part by part and layer by layer, against the limits of the machine."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class Profile:
     sums : dict
         By step and part, all threads together, see :mod:`.profile_parts`.
     limits : Limits
+        Rates that the machine reaches.
     """
 
     images: int
@@ -159,7 +160,7 @@ class Profile:
 
 
 def profile(chip: Chip, model: nn.Module, inputs: Tensor, threads: int, rounds: int = 5) -> Profile:
-    """Measure where a forward's time goes, and what the machine could do.
+    """Measure where a forward's time goes, and the limits of the machine.
 
     Parameters
     ----------
@@ -168,6 +169,7 @@ def profile(chip: Chip, model: nn.Module, inputs: Tensor, threads: int, rounds: 
     model : nn.Module
         The network on the chip, for torch's time.
     inputs : (B, ...) tensor
+        One batch of the network's input.
     threads : int
         Torch is given so many meanwhile.
     rounds : int

@@ -48,7 +48,7 @@ Python
 """
 
 CLOCKS = "clocks"
-"""What the clocks themselves take: recorded so that pieces add up, and part of no forward."""
+"""Time of the clocks themselves: recorded so that pieces add up, and part of no forward."""
 
 WHOLE = "inputs and outputs"
 """Stands for the step when a chunk is in none: its inputs are made, its outputs taken."""
@@ -84,7 +84,7 @@ Sums = dict[tuple[str, str], Sum]
 
 
 class CallCost(NamedTuple):
-    """What a call does: its part, the bytes it reads and writes, its operations."""
+    """Work of a call: its part, the bytes it reads and writes, its operations."""
 
     part: str
     bytes: int
@@ -98,8 +98,9 @@ class Hook:
     Attributes
     ----------
     owner : module or class
-        In which it is looked up when it is called.
+        Namespace in which it is looked up when it is called.
     name : str
+        Name of the attribute of the owner that is replaced.
     step : callable or None
         From the recorder and its arguments to the name of the step that begins with it.
     cost : callable or None
@@ -112,7 +113,7 @@ class Hook:
     cost: Callable[..., CallCost] | None = None
 
 
-# ------------------------------------------------------------------------- what a part costs
+# --------------------------------------------------------------------------- cost of a part
 
 
 def _of_product(recorder: Recorder, y: Tensor, x: Tensor, kernel: Tensor, *_: Any) -> CallCost:
@@ -144,7 +145,7 @@ def _of_combining(recorder: Recorder, result: None, lines: Any, *tensors: Any) -
 def _of_recurrent_pass(
     recorder: Recorder, result: Any, prepared: Whole, call: Any, inputs: Tensor, *_: Any
 ) -> CallCost:
-    """Inputs and outputs once, matrices once per time step; two operations per product."""
+    """Count inputs and outputs once, matrices once per time step; two operations per product."""
     batch, times = inputs.shape[:2]
     matrices = prepared.hidden[:2]
     products = sum(2 * matrix.size for matrix in matrices if matrix.size > 1)
@@ -200,7 +201,7 @@ HOOKS = (
 
 @dataclass
 class Frame:
-    """A step under way: its name, what of its time is accounted for, whether a part is too."""
+    """A step under way: its name, the share of its time that is counted, whether a part is too."""
 
     step: str
     known: float = 0.0
@@ -208,7 +209,7 @@ class Frame:
 
 
 class _ProfiledThread(threading.local):
-    """What a thread has found, and the steps that it is in, outermost first."""
+    """Sums of a thread, and the steps that it is in, outermost first."""
 
     def __init__(self, found: list[Sums]) -> None:
         self.frames: list[Frame] = []
@@ -235,7 +236,7 @@ class Recorder:
         return dict(total)
 
     def see(self, plan: Plan) -> str:
-        """Prepare for a plan of which a chunk begins; return what stands for its step."""
+        """Prepare for a plan of which a chunk begins; return its step."""
         if plan.device.type != "cpu":
             raise ValueError(
                 f"parts are timed on a processor, and this chip is on '{plan.device}', which "

@@ -79,7 +79,7 @@ def batch_norm_corrections(
 
 
 def _bare(call: LayerCall) -> LayerCall:
-    """Return a layer whose output is what batch norm alone makes: float, nothing added."""
+    """Return a layer whose output is that of batch norm alone: float, nothing added."""
     layer = dataclasses.replace(call.layer, residual=None, relu=False)
     chains = tuple(
         tuple(

@@ -20,7 +20,10 @@ def block_kernel(layer: AnalogLayer, block: Block, matrix: Tensor) -> tuple[Tens
 
     Parameters
     ----------
-    layer, block
+    layer : AnalogLayer
+        Layer that the block belongs to; gives the size of the kernel.
+    block : Block
+        Rows and columns of the layer's weight on one crossbar.
     matrix : (R, C) tensor
         Any quantity of the block's cells: weights, conductances, variances.
 
@@ -72,7 +75,8 @@ def as_maps(layer: AnalogLayer, x: Tensor) -> Tensor:
     Parameters
     ----------
     layer : AnalogLayer
-    x : tensor
+        Layer that reads the input.
+    x : (N, channels, ...) or (N, ..., channels) tensor
         Linear layers read the last dimension: (B, ..., channels) become maps of one column, a
         vector a 1 x 1 map. One-dimensional convolutions read (N, channels, columns).
     """
@@ -93,7 +97,9 @@ def from_maps(layer: AnalogLayer, maps: Tensor, shape: Sequence[int]) -> Tensor:
     Parameters
     ----------
     layer : AnalogLayer
-    maps : tensor
+        Layer that made the maps.
+    maps : (N, channels, rows, columns) tensor
+        Output of the layer's convolution, in codes or in the network's own numbers.
     shape : sequence of int
         Of the layer's input; matters for linear layers.
     """
@@ -111,19 +117,21 @@ def from_maps(layer: AnalogLayer, maps: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def repeated(layer: AnalogLayer, added: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Return what is added to a layer's output with an element for every output.
+    """Return the added value of a layer with an element for every output.
 
     Parameters
     ----------
     layer : AnalogLayer
-    added : tensor
+        Layer with a residual; named in the error.
+    added : tensor of the output's shape, or of length 1 along some dimensions
+        Value that the layer adds to its output, repeated along dimensions of length 1.
     sizes : sequence of int
         Of the layer's output.
 
     Raises
     ------
     ValueError
-        If the output is what would repeat: no core adds more than it makes. Graphs of the front
+        If the output would have to repeat: no core adds more than it makes. Graphs of the front
         end leave such additions to a step of their own.
     """
     fits = added.ndim == len(sizes) and all(

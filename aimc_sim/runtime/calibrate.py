@@ -33,7 +33,9 @@ def float_walk(
     Parameters
     ----------
     compiled : Program
+        Program with the layers and steps to run.
     x : (B, ...) float32 tensor, or one for every input
+        Inputs of the network, in its own numbers.
     see : callable(name, tensor), optional
         Called with every value and every partial sum that would be turned into integers.
     enter : callable(AnalogLayer, tensor), optional
@@ -136,7 +138,7 @@ def _some(compiled: Program, batch: Batch, n: int) -> Batch:
 
 
 def measure_all(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
-    """Return what :func:`measure` finds, with the full scale of every block's ADCs.
+    """Return the ranges of :func:`measure`, with the full scale of every block's ADCs.
 
     That is :func:`_adc_ranges_of_cores` on the last batch, if ``core.adc.range`` asks for it.
     """
@@ -224,7 +226,9 @@ def measure(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Rang
     Parameters
     ----------
     compiled : Program
+        Program whose values and links get ranges.
     batches : iterable of tuples of (B, ...) tensors
+        Calibration images, a tensor for every input of the network.
     spec : ChipSpec
         ``calibration.range_method`` "percentile": a range holds that share of the magnitudes of
         a batch, in %, the largest over the batches is kept, 100 is the maximum. "mse": the range
@@ -306,11 +310,13 @@ def _g_max_of_cores(
     Parameters
     ----------
     compiled : Program
+        Program whose blocks get a g_max.
     images : tuple of (B, ...) tensors
         A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them, for the rule
         "saturation" :data:`_SHARE_INPUTS` of those, of all time steps together.
     spec : ChipSpec
     ranges : Ranges
+        Ranges of the integers, by which inputs become codes.
     """
     found: dict[str, float] = {}
     shared: dict[str, tuple[np.ndarray, CoreSpec, list[np.ndarray]]] = {}
@@ -344,18 +350,20 @@ def _adc_ranges_of_cores(
     Parameters
     ----------
     compiled : Program
+        Program whose blocks get full scales.
     images : tuple of (B, ...) tensors
         A few; up to :data:`G_MAX_INPUTS` input vectors per layer are taken from them.
     spec : ChipSpec
         ``calibration.range_method`` chooses among the currents as for activations, see
         :func:`measure`; ``core.adc.full_scale_amperes`` is the largest full scale there is.
     ranges : Ranges
+        Ranges of the integers, and the g_max of blocks that have their own.
 
     Notes
     -----
     Currents, of every phase by itself, are those of the target conductances, before any device is
-    written: the same register serves every programming. What devices and wires add is not
-    foreseen and may clip.
+    written: the same register serves every programming. Errors of devices and wires
+    are not foreseen and may clip.
     """
     found: dict[str, float] = {}
     calibration = spec.calibration

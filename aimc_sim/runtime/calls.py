@@ -1,4 +1,4 @@
-"""What the executor runs: layers, cores and digital steps as tensors and small arrays."""
+"""Calls of the executor: layers, cores and digital steps as tensors and small arrays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ from .phases import Phases
 
 @dataclass(frozen=True)
 class ChannelRegisters:
-    """What a digital unit multiplies and adds, (C,) float32 each, and its output."""
+    """Registers of a digital unit.
+
+    Attributes
+    ----------
+    gain, offset : (C,) float32
+        Factor of every ADC code and summand of every column, in the unit of the output.
+    link_gain : float
+        Factor of the codes that arrive over the link; 0 without a link.
+    output : Quantiser
+        Integers of the codes that the unit sends on.
+    """
 
     gain: Tensor
     offset: Tensor
@@ -35,12 +45,13 @@ class CoreCall:
     Attributes
     ----------
     block : Block
+        Rows and columns of the layer's weight on this core.
     channels : slice
         Input channels it reads.
     kernel : (C, channels, kh, kw) float32
         Net conductance / g_max.
-    negative : the same or None
-        What negative inputs see beyond ``kernel`` (1-phase reads).
+    negative : (C, channels, kh, kw) float32 or None
+        Difference that the net conductance / g_max has for negative inputs (1-phase reads).
     variance : (C, channels, kh, kw) or None, in the format of variances
         Variance of the fresh read noise, in units of g_max squared.
     gain, offset : (C,) float32
@@ -48,14 +59,16 @@ class CoreCall:
     link_gain : float
         Value per code of the link input; 0 if there is none.
     output : Quantiser
-        Of what the core sends on.
+        Integers of the codes that the core sends on.
     noise_key : (2,) uint32
+        Key of the addressed draws of the core's fresh noise.
     adc : Adc
         Its converters, in units of charge.
     bit_true : bool
         The digital unit computes in half precision.
     phases : Phases or None
-        What a 4-phase read converts one by one; None where only the net charge matters.
+        The phases of a 4-phase read that are converted one by one; None where only the net charge
+        matters.
     planes : tuple of CoreCall
         Bit-serial inputs: the analog half of the core once per bit plane, least significant
         first; this call is then the digital half, whose "charge" is the shifted sum of codes.
@@ -105,7 +118,7 @@ class CoreCall:
 
     @cached_property
     def arrays(self) -> tuple:
-        """What the fused kernel takes of all this, as arrays that share the tensors' memory.
+        """Arguments of the fused kernel, as arrays that share the tensors' memory.
 
         ``gain, offset, adc, oscillators, bounds, jitter, link_gain, requantise`` of
         :func:`aimc_sim.kernels.epilogue.epilogue`.

@@ -72,7 +72,7 @@ class Chip(Held):
         ------
         UnsupportedLayerError
             If a layer has no counterpart on the chip, or the record of the network gives other
-            numbers than the network; names it, its line and what would help.
+            numbers than the network; names it, its line and a remedy.
         CapacityError
             If the network needs more cores than there are.
         ValueError
@@ -95,7 +95,7 @@ class Chip(Held):
         model: nn.Module | Callable[[], nn.Module], spec: ChipSpec | None = None, *,
         where: Where = None, example: Any = None,
     ) -> Explanation:  # fmt: skip
-        """Say what becomes of every layer and operation: on which cores, digital, merged, refused.
+        """Return the fate of every layer and operation: on which cores, digital, merged, refused.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class Chip(Held):
                     others.append((compiled, x))
 
         ranges = calibrate.measure_all(self.compiled, here(), self.spec)
-        for compiled, x in others:  # of other sizes: what is larger counts
+        for compiled, x in others:  # of other sizes: the larger range counts
             more = calibrate.measure_all(compiled, [x], self.spec)
             ranges = more if ranges.images == 0 else calibrate.joined(ranges, more)
         if ranges.images == 0:
@@ -192,8 +192,8 @@ class Chip(Held):
     def refresh(self) -> Chip:
         """Write the same weights again at the chip's time; drift starts anew; returns the chip.
 
-        Devices keep what is theirs (faults, spread of pulses); errors that belong to a programming
-        are drawn again. Drift compensation is measured afresh against now.
+        Devices keep their own properties (faults, deviations of their pulses); errors that belong
+        to a programming are drawn again. Drift compensation is measured afresh against now.
         """
         self.check_written()
         self.state = chip_state.program(
@@ -279,7 +279,7 @@ class Chip(Held):
 
         Returns
         -------
-        (B, outputs) float32 tensor, or what else the torch model returns
+        (B, outputs) float32 tensor, or the tensors of a structure as the torch model's own
             Tuples, lists and dictionaries of tensors keep their structure.
 
         Raises
@@ -357,6 +357,7 @@ class Chip(Held):
         Parameters
         ----------
         core : int
+            Number of the core on the chip.
 
         Returns
         -------
@@ -385,7 +386,7 @@ class Chip(Held):
         return contents.effective_weights(self, layer)
 
     def report(self) -> Report:
-        """Return what the chip looks like and what it did so far; print it or ``.to_dict()``."""
+        """Return a record of the chip and of its work so far; print it or ``.to_dict()``."""
         return Report.of(self)
 
     # ------------------------------------------------------------------- storing
@@ -401,7 +402,7 @@ class Chip(Held):
         Raises
         ------
         OSError
-            If it cannot be written; then what was there is as before.
+            If it cannot be written; a file that was there is then as before.
         """
         contents.save(self, arguments.path(path))
 

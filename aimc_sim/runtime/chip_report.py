@@ -1,4 +1,4 @@
-"""What a chip looks like and what it did: a plain record that prints as text."""
+"""The report of a chip, its layers and its work so far: a plain record that prints as text."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def _charges(chip: Held) -> dict[int, float]:
 
 
 def _encodings(chip: Held) -> dict[str, dict[str, Any]]:
-    """Return how weights are written, by kind of encoding, and what it costs per input."""
+    """Return how weights are written, by kind of encoding, and the cost per input."""
     found: dict[str, dict[str, Any]] = {}
     for layer in chip.compiled.layers:
         core = chip.spec.for_layer(layer.owner).core

@@ -3,7 +3,7 @@
 Three exact identities carry it. A layer split over row blocks is a sum of smaller convolutions.
 The independent read noise of the devices of a column is one Gaussian whose variance is a second
 convolution, of the squared inputs with the devices' variances (two digits are enough for it, see
-:mod:`aimc_sim.machine.formats`). What follows the crossbar is one fused pass over the outputs.
+:mod:`aimc_sim.machine.formats`). The steps behind the crossbar are one fused pass over the outputs.
 
 Every random draw is addressed by the number of its image and its time step (:class:`Events`).
 """
@@ -38,7 +38,7 @@ _TIME_STEP = 2**40
 
 
 Around = Callable[["Run", LayerCall, dict[str, CodedValue], "int | None"], CodedValue]
-"""What is put around the computation of a layer: the run, the layer, values by name, time step."""
+"""Wrapper of a layer's computation, called with the run, the layer, values by name, time step."""
 
 
 class Run:
@@ -47,6 +47,7 @@ class Run:
     Parameters
     ----------
     plan : Plan
+        The network at one evaluation time.
     n : int
         Images; the rest of the batch is padding.
     first_event : int
@@ -72,7 +73,7 @@ class Run:
         self.reader = Reader(self.passes)
 
     def __call__(self, *images: Tensor) -> list[Tensor]:
-        """Return what leaves the network, in its own numbers, leaf by leaf."""
+        """Return the results of the network, in its own numbers, leaf by leaf."""
         plan = self.plan
         axis = plan.compiled.axis
         self.batch = 1 if axis is None else images[0].shape[axis]
@@ -102,7 +103,7 @@ class Run:
         return found
 
     def _whole(self, call: LoopCall) -> Callable[..., tuple[Tensor, State]] | None:
-        """Return what runs all time steps of a recurrent step at once, if anything does."""
+        """Return a function that runs all time steps of a recurrent step at once, or None."""
         if self.around is not None or self.passes is not whole.PASSES:
             return None
         prepared = self.plan.whole(call)

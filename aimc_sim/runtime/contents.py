@@ -66,7 +66,7 @@ def save(chip: Held, path: str | Path) -> None:
 
 
 def restore(chip: Held, clock: Mapping[str, Any]) -> None:
-    """Set what the clock of a file holds: time, compensation, corrections."""
+    """Set the clock of a chip from a file: time, compensation, corrections."""
     chip.time_seconds = float(clock["time_seconds"])
     chip.compensation = str(clock["compensation"])
     chip.images_seen = int(clock["images_seen"])

@@ -61,15 +61,22 @@ def convert_compiled(
     Parameters
     ----------
     charge : (B, C, H, W) float32, channels last
-    variance : the same shape, in the format of variances, or None
+        Charges of the columns, in units of the core's ADC (or codes, if they are converted
+        already).
+    variance : (B, C, H, W) in the format of variances, or None
+        Variance of the fresh noise of every charge, in the unit of charge squared.
     link : ArrivingCodes or None
+        Codes of the core before in the chain, or of the residual, that are added.
     core : CoreCall
+        Converters, registers and noise key of the core.
     events : (B,) int64
         Numbers of the images.
     relu : bool
+        Whether negative outputs become zero.
     target : CodedValue
         Written from channel ``column`` on.
     column : int
+        First channel of the target that the core writes.
     extra : (B,) float32 or None
         Variance that all charges of an image have besides.
 
@@ -136,13 +143,18 @@ def _add_codes_compiled(
     ----------
     charge : (B, K, H, W) float32, channels last
         Read from channel ``column`` on.
-    variance : the same shape, in the format of variances, or None
+    variance : (B, K, H, W) in the format of variances, or None
+        Variance of the fresh noise of every charge, in the unit of charge squared.
     adc : Adc
+        The converters, in units of charge.
     noise_key : (2,) uint32
+        Key of the addressed draws of this conversion's noise.
     events : (B,) int64
         Numbers of the images.
     column : int
+        First channel of the charges to convert.
     factor : float
+        Weight of these codes in the sum.
     total : (B, C, H, W) float32, channels last
         ``factor`` times the codes is added.
     extra : (B,) float32 or None
@@ -202,7 +214,7 @@ def _noisy(
 
 @dataclass(frozen=True)
 class Passes:
-    """What follows the crossbars.
+    """The passes over the outputs of crossbars, in one of two twins.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a run counts: conversions and what did not fit, by layer; operations of digital steps."""
+"""Counts of a run: conversions and saturations, by layer; operations of digital steps."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 @dataclass
 class Counts:
-    """What was converted and what did not fit, per analog layer; operations of digital steps.
+    """Conversions and saturations of an analog layer, or operations of a digital step.
 
-    ``mvms`` are those of cores; ``outputs`` what left their digital units. ``misses`` holds ADC
-    saturations, output clippings and conversions, (n, 3) tensors, and ``magnitudes`` the sums of
-    input magnitudes in codes: left on the device until somebody asks, so that counting does not
-    stop a GPU. ``inputs`` is how many inputs those were.
+    ``mvms`` are those of cores; ``outputs`` the values that left their digital units. ``misses``
+    holds ADC saturations, output clippings and conversions, (n, 3) tensors, and ``magnitudes`` the
+    sums of input magnitudes in codes: left on the device until somebody asks, so that counting does
+    not stop a GPU. ``inputs`` is the number of those inputs.
     """
 
     images: int = 0
@@ -28,7 +28,7 @@ class Counts:
     misses: list[Tensor] = field(default_factory=list)
 
     def add(self, other: Counts) -> None:
-        """Add what another chunk counted."""
+        """Add the counts of another chunk."""
         self.images += other.images
         self.mvms += other.mvms
         self.outputs += other.outputs

@@ -30,8 +30,11 @@ class Evaluations:
     Attributes
     ----------
     compiled : Program
+        The placed program of the chip.
     spec : ChipSpec
+        The machine.
     state : ChipState
+        The written devices.
     amperes : mapping from block name to float
         Full scales of ADCs that were calibrated.
     """
@@ -56,7 +59,7 @@ class Evaluations:
         return self._kept[t_seconds]
 
     def references(self, method: compensation.Method) -> Mapping[int, np.ndarray]:
-        """Return what a drift compensation compares with, by core: reads after programming."""
+        """Return the references of a drift compensation, by core: reads after programming."""
         if method not in self._references:
             begin = self.at(self.state.programmed_at_seconds)
             found = chip_state.compensation_references(method, self.state, self.spec, begin)

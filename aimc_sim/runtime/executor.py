@@ -24,11 +24,11 @@ from .plan import Plan
 from .recurrent import Span, padded
 
 _LOOP_BYTES = 128 * 2**20
-"""The same as :data:`_CHUNK_BYTES` for all time steps of a recurrent layer."""
+"""Aim for the activations of a recurrent layer in a chunk, over all its time steps."""
 
 _CHUNK_BYTES = {"cpu": 4 * 2**20, "other": 64 * 2**20}
-"""Aim for the activations of one layer of a chunk: what a processor's cache holds, and on other
-devices what keeps them busy."""
+"""Aim for the activations of one layer of a chunk: the size of a processor's cache, and on other
+devices enough to keep them busy."""
 
 
 @settings.own
@@ -41,6 +41,7 @@ def run(
     Parameters
     ----------
     plan : Plan
+        The network at one evaluation time.
     images : (B, ...) float32 tensor, or one for every input of the network
         The batch may lie along another dimension, see :class:`aimc_sim.chip.program.Program`.
     first_event : int
@@ -143,7 +144,7 @@ def _chunk_size(plan: Plan, images: Tensor) -> int:
     widest = max(call.layer.weight.shape[1] for call in layer_calls(plan.calls))
     budget = _CHUNK_BYTES.get(plan.device.type, _CHUNK_BYTES["other"])
     if plan.compiled.recurrent:
-        # Every time step is a pass of its own, so that large batches are what makes it fast.
+        # Every time step is a pass of its own, so that large batches make it fast.
         steps = (
             images[0].numel() if images.ndim < 3 else images.numel() // images.shape[-1] // batch
         )

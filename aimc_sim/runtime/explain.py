@@ -1,4 +1,4 @@
-"""What becomes of every layer and operation of a network: nothing is skipped silently."""
+"""The fate of every layer and operation of a network: nothing is skipped silently."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class Row:
     kind : str
         Class of the module or name of the function.
     fate : "analog", "digital", "merged", "vanishes", "unused" or "refused"
+        Place of its computation: crossbars, a digital unit, the unit of another layer, or none.
     where : str
         Cores, unit, the layer that it is merged into, or why it was refused.
     weights : int
@@ -100,7 +101,7 @@ class Explanation:
 
 
 def explain(model: nn.Module, spec: ChipSpec, where: Where, example: Any) -> Explanation:
-    """Return what becomes of a network, see :meth:`aimc_sim.Chip.explain`."""
+    """Return the fate of a network's parts, see :meth:`aimc_sim.Chip.explain`."""
     from ..frontend import Source
 
     try:
@@ -185,7 +186,7 @@ def _rows(entry: LoggedCall, compiled: Program, nodes: dict[str, Any]) -> list[R
 
 
 def _of_node(name: str, entry: LoggedCall, compiled: Program, nodes: dict[str, Any]) -> list[Row]:
-    """Return the rows of one node of the graph: its matrices, and what is computed beside them."""
+    """Return the rows of one node of the graph: its matrices, and its digital steps."""
     node = nodes.get(name)
     if node is None:  # nobody reads it
         return []

@@ -30,9 +30,13 @@ class FloatingLines:
     signs : (n + 1, channels, kh, kw)
         Weights and one, for their signs.
     one : (1, channels, kh, kw)
+        Ones where a crossbar has rows: counts the inputs of a window.
     reach_sum : (n, C) float32
+        Sums of the reaches over the rows of every column.
     share_sum : (n,) float32
+        Sum of the shares over the rows of every crossbar.
     max_code : float
+        Largest code of the modulators: the longest pulse.
     both_signs : bool
         1-phase: inputs of both signs float together; else one sign after the other.
     """
@@ -46,13 +50,16 @@ class FloatingLines:
     both_signs: bool
 
     def add(self, product: Product, x: Tensor, charge: Tensor, negative: bool) -> None:
-        """Add what floating idle lines contribute to charges, in place.
+        """Add the contribution of floating idle lines to charges, in place.
 
         Parameters
         ----------
         product : callable
+            Convolution of inputs with a kernel, see :data:`Product`.
         x : (B, channels, H, W) float32, input codes
+            Codes that the crossbars read.
         charge : (B, n C, H', W') float32, channels last
+            Charges of all columns, in units of g_max times an input code; written in place.
         negative : bool
             Some code is below zero.
 
@@ -112,7 +119,7 @@ def combine_compiled(
 def combine_plain(
     lines: FloatingLines, narrow: Tensor, lengths: Tensor, sign: float, charge: Tensor
 ) -> None:
-    """Do the same with torch operations, on any device."""
+    """Add the correction to charges, from sums; torch operations on any device."""
     n = len(lines.share_sum)
     total, shared, start, weighted, driven, square = narrow.split([1, n, n, n, 1, 1], 1)
     relative = driven * square / total.square().clamp(min=1e-12)

@@ -1,4 +1,4 @@
-"""What a user gives, checked before anything is done with it: networks, tensors, devices."""
+"""Checks of a user's networks, tensors and devices, before anything is done with them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def usable_device(device: torch.device | str) -> torch.device:
     TypeError
         If it is neither a text nor a ``torch.device``.
     ValueError
-        If torch knows no such device, or this machine or installation has none.
+        If torch has no such device, or this machine or installation has none.
     """
     wanted = "wanted 'cpu', or a device that torch has here, such as 'cuda'"
     if not isinstance(device, (str, torch.device)):
@@ -36,7 +36,7 @@ def usable_device(device: torch.device | str) -> torch.device:
 
 
 def built_model(model: Any) -> nn.Module:
-    """Return a network, calling what is given if it makes one.
+    """Return a network: the given one, or the one that a given function makes.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def built_model(model: Any) -> nn.Module:
 
 
 def tensor(name: str, given: Any) -> Tensor:
-    """Return what a user gives as a dense tensor of real numbers."""
+    """Return a user's input as a dense tensor of real numbers."""
     if isinstance(given, Tensor):
         return arguments.dense(given, f"input '{name}'")
     try:

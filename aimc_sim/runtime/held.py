@@ -1,4 +1,4 @@
-"""What a chip holds: specification, program, ranges, devices, clock; what follows is made once."""
+"""State of a chip: specification, program, ranges, devices, clock; derived things are made once."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Held:
     compiled : Program
         The placed program.
     spec : ChipSpec
+        The machine.
     ranges : Ranges or None
         Of all integers, once measured.
     state : ChipState or None
@@ -39,13 +40,15 @@ class Held:
     time_seconds : float
         Since the end of the first programming.
     compensation : str
+        Name of the drift compensation, see :data:`aimc_sim.core.compensation.METHODS`.
     corrections : dict
-        By layer, what AdaBS found on ``adapted_images`` images.
+        By layer, the corrections of AdaBS from ``adapted_images`` images.
     images_seen : int
         Number of the next image.
     device : torch.device
+        Device of torch on which images are run.
     counts : Tally
-        What every layer did so far.
+        Counts of every layer so far.
     variants : Variants
         Programs for other sizes.
     """
@@ -64,7 +67,7 @@ class Held:
         self.device = torch.device("cpu")
         self.counts = new_counts()
         self.variants = Variants(compiled, spec)
-        # What follows from the above, kept while it stays true.
+        # Derived from the above, kept while it stays true.
         self._evaluations: Evaluations | None = None
         self._evaluation: Evaluation | None = None
         self._warned: set[str] = set()
@@ -75,7 +78,7 @@ class Held:
         raise AttributeError("chip.image: the placed program of a chip is now called chip.compiled")
 
     def check_written(self) -> None:
-        """Raise NotProgrammedError if no devices are written, and say what they wait for."""
+        """Raise NotProgrammedError if no devices are written, with the reason."""
         if self.state is not None:
             return
         if self.pending is not None:

@@ -33,6 +33,7 @@ def as_inputs(
     Parameters
     ----------
     compiled : Program
+        Program whose inputs are to be filled.
     given : sequence
         Tensors or arrays, in the structure of the network's own arguments; or one packed sequence.
     named : mapping, optional
@@ -49,8 +50,9 @@ def as_inputs(
     Returns
     -------
     inputs : tuple of tensors
-        float32; whole numbers and truth values stay what they are where no core reads them.
+        float32; whole numbers and truth values keep their type where no core reads them.
     lengths : (B,) int64 tensor or None
+        Time steps of every sequence; None if the input is not packed.
 
     Raises
     ------
@@ -119,7 +121,7 @@ def _flat(
 def _bound(
     signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[Any, Any]:
-    """Return arguments by name, those given by place first; what is behind * by number."""
+    """Return arguments by name, those given by place first; arguments of * by number."""
     found: dict[Any, Any] = {}
     for name, value in signature.bind_partial(*args, **kwargs).arguments.items():
         kind = signature.parameters[name].kind
@@ -133,7 +135,7 @@ def _bound(
 
 
 def _is_option(part: Any) -> bool:
-    """Whether this chooses what a network does, and is no tensor."""
+    """Return whether an argument is an option of the network, and no tensor."""
     return part is None or isinstance(part, bool | str | int | float)
 
 

@@ -7,11 +7,11 @@ of two or four. That no phase can is shown image by image, from the largest code
 channel in each of some overlapping parts of the map, of which one holds any window of the kernel:
 
 ``charge <= sum over channels (largest code x sum of the channel's kernel)``, plus
-:data:`SIGMAS` spreads of the read noise bounded in the same way.
+:data:`SIGMAS` standard deviations of the read noise, bounded in the same way.
 
 An image for which this does not hold is converted phase by phase; so is every image where a
 rounding would have no noise to hide in, where converters differ from column to column, or where
-idle lines float. What an image gets depends on itself alone, never on its batch.
+idle lines float. The result of an image depends on itself alone, never on its batch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .adc import Adc
 from .floating import FloatingLines
 
 SIGMAS = 6.0
-"""Spreads of read noise that a phase keeps from its limit: one conversion in 1e9 is beyond."""
+"""Distance of a phase from its limit, in standard deviations: one conversion in 1e9 is beyond."""
 
 SIGNS = ((1, 0), (1, 1), (-1, 0), (-1, 1))
 """(sign of the input, polarity of the weight) of the modulations, in order of their noise keys."""
@@ -76,7 +76,7 @@ class Guard:
 
     @cached_property
     def _arrays(self) -> tuple:
-        """What the kernel takes between the codes and the answer."""
+        """Arguments of the kernel between the codes and the answer."""
         reach = self.reach.numpy()
         noise = np.zeros((1, 1), np.float32) if self.noise is None else self.noise.numpy()
         peak, rows = reach.max(axis=1, initial=0), len(reach)
@@ -95,11 +95,12 @@ class Phases:
     kernel : (P C, channels, kh, kw) float32
         Conductance of either polarity / g_max, one after the other; P is 2, or 1 where cells have
         one polarity.
-    variance : the same, in the format of variances, or None
-        Of the fresh read noise.
+    variance : (P C, channels, kh, kw) in the format of variances, or None
+        Variance of the fresh read noise, in units of g_max squared.
     floating : FloatingLines or None
         Of both polarities.
     noise_keys : four (2,) uint32
+        Keys of the noise of every phase, in the order of :data:`SIGNS`.
     guard : Guard or None
         None: every image is converted phase by phase.
     adc : Adc

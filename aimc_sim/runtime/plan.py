@@ -64,13 +64,22 @@ class Plan:
 
     Attributes
     ----------
-    calls : what to run, in order.
-    quantisers : by value name, the codes a value is held in.
-    last_use : by value name, index of the last call that reads it.
-    squared : names of values whose squares are needed for the read noise.
-    device : where the tensors are.
-    gdpu : the global digital units.
-    formats : how the device computes products.
+    compiled : Program
+        The placed program.
+    calls : tuple of Call
+        Layers and steps, in the order in which they run.
+    quantisers : mapping from value name to Quantiser
+        Codes in which every value is held.
+    last_use : mapping from value name to int
+        Index of the last call that reads a value.
+    squared : frozenset of str
+        Names of the values whose squares are needed for the read noise.
+    device : torch.device
+        Device of torch that holds the tensors.
+    gdpu : GdpuSpec
+        The global digital units.
+    formats : Formats
+        Number formats in which the device computes products.
     """
 
     compiled: Program
@@ -111,7 +120,14 @@ def build(
 
     Parameters
     ----------
-    compiled, spec, ranges, state
+    compiled : Program
+        The placed program.
+    spec : ChipSpec
+        The machine.
+    ranges : Ranges
+        Ranges of all integers.
+    state : ChipState
+        The written devices.
     evaluation : ChipAtTime
         The crossbars and the drift compensation at a time.
     device : torch.device
@@ -183,7 +199,7 @@ class _Builder:
         return calls.index(layer.name)
 
     def _range(self, name: str) -> float:
-        """Return the calibrated range of a value, looking through code-preserving steps."""
+        """Return the calibrated range of a value, or of the source of steps that keep codes."""
         while not has_range(self.ranges, name):
             if name.endswith((".raw", ".h")):  # of a recurrent step
                 return 1.0
@@ -315,7 +331,7 @@ class _Builder:
         return Guard(reach, noise, converter.limit, never)
 
     def _floating(self, now: tile.TileNow, kernel) -> FloatingLines | None:
-        """Return what floats: nothing, one crossbar (1-phase), or both polarities by themselves."""
+        """Return the floating lines: none, of one crossbar (1-phase), or of both polarities."""
         if now.idle is None:
             return None
         idle, every = now.idle, now.idle.lines
@@ -350,7 +366,7 @@ class _Digital:
 
     @classmethod
     def none(cls, columns: int) -> _Digital:
-        """Return what passes the codes of some columns on."""
+        """Return registers that pass the codes of some columns on."""
         return cls(np.ones(columns), np.zeros(columns), 0.0, AS_IT_IS)
 
     def registers(self, device: torch.device) -> dict[str, Any]:

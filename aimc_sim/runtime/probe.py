@@ -1,4 +1,4 @@
-"""What every layer of a chip gives, and chips of which only some layers are physical."""
+"""Outputs of every layer of a chip, and chips of which only some layers are physical."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .recurrent import padded
 
 @settings.own
 def layer_outputs(chip: Chip, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
-    """Return what every analog layer of a programmed chip gives at its present time.
+    """Return the outputs of every analog layer of a programmed chip at its present time.
 
     The errors of all layers before are in it. The chip's image numbers do not move.
 
@@ -60,7 +60,7 @@ class Mixed:
     Parameters
     ----------
     chip, ideal : Chip
-        Calibrated alike and programmed; looked at as they are now.
+        Calibrated alike and programmed; read at their present times.
     layers : collection of str
         Names of the layers that ``chip`` gives; ``ideal`` gives the others.
 
@@ -97,7 +97,7 @@ class Mixed:
         return executor.run(self._plan, self._chip.inputs_of(images), 0, self.counts, None)
 
     def layer_outputs(self, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
-        """Return the same as :func:`layer_outputs`."""
+        """Return the outputs of every analog layer, as :func:`layer_outputs` does of one chip."""
         return _seen(self._plan, self._chip.inputs_of(images))
 
 
@@ -123,7 +123,7 @@ def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
     def kept(
         run: Run, call: LayerCall, values: dict[str, CodedValue], time: int | None
     ) -> CodedValue:
-        """Keep what a layer gives."""
+        """Keep the output of a layer."""
         value = run.compute(call, values, time)
         along = 0 if time is not None else call.layer.axis
         rows = value.codes.shape[along] // batch * n

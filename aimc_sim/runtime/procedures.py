@@ -1,4 +1,4 @@
-"""What it costs the chip to compensate drift and to adapt batch norm: reads, time, energy.
+"""Cost of drift compensation and of adapting batch norm on the chip: reads, time, energy.
 
 A model with the constants of the ledger: energy of MVMs (array, ADC, modulators) charged for
 whole arrays; the arithmetic on the results and the host's work are not included.
@@ -21,10 +21,14 @@ class ProcedureCost:
 
     Attributes
     ----------
-    reads : input vectors per core (compensation), or images (adaptation).
-    core_mvms : MVMs summed over cores.
-    seconds : duration, s.
-    joules : energy of the MVMs, J.
+    reads : int
+        Input vectors per core (compensation), or images (adaptation).
+    core_mvms : int
+        MVMs, summed over cores.
+    seconds : float
+        Duration, s.
+    joules : float
+        Energy of the MVMs, J.
     """
 
     reads: int
@@ -67,13 +71,18 @@ def adaptation_cost(
 
     Parameters
     ----------
-    compiled, spec
+    compiled : Program
+        The placed program.
+    spec : ChipSpec
+        The machine.
     images : int
-    pixels : mapping from layer name to MVMs per image and core
+        Number of calibration images.
+    pixels : mapping from layer name to int
+        MVMs per image and core.
 
     Notes
     -----
-    A layer is adapted on all images before the next one sees them, so that layers work one
+    A layer is adapted on all images before the next one reads them, so that layers work one
     after the other, the cores of a layer at once.
     """
     mvms, seconds = 0, 0.0

@@ -1,4 +1,4 @@
-"""Which integers hold which value of a network."""
+"""The integers that hold the values of a network."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .adc import AS_IT_IS
 def value_quantisers(compiled: Program, spec: ChipSpec, ranges: Ranges) -> dict[str, Quantiser]:
     """Return the quantiser of every value of the network.
 
-    What digital units keep in floating point, and whole numbers such as tokens, pass as they
-    are; they become integers where a core reads them.
+    Values that digital units keep in floating point, and whole numbers such as tokens, pass as
+    they are; they become integers where a core reads them.
     """
     bits, unit = spec.core.ldpu.output_bits, spec.gdpu
     found = {
@@ -87,7 +87,7 @@ def _digital_quantiser(
 def _state_quantisers(
     step: DigitalStep, spec: ChipSpec, ranges: Ranges
 ) -> dict[str, Quantiser]:  # fmt: skip
-    """Return the quantisers of the hidden state, of what is projected to it and of the cell."""
+    """Return the quantisers of the hidden state, of the value projected to it and of the cell."""
     name, bits = step.name, spec.gdpu.output_bits
     bounded = step.op != "rnn" or step.attrs.get("function", "tanh") == "tanh"
     projected = "hr" in step.attrs["layers"]

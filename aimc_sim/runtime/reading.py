@@ -1,4 +1,4 @@
-"""Reading a core: from input codes to what its converters make of them, or just before.
+"""Reading a core: from input codes to the codes of its converters, or to the charges before.
 
 A core in one conversion hands its charge to the fused pass (:mod:`.convert`), which converts it.
 Where several conversions make one output (bit planes, phases of a 4-phase read) they are converted
@@ -32,6 +32,7 @@ class Events:
     Attributes
     ----------
     numbers : (rows,) int64
+        Number of every row, the address of its noise.
     counted : (rows,) bool or None
         Rows that are not padding; None: all.
     """
@@ -50,17 +51,18 @@ class Events:
 
 @dataclass(frozen=True)
 class Read:
-    """What one core makes of inputs before its digital unit, or before its converters.
+    """The result of one core before its digital unit, or before its converters.
 
     Attributes
     ----------
     core : CoreCall
-        What turns ``charge`` into outputs.
+        Converters and registers that turn ``charge`` into outputs.
     charge : (B, C, H, W) float32
         Charge, or codes where they are converted already.
-    variance : the same shape or None
-        Of the noise in the charge.
+    variance : (B, C, H, W) in the format of variances, or None
+        Variance of the noise in the charge, charge squared.
     conversions : (B,) int64
+        Conversions of a current, per row.
     extra : (B,) float32 or None
         Variance that every charge of a row has beside that.
     saturated : (B,) int64 or None
@@ -100,7 +102,7 @@ class _Sums:
         self.conversions = self.conversions + conversions
 
     def read(self, core: CoreCall) -> Read:
-        """Return the sums as what a core converted."""
+        """Return the sums as the codes of a core."""
         assert self.conversions is not None  # something was read
         return Read(core, self.codes, None, self.conversions, None, self.saturated)
 
@@ -115,7 +117,7 @@ class Reader:
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
         events: Events, seen: Survey,
     ) -> Read:  # fmt: skip
-        """Return what reaches the converters, or what they made of it where they work often.
+        """Return the charges at the converters, or their codes where they convert several times.
 
         ``seen`` is a survey of ``part``.
         """
@@ -165,7 +167,7 @@ class Reader:
         phases, total, beyond = core.phases, None, None
         rows, columns = len(events), len(core.gain)
         for sign in (1, -1) if negative else (1,):
-            # Without currents nothing is read: what a converter makes of none cancels between
+            # Without currents nothing is read: the codes of a converter without one cancel between
             # the polarities.
             size = channels_last((sign * part).clamp(min=0)) if negative else part
             square = None

@@ -27,9 +27,9 @@ class Span:
     start : int
         Number of the first time step: the noise of an MVM belongs to its step.
     states : mapping
-        By name of the recurrent step, what the time steps before left behind; zero if absent.
+        By name of the recurrent step, the state after the time steps before; zero if absent.
     lengths : (B,) tensor or None
-        Time steps of every sequence, where they differ; what follows is padding.
+        Time steps of every sequence, where they differ; later steps are padding.
     final : dict
         Written: the states after the last time step.
     """
@@ -40,7 +40,7 @@ class Span:
     final: dict[str, State] = field(default_factory=dict)
 
     def part(self, start: int, n: int) -> Span:
-        """Return the same for a part of the batch."""
+        """Return the span of a part of the batch."""
         states = {
             k: (h[start : start + n], c[start : start + n]) for k, (h, c) in self.states.items()
         }
@@ -76,14 +76,16 @@ def run_loop(
     layer: Callable[[LayerCall, dict[str, CodedValue], int], CodedValue],
     whole: Callable[[LoopCall, Tensor, State], tuple[Tensor, State]] | None = None,
 ) -> dict[str, CodedValue]:  # fmt: skip
-    """Return what a recurrent step writes: outputs, hidden and cell state, in codes.
+    """Return the results of a recurrent step: outputs, hidden and cell state, in codes.
 
     Parameters
     ----------
     plan : Plan
+        The network at one evaluation time.
     span : Span
         Where the inputs lie; takes the final state.
     call : LoopCall
+        The recurrent step and the layers inside it.
     values : mapping
         Codes by name.
     layer : callable
@@ -133,11 +135,12 @@ def float_loop(
     step: DigitalStep, layers: Mapping[str, AnalogLayer], values: Mapping[str, Tensor],
     product: Callable[[AnalogLayer, Mapping[str, Tensor]], Tensor], lengths: Tensor | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Return what a recurrent step writes, in float32 with exact functions.
+    """Return the results of a recurrent step, in float32 with exact functions.
 
     Parameters
     ----------
     step : DigitalStep
+        The recurrent step.
     layers : mapping
         The analog layers by name.
     values : mapping
@@ -145,6 +148,7 @@ def float_loop(
     product : callable
         From a layer and its inputs by name to its output.
     lengths : (B,) tensor, optional
+        Time steps of every sequence; default: all that the inputs have.
     """
     hidden = layers[step.attrs["layers"]["hh"]]
     projection = layers.get(step.attrs["layers"].get("hr", ""))

@@ -1,9 +1,9 @@
-"""Values through the pipeline: what the schedule moves is what the executor computes.
+"""Values through the pipeline: the schedule moves the values that the executor computes.
 
 An image goes through a program firing by firing, in the order of a simulated schedule. A block
-sees nothing but its own line buffers, whose slots are really overwritten: a slot is empty from
-the moment in which a producer claims it until the element arrives, and a block reads when its MVM
-ends, the last moment at which it may. Every firing is computed by the executor's own layer, on
+reads nothing but its own line buffers, whose slots are really overwritten: a slot is empty from
+the time at which a producer claims it until the element arrives, and a block reads when its MVM
+ends, the last time at which it may. Every firing is computed by the executor's own layer, on
 the one window that the buffers give.
 """
 
@@ -37,7 +37,7 @@ def run_pipelined(
     ----------
     chip : Chip
         Calibrated and programmed, without fresh read noise: that noise belongs to a pixel of a
-        whole map, which a single window does not know.
+        whole map, whose place a single window does not give.
     images : (B, ...) float
         Sent through back to back.
     schedule : Schedule
@@ -47,7 +47,7 @@ def run_pipelined(
     Returns
     -------
     outputs : (B, outputs) float32 tensor
-        What ``chip(images)`` returns, to the rounding of sums in another order.
+        The outputs of ``chip(images)``, to the rounding of sums in another order.
     report : PipelineReport
         Of the run whose order was followed.
 
@@ -154,7 +154,7 @@ class _Replay:
     # ---- reading
 
     def _value(self, name: str, stage: int, image: int, kinds: tuple[str, ...]) -> Tensor:
-        """Return a value's codes (1, ...) as a stage sees them; NaN where it cannot know."""
+        """Return a value's codes (1, ...) from a stage's buffers; NaN where they hold none."""
         call = self.calls.get(name)
         if call is not None and not isinstance(call, LayerCall):
             sources = {
@@ -171,7 +171,7 @@ class _Replay:
         return codes.reshape(1, *shape)
 
     def _read(self, stage: int, firing: int) -> None:
-        """Take what an MVM reads out of the stage's buffers."""
+        """Take the inputs of an MVM out of the stage's buffers."""
         image, pixel = divmod(firing, self.schedule.stages[stage].firings)
         if stage in self.where:
             layer, block = self.where[stage]
@@ -241,7 +241,7 @@ class _Replay:
 
 
 def _window(layer: AnalogLayer, maps: Tensor, shape: tuple[int, ...], pixel: int) -> Tensor:
-    """Return what one output pixel reads, (channels, kernel rows, kernel columns)."""
+    """Return the inputs of one output pixel, (channels, kernel rows, kernel columns)."""
     if layer.kind == "linear":
         return maps[0][:, None, None]
     y, x = divmod(pixel, shape[2])

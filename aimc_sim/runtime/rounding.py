@@ -14,6 +14,7 @@ def best_range(magnitudes: Tensor, largest: float, bits: int | None) -> float:
     Parameters
     ----------
     magnitudes : (n,) float tensor
+        Absolute values of the numbers to be held, in their own unit.
     largest : float
         Largest magnitude there is; the range lies between a fifth of it and all of it.
     bits : int or None

@@ -21,6 +21,7 @@ def output_pixels(compiled: Program, input_shape: Sequence[int]) -> dict[str, in
     Parameters
     ----------
     compiled : Program
+        Program whose layers are counted.
     input_shape : sequence of int
         Of one input without the batch, for example (3, 32, 32), (time steps, features), or
         (time steps,) for tokens. Networks with several inputs are refused.

@@ -21,7 +21,7 @@ class Stream:
     """Runs a recurrent network on the time steps that come next.
 
     Made by :meth:`aimc_sim.Chip.stream`. Images keep their numbers for all pieces, and the noise of
-    an MVM belongs to its image and time step: pieces give, together, bit by bit what the whole
+    an MVM belongs to its image and time step: pieces give, together, the very bits that the whole
     sequence gives.
     """
 
@@ -33,7 +33,7 @@ class Stream:
         self._batch: int | None = None
 
     def __call__(self, *inputs: Any) -> Any:
-        """Return what the network makes of the next time steps.
+        """Return the network's outputs for the next time steps.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What a layer's inputs are like before its cores are read: counted, and asked by phases.
+"""A survey of a layer's inputs before its cores are read, for counts and for phases.
 
 Two twins, as in :mod:`.convert`: a kernel on CPU tensors, torch operations on any device.
 """
@@ -43,7 +43,7 @@ class Survey:
     spans: tuple[Tensor, ...]
 
     def of(self, channels: slice) -> Survey:
-        """Return the same of some channels; ``magnitude`` stays that of all."""
+        """Return the survey of some channels; ``magnitude`` stays that of all."""
         place = channels.start, channels.stop
         if place not in self._parts:  # cores side by side read the same rows
             spans = tuple(codes[..., channels].contiguous() for codes in self.spans)
@@ -61,11 +61,12 @@ class Survey:
 
 
 def survey(x: Tensor, window: tuple[int, int] | None) -> Survey:
-    """Return what maps of codes are like.
+    """Return the survey of maps of codes.
 
     Parameters
     ----------
     x : (B, channels, H, W) float32, channels last
+        Codes that the layer reads.
     window : (int, int) or None
         Rows and columns between the first and the last input of an output, both included; None:
         no spans.
@@ -99,7 +100,9 @@ def largest_codes(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, ...]:
     Parameters
     ----------
     x : (B, channels, H, W) float32
+        Codes that the layer reads.
     window : (int, int)
+        Rows and columns of a window, as in :func:`survey`.
     """
 
     def largest(maps: Tensor) -> Tensor:
@@ -124,7 +127,9 @@ def bit_plane(
     Parameters
     ----------
     codes : (B, channels, H, W) float32, channels last, integers
+        Codes of sign and magnitude.
     bit : int
+        Number of the bit in the magnitude; 0 is the least significant.
     variance : torch.dtype or None
         Format of the square; None: not wanted.
     """

@@ -1,7 +1,7 @@
 """A small recurrent layer in one compiled pass over all time steps.
 
 Step by step, a layer of some hundred units costs fifty calls per time step, of which each takes
-longer than what it computes. Whether a layer is small enough depends on the layer alone, so that
+longer than its computation. Whether a layer is small enough depends on the layer alone, so that
 an image gets the same bits in any batch.
 """
 
@@ -32,11 +32,12 @@ LARGEST = 2**17
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """What the kernel takes of a layer: cores side by side, one behind the other in memory.
+    """Arguments of the kernel for a layer: cores side by side, one behind the other in memory.
 
     Attributes
     ----------
     kind : int
+        ``LSTM`` or ``GRU`` of :mod:`aimc_sim.kernels.recurrent`.
     hidden : tuple
         ``weights ... bit_true`` of :func:`aimc_sim.kernels.recurrent.run`.
     unit : tuple
@@ -51,8 +52,8 @@ class Whole:
 def prepare(call: LoopCall, quantisers: Mapping[str, Quantiser], unit: GdpuSpec) -> Whole | None:
     """Return a recurrent layer for the compiled pass, or None where it takes another path.
 
-    That is: where it is large, split over rows, projected or padded; where what a core does is
-    more than one product and one conversion (bit planes, weights in several columns, floating
+    That is: where it is large, split over rows, projected or padded; where a core does more than
+    one product and one conversion (bit planes, weights in several columns, floating
     lines, phases that an image may saturate, counting circuits); and where the digital unit
     computes in float32.
     """
@@ -135,9 +136,13 @@ def run(
     Parameters
     ----------
     whole : Whole
+        Arguments of the kernel, from :func:`prepare`.
     call : LoopCall
+        The recurrent step.
     inputs : (B, T, G) float32, codes
+        Inputs of all time steps; G is the number of gate columns of the projection.
     state : State
+        Hidden state in codes and cell state before the first time step, (B, H) float32 each.
     first_event, time_step, start : int
         See :func:`aimc_sim.kernels.recurrent.run`.
     seen : Counts
