@@ -40,6 +40,8 @@ def save(figure: Figure, path: str | Path) -> None:
             f"{', '.join(sorted(known))}"
         )
     plain(figure)
+    # The layout of axes with a fixed aspect needs a first drawing: titles were cut off without it.
+    figure.draw_without_rendering()
     if kind == "svg":
         files.write_text(path, svg.alone(figure), "the picture")
         return

@@ -10,8 +10,8 @@ from matplotlib.colors import to_hex
 from torch import nn
 
 from aimc_sim import Chip, metrics, presets
-from aimc_sim.analysis import drift
 from aimc_sim.figures import accuracy, axes, canvas, floorplan, lines, output, svg
+from aimc_sim.studies import drift
 
 ROOT = Path(__file__).resolve().parents[2]
 HOUR, YEAR = 3600.0, 365 * 86400.0
