@@ -1,4 +1,4 @@
-"""``aimc-sim optimise``: designs for accuracy against energy, time and cores."""
+"""``aimc-sim optimise``: designs for a metric against energy, time and cores."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import typer
 
 from .. import arguments, units
 from .errors import refusing
-from .options import Memory, Results, Scheduler, Workers, Yes
+from .options import Memory, MetricOption, Results, Scheduler, Workers, Yes
 from .output import Output, add_row, complain, status
 from .sweep import FAILED, check_pool, run_study
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..metrics import Metric
     from ..search.optimise import SearchPlan
     from ..search.schema import Search
     from ..studies.sweep import Progress
@@ -39,12 +40,13 @@ def optimise(
     trials: Annotated[
         int | None, typer.Option(min=1, help="Designs to propose, in place of the file's number.")
     ] = None,
+    metric: MetricOption = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     memory: Memory = None,
     yes: Yes = False,
 ) -> None:
-    """Search the knobs of a machine: accuracy against energy, time and cores.
+    """Search the knobs of a machine: accuracy, or another metric, against energy, time and cores.
 
     Prints the Pareto front; writes designs.parquet and .csv, pareto.png and .svg, and front.yaml,
     a study that runs the front again with fresh programmings. The same command goes on after
@@ -57,17 +59,18 @@ def optimise(
     with refusing(OSError, ValueError, prefix="--out: "):
         arguments.path(str(out), "--out")
     with folder.removed_if_empty(out):
-        progress, plan = _search(search, out, trials, workers, scheduler, memory, yes)
-    wanted = plan.search
+        progress, plan = _search(search, out, trials, metric, workers, scheduler, memory, yes)
+    wanted, scored, feed = plan.search, plan.inputs.metric, plan.feed
+    assert feed is not None  # the sweep has run
     from ..figures.pareto import pareto
     from ..search import outcome
 
-    found = outcome.table(plan.feed, out)
+    found = outcome.table(feed, out)
     with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
-        files = outcome.write(found, plan.feed, out)
+        files = outcome.write(found, feed, out)
         files += [out / name for name in PICTURES]
-        pareto(found, wanted.objectives, title=_title(wanted, found), paths=files[-2:])
-    _print(output, wanted, found)
+        pareto(found, wanted.objectives, title=_title(wanted, found, scored), paths=files[-2:])
+    _print(output, wanted, found, scored)
     output.line(
         f"{progress.done} trials run, {progress.reused} found in {out}. Written: "
         f"{', '.join(path.name for path in files)}"
@@ -78,15 +81,15 @@ def optimise(
 
 
 def _search(
-    search: Path, out: Path, trials: int | None, workers: int | None, scheduler: str | None,
-    memory: str | None, yes: bool,
+    search: Path, out: Path, trials: int | None, metric: str | None, workers: int | None,
+    scheduler: str | None, memory: str | None, yes: bool,
 ) -> tuple[Progress, SearchPlan]:  # fmt: skip
     with status("reading the search, loading network and images"), refusing():
         from ..search import schema, space
         from ..search.optimise import SearchPlan
         from ..studies import inputs
 
-        wanted = schema.load_search(search)
+        wanted = schema.scored_by(schema.load_search(search), metric)
         if trials is not None:
             wanted = schema.changed(wanted, trials=trials)
         space.check(wanted)  # before images are read
@@ -99,26 +102,28 @@ def _search(
     return progress, plan
 
 
-def _title(search: Search, found: pd.DataFrame) -> str:
+def _title(search: Search, found: pd.DataFrame, metric: Metric) -> str:
     text = f"{search.name}: {search.network.name}, {len(found)} designs"
     if search.needs_images:
         when = units.show_time(search.time) if search.time else "now"
-        text += f", accuracy at {when}, {search.programmings} programmings of each"
+        text += f", {metric.name} at {when}, {search.programmings} programmings of each"
     return text
 
 
-def _print(output: Output, search: Search, found: pd.DataFrame) -> None:
-    """Print the front, accuracies with their intervals."""
+def _print(output: Output, search: Search, found: pd.DataFrame, metric: Metric) -> None:
+    """Print the front, values of the metric with their intervals."""
     from rich.table import Table
 
     from ..search import front
 
     counts = found["status"].value_counts()
     text = ", ".join(f"{counts[s]} {s}" for s in front.STATUSES if s in counts)
+    heading = metric.heading[:1].upper() + metric.heading[1:]
+    good = "accurate" if metric.name == search.quality else "good"
     output.line(
-        f"{_title(search, found)}: {text}.\nAccuracy in %, mean and 95 % interval over "
+        f"{_title(search, found, metric)}: {text}.\n{heading}, mean and 95 % interval over "
         "programmings (of one: over images); rivals: designs that cost no more and may be as "
-        "accurate."
+        f"{good}."
     )
     on = found[found["status"].isin((front.FRONT, front.LIKELY))]
     if on.empty:
@@ -129,22 +134,24 @@ def _print(output: Output, search: Search, found: pd.DataFrame) -> None:
     printed.add_column("design", justify="right")
     printed.add_column("status")
     for name in names:
-        printed.add_column(name, justify="right", no_wrap=True)
+        shown = metric.name if name == search.quality else name
+        printed.add_column(shown, justify="right", no_wrap=True)
     printed.add_column("knobs", overflow="fold")
     printed.add_column("rivals")
     for _, row in on.sort_values(names[-1]).iterrows():
         knobs = "\n".join(f"{name}={_show(row[name])}" for name in search.knobs)
-        cells = [_cell(name, row) for name in names]
+        cells = [_cell(name, row, metric) for name in names]
         add_row(printed, (row["design"], row["status"], *cells, knobs, _few(row["rivals"])))
     output.table(printed)
 
 
-def _cell(name: str, row: pd.Series) -> str:
-    from ..search.objectives import ACCURACY, OBJECTIVES
+def _cell(name: str, row: pd.Series, metric: Metric) -> str:
+    from ..search.objectives import COSTS
 
-    if name == ACCURACY:
-        return f"{100 * row[name]:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-    unit = OBJECTIVES[name].unit
+    if name not in COSTS:
+        digits = metric.digits_of(row["images"])
+        return f"{metric.show(row[name], digits)} {metric.span(row['low'], row['high'], digits)}"
+    unit = COSTS[name].unit
     return units.show(row[name], unit) if unit in ("J", "s") else f"{row[name]:,.4g}"
 
 

@@ -15,8 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from .. import metrics
+from ..metrics import Metric
 from ..search.front import DOMINATED, EXCLUDED, FRONT, LIKELY, POSSIBLE
-from ..search.objectives import ACCURACY, OBJECTIVES
+from ..search.objectives import COSTS, goals, quality
 from .canvas import PALETTE, grid
 from .output import written
 
@@ -48,7 +50,7 @@ def pareto(
     designs : DataFrame
         From :func:`.outcome.table`.
     objectives : sequence of str
-        The accuracy, or else the first, is drawn upwards; one panel for each of the others. One
+        The metric, or else the first, is drawn upwards; one panel for each of the others. One
         objective alone is drawn against the numbers of the designs.
     title : str, optional
     paths : sequence of path, optional
@@ -57,20 +59,22 @@ def pareto(
     Returns
     -------
     Figure
-        Whiskers are 95 % intervals of the accuracy over programmings. Two objectives have their
+        Whiskers are 95 % intervals of the metric over programmings. Two objectives have their
         front as a line; of more, panels are projections, and a point of the front may seem
         dominated in one of them.
     """
-    up = ACCURACY if ACCURACY in objectives else objectives[0]
+    metric = metrics.of(designs)
+    up = quality(metric.name)
+    up = up if up in objectives else objectives[0]
     across = [name for name in objectives if name != up] or ["design"]
     figure = Figure(figsize=(1.2 + 4.9 * len(across), 5.6), layout="constrained")
     panels = figure.subplots(1, len(across), sharey=True, squeeze=False)[0]
     for ax, name in zip(panels, across, strict=True):
-        _panel(ax, designs, name, up)
+        _panel(ax, designs, name, up, metric)
         if len(across) == 1 and name != "design":
-            _line(ax, designs, name, up)
-        _axis(ax.xaxis, name, ax.set_xlabel)
-    _axis(panels[0].yaxis, up, panels[0].set_ylabel)
+            _line(ax, designs, name, up, metric)
+        _axis(ax.xaxis, name, ax.set_xlabel, metric)
+    _axis(panels[0].yaxis, up, panels[0].set_ylabel, metric)
     if title:
         wrapped = textwrap.fill(title, 72 * len(across))
         figure.suptitle(wrapped, fontsize=10.5, x=0.01, ha="left")
@@ -88,14 +92,14 @@ def pareto(
     return figure
 
 
-def _panel(ax: Axes, designs: pd.DataFrame, across: str, up: str) -> None:
-    scale = 100 if up == ACCURACY else 1
+def _panel(ax: Axes, designs: pd.DataFrame, across: str, up: str, metric: Metric) -> None:
+    scale = 1.0 if up in COSTS else metric.scale
     for order, (status, (label, style)) in enumerate(_STYLES.items()):
         part = designs[designs["status"] == status].dropna(subset=[across, up])
         if part.empty:
             continue
         x, y = part[across].to_numpy(float), scale * part[up].to_numpy(float)
-        if up == ACCURACY:
+        if up not in COSTS:
             bars = np.abs(y - scale * part[["low", "high"]].to_numpy(float).T)
             ax.errorbar(x, y, bars, fmt="none", ecolor=style["color"], elinewidth=0.9, alpha=0.6,
                         zorder=2 + order)  # fmt: skip
@@ -109,13 +113,13 @@ def _panel(ax: Axes, designs: pd.DataFrame, across: str, up: str) -> None:
     ax.margins(x=0.08, y=0.08)
 
 
-def _line(ax: Axes, designs: pd.DataFrame, across: str, up: str) -> None:
+def _line(ax: Axes, designs: pd.DataFrame, across: str, up: str, metric: Metric) -> None:
     """Draw the edge of what the designs of the front dominate."""
     on = designs[designs["status"].isin((FRONT, LIKELY))]
     if len(on) < 2:
         return
-    on = on.sort_values(across, ascending=not OBJECTIVES[across].larger)
-    scale = 100 if up == ACCURACY else 1
+    on = on.sort_values(across, ascending=not COSTS[across].larger)
+    scale = 1.0 if up in COSTS else metric.scale
     ax.step(
         on[across],
         scale * on[up],
@@ -128,17 +132,17 @@ def _line(ax: Axes, designs: pd.DataFrame, across: str, up: str) -> None:
     )
 
 
-def _axis(axis: Axis, name: str, label: Callable[[str], Any]) -> None:
+def _axis(axis: Axis, name: str, label: Callable[[str], Any], metric: Metric) -> None:
     """Name an axis with its unit and direction."""
     if name == "design":
         label("design, in the order of proposal")
         axis.set_major_locator(MaxNLocator(integer=True))
         return
-    goal = OBJECTIVES[name]
+    goal = goals(metric)[name]
     unit = goal.unit if goal.unit in ("J", "s") else ""  # at the ticks, with its prefix
-    about = f"{goal.about} (%)" if name == ACCURACY else goal.about
+    about = goal.about if name in COSTS or not goal.unit else f"{goal.about} ({goal.unit})"
     label(f"{about}: {'more' if goal.larger else 'less'} is better")
     if name == "cores":
         axis.set_major_locator(MaxNLocator(integer=True))
-    elif name != ACCURACY:
+    elif name in COSTS:
         axis.set_major_formatter(EngFormatter(unit=unit, sep=" "))

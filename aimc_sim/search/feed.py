@@ -14,7 +14,7 @@ from ..studies.inputs import Inputs
 from ..studies.settings import Setting
 from ..studies.trial import Trial, first_trial
 from .costs import CostBook, Costs
-from .objectives import ACCURACY, OBJECTIVES
+from .objectives import COSTS, Objective, goals
 from .proposals import Proposals
 from .schema import Search
 from .space import Design
@@ -22,13 +22,14 @@ from .space import Design
 
 @dataclass
 class Candidate:
-    """A design and what is known of it.
+    """A design with its costs and values.
 
     Attributes
     ----------
     number : int
         Of its first proposal, from 0.
     design : Design
+        Preset, compensation and settings of the knobs.
     spec : ChipSpec or None
         None if these values cannot be together.
     costs : Costs or None
@@ -38,7 +39,7 @@ class Candidate:
     identities : dict
         Trial by seed.
     shares : dict
-        Accuracy by seed, 0..1, of the trials that are done.
+        Value of the metric by seed, of the trials that are done; accuracies are 0..1.
     """
 
     number: int
@@ -50,21 +51,29 @@ class Candidate:
     shares: dict[int, float] = field(default_factory=dict)
 
     @property
-    def accuracy(self) -> float:
-        """Mean over programmings, 0..1; NaN if no image was run."""
+    def quality(self) -> float:
+        """Mean of the metric over programmings, NaN if no image was run; accuracies are 0..1."""
         if not self.shares:
             return math.nan
         return math.fsum(self.shares[seed] for seed in sorted(self.shares)) / len(self.shares)
 
     def value(self, name: str) -> float:
         """Return one of the objectives; NaN if it is not known."""
-        if name == ACCURACY:
-            return self.accuracy
-        return math.nan if self.costs is None else getattr(self.costs, name)
+        if name not in COSTS:
+            return self.quality
+        return math.nan if self.costs is None else float(getattr(self.costs, name))
 
-    def excess(self, search: Search) -> dict[str, float]:
-        """Return by how much each constraint is missed (<= 0: met); NaN if not known."""
-        return {n: OBJECTIVES[n].excess(self.value(n), b) for n, b in search.constraints.items()}
+    def excess(self, search: Search, known: Mapping[str, Objective]) -> dict[str, float]:
+        """Return by how much each constraint is missed (<= 0: met); NaN if not known.
+
+        Parameters
+        ----------
+        search : Search
+            With the constraints.
+        known : mapping
+            Objectives by name, see :func:`.objectives.goals`.
+        """
+        return {n: known[n].excess(self.value(n), b) for n, b in search.constraints.items()}
 
 
 class SearchFeed:
@@ -73,8 +82,11 @@ class SearchFeed:
     Parameters
     ----------
     search : Search
+        The search.
     inputs : Inputs
+        Network, data and metric.
     costs : CostBook
+        Computes what designs cost.
     held : mapping from identity to shares
         Finished trials: not handed out.
     on_setting : callable, optional
@@ -84,6 +96,8 @@ class SearchFeed:
     ----------
     candidates : list of Candidate
         Different designs, in the order of their first proposals.
+    goals : mapping
+        Objectives by name, see :func:`.objectives.goals`.
     """
 
     def __init__(
@@ -94,7 +108,8 @@ class SearchFeed:
         self.on_setting, self._costs = on_setting, costs
         self.reused = 0
         self.candidates: list[Candidate] = []
-        self._proposals = Proposals(search)
+        self.goals = goals(inputs.metric)
+        self._proposals = Proposals(search, self.goals)
         self._proposed = self._spared = 0
         self._known: dict[Any, Candidate] = {}
         self._batch: list[Candidate] = []
@@ -109,7 +124,7 @@ class SearchFeed:
 
     @property
     def total(self) -> int:
-        """The same without what turned out to need no trial."""
+        """Trials at most, without those of designs that turned out to need none."""
         return self.most - self._spared
 
     @property
@@ -175,11 +190,12 @@ class SearchFeed:
                 candidate.costs = self._costs.of(candidate.spec)
             except ValueError as error:
                 candidate.reason = str(error)
-        missed = any(miss > 0 for miss in candidate.excess(self.search).values())
+        missed = any(miss > 0 for miss in candidate.excess(self.search, self.goals).values())
         if candidate.reason or missed or not self.search.needs_images:
             self._spared += self._each
             return
         design = candidate.design
+        assert candidate.spec is not None  # without one there is a reason
         setting = Setting(design.name, design.preset, dict(design.changes), candidate.spec)
         self.on_setting(setting)
         study = self.search.study(design.compensation, design.preset)
@@ -196,17 +212,30 @@ class SearchFeed:
                 self._queue.append(trial)
 
     def _tell(self) -> None:
-        """Answer the batch; a design over a limit of its costs was not run: accuracy 0."""
-        answers = []
+        """Answer the batch; a design over a limit of its costs was not run: see `_worst`."""
+        answers: list[tuple[dict[str, float], dict[str, float]] | None] = []
+        worst = self._worst()
         for candidate in self._batch:
             if candidate.reason:
                 answers.append(None)
                 continue
             values = {n: candidate.value(n) for n in self.search.objectives}
-            values = {n: 0.0 if math.isnan(v) else v for n, v in values.items()}
-            excess = candidate.excess(self.search)
+            values = {n: worst if math.isnan(v) else v for n, v in values.items()}
+            excess = candidate.excess(self.search, self.goals)
             excess = {n: 0.0 if math.isnan(miss) else miss for n, miss in excess.items()}
             answers.append((values, excess))
         if self._batch:
             self._proposals.tell(answers)
         self._batch = []
+
+    def _worst(self) -> float:
+        """Return a value of the metric that is no better than that of any design so far.
+
+        That is the end of its bounds, and of a metric without one the worst value there is.
+        """
+        metric = self.inputs.metric
+        end = metric.bounds[0] if metric.larger else metric.bounds[1]
+        if math.isfinite(end):
+            return end
+        found = [c.quality for c in self.candidates if math.isfinite(c.quality)]
+        return min(found, key=metric.better, default=0.0)

@@ -12,7 +12,7 @@ from ..studies.feed import Shares
 from ..studies.inputs import Inputs
 from ..studies.settings import Setting
 from ..studies.sweep import LONG_HOURS, MANY_TRIALS, TooLarge
-from . import space
+from . import objectives, space
 from .costs import CostBook
 from .feed import SearchFeed
 from .proposals import VERSION
@@ -36,18 +36,21 @@ class SearchPlan:
     Attributes
     ----------
     study : Study
-        What all designs share; give it to the sweep.
+        Network, data, time and seeds of all designs; give it to the sweep.
     feed : SearchFeed
         Once the sweep has begun.
 
     Raises
     ------
     KeyError, ValueError
-        If a knob turns nothing or to what cannot be; before anything is run.
+        If a knob turns nothing or to a value that cannot be, or a constraint is no possible value
+        of the metric; before anything is run.
     """
 
     def __init__(self, search: Search, inputs: Inputs, out: Path) -> None:
         space.check(search)
+        for name, bound in search.constraints.items():
+            objectives.demand_possible(name, bound, inputs.metric)
         self.search, self.inputs, self.out = search, inputs, out
         self.study = search.study()
         self.feed: SearchFeed | None = None
@@ -57,7 +60,7 @@ class SearchPlan:
     ) -> SearchFeed:
         """Make what hands out the trials: ``source`` of the sweep."""
         (self.out / _SEARCHES).mkdir(exist_ok=True)
-        asked = {"search": self.search.model_dump(mode="json"), "optuna": VERSION}
+        asked = {"search": self.search.asked(), "optuna": VERSION}
         results_folder.keep(self.out, _SEARCHES, asked)
         book = CostBook(self.inputs, self.search.mode, self.out / COSTS)
         self.feed = SearchFeed(self.search, self.inputs, book, held, on_setting)
@@ -71,6 +74,7 @@ class SearchPlan:
         Raises
         ------
         TooLarge
+            Says how many designs and how long.
         OSError
             If the folder of results cannot be made.
         """

@@ -1,4 +1,4 @@
-"""What a search leaves: the table of designs, and its front as a study to run again.
+"""Results of a search: the table of designs, and its front as a study to run again.
 
 Columns of ``designs.parquet`` and ``designs.csv``, one row per different design:
 
@@ -7,15 +7,16 @@ design                      number of its first proposal
 status, rivals              see :mod:`.front`; rivals are numbers of designs, " " between them
 setting, preset, spec_id    as in the tables of a study (``aimc_sim.results.load``)
 compensation, time_seconds  of drift; after programming, s
-programmings, images        behind the accuracy; 0 if no image was run
-accuracy                    mean over programmings, 0..1
+programmings, images        behind the metric's value; 0 if no image was run
+accuracy                    mean over programmings, 0..1; of other metrics ``value``, and
+metric_data                 their description, JSON for :func:`aimc_sim.metrics.of`
 low, high                   its 95 % interval over other programmings (Wilson over images where
                             there is only one)
 wide_low, wide_high         over other programmings and other images
 energy, latency             J per inference; s, of the first inference
 throughput, cores           inferences per second; cores in use
-missed                      constraints that are missed, " " between them; "accuracy?" if its
-                            interval contains the bound
+missed                      constraints that are missed, " " between them; "accuracy?" or
+                            "value?" if its interval contains the bound
 reason                      why there is no machine, or a trial failed
 knobs                       one column each
 ==========================  ====================================================================
@@ -23,6 +24,7 @@ knobs                       one column each
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,18 +35,15 @@ import pandas as pd
 import yaml
 
 from .. import files
+from ..metrics import Metric
 from ..studies import results, statistics
 from . import front
 from .feed import Candidate, SearchFeed
-from .objectives import ACCURACY, OBJECTIVES
-from .schema import Search
+from .objectives import ACCURACY, COSTS
 
 TABLE, CSV, AGAIN = "designs.parquet", "designs.csv", "front.yaml"
 
-_SUMMARY = {
-    "programmings": "programmings", "images": "images", "mean": "accuracy", "low": "low",
-    "high": "high", "wide_low": "wide_low", "wide_high": "wide_high",
-}  # fmt: skip
+_SUMMARY = ("programmings", "images", "mean", "low", "high", "wide_low", "wide_high")
 
 
 def table(feed: SearchFeed, folder: Path) -> pd.DataFrame:
@@ -53,14 +52,20 @@ def table(feed: SearchFeed, folder: Path) -> pd.DataFrame:
     Parameters
     ----------
     feed : SearchFeed
+        At its end.
     folder : Path
         With its results.
     """
-    search, candidates = feed.search, feed.candidates
+    search, candidates, metric = feed.search, feed.candidates, feed.inputs.metric
     rows_of = _results(candidates, folder)
-    summaries = [_summary(rows) for rows in rows_of]
-    missed = [_missed(search, c, s) for c, s in zip(candidates, summaries, strict=True)]
-    places = _standings(search, candidates, rows_of, missed)
+    summaries = [_summary(rows, search.quality) for rows in rows_of]
+    missed = [_missed(feed, c, s) for c, s in zip(candidates, summaries, strict=True)]
+    places = _standings(feed, rows_of, missed)
+    described = (
+        {}
+        if search.quality == ACCURACY
+        else {"metric_data": json.dumps(metric.described(), sort_keys=True)}
+    )
     found = []
     for candidate, summary, miss, place in zip(candidates, summaries, missed, places, strict=True):
         design, costs = candidate.design, candidate.costs
@@ -75,16 +80,14 @@ def table(feed: SearchFeed, folder: Path) -> pd.DataFrame:
                 "compensation": design.compensation,
                 "time_seconds": search.time,
                 **summary,
-                **{n: math.nan if costs is None else getattr(costs, n) for n in _COSTS},
+                **described,
+                **{n: math.nan if costs is None else getattr(costs, n) for n in COSTS},
                 "missed": " ".join(miss),
                 "reason": candidate.reason,
                 **design.knobs,
             }
         )
     return pd.DataFrame(found)
-
-
-_COSTS = tuple(name for name in OBJECTIVES if name != ACCURACY)
 
 
 def _results(candidates: list[Candidate], folder: Path) -> list[pd.DataFrame | None]:
@@ -100,28 +103,34 @@ def _results(candidates: list[Candidate], folder: Path) -> list[pd.DataFrame | N
     return found
 
 
-def _summary(rows: pd.DataFrame | None) -> dict[str, Any]:
+def _summary(rows: pd.DataFrame | None, quality: str) -> dict[str, Any]:
+    """Return the metric's statement of a design; ``quality`` is the column of its mean."""
     if rows is None:
-        return {new: 0 if new in ("programmings", "images") else math.nan
-                for new in _SUMMARY.values()}  # fmt: skip
-    (found,) = statistics.summary(rows).to_dict("records")
-    return {new: found[old] for old, new in _SUMMARY.items()}
+        found = {n: 0 if n in ("programmings", "images") else math.nan for n in _SUMMARY}
+    else:
+        (found,) = statistics.summary(rows).to_dict("records")
+    return {quality if name == "mean" else name: found[name] for name in _SUMMARY}
 
 
-def _missed(search: Search, candidate: Candidate, summary: Mapping[str, Any]) -> list[str]:
-    found = [name for name, miss in candidate.excess(search).items() if miss > 0]
-    bound = search.constraints.get(ACCURACY)
-    if bound is not None and summary["low"] < bound <= summary["high"]:
-        found = [name for name in found if name != ACCURACY] + [f"{ACCURACY}?"]
+def _missed(feed: SearchFeed, candidate: Candidate, summary: Mapping[str, Any]) -> list[str]:
+    search, name = feed.search, feed.search.quality
+    missed = candidate.excess(search, feed.goals)
+    found = [known for known, miss in missed.items() if miss > 0]
+    bound = search.constraints.get(name)
+    if bound is not None:
+        goal = feed.goals[name]
+        least, most = sorted(goal.gain(summary[end]) for end in ("low", "high"))
+        if least < goal.gain(bound) <= most:
+            found = [known for known in found if known != name] + [f"{name}?"]
     return found
 
 
 def _standings(
-    search: Search, candidates: list[Candidate], rows_of: list[pd.DataFrame | None],
-    missed: list[list[str]],
-) -> list[front.Standing]:  # fmt: skip
+    feed: SearchFeed, rows_of: list[pd.DataFrame | None], missed: list[list[str]]
+) -> list[front.Standing]:
     """Return where the designs stand; one below a bound by no more than its interval counts."""
-    exact = [OBJECTIVES[name] for name in search.objectives if name != ACCURACY]
+    search, candidates, metric = feed.search, feed.candidates, feed.inputs.metric
+    exact = [feed.goals[name] for name in search.objectives if name != search.quality]
     gains = np.full((len(candidates), len(exact)), np.nan)
     allowed = [
         not c.reason and c.costs is not None and all(name.endswith("?") for name in m)
@@ -130,13 +139,20 @@ def _standings(
     for i, candidate in enumerate(candidates):
         if allowed[i]:
             gains[i] = [goal.gain(candidate.value(goal.name)) for goal in exact]
-    right = None
-    if ACCURACY in search.objectives:
-        right = [
-            statistics.linear(rows) if ok and rows is not None else None
-            for ok, rows in zip(allowed, rows_of, strict=True)
-        ]
-    return front.standings(gains, right)
+    if search.quality not in search.objectives:
+        return front.standings(gains, None)
+    scores = [
+        _larger_is_better(metric, statistics.linear(rows)) if ok and rows is not None else None
+        for ok, rows in zip(allowed, rows_of, strict=True)
+    ]
+    return front.standings(gains, scores, metric.bits)
+
+
+def _larger_is_better(metric: Metric, scores: np.ndarray) -> np.ndarray:
+    """Return scores of which more are better; those of right and wrong stay 0 or 1."""
+    if metric.larger:
+        return scores
+    return 1 - scores if metric.bits else -scores
 
 
 def write(found: pd.DataFrame, feed: SearchFeed, folder: Path) -> list[Path]:
@@ -160,7 +176,7 @@ def write(found: pd.DataFrame, feed: SearchFeed, folder: Path) -> list[Path]:
 
 _HEAD = (
     "# The front of a search, with programmings that had no part in choosing it:\n"
-    "# 'aimc-sim sweep' with this file says how accurate these designs are.\n"
+    "# 'aimc-sim sweep' with this file says how good these designs are.\n"
 )
 
 
@@ -170,9 +186,10 @@ def _again_study(found: pd.DataFrame, feed: SearchFeed) -> dict[str, Any] | None
     chosen = [c for c in feed.candidates if c.number in numbers]
     if not chosen:
         return None
-    machines = {c.spec.id(): c for c in reversed(chosen)}  # of equal machines the first
+    # Of equal machines the first; a design on the front has one.
+    machines = {c.spec.id(): c for c in reversed(chosen) if c.spec is not None}
     search = feed.search
-    study = search.study().model_dump(mode="json", exclude_unset=True)
+    study: dict[str, Any] = search.study().model_dump(mode="json", exclude_unset=True)
     return study | {
         "name": f"front of {search.name}",
         "compensations": sorted({c.design.compensation for c in chosen}),

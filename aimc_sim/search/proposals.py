@@ -14,7 +14,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from . import space
-from .objectives import OBJECTIVES
+from .objectives import Objective
 from .schema import Search
 from .space import Design
 
@@ -23,16 +23,24 @@ VERSION = optuna.__version__
 
 
 class Proposals:
-    """Designs to try, one batch after the other; the same ones for the same answers."""
+    """Designs to try, one batch after the other; the same ones for the same answers.
 
-    def __init__(self, search: Search) -> None:
+    Parameters
+    ----------
+    search : Search
+        The search.
+    goals : mapping
+        Its objectives by name, see :func:`.objectives.goals`.
+    """
+
+    def __init__(self, search: Search, goals: Mapping[str, Objective]) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._search = search
         self._space = {name: space.distribution(knob) for name, knob in search.knobs.items()}
         self._study = optuna.create_study(
             sampler=_sampler(search),
             directions=[
-                "maximize" if OBJECTIVES[name].larger else "minimize" for name in search.objectives
+                "maximize" if goals[name].larger else "minimize" for name in search.objectives
             ],
         )
         self._asked: list[Trial] = []

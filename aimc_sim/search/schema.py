@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,15 +13,16 @@ from pydantic import (
     StrictBool,
     StrictInt,
     Tag,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from .. import arguments
+from .. import arguments, metrics
 from ..arguments import MOST_SEED
 from ..studies import schema
 from ..studies.schema import Checked, DataChoice, NetworkChoice, Study, StudyMethod
-from .objectives import ACCURACY, OBJECTIVES
+from .objectives import ACCURACY, COSTS, VALUE, demand_possible, known, quality
 
 PRESET, COMPENSATION = "preset", "compensation"
 """Knobs that are no field of the machine."""
@@ -37,9 +37,12 @@ LARGEST = 10**18
 COLUMNS = (
     "design", "status", "rivals", "setting", "preset", "spec_id", "compensation", "time_seconds",
     "programmings", "images", "low", "high", "wide_low", "wide_high", "missed", "reason",
-    *OBJECTIVES,
+    ACCURACY, *COSTS,
 )  # fmt: skip
 """Of the table of designs, see :mod:`.outcome`; no knob of options may be named so."""
+
+OTHER_COLUMNS = (VALUE, "metric_data")
+"""Columns where the metric is another one than the accuracy."""
 
 
 class Choices(Checked):
@@ -107,6 +110,9 @@ class Search(Checked):
         name="resnet32-digits"
     )
     data: Annotated[DataChoice, BeforeValidator(schema.named)] = DataChoice()
+    metric: str = Field(
+        ACCURACY, description="what is scored, see aimc_sim.metrics, or package.module:name"
+    )
     preset: str = Field("hermes-tdp", description="of every design; see 'aimc-sim info'")
     changes: dict[str, Any] = Field({}, description="of every design: dotted key to value")
     knobs: dict[str, Knob] = Field(
@@ -115,10 +121,13 @@ class Search(Checked):
         "{low, high, step, log}; any other name to {options: {name: changes}}",
     )
     objectives: Annotated[tuple[str, ...], BeforeValidator(schema.listed)] = Field(
-        (ACCURACY, "energy"), min_length=1, description=", ".join(OBJECTIVES)
-    )
+        (VALUE, "energy"), min_length=1, validate_default=True,
+        description=f"the metric (its name, or '{VALUE}'), {', '.join(COSTS)}",
+    )  # fmt: skip
     constraints: dict[str, float] = Field(
-        {}, description="objective to the worst value allowed (shares, J, s, 1/s, cores)"
+        {},
+        description="objective to the worst value allowed (the metric's value: shares; J, s, "
+        "1/s, cores)",
     )
     time: float = Field(86400.0, description="after programming: seconds, or text such as '1 d'")
     compensation: StudyMethod = Field("gdc", description="of drift")
@@ -154,27 +163,29 @@ class Search(Checked):
 
     @field_validator("objectives")
     @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            _refuse_unknown(name)
-        return tuple(dict.fromkeys(value))
+    def _known(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        metric = info.data.get("metric", ACCURACY)
+        return tuple(dict.fromkeys(known(name, metric) for name in value))
 
     @field_validator("constraints")
     @classmethod
-    def _bounds(cls, value: dict[str, float]) -> dict[str, float]:
-        for name, bound in value.items():
-            _refuse_unknown(name)
-            if name == ACCURACY and not 0 <= bound <= 1:
-                raise ValueError(f"{name} = {bound}: give a share 0..1, not percent")
-            if bound < 0 or math.isinf(bound):
-                raise ValueError(f"{name} = {bound}: wanted a finite number >= 0")
-        return value
+    def _bounds(cls, value: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        metric = info.data.get("metric", ACCURACY)
+        found: dict[str, float] = {}
+        for given, bound in value.items():
+            name = known(given, metric)
+            if name in found:
+                raise ValueError(f"'{given}' is '{name}', which has a bound already; leave one out")
+            demand_possible(name, bound, metrics.BY_NAME.get(metric))
+            found[name] = bound
+        return found
 
     @model_validator(mode="after")
     def _once(self) -> Self:
         owners: dict[str, str] = {}
+        columns = COLUMNS if self.quality == ACCURACY else (*COLUMNS, *OTHER_COLUMNS)
         for name, knob in self.knobs.items():
-            if isinstance(knob, Options) and name in COLUMNS:
+            if isinstance(knob, Options) and name in columns:
                 raise ValueError(f"the knob '{name}' has the name of a column; give it another")
             options = knob.options.values() if isinstance(knob, Options) else ({name: None},)
             for key in sorted({key for changes in options for key in changes}):
@@ -186,22 +197,27 @@ class Search(Checked):
 
     @property
     def needs_images(self) -> bool:
-        """Whether the accuracy is asked for."""
-        return ACCURACY in (*self.objectives, *self.constraints)
+        """Whether the metric is asked for."""
+        return self.quality in (*self.objectives, *self.constraints)
+
+    @property
+    def quality(self) -> str:
+        """Name of the metric among objectives and columns, see :mod:`.objectives`."""
+        return quality(self.metric)
+
+    def asked(self) -> dict[str, Any]:
+        """Return the search as it is kept; the metric is left out if it is the accuracy."""
+        left_out = {"metric"} if self.quality == ACCURACY else None
+        return self.model_dump(mode="json", exclude=left_out)
 
     def study(self, compensation: StudyMethod | None = None, preset: str | None = None) -> Study:
         """Return the study of one design: the same network, data, time and seeds."""
         return Study(
-            name=self.name, network=self.network, data=self.data,
+            name=self.name, network=self.network, data=self.data, metric=self.metric,
             presets=(preset or self.preset,), changes=self.changes, times=(self.time,),
             compensations=(compensation or self.compensation,), programmings=self.programmings,
             first_seed=self.first_seed, probe_images=0, seconds_per_trial=self.seconds_per_trial,
         )  # fmt: skip
-
-
-def _refuse_unknown(name: str) -> None:
-    if name not in OBJECTIVES:
-        raise ValueError(arguments.unknown(f"no objective '{name}'", name, OBJECTIVES))
 
 
 def make_search(data: Mapping[str, Any], where: str = "search") -> Search:
@@ -217,6 +233,34 @@ def load_search(path: str | Path) -> Search:
     path = arguments.path(path)
     search = make_search(schema.read_mapping(path, "search"), f"'{path}'")
     return schema.absolute(search, path.parent.resolve())
+
+
+def scored_by(search: Search, metric: str | None) -> Search:
+    """Return a search with another metric in the objective's place; None: the search as it is.
+
+    Parameters
+    ----------
+    search : Search
+        The search of the file.
+    metric : str or None
+        See :func:`aimc_sim.metrics.named`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such metric, or a constraint is a bound of the one before.
+    """
+    if metric is None or metric == search.metric:
+        return search
+    before = search.quality
+    if before in search.constraints:
+        raise ValueError(
+            f"--metric {metric}: constraints.{before} = {search.constraints[before]:g} is a bound "
+            f"of '{search.metric}'; take it out of the search"
+        )
+    objectives = [VALUE if name == before else name for name in search.objectives]
+    data = search.model_dump(exclude_unset=True) | {"metric": metric, "objectives": objectives}
+    return make_search(data, "--metric")
 
 
 def changed(search: Search, **fields: Any) -> Search:

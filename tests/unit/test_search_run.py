@@ -7,14 +7,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import toy_search
 import toy_study
 import yaml
 
-from aimc_sim import results
+from aimc_sim import metrics, results
 from aimc_sim.figures.pareto import pareto
+from aimc_sim.metrics import Metric
 from aimc_sim.search import optimise, outcome, schema
 from aimc_sim.studies import inputs, pools, settings, sweep
 from aimc_sim.studies.schema import load_study
@@ -22,6 +24,16 @@ from aimc_sim.studies.schema import load_study
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples/searches").glob("*.yaml"))
 PATIENCE = 240
+
+
+wrong = Metric(
+    "error", lambda outputs, targets: outputs.argmax(1) != targets, larger=False, unit="%",
+    scale=100, digits=1, bits=True,
+)  # fmt: skip
+distance = Metric(
+    "distance", lambda outputs, targets: np.abs(outputs - targets).mean(1), larger=False, unit="V",
+    targets="network",
+)  # fmt: skip
 
 
 def search(tmp_path, **changes):
@@ -67,6 +79,75 @@ def test_a_search_writes_what_it_found_and_goes_on(finished, tmp_path, call):
     code, text, _ = call("optimise", path, "--out", out, "--workers", 0)
     assert (code, f"0 trials run, {2 * len(table)} found" in text) == (0, True)
     assert (out / "designs.csv").read_bytes() == before
+
+
+def test_the_share_of_errors_as_a_metric_finds_what_the_accuracy_finds(finished, tmp_path, call):
+    path, out = search(tmp_path), tmp_path / "out"
+    options = ("--workers", 0, "--metric", f"{__name__}:wrong")
+    code, text, err = call("optimise", path, "--out", out, *options)
+    assert code == 0, err
+    found, mirrored = designs(out), designs(finished)
+    assert metrics.of(found).name == "error"
+    np.testing.assert_allclose(found["value"], 1 - mirrored["accuracy"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found["low"], 1 - mirrored["high"], rtol=0, atol=1e-12)
+    ours = ["accuracy", "value", "metric_data", "low", "high", "wide_low", "wide_high"]
+    pd.testing.assert_frame_equal(
+        found.drop(columns=ours, errors="ignore"), mirrored.drop(columns=ours, errors="ignore")
+    )
+    assert "Error in %, mean and 95 % interval" in text
+    row = found[found["status"].isin(("front", "likely"))].iloc[0]
+    shown = f"{100 * row['value']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    assert shown in " ".join(text.split())
+    assert load_study(out / outcome.AGAIN).metric == f"{__name__}:wrong"
+    (ax,) = pareto(found, ["value", "energy"]).axes
+    assert ax.get_ylabel() == "error (%): less is better"
+
+
+def test_a_search_for_small_distances_orders_designs_by_them(tmp_path, call):
+    changes = {
+        "metric": f"{__name__}:distance", "objectives": "value", "trials": 6,
+        "knobs": {"core.adc.bits": [4, 6, 9]},
+    }  # fmt: skip
+    path, out = search(tmp_path, **changes), tmp_path / "out"
+    code, _, err = call("optimise", path, "--out", out, "--workers", 0)
+    assert code == 0, err
+    table = designs(out).sort_values("core.adc.bits")
+    assert len(table) > 1
+    assert table["value"].is_monotonic_decreasing  # more bits, smaller errors
+    assert (table["value"] > 0).all()
+    assert table["status"].iloc[-1] in ("front", "likely")
+    assert set(table["status"].iloc[:-1]) <= {"possible", "dominated"}
+    (ax,) = pareto(table, ["value"]).axes
+    assert ax.get_ylabel() == "distance (V): less is better"
+    bound = {"value": float(table["value"].min() / 4)}
+    path = search(tmp_path, **changes, constraints=bound)
+    code, text, err = call("optimise", path, "--out", out, "--workers", 0)
+    assert (code, "No design meets the constraints." in text) == (0, True), err
+    assert f"0 trials run, {2 * len(table)} found" in text
+    assert set(designs(out)["missed"]) == {"value"}
+
+
+def test_a_metric_of_ours_is_an_objective_by_its_name(tmp_path):
+    made = schema.make_search({**toy_search.SEARCH, "metric": "rmse", "objectives": ["rmse"]})
+    assert made.objectives == ("value",)
+    assert made.needs_images
+    other = schema.scored_by(schema.make_search(toy_search.SEARCH), "rmse")
+    assert other.objectives == ("value", "energy")
+    assert schema.scored_by(other, "accuracy") == schema.make_search(
+        {**toy_search.SEARCH, "metric": "accuracy", "objectives": ["accuracy", "energy"]}
+    )
+    assert other.asked()["metric"] == "rmse"
+
+
+def test_a_search_for_accuracy_is_kept_as_it_was_before_there_were_metrics():
+    asked = schema.make_search(toy_search.SEARCH).asked()
+    assert "metric" not in asked
+    assert asked["objectives"] == ["accuracy", "energy"]
+    knob = {"value": {"options": {"a": {}, "b": {"core.rows": 128}}}}
+    data = {**toy_search.SEARCH, "knobs": knob}
+    assert schema.make_search(data).knobs.keys() == {"value"}
+    with pytest.raises(ValueError, match="'value' has the name of a column"):
+        schema.make_search({**data, "metric": "sqnr"})
 
 
 def test_the_front_is_a_study_with_fresh_seeds(finished):
@@ -160,6 +241,12 @@ def test_what_cannot_be_met_is_told(tmp_path, call):
         ({"knob": 1}, (), "no key 'knob'; did you mean 'knobs'?"),
         ({"knobs": {"core.adc.bit": [7]}}, (), "did you mean 'core.adc.bits'?"),
         ({"objectives": "acuracy"}, (), "did you mean 'accuracy'?"),
+        ({"objectives": "rmse"}, (), "'rmse' is a metric and the search is scored by 'accuracy'"),
+        ({"metric": "rmse", "objectives": "accuracy"}, (), "write 'value' for that, or metric: ac"),
+        ({"metric": "rsme"}, (), "did you mean 'rmse'?"),
+        ({"metric": "rmse", "constraints": {"rmse": -1}}, (), "wanted a finite number >= 0"),
+        ({"metric": f"{__name__}:wrong", "constraints": {"value": 5}}, (), "not percent"),
+        ({"constraints": {"accuracy": 0.5}}, ("--metric", "rmse"), "is a bound of 'accuracy'"),
         ({"network": "toy_study:netwrk"}, (), "has no callable 'netwrk'"),
         ({}, ("--memory", "lots"), "--memory lots: wanted a size"),
         ({}, ("--scheduler", "tcp://x:1", "--workers", 2), "--scheduler brings its own"),
