@@ -92,7 +92,9 @@ class AnalogLayer:
     dilation: tuple[int, int] = (1, 1)
     blocks: tuple[Block, ...] = ()
     folded: tuple[str, ...] = ()  # torch modules merged into the epilogue
-    norm: np.ndarray | None = None  # (2, cols) mean and spread that batch norm gives its outputs
+    norm: np.ndarray | None = (
+        None  # (2, cols) mean and standard deviation that batch norm gives its outputs
+    )
     patch: int = 1  # output pixels per MVM and direction, see mapping.replicate
     patch_macs: int | None = None  # without the zeros that patches or groups add to the weights
     groups: int = 1

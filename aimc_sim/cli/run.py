@@ -95,12 +95,12 @@ def run(
     inputs.count("--images", images, inputs.MOST_IMAGES)
     changes = inputs.settings(set_ or [])
     specs = inputs.specs(preset or ["hermes-odp", "hermes-tdp"], changes)
-    moments, methods = inputs.times(times), inputs.methods(compensation)
-    if len(moments) * len(methods) * len(specs) * seeds > MOST_RUNS:
+    evaluation_times, methods = inputs.times(times), inputs.methods(compensation)
+    if len(evaluation_times) * len(methods) * len(specs) * seeds > MOST_RUNS:
         raise BadInput(
-            f"{len(specs)} presets, {seeds} seeds, {len(moments)} times and {len(methods)} "
-            f"compensations are more than {MOST_RUNS:,} runs over the images; make them fewer, or "
-            "use 'aimc-sim sweep', which keeps results as they arrive"
+            f"{len(specs)} presets, {seeds} seeds, {len(evaluation_times)} times and "
+            f"{len(methods)} compensations are more than {MOST_RUNS:,} runs over the images; "
+            "make them fewer, or use 'aimc-sim sweep', which keeps results as they arrive"
         )
     if model == inputs.RESNET32 and weights is None and data_dir is not None:
         raise BadInput(
@@ -120,7 +120,7 @@ def run(
             from . import drift
 
             ready = drift.prepare(
-                model, network, loaded, scored, specs, times=moments, methods=methods,
+                model, network, loaded, scored, specs, times=evaluation_times, methods=methods,
                 seeds=range(seeds),
             )  # fmt: skip
         with progress_bar("images", "{task.description:<18}") as progress:
@@ -175,11 +175,11 @@ def _print(output: Output, outcome: StudyOutcome, data: str, out: Path) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for preset, group in summary.groupby("preset", sort=False):
         references = (outcome.ideal[preset], outcome.float)
-        for moment, cells in group.groupby("time_seconds"):
+        for seconds, cells in group.groupby("time_seconds"):
             by_method = {row.compensation: row for row in cells.itertuples()}
             add_row(table, (
                 preset,
-                units.show_time(moment) if moment else "now",
+                units.show_time(seconds) if seconds else "now",
                 *(_cell(metric, by_method[method], digits) for method in methods),
                 *(metric.show(value, digits) for value in references),
             ))  # fmt: skip

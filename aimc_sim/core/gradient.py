@@ -71,7 +71,7 @@ def write(
         total += _gradient(crossbar, wanted, core, later.child(Purpose.GRADIENT, step).generator())
         products += 1
         counts = total / products * counts_per_unit
-        # A pulse draws a new state whose spread grows with the conductance: it must be worth it.
+        # A pulse draws a new state whose deviation grows with the conductance: it must pay.
         worth = scheme.threshold_fraction * written.g * counts_per_unit / spec.g_max_siemens
         chosen = tuned & (np.abs(counts) > np.maximum(scheme.threshold_counts, worth))
         change = np.float32(scheme.step_amperes_per_count) * sign * counts

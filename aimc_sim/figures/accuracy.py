@@ -70,27 +70,29 @@ def chart(
     if front is not None:
         settings.sort(key=lambda name: name != front[0])
         methods.sort(key=lambda name: name != front[1])
-    moments = sorted(summary["time_seconds"].unique())
+    evaluation_times = sorted(summary["time_seconds"].unique())
     found = {
         (getattr(row, by), row.compensation, row.time_seconds): tuple(
             metric.scale * x for x in (row.mean, row.low, row.high)
         )
         for row in summary.itertuples()
     }
-    joined = len(moments) > 1 or len(settings) == 1
+    joined = len(evaluation_times) > 1 or len(settings) == 1
     if joined:
-        across = axes.times(moments)
+        across = axes.times(evaluation_times)
         curves = [
             ChartCurve(setting, method, values)
             for setting in settings
             for method in methods
-            if any(values := [found.get((setting, method, t)) for t in moments])
+            if any(values := [found.get((setting, method, t)) for t in evaluation_times])
         ]
     else:
         across = axes.names(settings, by)
         curves = [
             ChartCurve(
-                method, "", [found.get((setting, method, moments[0])) for setting in settings]
+                method,
+                "",
+                [found.get((setting, method, evaluation_times[0])) for setting in settings],
             )
             for method in methods
         ]

@@ -41,37 +41,37 @@ class Across:
     broken: float | None = None
 
 
-def times(moments: Sequence[float]) -> Across:
+def times(evaluation_times: Sequence[float]) -> Across:
     """Return a logarithmic axis of times with room for 0.
 
     Parameters
     ----------
-    moments : sequence of float
+    evaluation_times : sequence of float
         Seconds after programming, ascending.
     """
-    later = [moment for moment in moments if moment > 0]
+    later = [seconds for seconds in evaluation_times if seconds > 0]
     first = math.log10(later[0]) if later else 0.0
     now = first - NOW_GAP if later else 0.0
-    begin = now if len(later) < len(moments) else first
+    begin = now if len(later) < len(evaluation_times) else first
     span = (math.log10(later[-1]) if later else now) - begin
 
-    def place(moment: float) -> float:
-        at = math.log10(moment) if moment > 0 else now
+    def place(seconds: float) -> float:
+        at = math.log10(seconds) if seconds > 0 else now
         return (at - begin) / span if span else 0.5
 
-    wanted = list(moments)
-    if len(moments) > _MOST_TICKS:
+    wanted = list(evaluation_times)
+    if len(evaluation_times) > _MOST_TICKS:
         common = [t for t in _COMMON if later[0] <= t <= later[-1]]
-        wanted = [t for t in moments if t == 0]
+        wanted = [t for t in evaluation_times if t == 0]
         wanted += common if len(common) > 1 else [later[0], later[-1]]
     ticks: list[tuple[float, str]] = []
-    for moment in wanted:  # labels need room: leave out those that come too close
-        if not ticks or place(moment) - ticks[-1][0] > _CLOSEST:
-            ticks.append((place(moment), when(moment)))
-    broken = (now + first) / 2 if later and moments[0] == 0 else None
+    for seconds in wanted:  # labels need room: leave out those that come too close
+        if not ticks or place(seconds) - ticks[-1][0] > _CLOSEST:
+            ticks.append((place(seconds), when(seconds)))
+    broken = (now + first) / 2 if later and evaluation_times[0] == 0 else None
     return Across(
         "time after programming" + (" (logarithmic)" if len(later) > 1 else ""),
-        tuple(map(place, moments)), tuple(map(when, moments)), tuple(ticks),
+        tuple(map(place, evaluation_times)), tuple(map(when, evaluation_times)), tuple(ticks),
         None if broken is None else (broken - begin) / span,
     )  # fmt: skip
 
@@ -83,6 +83,6 @@ def names(found: Sequence[str], label: str) -> Across:
     return Across(label, places, tuple(found), tuple(zip(places, found, strict=True)))
 
 
-def when(moment: float) -> str:
+def when(seconds: float) -> str:
     """Return a time after programming as text; 0 is "now"."""
-    return units.show_time(moment) if moment else "now"
+    return units.show_time(seconds) if seconds else "now"

@@ -147,14 +147,14 @@ def _reach(ax: Axes, found: Reach) -> None:
     low, high = 1e6 * found.lowest_siemens, 1e6 * found.highest_siemens
     ax.axvspan(low, high, color=PALETTE[0], alpha=0.15, label="measured")
     ax.axvspan(0, low, color=SOFT, alpha=0.25, label="extrapolated")
-    spreads = [1e6 * found.std_at_zero, 1e6 * found.std_at_lowest]
-    ax.plot([0, low], spreads, color=TEXT, marker="o", ms=4, label="spread of the error")
+    deviations = [1e6 * found.std_at_zero, 1e6 * found.std_at_lowest]
+    ax.plot([0, low], deviations, color=TEXT, marker="o", ms=4, label="deviation")
     for gap in found.gaps:
         if gap.std_miss or gap.course_miss:
             ax.axvline(1e6 * gap.level_siemens, color=PALETTE[1], lw=1, ls=":")
     ax.set_xlim(0, high)
     ax.set_xlabel("target (uS)")
-    ax.set_ylabel("spread of the error (uS)")
+    ax.set_ylabel("standard deviation of error (uS)")
     ax.set_title("replay (dotted: levels that neighbours miss)", fontsize=10, loc="left")
     ax.legend(frameon=False, fontsize=8.5)
 

@@ -49,8 +49,8 @@ def chart(found: pd.DataFrame, head: Headline) -> Chart:
     last = found["time_seconds"].max()
     front = found["setting"] == head.setting
     parts = [
-        (f"{head.setting}, {shown_time(moment)}", "in front", part)
-        for moment, part in found[front].groupby("time_seconds")
+        (f"{head.setting}, {shown_time(seconds)}", "in front", part)
+        for seconds, part in found[front].groupby("time_seconds")
     ]
     parts += [
         (f"{setting}, {shown_time(last)}", "other settings", part)

@@ -218,7 +218,7 @@ class Report:
             lines.append(
                 f"compensation    {cost['reads']} reads per core, "
                 f"{units.show(cost['seconds'], 's')}, {units.show(cost['joules'], 'J')}; once "
-                "after programming and once per moment (model)"
+                "after programming and once per evaluation time (model)"
             )
         if self.adaptation_cost is not None:
             cost = self.adaptation_cost

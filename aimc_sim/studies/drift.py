@@ -73,15 +73,15 @@ def trials(
     ValueError
         If a time is not possible, or one of the three is empty.
     """
-    moments = tuple(dict.fromkeys(units.seconds(moment) for moment in times))
+    evaluation_times = tuple(dict.fromkeys(units.seconds(seconds) for seconds in times))
     methods, seeds = tuple(dict.fromkeys(methods)), list(dict.fromkeys(seeds))
-    for name, each in (("times", moments), ("methods", methods), ("seeds", seeds)):
+    for name, each in (("times", evaluation_times), ("methods", methods), ("seeds", seeds)):
         if not each:
             raise ValueError(f"{name} is empty; a drift study needs at least one")
     for name, spec in specs.items():
         setting = Setting(name, name, {}, spec)
         first = Trial(
-            setting.name, setting.preset, {}, spec, None, seeds[0], moments, methods, 0,
+            setting.name, setting.preset, {}, spec, None, seeds[0], evaluation_times, methods, 0,
             given.network_id, given.data_id, identity.physics(), given.metric.identity(),
         )  # fmt: skip
         yield from (first.with_seed(seed) for seed in seeds)
@@ -241,12 +241,12 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         one); presets and compensations in their order of appearance, times ascending.
     """
     found = []
-    for (preset, method, moment), group in rows.groupby(_PLACE, sort=True):
+    for (preset, method, seconds), group in rows.groupby(_PLACE, sort=True):
         images = int(group["images"].iloc[0])
         mean = intervals.mean_interval(group["accuracy"].tolist(), images)
         found.append(
             {
-                "preset": preset, "compensation": method, "time_seconds": float(moment),
+                "preset": preset, "compensation": method, "time_seconds": float(seconds),
                 "programmings": len(group), "images": images, "mean": mean.mean, "low": mean.low,
                 "high": mean.high, "interval": mean.method,
             }

@@ -272,7 +272,7 @@ def test_clock_times(tmp_path):
     data = load(tmp_path, text, how, start="2025-01-02 08:00:00").data
     assert data.time_seconds.tolist() == [30, 3600]
     with pytest.raises(
-        ValueError, match=r"clock times need the moment of the programming; .*--start"
+        ValueError, match=r"clock times need the time of the programming; .*--start"
     ):
         load(tmp_path, text, how)
     with pytest.raises(ValueError, match="line 2: 2025-01-02 08:00:30 is before the start, 2026"):

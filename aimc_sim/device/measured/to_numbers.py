@@ -127,7 +127,7 @@ def _seconds(text: pd.Series, start: str | None, part: Reads) -> tuple[np.ndarra
 
     if start is None:
         raise ValueError(
-            f"{part.where}: clock times need the moment of the programming; give it with --start, "
+            f"{part.where}: clock times need the time of the programming; give it with --start, "
             f"for example --start '{text.iloc[0].strip()}'"
         )
     try:
@@ -152,6 +152,6 @@ def _seconds(text: pd.Series, start: str | None, part: Reads) -> tuple[np.ndarra
         row = int(np.argmax(early))
         raise ValueError(
             f"{part.where}, line {part.line[row]}: {text.iloc[row].strip()} is before the start, "
-            f"{start}; give the moment of the programming with --start"
+            f"{start}; give the time of the programming with --start"
         )
     return seconds, kinds.astype("U8")

@@ -36,8 +36,8 @@ def where(facts: Facts) -> Iterator[PagePart]:
         )  # fmt: skip
         return
     groups = list(found.groupby(["time_seconds", "compensation"]))[:MOST_WATERFALLS]
-    for n, ((moment, method), part) in enumerate(groups, 1):
+    for n, ((seconds, method), part) in enumerate(groups, 1):
         name = "waterfall" if len(groups) == 1 else f"waterfall{n}"
-        title = f"Change of {facts.metric.name} by effect: {when(moment)}, compensation {method}"
+        title = f"Change of {facts.metric.name} by effect: {when(seconds)}, compensation {method}"
         yield Picture(name, title, partial(waterfall, part), _NOTE)
     yield TableGroup([costs.table(found)])
