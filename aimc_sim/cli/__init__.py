@@ -1,18 +1,18 @@
 """The command ``aimc-sim``.
 
 =============  ==============================================================================
-file           what is in it
+file           contents
 =============  ==============================================================================
 ``errors``     bad input: one line on stderr, exit code 2
 ``inputs``     from the texts of the options to specifications, times, networks and images
 ``run``        ``aimc-sim run``: the options, the table that is printed
-``study``      what ``run`` computes, and the files it makes of it
+``study``      the computation of ``run``, and the files of its results
 ``output``     the one place that prints
 ``results``    a folder of results that is written completely or not at all
-``place``      ``aimc-sim map`` and ``aimc-sim perf``: where a network goes, what it costs
-``profile``    ``aimc-sim profile``: where the time of a forward goes
+``place``      ``aimc-sim map`` and ``aimc-sim perf``: place of a network on cores, time and energy
+``profile``    ``aimc-sim profile``: time of a forward, part by part
 ``sweep``      ``aimc-sim sweep`` runs a study, ``aimc-sim merge`` joins folders of results
-``attribute``  ``aimc-sim attribute``: what every effect and layer costs
+``attribute``  ``aimc-sim attribute``: cost of every effect and layer
 ``report``     ``aimc-sim report``: one HTML page about a folder of results
 ``optimise``   ``aimc-sim optimise``: designs for accuracy against energy, time and cores
 ``info``       ``aimc-sim info``: every parameter with unit and source; the machine
@@ -65,7 +65,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="What a trained torch network does on a 64-core phase-change-memory computing chip.",
+    help="Simulation of a trained torch network on a 64-core phase-change-memory computing chip.",
     epilog="Example: `aimc-sim run`: ResNet-32 on handwritten digits, from now to "
     "a year after programming.",
 )
