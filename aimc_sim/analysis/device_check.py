@@ -10,7 +10,7 @@ import numpy as np
 from ..device.measured.reach import Reach, reach
 from ..device.measured.replay import library
 from ..device.measured.schema import MeasuredData
-from ..device.measured.traces import traces
+from ..device.measured.traces import Traces, traces
 from .fit import FitReport, fit
 from .fit_estimates import FEWEST_DEVICES
 from .fit_pulses import PulseReport, fit_pulses
@@ -108,7 +108,7 @@ def check(data: MeasuredData) -> Check:
     return Check(tuple(size), tuple(scope), report, unfit, ours, no_replay)
 
 
-def _range(data: MeasuredData, found) -> str:
+def _range(data: MeasuredData, found: Traces) -> str:
     if data.pulse_number is not None:
         return f"pulse records: {found.reads.min():,} to {found.reads.max():,} reads per train"
     later = found.time_seconds[found.time_seconds > 0]

@@ -106,6 +106,8 @@ class FitReport(LawReport):
                 "t_read_seconds, or import with read_seconds=@...[ns]"
             )
         drift = self.law("drift").curves
+        polynomial = self.law("programming").polynomial
+        assert polynomial is not None  # an identified law has one
         source = f"fitted to '{self.title}': {self.traces} traces of {self.devices} devices"
         return PcmSpec(
             g_max_siemens=self.g_max_siemens,
@@ -113,7 +115,7 @@ class FitReport(LawReport):
             devices_per_element=1,
             t0_seconds=self.t0_seconds,
             programming=ProgrammingLaw(
-                polynomial_siemens=self.law("programming").polynomial,
+                polynomial_siemens=polynomial,
                 states=self.law("programming").states,
                 source=source,
             ),

@@ -66,7 +66,7 @@ def moments(sample: np.ndarray, device: np.ndarray) -> Moments:
     share = 1 - float((1 / n).mean())  # of the variance within devices that their means lose
     variance = between + share * within
     pulls = away**2 * d / (d - 1)
-    split = ((between, float(d - 1)),)
+    split: tuple[tuple[float, float], ...] = ((between, float(d - 1)),)
     if inner:
         pulls = pulls + share * squares / (inner / d)
         split += ((share * within, float(inner)),)
@@ -109,7 +109,8 @@ def covariance(ids: list[np.ndarray], pulls: list[np.ndarray], errors: np.ndarra
     size[size == 0] = 1.0
     correlation = (table / size[:, None]) @ (table / size[:, None]).T
     np.fill_diagonal(correlation, 1.0)
-    return correlation * np.outer(errors, errors)
+    found: np.ndarray = correlation * np.outer(errors, errors)
+    return found
 
 
 def detrended(sample: np.ndarray, covariate: np.ndarray) -> np.ndarray:

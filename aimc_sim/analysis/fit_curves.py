@@ -181,6 +181,7 @@ def _candidate(
     steep = len(x) - flat
     constant = linear(np.ones((flat, 1)), y[steep:], errors[steep:]) if flat else None
     if not steep:
+        assert constant is not None  # all states are on it
         level = max(0.0, float(constant.values[0]))
         return StateCurve(form="log", a=0.0, b=level, low=level, high=level), constant
     if np.ptp(x[:steep]) <= 1e-9 * x[steep - 1]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..device import pcm, synthetic
 from ..rng import Key
-from ..spec import PcmSpec
+from ..spec import PcmSpec, ProgrammingLaw
 from .fit import fit
 
 if TYPE_CHECKING:
@@ -66,8 +66,10 @@ def design(
             for e in one.estimates:
                 if e.quantity == q:
                     true = truth(spec, q, e.level)
-                    inside = [low <= true <= high for low, high in map(e.interval, (0.68, 0.95))]
-                    found[q].append((e.value, e.standard_error, *inside))
+                    in_68, in_95 = (
+                        low <= true <= high for low, high in map(e.interval, (0.68, 0.95))
+                    )
+                    found[q].append((e.value, e.standard_error, in_68, in_95))
     rows = []
     for q in QUANTITIES:
         table = np.array(found[q], float).reshape(-1, 4)
@@ -96,13 +98,17 @@ def truth(spec: PcmSpec, quantity: str, level_siemens: float) -> float:
         law = spec.programming
         if law is None:
             return 0.0
+        assert isinstance(law, ProgrammingLaw)  # other kinds have no polynomial
         inside = x if law.states is None else np.clip(x, *law.states)
         scale = law.scale * spec.g_max_siemens / spec.g_reference_siemens
         return scale * float(np.polynomial.polynomial.polyval(inside, law.polynomial_siemens)[0])
-    owner, scale = {
-        "nu mean": (spec.drift and spec.drift.exponent_mean, spec.drift and spec.drift.scale),
-        "nu spread": (spec.drift and spec.drift.exponent_std, spec.drift and spec.drift.scale),
-        "Q_s": (spec.read_noise and spec.read_noise.amplitude,
-                spec.read_noise and spec.read_noise.scale),
-    }[quantity]  # fmt: skip
-    return 0.0 if owner is None else scale * float(pcm.curve_values(owner, x)[0])
+    drift, noise = spec.drift, spec.read_noise
+    found = {
+        "nu mean": drift and (drift.exponent_mean, drift.scale),
+        "nu spread": drift and (drift.exponent_std, drift.scale),
+        "Q_s": noise and (noise.amplitude, noise.scale),
+    }[quantity]
+    if not found:
+        return 0.0
+    curve, factor = found
+    return factor * float(pcm.curve_values(curve, x)[0])

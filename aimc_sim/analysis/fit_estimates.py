@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .. import arguments
 from ..spec import StateCurve
+from .fit_clusters import Moments
 from .intervals import student
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Law:
     reason: str = ""
     estimates: tuple[Estimate, ...] = ()
     notes: tuple[str, ...] = ()
-    polynomial: tuple[float, ...] | None = None
+    polynomial: tuple[float, float, float, float] | None = None
     states: tuple[float, float] | None = None
     curves: dict[str, StateCurve] = field(default_factory=dict)
 
@@ -173,8 +174,9 @@ class LawReport:
 
 
 def mean_of(
-    quantity: str, level: float, found, unit: str, n: int, level_unit: str = "S", shift: float = 0.0
-) -> Estimate:
+    quantity: str, level: float, found: Moments, unit: str, n: int, level_unit: str = "S",
+    shift: float = 0.0,
+) -> Estimate:  # fmt: skip
     """Return the mean of :class:`~.fit_clusters.Moments` as an estimate, less ``shift``."""
     return Estimate(
         quantity, level, level_unit, found.mean - shift, found.mean_error, unit, n,
@@ -183,7 +185,7 @@ def mean_of(
 
 
 def std_of(
-    quantity: str, level: float, found, unit: str, n: int, own: float, own_error: float,
+    quantity: str, level: float, found: Moments, unit: str, n: int, own: float, own_error: float,
     level_unit: str = "S",
 ) -> Estimate:  # fmt: skip
     """Return a standard deviation without the errors of the members of the sample themselves.

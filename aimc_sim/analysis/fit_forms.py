@@ -10,7 +10,7 @@ beyond the last read, an extrapolation is not supported by the data.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,7 +92,9 @@ class Forms:
         """Return why a power law is no law of these data; empty if it may be."""
         if not self.misfit_is_real():
             return ""
-        best = min(self.criterion, key=self.criterion.get) if self.criterion else "another form"
+        best = "another form"
+        if self.criterion:
+            best = min(self.criterion, key=self.criterion.__getitem__)
         return (
             f"a power law misses the means by up to {100 * self.misfit:.1f} % (chance "
             f"{self.chance:.1g}); the best form is: {best}; use the numbers inside the measured "
@@ -144,7 +146,7 @@ class Forms:
             left = {name: self.extrapolated[name][i] for name in good}
             if i == 1 and self.last_seconds >= YEAR:
                 continue
-            low, high = min(left, key=left.get), max(left, key=left.get)
+            low, high = min(left, key=left.__getitem__), max(left, key=left.__getitem__)
             span = f"from {100 * left[low]:.0f} % ({low}) to {100 * left[high]:.0f} % ({high})"
             if left[high] - left[low] > 0.05:
                 notes.append(
@@ -192,13 +194,14 @@ def compare(found: Traces, parts: Usable, lacking: str) -> Forms:
     }
     least = min(total.values())
     last = float(np.median([c.times[-1] for c in curves]))
+
+    def share(each: list[_Result], when: float) -> float:
+        """Return the mean share of the last read's conductance at a time."""
+        shares = [r.at(when) / r.at(c.times[-1]) for r, c in zip(each, curves, strict=True)]
+        return float(np.mean(shares))
+
     left = {
-        name: tuple(
-            float(
-                np.mean([r.at(when) / r.at(c.times[-1]) for r, c in zip(each, curves, strict=True)])
-            )
-            for when in (10 * last, max(YEAR, last))
-        )
+        name: (share(each, 10 * last), share(each, max(YEAR, last)))
         for name, each in results.items()
     }
     order = (POWER, _LATE, OFFSET, STRETCHED, LOGARITHMIC)
@@ -318,8 +321,8 @@ def _late(curves: list[_Curve]) -> tuple[list[_Result], float, float]:
 def _shaped(
     curve: _Curve,
     model: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    starts: list,
-    bounds: tuple,
+    starts: Sequence[tuple[float, ...]],
+    bounds: tuple[list[float], list[float]],
 ) -> _Result:
     """Fit a form ``ln G = model(values, t)`` by least squares."""
     target = curve.root @ curve.mean
@@ -331,6 +334,7 @@ def _shaped(
         )  # fmt: skip
         if best is None or found.cost < best.cost:
             best = found
+    assert best is not None  # every form has starts
     values = best.x
     return _Result(
         2 * float(best.cost), len(values), values,
@@ -343,7 +347,8 @@ def _offset(curve: _Curve) -> _Result:
     first = curve.times[0]
 
     def model(v: np.ndarray, t: np.ndarray) -> np.ndarray:
-        return v[0] + np.log((1 - v[1]) + v[1] * (t / first) ** -v[2])
+        course: np.ndarray = v[0] + np.log((1 - v[1]) + v[1] * (t / first) ** -v[2])
+        return course
 
     starts = [(curve.mean[0], 0.9, 0.05), (curve.mean[0], 0.3, 0.3)]
     return _shaped(curve, model, starts, ([-np.inf, 0.0, -0.5], [np.inf, 1.0, 3.0]))
@@ -355,7 +360,8 @@ def _stretched(curve: _Curve) -> _Result:
     fall = max(1e-3, float(curve.mean[0] - curve.mean[-1]))
 
     def model(v: np.ndarray, t: np.ndarray) -> np.ndarray:
-        return v[0] - v[1] * (t / last) ** v[2]
+        course: np.ndarray = v[0] - v[1] * (t / last) ** v[2]
+        return course
 
     starts = [(curve.mean[0] + fall, 2 * fall, 0.05), (curve.mean[0], fall, 0.4)]
     return _shaped(curve, model, starts, ([-np.inf, -np.inf, 1e-4], [np.inf, np.inf, 2.0]))
@@ -367,7 +373,8 @@ def _logarithmic(curve: _Curve) -> _Result:
     span = math.log(curve.times[-1] / first)
 
     def model(v: np.ndarray, t: np.ndarray) -> np.ndarray:
-        return v[0] + np.log(np.maximum(1 - v[1] * np.log(t / first), 1e-9))
+        course: np.ndarray = v[0] + np.log(np.maximum(1 - v[1] * np.log(t / first), 1e-9))
+        return course
 
     return _shaped(curve, model, [(curve.mean[0], 0.03)], ([-np.inf, -1.0], [np.inf, 0.999 / span]))
 

@@ -19,7 +19,7 @@ from .fit_estimates import (
     std_of,
 )
 from .fit_forms import Forms
-from .fit_noise import LevelTraces, Noise, Usable
+from .fit_noise import Growth, LevelTraces, Noise, Usable
 
 
 def drift(
@@ -74,12 +74,20 @@ def read_noise(found: Traces, regression: fit_traces.Regression, parts: Usable,
         noise, n = level.noise, len(level.rows)
         size = math.sqrt(noise.variance)
         error = noise.variance_error / (2 * size) if size > 0 else 0.0
-        shared = {"devices": noise.devices, "freedom": noise.devices - 1, "shape": "factor"}
-        rows.append(Estimate("relative noise", level.siemens, "S", size, error, "1", n, **shared))
+        freedom = noise.devices - 1
+        rows.append(
+            Estimate(
+                "relative noise", level.siemens, "S", size, error, "1", n, noise.devices, freedom,
+                "factor",
+            )
+        )  # fmt: skip
         if noise.q > 0:
             rows.append(
-                Estimate("Q_s", level.siemens, "S", noise.q, noise.q_error, "1", n, **shared)
-            )
+                Estimate(
+                    "Q_s", level.siemens, "S", noise.q, noise.q_error, "1", n, noise.devices,
+                    freedom, "factor",
+                )
+            )  # fmt: skip
     growth, reason = parts.growth, ""
     notes = [
         "rms about the power law of each trace, with what a power law misses; errors are those of "
@@ -98,6 +106,7 @@ def read_noise(found: Traces, regression: fit_traces.Regression, parts: Usable,
         notes.append("Q_s from the size of the noise and the duration of a read")
         reason = _colour(growth, read_seconds, notes)
     elif amplitudes:
+        assert growth is not None  # the amplitudes come from it
         t_read = growth.centre_seconds / 2 * math.exp(-1 / growth.rate)
         notes.append(
             "Q_s from the growth of the noise with ln t, one test for all levels; 1/f noise would "
@@ -114,7 +123,7 @@ def read_noise(found: Traces, regression: fit_traces.Regression, parts: Usable,
     return Law("read noise", reason, tuple(rows), tuple(notes), curves=curves)
 
 
-def _colour(growth, read_seconds: float, notes: list[str]) -> str:
+def _colour(growth: Growth | None, read_seconds: float, notes: list[str]) -> str:
     """Say whether the noise is 1/f; return a reason where it is not."""
     if growth is None or math.isnan(growth.expected):
         notes.append("whether the noise is 1/f cannot be seen in these data: assumed")
@@ -190,7 +199,7 @@ def programming(
 
 def _sigma_polynomial(
     x: np.ndarray, sigmas: list[tuple[Estimate, fit_clusters.Moments]]
-) -> tuple[tuple[float, ...], list[Estimate], str]:
+) -> tuple[tuple[float, float, float, float], list[Estimate], str]:
     """Return the coefficients of sigma(x), as a polynomial and as estimates, and a note on them."""
     values, errors = _arrays([row for row, _ in sigmas])
     fitted = fit_curves.std_polynomial(x, values, errors)
@@ -204,14 +213,14 @@ def _sigma_polynomial(
         Estimate(f"c{i}", math.nan, "", float(c), float(e), "S", n, devices, devices - 1)
         for i, (c, e) in enumerate(zip(fitted.values, deviations, strict=True))
     ]
-    coefficients = (*map(float, fitted.values), *(4 - len(fitted.values)) * (0.0,))
+    c0, c1, c2, c3 = (*map(float, fitted.values), *(4 - len(fitted.values)) * (0.0,))
     terms = " + ".join(["c0", "c1 x", "c2 x^2", "c3 x^3"][: len(fitted.values)])
     text = (
         f"sigma = {terms}, the lowest order that no higher one improves on at 1 %; chi2 = "
         f"{fitted.chi2:.1f} for {fitted.freedom} degrees of freedom; it ends at the lowest and "
         "highest level"
     )
-    return coefficients, rows, text
+    return (c0, c1, c2, c3), rows, text
 
 
 def reset(found: Traces) -> ResetState | None:

@@ -143,7 +143,8 @@ class Usable:
 
     def trace_of(self, level: LevelTraces) -> np.ndarray:
         """Return the indices of the traces of a level, (M,) int64."""
-        return self.trace[level.rows]
+        found: np.ndarray = self.trace[level.rows]
+        return found
 
 
 def usable(

@@ -299,9 +299,9 @@ def _nonlinear(
     steps: _Steps,
     model: Callable[[np.ndarray], np.ndarray],
     start: np.ndarray,
-    names,
-    units,
-    bounds,
+    names: tuple[str, ...],
+    units: tuple[str, ...],
+    bounds: tuple[list[float], list[float]],
 ) -> _Fit:
     size = float(np.abs(steps.step).mean()) or 1.0
     found = optimize.least_squares(
@@ -317,7 +317,9 @@ def _exponential(steps: _Steps) -> _Fit:
     mean = float(steps.step.mean())
 
     def model(v: np.ndarray) -> np.ndarray:
-        return mean * v[0] * np.exp(np.clip(-v[1] * (steps.state / middle - 1), -50, 50))
+        fall = np.exp(np.clip(-v[1] * (steps.state / middle - 1), -50, 50))
+        step: np.ndarray = mean * v[0] * fall
+        return step
 
     fit = _nonlinear(steps, model, np.array([1.0, 0.1]), ("A", "k"), ("S", "1/S"),
                      ([0, -20], [np.inf, 20]))  # fmt: skip
@@ -385,7 +387,8 @@ def _errors(fit: _Fit, left: np.ndarray, device: np.ndarray) -> np.ndarray:
         score = np.zeros((len(ids), a.shape[1]))
         np.add.at(score, number, a * left[:, None])
         covariance = inverse @ (score.T @ score) @ inverse * len(ids) / (len(ids) - 1)
-    return np.sqrt(np.maximum(0, np.diag(covariance))) / scale
+    found: np.ndarray = np.sqrt(np.maximum(0, np.diag(covariance))) / scale
+    return found
 
 
 def _variance_line(left: np.ndarray, state: np.ndarray, noise2: float) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,7 +91,10 @@ def regress(found: Traces) -> Regression:
     if not len(trace):
         none = np.empty(0)
         parts = Residuals(row, none, none, none)
-        return Regression(trace, *[none] * 8, parts, *[none] * 3, math.nan, zero)
+        return Regression(
+            trace, none, none, none, none, none, none, none, none, parts, none, none, none,
+            math.nan, zero,
+        )  # fmt: skip
     first = np.append(True, np.diff(row) > 0)
     t0 = float(np.median(t[first]))
     x, y = np.log(t / t0), np.log(g)
@@ -210,6 +214,6 @@ def _equal(values: np.ndarray) -> np.ndarray:
     return rank * groups // len(values)
 
 
-def _per(row: np.ndarray):
+def _per(row: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Return the sum over the reads of each row."""
     return lambda values: np.bincount(row, weights=values)

@@ -25,6 +25,7 @@ def programming_curve(found: Traces) -> Law:
     name = "programming curve"
     if found.pulse is None:
         return Law(name, "no pulses; needs the amplitude or number of the programming pulse")
+    assert found.pulse_column is not None  # pulses were read from it
     amplitudes = np.unique(found.pulse)
     if len(amplitudes) < 2:
         return Law(name, "one pulse amplitude; needs at least 2")
@@ -111,7 +112,7 @@ def variance_split(found: Traces) -> Law:
     return Law(name, "", tuple(rows), (note,))
 
 
-def _split(table: tuple, keep: np.ndarray) -> tuple[float, float, float] | None:
+def _split(table: tuple[np.ndarray, ...], keep: np.ndarray) -> tuple[float, float, float] | None:
     """Return sd between devices, sd between cycles and the share of the former."""
     n, mean, squares, condition, number = table
     use = keep[number]
@@ -129,7 +130,7 @@ def _split(table: tuple, keep: np.ndarray) -> tuple[float, float, float] | None:
     return math.sqrt(b), math.sqrt(w), b / (b + w) if b + w > 0 else math.nan
 
 
-def _cycle_estimate(table: tuple) -> tuple[Estimate, ...]:
+def _cycle_estimate(table: tuple[np.ndarray, ...]) -> tuple[Estimate, ...]:
     """Return the standard deviation between cycles, which needs one device only."""
     n, _, squares, _, _ = table
     freedom = int((n - 1).sum())

@@ -134,6 +134,7 @@ class Layout:
         return "\n".join(lines)
 
     def _busiest(self) -> str:
+        assert self.traffic is not None  # asked for with traffic only
         link, size = self.traffic.busiest()
         if link is None:
             return "none"
@@ -156,8 +157,9 @@ def layout(compiled: Program, spec: ChipSpec, mvms: Mapping[str, int] | None = N
 
     def place(layer: AnalogLayer) -> LayerPlace:
         cores = tuple(block.core for block in layer.blocks)
+        rows, cols = layer.weight.shape
         return LayerPlace(
-            layer.name, *layer.weight.shape, layer.patch, mvms and mvms[layer.name], cores,
+            layer.name, rows, cols, layer.patch, mvms[layer.name] if mvms else None, cores,
             layer.weight.size / (len(set(cores)) * cells),
         )  # fmt: skip
 

@@ -21,6 +21,8 @@ import numpy as np
 from torch import Tensor
 
 from ..chip import gdpu, gdpu_cells
+from ..kernels.conversion import add_codes
+from ..kernels.epilogue import epilogue
 from ..machine import products
 from ..machine.formats import formats
 from ..runtime import chunk, convert, executor, floating, whole
@@ -158,8 +160,8 @@ def _of_digital(recorder: Recorder, result: Any, *arguments: Any) -> CallCost:
     return CallCost("digital", size(result, *arguments))
 
 
-_EPILOGUE = inspect.signature(convert.epilogue)
-_ADD_CODES = inspect.signature(convert.add_codes)
+_EPILOGUE = inspect.signature(epilogue)
+_ADD_CODES = inspect.signature(add_codes)
 
 
 def size(*things: Any) -> int:
@@ -254,6 +256,7 @@ class Recorder:
 
     def step(self, hook: Hook, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Call a function with which a step begins."""
+        assert hook.step is not None  # hooks of parts have `cost`
         here, frame = self._here, Frame(hook.step(self, *arguments, *named.values()))
         here.frames.append(frame)
         began = time.perf_counter()
@@ -268,6 +271,7 @@ class Recorder:
 
     def part(self, hook: Hook, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Call a function with which a part begins."""
+        assert hook.cost is not None  # hooks of steps have `step`
         here = self._here
         if not here.frames or here.frames[-1].in_part:
             return function(*arguments, **named)
