@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..machine.products import SMALLEST_BATCH
 from .adc import AS_IT_IS
-from .calls import LayerCall
+from .calls import CoreCall, LayerCall
 from .chunk import Run
 from .convert import CodedValue
 from .counts import new_counts
@@ -95,7 +95,7 @@ def corrected(call: LayerCall, correction: Correction) -> LayerCall:
     """Return a layer with its correction in the gains and offsets of its cores."""
     factor, shift = correction
 
-    def core(one, is_tail):
+    def core(one: CoreCall, is_tail: bool) -> CoreCall:
         cols = slice(one.block.col_start, one.block.col_stop)
         offset = one.offset * factor[cols] + (shift[cols] if is_tail else 0.0)
         return dataclasses.replace(one, gain=one.gain * factor[cols], offset=offset)

@@ -47,7 +47,7 @@ class Adc:
         """Return a core's converters on a device."""
         jitter = None
         if np.any(converter.jitter):
-            jitter = torch.from_numpy(converter.jitter.astype(np.float32)).to(device)
+            jitter = torch.from_numpy(np.array(converter.jitter, np.float32)).to(device)
         found = converter.table
         if found is None:
             return cls(converter.quantiser, jitter=jitter)
@@ -60,12 +60,14 @@ class Adc:
         jitter = _NO_JITTER if self.jitter is None else self.jitter.numpy()
         if self.table is None:
             return row(self.quantiser), _NO_TABLE, _NO_BOUNDS, jitter
+        assert self.bounds is not None  # they come with the table
         return row(self.quantiser), self.table.numpy(), self.bounds.numpy(), jitter
 
     def codes(self, charge: Tensor) -> tuple[Tensor, Tensor]:
         """Return codes of (B, C, H, W) charges, and how many of each image saturate, (B,)."""
         if self.table is None:
             return quantised(charge, self.quantiser)
+        assert self.bounds is not None  # they come with the table
         slope, bend, lift, gain, offset = self.table[:, :, :, None, None]
         limit, dead = self.bounds
         z = charge.clamp(min=0) if math.isinf(float(dead)) else charge

@@ -25,8 +25,10 @@ from .rounding import best_range, smallest_error_range
 
 
 def float_walk(
-    compiled: Program, x: Tensor | Sequence[Tensor], see=lambda name, value: None,
-    enter=lambda layer, x: None, lengths: Tensor | None = None,
+    compiled: Program, x: Tensor | Sequence[Tensor],
+    see: Callable[[str, Tensor], None] = lambda name, value: None,
+    enter: Callable[[AnalogLayer, Tensor], None] = lambda layer, x: None,
+    lengths: Tensor | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Run a program's network in float32 with exact weights.
 
@@ -77,7 +79,9 @@ def float_walk(
     return values
 
 
-def _float_layer(layer: AnalogLayer, values: Mapping[str, Tensor], see) -> Tensor:
+def _float_layer(
+    layer: AnalogLayer, values: Mapping[str, Tensor], see: Callable[[str, Tensor], None]
+) -> Tensor:
     source = values[layer.source]
     x = as_maps(layer, source)
     scale = torch.from_numpy(layer.scale)[:, None, None]

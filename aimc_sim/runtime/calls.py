@@ -17,6 +17,11 @@ from .adc import PASSES_ALL, Adc, row
 from .floating import FloatingLines
 from .phases import Phases
 
+CoreArrays = tuple[
+    np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.float32, np.ndarray
+]
+"""Arguments of the fused kernel, see :attr:`CoreCall.arrays`."""
+
 
 @dataclass(frozen=True)
 class ChannelRegisters:
@@ -117,7 +122,7 @@ class CoreCall:
         return ChannelRegisters(half(self.gain), half(self.offset), link, output)
 
     @cached_property
-    def arrays(self) -> tuple:
+    def arrays(self) -> CoreArrays:
         """Arguments of the fused kernel, as arrays that share the tensors' memory.
 
         ``gain, offset, adc, oscillators, bounds, jitter, link_gain, requantise`` of

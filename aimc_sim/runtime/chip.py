@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -87,6 +87,7 @@ class Chip(Held):
         compiled = mapping.compile_network(network, spec)
         check_layers(spec, compiled)
         chip = cls(compiled, spec)
+        assert source.walk is not None  # the network came from a walk
         chip.variants = Variants(compiled, spec, source, source.walk.recording.example)
         return chip
 
@@ -109,7 +110,7 @@ class Chip(Held):
         """
         return explain(built_model(model), _machine(spec), where, example)
 
-    def calibrate(self, batches: Tensor | np.ndarray | Iterable) -> Chip:
+    def calibrate(self, batches: Tensor | np.ndarray | Iterable[Any]) -> Chip:
         """Measure the ranges of all integers on a few images; returns the chip.
 
         Parameters
@@ -195,9 +196,9 @@ class Chip(Held):
         Devices keep their own properties (faults, deviations of their pulses); errors that belong
         to a programming are drawn again. Drift compensation is measured afresh against now.
         """
-        self.check_written()
+        state = self.check_written()
         self.state = chip_state.program(
-            self.compiled, self.spec, self.state.seed, self.time_seconds, self.state.cycle + 1,
+            self.compiled, self.spec, state.seed, self.time_seconds, state.cycle + 1,
             self.ranges,
         )  # fmt: skip
         self.images_seen = 0
@@ -212,8 +213,8 @@ class Chip(Held):
         method : "none", "gdc" or "column" (as published: a factor per core, or per column),
             "gdc-signs", "ls"; see :mod:`aimc_sim.core.compensation`
         """
-        method = arguments.choice(method, "compensation", compensation.METHODS)
-        self.compensation, self.images_seen = method, 0
+        chosen = arguments.choice(method, "compensation", compensation.METHODS)
+        self.compensation, self.images_seen = cast("compensation.Method", chosen), 0
         return self
 
     def adapt_batch_norm(self, images: Tensor | np.ndarray | None) -> Chip:

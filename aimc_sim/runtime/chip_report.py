@@ -66,24 +66,27 @@ class Report:
         layers, pixels = [], {}
         for layer in compiled.layers:
             counts = chip.counts.get(layer.name)
-            seen = counts is not None and counts.conversions > 0
+            if counts is not None and counts.conversions == 0:
+                counts = None
             blocks = len(layer.blocks)
+            rows, cols = layer.weight.shape
             layers.append(
                 LayerRow(
                     layer.name,
-                    *layer.weight.shape,
+                    rows,
+                    cols,
                     cores=tuple(block.core for block in layer.blocks),
                     utilisation=sum(b.footprint[0] * b.footprint[1] for b in layer.blocks)
                     / (blocks * cells),
                     adc_saturated_fraction=counts.adc_saturated / counts.conversions
-                    if seen
+                    if counts is not None
                     else None,
                     output_clipped_fraction=counts.output_clipped / counts.outputs
-                    if seen
+                    if counts is not None
                     else None,
                 )
             )
-            if seen:
+            if counts is not None:
                 pixels[layer.name] = round(counts.mvms / blocks / counts.images)
         written = None if chip.state is None else chip.state.report()
         hops = [transfer.hops for transfer in compiled.transfers]
@@ -241,6 +244,7 @@ class Report:
 
     def _cost_lines(self) -> list[str]:
         cost = self.cost
+        assert cost is not None  # lines are asked for with a cost
         return [
             f"MVMs            {cost['core_mvms']:,} core MVMs per image, "
             f"{units.show(cost['mvm_joules'], 'J')} (array, ADC, modulators; whole arrays)",

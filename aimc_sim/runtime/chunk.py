@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..chip.program import AnalogLayer, DigitalStep, leaves
-from ..core.converters import Quantiser
+from ..core.quantise import Quantiser
 from ..digital import rounding
 from ..digital.apply import apply
 from ..digital.cells import State
@@ -241,8 +241,10 @@ class Run:
             )
         several = total // self.batch
         first = self.first_event * several + (time or 0) * _TIME_STEP
-        counted = None if self.n == self.batch else np.arange(total) < self.n * several
-        return Events(np.arange(first, first + total), counted)
+        numbers = np.arange(first, first + total)
+        return Events(
+            numbers, None if self.n == self.batch else np.arange(total) < self.n * several
+        )
 
     def _convert(
         self, read: Read, link: ArrivingCodes | None, relu: bool, target: CodedValue, column: int,

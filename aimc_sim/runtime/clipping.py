@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from .executor import Tally
+from .counts import Tally
 
 _ADVICE = {
     "ADC conversions saturate": "let "

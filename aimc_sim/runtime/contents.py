@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from .. import store
-from ..core import tile
+from ..core import compensation, tile
 from ..device import family
 from ..mapping.matrices import grouped_weight
 from .held import Held
@@ -18,14 +18,14 @@ from .held import Held
 
 def conductances(chip: Held, core: int) -> np.ndarray:
     """Return the devices of a core, see :meth:`aimc_sim.Chip.conductances`."""
-    chip.check_written()
-    if core not in chip.state.tiles:
-        used = sorted(chip.state.tiles)
+    state = chip.check_written()
+    if core not in state.tiles:
+        used = sorted(state.tiles)
         raise KeyError(f"core {core} holds no weights; cores in use: {used}")
-    key = chip.state.key(core)
-    age = chip.state.age(chip.time_seconds)
-    own = chip.state.spec_of(core, chip.spec).core
-    now = tile.elements_at(chip.state.tiles[core], own, age, key)
+    key = state.key(core)
+    age = state.age(chip.time_seconds)
+    own = state.spec_of(core, chip.spec).core
+    now = tile.elements_at(state.tiles[core], own, age, key)
     return family.of(own.device).devices(now.g, own.device)
 
 
@@ -33,11 +33,12 @@ def effective_weights(chip: Held, layer: str) -> np.ndarray:
     """Return a layer's weights, see :meth:`aimc_sim.Chip.effective_weights`."""
     step, evaluation = chip.compiled.layer(layer), chip.evaluation
     tiles, gains = evaluation.tiles, evaluation.factors
+    state = chip.check_written()
     matrix = np.zeros_like(step.weight)
     for block in step.blocks:
         device = chip.spec.for_layer(layer).core.device
         net = tiles[block.tile].nets * device.g_max_siemens
-        net = net / chip.state.tiles[block.tile].siemens_per_weight
+        net = net / state.tiles[block.tile].siemens_per_weight
         net = net * gains.get(block.tile, 1.0)
         matrix[block.row_start : block.row_stop, block.col_start : block.col_stop] = net
     if step.kind == "linear":
@@ -68,10 +69,10 @@ def save(chip: Held, path: str | Path) -> None:
 def restore(chip: Held, clock: Mapping[str, Any]) -> None:
     """Set the clock of a chip from a file: time, compensation, corrections."""
     chip.time_seconds = float(clock["time_seconds"])
-    chip.compensation = str(clock["compensation"])
+    chip.compensation = cast("compensation.Method", str(clock["compensation"]))
     chip.images_seen = int(clock["images_seen"])
     chip.adapted_images = int(clock.get("adapted_images", 0))
     chip.corrections = {
-        name: tuple(torch.tensor(part) for part in parts)
-        for name, parts in clock["corrections"].items()
+        name: (torch.tensor(factor), torch.tensor(shift))
+        for name, (factor, shift) in clock["corrections"].items()
     }

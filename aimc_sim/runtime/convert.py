@@ -249,9 +249,9 @@ def normals(events: np.ndarray, n: int, key: np.ndarray, device: torch.device) -
     """
     mask = 0xFFFFFFFF
     tiles = -(-n // (8 * LANES))
-    images, events = len(events), torch.from_numpy(events).to(device)[:, None]
+    images, numbers = len(events), torch.from_numpy(events).to(device)[:, None]
     c0 = torch.arange(tiles * LANES, device=device)[None, :].expand(images, -1)
-    c1, c2, c3 = events & mask, events >> 32, torch.zeros_like(events)
+    c1, c2, c3 = numbers & mask, numbers >> 32, torch.zeros_like(numbers)
     k0, k1 = int(key[0]), int(key[1])
     for _ in range(7):
         p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -35,7 +37,7 @@ class Counts:
         self.operations += other.operations
         self.inputs += other.inputs
         if self.magnitudes or other.magnitudes:
-            self.magnitudes = [sum(self.magnitudes + other.magnitudes)]
+            self.magnitudes = [reduce(operator.add, self.magnitudes + other.magnitudes)]
         if self.misses or other.misses:
             self.misses = [torch.cat(self.misses + other.misses).sum(0, keepdim=True)]
 

@@ -115,6 +115,7 @@ class Evaluation:
 
     def bare_plan(self, compiled: Program) -> plan.Plan:
         """Return the plan of a program without the corrections of batch norms."""
+        assert self.ranges is not None  # a chip calibrates before it runs
         return plan.build(
             compiled, self.evaluations.spec, self.ranges, self.evaluations.state, self, self.device
         )

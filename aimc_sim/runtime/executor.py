@@ -140,6 +140,7 @@ def _run_chunk(
 
 def _chunk_size(plan: Plan, images: Tensor) -> int:
     """Return how many images go through at once."""
+    assert plan.compiled.axis is not None  # there is a batch to be cut
     batch = images.shape[plan.compiled.axis]
     widest = max(call.layer.weight.shape[1] for call in layer_calls(plan.calls))
     budget = _CHUNK_BYTES.get(plan.device.type, _CHUNK_BYTES["other"])

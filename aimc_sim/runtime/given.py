@@ -71,12 +71,14 @@ def built_model(model: Any) -> nn.Module:
 def tensor(name: str, given: Any) -> Tensor:
     """Return a user's input as a dense tensor of real numbers."""
     if isinstance(given, Tensor):
-        return arguments.dense(given, f"input '{name}'")
+        own: Tensor = arguments.dense(given, f"input '{name}'")
+        return own
     try:
-        return arguments.dense(torch.as_tensor(given), f"input '{name}'")
+        made: Tensor = arguments.dense(torch.as_tensor(given), f"input '{name}'")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         if "wanted a dense tensor" in str(error):
             raise
         raise TypeError(
             f"input '{name}' = {arguments.shown(given)}: wanted a tensor or array of numbers"
         ) from error
+    return made

@@ -77,10 +77,10 @@ class Held:
         """The former name of :attr:`compiled`."""
         raise AttributeError("chip.image: the placed program of a chip is now called chip.compiled")
 
-    def check_written(self) -> None:
-        """Raise NotProgrammedError if no devices are written, with the reason."""
+    def check_written(self) -> ChipState:
+        """Return the written devices; raise NotProgrammedError with the reason without any."""
         if self.state is not None:
-            return
+            return self.state
         if self.pending is not None:
             raise NotProgrammedError(
                 "the devices await calibration, which chooses g_max of every core "
@@ -91,6 +91,7 @@ class Held:
     def _write(self) -> None:
         """Write the devices that were asked for."""
         seed, self.pending = self.pending, None
+        assert seed is not None  # there are devices to be written
         self.state = chip_state.program(self.compiled, self.spec, seed, ranges=self.ranges)
         self.images_seen = 0
         self.corrections, self.adapted_images = {}, 0
@@ -120,19 +121,17 @@ class Held:
     @property
     def evaluation(self) -> Evaluation:
         """The crossbars, compensation factors and plans of the chip's present time."""
-        self.check_written()
+        state = self.check_written()
         amperes = {} if self.ranges is None else self.ranges.adc_amperes
         evaluations = self._evaluations
-        if (
-            evaluations is None
-            or evaluations.state is not self.state
-            or evaluations.amperes != amperes
-        ):
-            self._evaluations = Evaluations(self.compiled, self.spec, self.state, amperes)
+        if evaluations is None or evaluations.state is not state or evaluations.amperes != amperes:
+            evaluations = Evaluations(self.compiled, self.spec, state, amperes)
+            self._evaluations = evaluations
         now = Evaluation(
-            self._evaluations, self.ranges, self.time_seconds, self.compensation, self.corrections,
+            evaluations, self.ranges, self.time_seconds, self.compensation, self.corrections,
             self.device,
         )  # fmt: skip
-        if not now.is_like(self._evaluation):
-            self._evaluation = now
-        return self._evaluation
+        kept = self._evaluation
+        if kept is None or not now.is_like(kept):
+            kept = self._evaluation = now
+        return kept

@@ -73,11 +73,11 @@ def as_inputs(
             f"got {len(found)}; give one tensor for each"
         )
     tensors: list[Tensor] = []
-    batch = None
+    size: int | None = None
     for name, axis, x in zip(compiled.inputs, compiled.axes, found, strict=True):
-        x = _checked(compiled, name, tensor(name, x), batch, recordable)
-        if batch is None and axis is not None:
-            batch = x.shape[axis]
+        x = _checked(compiled, name, tensor(name, x), size, recordable)
+        if size is None and axis is not None:
+            size = x.shape[axis]
         tensors.append(x)
     _check_lengths(compiled, tensors)
     return tuple(tensors), None
@@ -167,7 +167,12 @@ def _ordered(inputs: Sequence[str], names: Iterable[str], between: str = "") -> 
             f"there is no input for {' and '.join(map(str, strangers))}; the network takes "
             f"{', '.join(inputs)}; give tensors in this order"
         )
-    return sorted(names, key=lambda name: -1 if place[name] is None else place[name])
+
+    def rank(name: str) -> int:
+        at = place[name]
+        return -1 if at is None else at
+
+    return sorted(names, key=rank)
 
 
 def _parts(compiled: Program, part: Any, recorded: Any, unknown: bool) -> list[Any]:
@@ -190,9 +195,9 @@ def _parts(compiled: Program, part: Any, recorded: Any, unknown: bool) -> list[A
         inner = recorded if isinstance(recorded, Mapping) else {}
         return [x for key in keys for x in _parts(compiled, part[key], inner.get(key), unknown)]
     if isinstance(part, list | tuple) and not isinstance(part, PackedSequence):
-        inner = recorded if isinstance(recorded, list | tuple) else [None] * len(part)
+        likes = list(recorded) if isinstance(recorded, list | tuple) else [None] * len(part)
         if any(isinstance(x, Tensor | np.ndarray | Mapping | list | tuple) for x in part):
-            pairs = zip(part, [*inner, *[None] * len(part)], strict=False)
+            pairs = zip(part, [*likes, *[None] * len(part)], strict=False)
             return [x for one, like in pairs for x in _parts(compiled, one, like, unknown)]
     if not _is_option(part):
         return [part]

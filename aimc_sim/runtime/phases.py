@@ -75,7 +75,7 @@ class Guard:
         return beyond
 
     @cached_property
-    def _arrays(self) -> tuple:
+    def _arrays(self) -> tuple[np.ndarray | np.float32, ...]:
         """Arguments of the kernel between the codes and the answer."""
         reach = self.reach.numpy()
         noise = np.zeros((1, 1), np.float32) if self.noise is None else self.noise.numpy()

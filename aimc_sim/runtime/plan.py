@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -50,12 +50,24 @@ _FIRST_PART = 32
 """Number of the first group of columns below a key of noise."""
 
 
+Kernel = Callable[[np.ndarray], Tensor]
+"""From a block's (R, C) matrix to its convolution kernel, (C, channels, kh, kw)."""
+
+
 class ChipAtTime(Protocol):
     """A programmed chip at a time, see :class:`aimc_sim.runtime.evaluation.Evaluation`."""
 
-    t_seconds: float
-    tiles: Mapping[int, tile.TileNow]
-    factors: Mapping[int, np.ndarray]
+    @property
+    def t_seconds(self) -> float:
+        """Time on the chip's clock, s."""
+
+    @property
+    def tiles(self) -> Mapping[int, tile.TileNow]:
+        """The crossbars in use, by core."""
+
+    @property
+    def factors(self) -> Mapping[int, np.ndarray]:
+        """The (C,) factors of the drift compensation, by core; none means 1."""
 
 
 @dataclass(frozen=True)
@@ -298,8 +310,9 @@ class _Builder:
         return call
 
     def _phases(
-        self, now: tile.TileNow, core: CoreSpec, converter: ColumnConverters, kernel, floating
-    ) -> Phases:
+        self, now: tile.TileNow, core: CoreSpec, converter: ColumnConverters, kernel: Kernel,
+        floating: FloatingLines | None,
+    ) -> Phases:  # fmt: skip
         """Return a core's modulations, with the bounds that allow to convert net charges."""
         sides = kernel(np.concatenate(now.polarities, axis=1))
         variance = None
@@ -315,7 +328,7 @@ class _Builder:
         )
 
     def _guard(
-        self, now: tile.TileNow, core: CoreSpec, converter: ColumnConverters, kernel
+        self, now: tile.TileNow, core: CoreSpec, converter: ColumnConverters, kernel: Kernel
     ) -> Guard:
         def of_channels(parts: np.ndarray) -> Tensor:
             sums = [kernel(one).clamp(min=0).sum((2, 3)) for one in parts]
@@ -330,7 +343,7 @@ class _Builder:
         never = core.dac.bits is not None and bool((most <= converter.limit).all())
         return Guard(reach, noise, converter.limit, never)
 
-    def _floating(self, now: tile.TileNow, kernel) -> FloatingLines | None:
+    def _floating(self, now: tile.TileNow, kernel: Kernel) -> FloatingLines | None:
         """Return the floating lines: none, of one crossbar (1-phase), or of both polarities."""
         if now.idle is None:
             return None
@@ -341,7 +354,7 @@ class _Builder:
         def columns(*parts: np.ndarray) -> Tensor:
             return kernel(np.column_stack(parts).astype(np.float32)).to(self.dtype)
 
-        def row(numbers: list) -> Tensor:
+        def row(numbers: list[np.ndarray]) -> Tensor:
             return torch.from_numpy(np.array(numbers, np.float32)).to(self.device)
 
         return FloatingLines(

@@ -94,7 +94,8 @@ class Mixed:
 
     def __call__(self, images: Tensor | np.ndarray) -> Tensor:
         """Return the (B, outputs) float32 outputs of images 0, 1, ..."""
-        return executor.run(self._plan, self._chip.inputs_of(images), 0, self.counts, None)
+        found: Tensor = executor.run(self._plan, self._chip.inputs_of(images), 0, self.counts, None)
+        return found
 
     def layer_outputs(self, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs of every analog layer, as :func:`layer_outputs` does of one chip."""
@@ -104,14 +105,16 @@ class Mixed:
 def _chosen(one: Call, other: Call, names: Collection[str]) -> Call:
     """Return the call with the layers of `one` that are named and the other layers of `other`."""
     if isinstance(one, LoopCall):
+        assert isinstance(other, LoopCall)  # both plans are of one network
         pairs = zip(one.layers, other.layers, strict=True)
-        layers = [_chosen(mine, yours, names) for mine, yours in pairs]
+        layers = [mine if mine.layer.name in names else yours for mine, yours in pairs]
         return LoopCall(one.step, layers[0], layers[1] if len(layers) > 1 else None)
     return one if isinstance(one, LayerCall) and one.layer.name in names else other
 
 
 def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
-    axis, seen = plan.compiled.axis, {}
+    axis = plan.compiled.axis
+    seen: dict[str, np.ndarray] = {}
     n = 1 if axis is None else inputs[0].shape[axis]
     if axis is not None and n < SMALLEST_BATCH:  # as the executor pads small chunks
         inputs = tuple(

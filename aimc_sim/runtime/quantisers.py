@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from ..chip.program import AnalogLayer, DigitalStep, Program
 from ..chip.state import Ranges
 from ..core import converters
-from ..core.converters import Quantiser
+from ..core.quantise import Quantiser
 from ..ops import OPERATIONS, RECURRENT
 from ..spec import ChipSpec
 from .adc import AS_IT_IS
@@ -107,7 +108,7 @@ def _fewest(*bits: int | None) -> int | None:
     return min((b for b in bits if b is not None), default=None)
 
 
-def _is_recurrent(step: AnalogLayer | DigitalStep) -> bool:
+def _is_recurrent(step: AnalogLayer | DigitalStep) -> TypeGuard[DigitalStep]:
     return isinstance(step, DigitalStep) and step.op in RECURRENT
 
 

@@ -164,7 +164,10 @@ class Reader:
         Both polarities read one set of inputs: one product makes the charges of two phases.
         ``negative`` says whether some code of ``part`` is below zero.
         """
-        phases, total, beyond = core.phases, None, None
+        phases = core.phases
+        assert phases is not None  # of a core that is read in phases
+        total: Tensor | None = None
+        beyond: Tensor | int = 0
         rows, columns = len(events), len(core.gain)
         for sign in (1, -1) if negative else (1,):
             # Without currents nothing is read: the codes of a converter without one cancel between
@@ -179,16 +182,18 @@ class Reader:
             if phases.floating is not None:
                 phases.floating.add(partial(convolve, layer), size, charge, False)
             charge = charge[:rows]
-            if square is not None:
+            if square is not None and phases.variance is not None:
                 variance = channels_last(convolve(layer, square, phases.variance)[:rows])
             if total is None:
-                total, beyond = channels_last(torch.zeros_like(charge[:, :columns])), 0
+                total = channels_last(torch.zeros_like(charge[:, :columns]))
             for index, (of, polarity) in enumerate(SIGNS):
                 if of == sign and polarity < phases.polarities:
                     beyond = beyond + self.passes.add_codes(
                         charge, variance, phases.adc, phases.noise_keys[index], events.numbers,
                         polarity * columns, sign * (1.0 - 2.0 * polarity), total,
                     )  # fmt: skip
+        assert total is not None  # some phase was read
+        assert isinstance(beyond, Tensor)
         return total, beyond
 
     def _add_codes(
@@ -269,6 +274,7 @@ class Reader:
         charge = charge[:rows]
         variance = None
         if core.variance is not None:
+            assert squares is not None  # the plan asks for them where a core has noise
             variance = channels_last(convolve(layer, squares, core.variance)[:rows])
         return charge, variance
 

@@ -13,6 +13,7 @@ from ..chip import gdpu, gdpu_cells
 from ..chip.program import AnalogLayer, DigitalStep
 from ..digital import rounding
 from ..digital.cells import CELLS, State, unroll
+from ..spec.gdpu import GdpuSpec
 from .calls import LayerCall, LoopCall
 from .convert import CodedValue
 from .plan import Plan
@@ -49,7 +50,9 @@ class Span:
 
     def pad(self, rows: int) -> None:
         """Append sequences of zeros."""
-        self.states = {k: tuple(padded(x, 0, rows) for x in s) for k, s in self.states.items()}
+        self.states = {
+            k: (padded(h, 0, rows), padded(c, 0, rows)) for k, (h, c) in self.states.items()
+        }
         self.lengths = None if self.lengths is None else padded(self.lengths, 0, rows)
 
     def cut(self, n: int) -> None:
@@ -60,7 +63,8 @@ class Span:
         """Take over the final states of the parts."""
         for name in parts[0].final:
             pairs = (part.final[name] for part in parts)
-            self.final[name] = tuple(torch.cat(columns) for columns in zip(*pairs, strict=True))
+            h, c = (torch.cat(columns) for columns in zip(*pairs, strict=True))
+            self.final[name] = h, c
 
 
 def padded(x: Tensor, axis: int, rows: int) -> Tensor:
@@ -200,7 +204,17 @@ def _numpy(*tensors: Tensor) -> list[np.ndarray]:
     return [np.ascontiguousarray(tensor.cpu().numpy(), dtype=np.float32) for tensor in tensors]
 
 
-def _lstm(step: DigitalStep, unit, input_step: float, gate_step: float, per_code: float):
+def _tensors(codes: np.ndarray, cell: np.ndarray, device: torch.device) -> State:
+    return torch.from_numpy(codes).to(device), torch.from_numpy(cell).to(device)
+
+
+UnitCell = Callable[[Tensor, Tensor, State], State]
+"""Input codes, codes of the gates and state -> state, in a digital unit."""
+
+
+def _lstm(
+    step: DigitalStep, unit: GdpuSpec, input_step: float, gate_step: float, per_code: float
+) -> UnitCell:
     """Return the cell; the input gates came over the link and are in the hidden ones already."""
     size = step.attrs["hidden"]
     order = gdpu.gate_columns(size)
@@ -209,28 +223,37 @@ def _lstm(step: DigitalStep, unit, input_step: float, gate_step: float, per_code
     def cell(x: Tensor, made: Tensor, state: State) -> State:
         codes, before = _numpy(made, state[1])
         after = gdpu.lstm_passes(codes[:, order], before, registers, unit)
-        return (torch.from_numpy(part).to(made.device) for part in (after.codes, after.cell))
+        return _tensors(after.codes, after.cell, made.device)
 
     return cell
 
 
-def _gru(step: DigitalStep, unit, input_step: float, gate_step: float, per_code: float):
+def _gru(
+    step: DigitalStep, unit: GdpuSpec, input_step: float, gate_step: float, per_code: float
+) -> UnitCell:
     def cell(x: Tensor, made: Tensor, state: State) -> State:
         inputs, codes, before = _numpy(x, made, state[1])
         after = gdpu_cells.gru_step(inputs, codes, before, input_step, gate_step, per_code, unit)
-        return (torch.from_numpy(part).to(made.device) for part in (after.codes, after.cell))
+        return _tensors(after.codes, after.cell, made.device)
 
     return cell
 
 
-def _rnn(step: DigitalStep, unit, input_step: float, gate_step: float, per_code: float):
+def _rnn(
+    step: DigitalStep, unit: GdpuSpec, input_step: float, gate_step: float, per_code: float
+) -> UnitCell:
     function = step.attrs.get("function", "tanh")
 
     def cell(x: Tensor, made: Tensor, state: State) -> State:
-        after = gdpu_cells.rnn_step(*_numpy(made), gate_step, per_code, unit, function)
+        (codes,) = _numpy(made)
+        after = gdpu_cells.rnn_step(codes, gate_step, per_code, unit, function)
         return torch.from_numpy(after.codes).to(made.device), state[1]
 
     return cell
 
 
-_DIGITAL = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}
+_DIGITAL: dict[str, Callable[[DigitalStep, GdpuSpec, float, float, float], UnitCell]] = {
+    "lstm": _lstm,
+    "gru": _gru,
+    "rnn": _rnn,
+}

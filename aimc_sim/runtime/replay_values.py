@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +21,13 @@ from ..chip.pipeline import PipelineReport, Schedule, simulate
 from ..chip.program import AnalogLayer, Block
 from ..mapping.shapes import value_shapes
 from ..ops.geometry import pixels
+from .calls import DigitalCall, LayerCall
 from .chip import Chip
 from .chunk import Run, quantise
 from .convert import CodedValue
 from .counts import new_counts
 from .images import as_input
-from .plan import LayerCall, Plan
+from .plan import Plan
 
 
 def run_pipelined(
@@ -157,6 +159,7 @@ class _Replay:
         """Return a value's codes (1, ...) from a stage's buffers; NaN where they hold none."""
         call = self.calls.get(name)
         if call is not None and not isinstance(call, LayerCall):
+            assert isinstance(call, DigitalCall)  # a pipeline has no loops
             sources = {
                 s: CodedValue(self._value(s, stage, image, kinds)) for s in call.step.sources
             }
@@ -228,14 +231,15 @@ class _Replay:
         is_map = layer.kind == "conv2d"
         values = {layer.source: CodedValue(window if is_map else window.flatten(1))}
         # The window is all there is: the convolution runs without padding, at one place.
-        changes = {"padding": (0, 0), "dilation": (1, 1)}
+        changes: dict[str, Any] = {"padding": (0, 0), "dilation": (1, 1)}
         if layer.residual is not None:
             # Under a name of its own: a layer may add its own source.
-            changes["residual"] = f"{layer.name} adds"
+            changes["residual"] = name = f"{layer.name} adds"
             added = torch.zeros(1, layer.weight.shape[1])
             added[0, columns] = self.sums.pop((stages[0], firing))
-            values[changes["residual"]] = CodedValue(added[:, :, None, None] if is_map else added)
+            values[name] = CodedValue(added[:, :, None, None] if is_map else added)
         call = self.calls[layer.name]
+        assert isinstance(call, LayerCall)
         alone = replace(call, layer=replace(layer, **changes))
         return self.worker.layer(alone, values).codes.reshape(-1)[columns]
 

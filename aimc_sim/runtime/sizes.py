@@ -44,7 +44,7 @@ def output_pixels(compiled: Program, input_shape: Sequence[int]) -> dict[str, in
             raise ValueError(
                 f"the network has {len(compiled.inputs)} inputs; run them and use chip.report()"
             ) from error
-        reason = error
+        reason: Exception = error
     counted: Counter[str] = Counter()
 
     def enter(layer: AnalogLayer, x: Tensor) -> None:

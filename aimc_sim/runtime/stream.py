@@ -47,6 +47,7 @@ class Stream:
         """
         compiled = self.compiled
         x, lengths = as_inputs(compiled, inputs)
+        assert compiled.axis is not None  # recurrent networks have a batch
         batch = x[0].shape[compiled.axis]
         if lengths is not None:
             raise ValueError(

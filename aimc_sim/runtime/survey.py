@@ -73,8 +73,8 @@ def survey(x: Tensor, window: tuple[int, int] | None) -> Survey:
     """
     if not x.is_cpu:
         spans = () if window is None else largest_codes(x, window)
-        lowest = x.flatten(2).amin(2).clamp(max=0)
-        return Survey(x.abs().sum(dtype=torch.float64), lowest, spans)
+        least = x.flatten(2).amin(2).clamp(max=0)
+        return Survey(x.abs().sum(dtype=torch.float64), least, spans)
     batch, channels, height, width = x.shape
     maps = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels).numpy()
     magnitudes = np.empty(batch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,8 +46,8 @@ class Whole:
     """
 
     kind: int
-    hidden: tuple
-    unit: tuple
+    hidden: tuple[Any, ...]
+    unit: tuple[Any, ...]
 
 
 def prepare(call: LoopCall, quantisers: Mapping[str, Quantiser], unit: GdpuSpec) -> Whole | None:
@@ -77,8 +78,9 @@ def prepare(call: LoopCall, quantisers: Mapping[str, Quantiser], unit: GdpuSpec)
         return None
     weights = np.concatenate([core.kernel[:, :, 0, 0].numpy().T for core in cores], axis=1)
     variances = np.zeros((0, 0), np.float32)
-    if cores[0].variance is not None:
-        parts = [core.variance[:, :, 0, 0].float().numpy().T for core in cores]
+    own = [core.variance for core in cores if core.variance is not None]  # of all, or none
+    if own:
+        parts = [variance[:, :, 0, 0].float().numpy().T for variance in own]
         variances = np.ascontiguousarray(np.concatenate(parts, axis=1))
     arrays = [core.arrays for core in cores]
     gain, offset, adc, _, _, _, link_gain, requantise = zip(*arrays, strict=True)
@@ -109,7 +111,7 @@ def _plain(core: CoreCall) -> bool:
     )
 
 
-def _unit(call: LoopCall, quantisers: Mapping[str, Quantiser], spec: GdpuSpec) -> tuple:
+def _unit(call: LoopCall, quantisers: Mapping[str, Quantiser], spec: GdpuSpec) -> tuple[Any, ...]:
     step = call.step
     gates = quantisers[call.hidden.layer.name].step
     per_code = 1 / quantisers[step.name].step

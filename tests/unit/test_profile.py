@@ -257,7 +257,7 @@ def test_the_command_prints_and_writes(call, tmp_path, model, shape):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("resnet31",), "no model named 'resnet31'; did you mean 'resnet32'?"),
+        (("resnet31",), "no network named 'resnet31'; did you mean 'resnet32'?"),
         (("toy_profile:build",), "give the shape of one image for toy_profile:build"),
         (("toy_profile:build", "--input", "0"), "--input '0': wanted sizes above zero"),
         (("toy_profile:build", "--input", "4,8,8"), "wants (batch, 3, height, width)"),
