@@ -75,31 +75,36 @@ class Mixed:
     def __init__(self, chip: Chip, ideal: Chip, layers: Collection[str]) -> None:
         for name in layers:
             chip.compiled.layer(name)
-        physical = chip.evaluation.plan(chip.compiled)
-        perfect = ideal.evaluation.plan(ideal.compiled)
+        self._evaluations = chip.evaluation, ideal.evaluation
+        physical, perfect = (one.plan(chip.compiled) for one in self._evaluations)
         if chip.compiled is not ideal.compiled or physical.quantisers != perfect.quantisers:
             raise ValueError(
                 "the two chips hold different networks or integer ranges, so their layers cannot "
                 "be exchanged; make the second one from the program and ranges of the first"
             )
-        chosen = set(layers)
-        calls = tuple(
-            _chosen(one, other, chosen)
-            for one, other in zip(physical.calls, perfect.calls, strict=True)
-        )
-        squared = physical.squared | perfect.squared
-        self._chip = chip
-        self._plan = dataclasses.replace(physical, calls=calls, squared=squared)
+        self._chip, self._layers = chip, set(layers)
         self.counts = new_counts()
 
     def __call__(self, images: Tensor | np.ndarray) -> Tensor:
         """Return the (B, outputs) float32 outputs of images 0, 1, ..."""
-        found: Tensor = executor.run(self._plan, self._chip.inputs_of(images), 0, self.counts, None)
+        compiled, x = _inputs(self._chip, images)
+        found: Tensor = executor.run(self._plan(compiled), x, 0, self.counts, None)
         return found
 
     def layer_outputs(self, images: Tensor | np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs of every analog layer, as :func:`layer_outputs` does of one chip."""
-        return _seen(self._plan, self._chip.inputs_of(images))
+        compiled, x = _inputs(self._chip, images)
+        return _seen(self._plan(compiled), x)
+
+    def _plan(self, compiled: Program) -> Plan:
+        """Return the plan of a program with the layers of both chips."""
+        physical, perfect = (one.plan(compiled) for one in self._evaluations)
+        calls = tuple(
+            _chosen(one, other, self._layers)
+            for one, other in zip(physical.calls, perfect.calls, strict=True)
+        )
+        squared = physical.squared | perfect.squared
+        return dataclasses.replace(physical, calls=calls, squared=squared)
 
 
 def _chosen(one: Call, other: Call, names: Collection[str]) -> Call:

@@ -66,7 +66,7 @@ class Variants:
         sizes = {name: tuple(x.shape) for name, x in zip(self.compiled.inputs, inputs, strict=True)}
         broken = None
         for compiled in (self.compiled, *self.others):
-            found = _broken_condition(compiled, sizes)
+            found = broken_condition(compiled, sizes)
             if found is None:
                 return compiled
             broken = broken or found
@@ -76,32 +76,79 @@ class Variants:
                 f"{broken}; make the chip from its model again (from_model with such an example)"
             )
         example = self.example.with_tensors(list(inputs))
-        for exact in (False, True):
-            try:
-                network = self.source.network(example, exact)
-            except UnsupportedLayerError as error:
-                raise ValueError(
-                    f"the inputs have the sizes {_shown(sizes)}, for which the network cannot be "
-                    f"recorded: {error}"
-                ) from error
-            compiled = _on_same_devices(network, self.compiled, self.spec)
-            # A record is made with two images where one was given, which may be another branch.
-            if _broken_condition(compiled, sizes) is None:
-                self.others.append(compiled)
-                return compiled
-        raise ValueError(
-            f"the inputs have the sizes {_shown(sizes)}, for which the network cannot be recorded: "
-            f"its record is for inputs with {_broken_condition(compiled, sizes)}"
-        )
+        self.add(recorded(self.source, example, sizes))
+        return self.others[-1]
+
+    def add(self, network: Network) -> None:
+        """Add the program of a network that was recorded for other sizes.
+
+        Parameters
+        ----------
+        network : Network
+            With the layers and weights of the placed program.
+
+        Raises
+        ------
+        ValueError
+            If a layer is missing there, or has other weights.
+        """
+        self.others.append(_on_same_devices(network, self.compiled, self.spec))
+
+
+def recorded(source: Source, example: Any, sizes: Mapping[str, tuple[int, ...]]) -> Network:
+    """Return the network of a model for inputs of some sizes.
+
+    Parameters
+    ----------
+    source : Source
+        The model.
+    example : Example, or inputs as the forward method takes them
+        Inputs of these sizes.
+    sizes : mapping
+        Sizes of every input by its name.
+
+    Raises
+    ------
+    ValueError
+        If the network cannot be recorded for them.
+    """
+    # A record is made with two images where one was given, which may be another branch; then the
+    # network is recorded for exactly these.
+    broken: str | None = None
+    for exact in (False, True):
+        try:
+            network = source.network(example, exact)
+        except UnsupportedLayerError as error:
+            raise ValueError(
+                f"the inputs have the sizes {_shown(sizes)}, for which the network cannot be "
+                f"recorded: {error}"
+            ) from error
+        broken = broken_condition(network, sizes)
+        if broken is None:
+            return network
+    raise ValueError(
+        f"the inputs have the sizes {_shown(sizes)}, for which the network cannot be recorded: "
+        f"its record is for inputs with {broken}"
+    )
 
 
 def _shown(sizes: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} {tuple(shape)}" for name, shape in sizes.items())
 
 
-def _broken_condition(compiled: Program, sizes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Return the first condition of a program that sizes break, in words; None if they fit."""
-    for condition in compiled.conditions:
+def broken_condition(
+    recording: Program | Network, sizes: Mapping[str, tuple[int, ...]]
+) -> str | None:
+    """Return the first condition that sizes break, in words; None if they fit.
+
+    Parameters
+    ----------
+    recording : Program or Network
+        With conditions on the sizes of its inputs.
+    sizes : mapping
+        Sizes of every input by its name.
+    """
+    for condition in recording.conditions:
         try:
             fits = evaluate(condition, sizes)
         except (IndexError, ZeroDivisionError):

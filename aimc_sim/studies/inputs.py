@@ -6,8 +6,8 @@ One vocabulary of networks and data for all commands: a name of the zoo, or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from .schema import DataChoice, NetworkChoice, Study
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..frontend import Source
     from ..zoo import ImageSet
 
 DATA = ("digits", "cifar10", "ptb")
@@ -43,7 +44,8 @@ class Inputs:
     Attributes
     ----------
     network : Network
-        The traced network: no module of the user's own is needed to run it.
+        The traced network: no module of the user's own is needed to run it. It is that of the
+        images.
     network_name, network_id : str
         As in the study; SHA-256 of its operations and weights.
     images : (N, ...) float32 array
@@ -58,6 +60,8 @@ class Inputs:
         Scores the network's outputs.
     classes : int or None
         How many there are, where the data say so.
+    others : tuple of Network
+        The network for the sizes of the other batches that trials run, where it decides by sizes.
     """
 
     network: Network
@@ -70,6 +74,7 @@ class Inputs:
     data_id: str
     metric: Metric = metrics.ACCURACY
     classes: int | None = None
+    others: tuple[Network, ...] = ()
 
     @property
     def id(self) -> str:
@@ -123,10 +128,13 @@ def gather(study: Study, folder: Path | None = None) -> Inputs:
     """
     own.look_in(folder)
     metric = metrics.named(study.metric)
-    return joined(study.network.name, load_network(study.network), load_data(study.data), metric)
+    model, data = load_network(study.network), load_data(study.data)
+    return joined(study.network.name, model, data, metric, study.probe_images)
 
 
-def joined(name: str, model: nn.Module, data: Data, metric: Metric) -> Inputs:
+def joined(
+    name: str, model: nn.Module, data: Data, metric: Metric, probe_images: int = 0
+) -> Inputs:
     """Return what trials share, from a torch network and data.
 
     Parameters
@@ -139,15 +147,15 @@ def joined(name: str, model: nn.Module, data: Data, metric: Metric) -> Inputs:
         Images, targets and calibration images for it.
     metric : Metric
         Scores its outputs.
+    probe_images : int
+        First images that trials also run by themselves, see :class:`.schema.Study`.
 
     Raises
     ------
     ValueError, TypeError
         If they do not fit.
     """
-    from ..frontend import trace
-
-    network = _traced(trace, model, data)
+    network, *others = _traced(model, data, probe_images)
     tokens = _reads_tokens(network)
     images, calibration = _typed(data.images, tokens), _typed(data.calibration, tokens)
     if metric.targets == "network":
@@ -157,19 +165,86 @@ def joined(name: str, model: nn.Module, data: Data, metric: Metric) -> Inputs:
         targets = _targets(data, metric)
     arrays = {"images": images, "labels": targets, "calibration": calibration}
     return Inputs(
-        network, name, identity.of_network(network), images, targets, calibration, data.name,
-        identity.of_arrays(arrays), metric, data.classes,
+        network, name, _identity([network, *others]), images, targets, calibration, data.name,
+        identity.of_arrays(arrays), metric, data.classes, tuple(others),
     )  # fmt: skip
 
 
-def _traced(trace: Callable[[nn.Module], Network], model: nn.Module, data: Data) -> Network:
-    """Return the traced network; where torch itself cannot run it, that is the reason given."""
+def _identity(networks: list[Network]) -> str:
+    """Return the identity of a network and of what it is for other sizes, if it is another."""
+    found = [identity.of_network(network) for network in networks]
+    return found[0] if len(found) == 1 else identity.digest(found)
+
+
+def _traced(model: nn.Module, data: Data, probe_images: int) -> list[Network]:
+    """Return the network for the images, and what it is for other batches of a trial.
+
+    Sizes stay free unless the forward method decides by them; then it is recorded for those of
+    the data. Where torch itself cannot run the network, that is the reason given.
+    """
+    from ..frontend import Source, demand_layers
+
+    source = Source(model)
     try:
-        return trace(model)
+        network = _first(source, data.images[:2])
+        demand_layers(source, network)
     except UnsupportedLayerError:
         with _running(data.name):
             float_outputs(model, _typed(data.images[:1], data.images.dtype.kind in "iu"))
         raise
+    known = [network]
+    found: list[Network] = []
+    for batch in (data.images, data.calibration, data.images[:probe_images]):
+        if len(batch):
+            network = _for_sizes(source, known, batch)
+            known.append(network)
+            found.append(network)
+    return list({id(network): network for network in found}.values())
+
+
+def _first(source: Source, images: np.ndarray) -> Network:
+    """Return the network for inputs that follow from its layers, or if there are none for images.
+
+    Parameters
+    ----------
+    source : Source
+        The model.
+    images : (2, ...) array
+        Two images; whole numbers may be tokens.
+    """
+    import torch
+
+    try:
+        return source.network()
+    except UnsupportedLayerError:
+        with suppress(UnsupportedLayerError):
+            return source.network(torch.from_numpy(_typed(images, tokens=True)))
+        if images.dtype.kind in "iu":
+            with suppress(UnsupportedLayerError):
+                return source.network(torch.from_numpy(_typed(images, tokens=False)))
+        raise
+
+
+def _for_sizes(source: Source, known: list[Network], images: np.ndarray) -> Network:
+    """Return the first known network that is true for a batch, or one recorded for its sizes."""
+    import torch
+
+    from ..runtime.variants import broken_condition, recorded
+
+    batch = torch.from_numpy(_typed(images, _reads_tokens(known[0])))
+    sizes = {known[0].input: tuple(batch.shape)}
+    for network in known:
+        if broken_condition(network, sizes) is None:
+            return network
+    try:
+        float_outputs(source.model, batch[:1].numpy())
+    except RuntimeError:  # torch cannot run them either: the chip's refusal says which it takes
+        return known[0]
+    with suppress(UnsupportedLayerError):  # two images make a record that is true of more
+        network = source.network(batch[:2])
+        if broken_condition(network, sizes) is None:
+            return network
+    return recorded(source, batch, sizes)
 
 
 @contextmanager

@@ -227,6 +227,8 @@ def _ready(trial: Trial) -> _Ready:
     inputs = _of(trial)
     with _torch_threads(1):
         chip = Chip(mapping.compile_network(inputs.network, trial.spec), trial.spec)
+        for network in inputs.others:
+            chip.variants.add(network)
         try:
             chip.calibrate(torch.from_numpy(inputs.calibration))
         except RuntimeError as error:
@@ -236,6 +238,7 @@ def _ready(trial: Trial) -> _Ready:
         ideal, reference = None, {}
         if needs:
             ideal = Chip(chip.compiled, trial.reference_spec)
+            ideal.variants.others = chip.variants.others
             ideal.ranges = chip.ranges
             ideal.program(0)
             if trial.probe_images:

@@ -352,3 +352,99 @@ def test_a_failed_trial_ends_its_setting_under_a_rule(given):
     study = made(programmings={"half_width": 0.001, "at_least": 2, "at_most": 9, "batch": 1})
     order, _ = run_feed(study, given, lambda t: None)
     assert len(order) == 4
+
+
+# ------------------------------------------------------------------- networks that decide by sizes
+
+
+class Flat(nn.Module):
+    """Fixed to images of 8x8 by the numbers in its code."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 * 8 * 8, 5)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.conv(x)).view(-1, 4 * 8 * 8))
+
+
+class Numbers(nn.Module):
+    """Reads all sizes as numbers, that of the batch too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 5)
+
+    def forward(self, x):
+        n, _, rows, columns = (int(size) for size in x.shape)
+        return self.head(torch.relu(self.conv(x)).view(n, 4, rows * columns).mean(-1))
+
+
+class Branches(Numbers):
+    """Large batches, small images and others are three branches."""
+
+    def forward(self, x):
+        y = torch.relu(self.conv(x))
+        if x.shape[0] > 20:
+            y = -2 * y
+        y = 3 * y if x.shape[-1] <= 12 else y[..., ::2, ::2]
+        return self.head(y.mean((2, 3)))
+
+
+def sized(kind):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return kind().eval()
+
+
+def flat():
+    return sized(Flat)
+
+
+def numbers():
+    return sized(Numbers)
+
+
+def branches():
+    return sized(Branches)
+
+
+def small_images():
+    x = np.random.Generator(np.random.PCG64(1)).standard_normal((24 + 32, 3, 8, 8), np.float32)
+    return x[:24], np.arange(24) % 5, x[24:]
+
+
+@pytest.mark.parametrize("build", [flat, numbers, branches])
+def test_networks_that_decide_by_sizes_are_recorded_for_those_of_the_data(build):
+    study = made(
+        network=f"{__name__}:{build.__name__}", times="1 h", compensations="gdc", programmings=1,
+        data={"name": f"{__name__}:small_images", "calibration": 32}, grid={}, metric="sqnr",
+    )  # fmt: skip
+    given = inputs.gather(study)
+    work.install(given)
+    setting = next(settings.settings(study))
+    trial = first_trial(study, setting, given)
+    found = work.execute(trial)
+    images, _, calibration = (torch.from_numpy(part) for part in small_images())
+    chip = Chip.from_model(build(), setting.spec).calibrate(calibration).program(0)
+    outputs = chip.at("1 h").compensate("gdc")(images).numpy()
+    (row,) = found["rows"]
+    wanted = given.metric.scored(outputs, given.targets)
+    assert np.array_equal(np.frombuffer(base64.b64decode(row["scores"]), "<f4"), wanted)
+    # The errors of the layers on the first four images are those of their own record.
+    ideal = Chip.from_model(build(), trial.reference_spec).calibrate(calibration).program(0)
+    ideal.ranges = chip.ranges
+    errors = {
+        name: work.sqnr_db(reference, probe.layer_outputs(chip, images[:4])[name])
+        for name, reference in probe.layer_outputs(ideal, images[:4]).items()
+    }
+    assert dict(zip(found["layer_names"], row["sqnr_db"], strict=True)) == errors
+    # All layers physical and none exchanged: the mixed chip is the chip.
+    every = replace(trial, layers=tuple(found["layer_names"]))
+    (mixed,) = work.execute(every)["rows"]
+    assert (mixed["scores"], mixed["sqnr_db"]) == (row["scores"], row["sqnr_db"])
+
+
+def test_a_network_of_free_sizes_is_recorded_once(given):
+    assert given.others == ()
+    assert given.network_id == identity.of_network(given.network)
