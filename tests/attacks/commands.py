@@ -160,6 +160,7 @@ MODELS = [
     "x" * 5000,
     "\x1b]0;owned\x07:x",
 ]
+METRICS = [*TEXTS, *MODELS, "acuracy"]
 STUDIES = [
     "nothing.yaml",
     "leaves.py",
@@ -224,6 +225,8 @@ COMMANDS = {
         ),
         {
             "--model": [*MODELS, "toy_attack:tiny"],
+            "--data": MODELS,
+            "--metric": METRICS,
             "--weights": [*TARGETS, "nothing.pt", "study.yaml"],
             "--data-dir": [*TARGETS, "nothing"],
             "--preset": [*TEXTS, "hermes"],
@@ -282,7 +285,7 @@ COMMANDS = {
     ),
     "sweep": Command(
         ("sweep", "study.yaml", "--workers", "0", *OUT),
-        {1: STUDIES, "--out": TARGETS, **POOL},
+        {1: STUDIES, "--out": TARGETS, "--metric": METRICS, **POOL},
         ("out/table.parquet",),
         sound_too={1: ["markup.yaml", "escape.yaml", "formula.yaml"]},
     ),
@@ -304,6 +307,7 @@ COMMANDS = {
             "--compensation": TEXTS,
             "--programmings": NUMBERS,
             "--layers": ["x"],
+            "--metric": METRICS,
             **POOL,
         },
         ("out/attribution.csv",),
@@ -311,7 +315,7 @@ COMMANDS = {
     ),
     "optimise": Command(
         ("optimise", "search.yaml", "--workers", "0", *OUT),
-        {1: STUDIES, "--out": TARGETS, "--trials": NUMBERS, **POOL},
+        {1: STUDIES, "--out": TARGETS, "--trials": NUMBERS, "--metric": METRICS, **POOL},
         ("out/designs.parquet",),
     ),
     "report": Command(
@@ -321,6 +325,7 @@ COMMANDS = {
             "--out": TARGETS,
             "--figures": ["plain.txt", "x" * 300],
             "--setting": TEXTS,
+            "--metric": METRICS,
             "--force": ["x"],
         },
         ("page.html",),

@@ -21,13 +21,13 @@ MODEL = nn.Sequential(nn.Linear(60, 20), nn.ReLU(), nn.Linear(20, 6)).eval()
 IMAGES = torch.randn(24, 60)
 
 COMMON = {
-    "core.pcm.faults": FaultSpec(
+    "core.device.faults": FaultSpec(
         stuck_set_fraction=0.02, stuck_reset_fraction=0.02, stuck_set_siemens=12e-6
     ),
-    "core.pcm.temperature": TemperatureLaw(
+    "core.device.temperature": TemperatureLaw(
         kelvin=320.0, activation_reset_ev=0.2, activation_set_ev=0.05, relaxation_ev=0.1
     ),
-    "core.pcm.reset.std_siemens": 1e-8,
+    "core.device.reset.std_siemens": 1e-8,
     "core.ldpu.output_bits": 11,  # fine enough to show small changes
     "core.adc.bits": 13,
     "core.wires": WireSpec(row_ohm=5.0, col_ohm=5.0, driver_ohm=50.0, sense_ohm=50.0,
@@ -39,7 +39,7 @@ MACHINES = {
     ),
     "max-set-fill": presets.hermes("tdp", programming="program-and-verify").with_(COMMON),
     "gradient": presets.hermes("odp", programming="gradient").with_(
-        {**COMMON, "core.pcm.programming.steps": 4, "core.pcm.programming.inputs": 100}
+        {**COMMON, "core.device.programming.steps": 4, "core.device.programming.inputs": 100}
     ),
     "bit-serial, calibrated ADCs": presets.hermes("odp").with_(
         {
@@ -59,7 +59,7 @@ COST_ONLY = {
 """Last part of the path: time and energy (``max_hertz`` is None here: a ceiling that is off)."""
 
 UNUSED = {
-    "core.pcm.programming.scheme": "names the scheme",
+    "core.device.programming.scheme": "names the scheme",
     "core.adc.kind": "names the converter",
     "core.adc.overflow": "counters that could run over are refused; test_core_options",
     "core.adc.counter_bits": "the same",
@@ -81,21 +81,21 @@ UNUSED = {
     "core.g_max_rule": "nothing saturates; tests/unit/test_core_options.py",
     "core.g_max_saturated_share": "the same; tests/unit/test_gmax.py",
     "core.weight_scaling": "tests/unit/test_chip.py",
-    "core.pcm.devices_per_element": "closed loops write single devices; tests/unit/test_weights.py",
-    "core.pcm.g_reference_siemens": "x of the laws: tests/laws/test_range.py",
-    "core.pcm.material_scale": "stretches statistical laws only: tests/laws/test_range.py",
-    "core.pcm.programming.max_iterations": "nearly all devices converge before; test_programming",
-    "core.pcm.programming.start.max_iterations": "the same",
-    "core.pcm.programming.fill": "tests/unit/test_programming.py",
-    "core.pcm.programming.start.fill": "tests/unit/test_programming.py",
-    "core.pcm.programming.low_amperes": "no device needs less; test_programming",
-    "core.pcm.programming.start.low_amperes": "the same",
-    "core.pcm.programming.high_amperes": "no device needs more",
-    "core.pcm.programming.start.high_amperes": "the same",
-    "core.pcm.pulses.low_siemens": "no target lies there",
-    "core.pcm.pulses.high_siemens": "no SET state lies there",
-    "core.pcm.pulses.reset.low_siemens": "a clip ten spreads below the mean",
-    "core.pcm.pulses.set.cycle_std": "of full SET pulses: max-SET-fill only",
+    "core.device.devices_per_element": "closed loops write single devices; tests/unit/test_weights.py",
+    "core.device.g_reference_siemens": "x of the laws: tests/laws/test_range.py",
+    "core.device.material_scale": "stretches statistical laws only: tests/laws/test_range.py",
+    "core.device.programming.max_iterations": "nearly all devices converge before; test_programming",
+    "core.device.programming.start.max_iterations": "the same",
+    "core.device.programming.fill": "tests/unit/test_programming.py",
+    "core.device.programming.start.fill": "tests/unit/test_programming.py",
+    "core.device.programming.low_amperes": "no device needs less; test_programming",
+    "core.device.programming.start.low_amperes": "the same",
+    "core.device.programming.high_amperes": "no device needs more",
+    "core.device.programming.start.high_amperes": "the same",
+    "core.device.pulses.low_siemens": "no target lies there",
+    "core.device.pulses.high_siemens": "no SET state lies there",
+    "core.device.pulses.reset.low_siemens": "a clip ten spreads below the mean",
+    "core.device.pulses.set.cycle_std": "of full SET pulses: max-SET-fill only",
 }
 
 
@@ -189,9 +189,9 @@ def costs():
 
 NO_COST = {
     "core.ldpu.clock_hertz": "slower than 512 ns of modulation only for many columns; test_legallo",
-    "core.pcm.pulses.set.amperes": "no full SET pulse unless two devices are filled",
-    "core.pcm.pulses.set.seconds": "the same in energy; in time the longer of SET and RESET",
-    "core.pcm.pulses.reset.seconds": "the same",
+    "core.device.pulses.set.amperes": "no full SET pulse unless two devices are filled",
+    "core.device.pulses.set.seconds": "the same in energy; in time the longer of SET and RESET",
+    "core.device.pulses.reset.seconds": "the same",
 }
 
 
