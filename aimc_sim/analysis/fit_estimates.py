@@ -141,8 +141,20 @@ COLUMNS = (
 
 
 class LawReport:
-    """Base of all reports of a fit: access to ``laws``, a tuple of :class:`Law`."""
+    """Base of all reports of a fit: access to ``laws``, a tuple of :class:`Law`.
 
+    Attributes
+    ----------
+    title : str
+        Of the data.
+    levels_text : str
+        How many levels there are, and which.
+    laws : tuple of Law
+        All laws, also those that the data do not determine.
+    """
+
+    title: str
+    levels_text: str
     laws: tuple[Law, ...]
 
     def law(self, name: str) -> Law:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -59,7 +59,9 @@ FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
 
 # The base of typer's own complaints (unknown option, missing value) has no public name that is
 # the same in all versions.
-_UsageError = next(c for c in reversed(typer.BadParameter.__mro__) if hasattr(c, "format_message"))
+_UsageError: Any = next(
+    c for c in reversed(typer.BadParameter.__mro__) if hasattr(c, "format_message")
+)
 
 app = typer.Typer(
     add_completion=False,

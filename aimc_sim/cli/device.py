@@ -79,7 +79,7 @@ def show(
     out: Annotated[Path, typer.Option(help="Picture to write (.png, .pdf or .svg).")],
     force: Annotated[bool, typer.Option("--force", help="Replace that picture.")] = False,
 ) -> None:
-    """Draw the data: conductance against time and pulse, and its spread per level."""
+    """Draw the data: conductance against time and pulse, and its standard deviation per level."""
     _refuse_other_pictures(out)
     data = read_measured(file)
     from ..figures import devices
@@ -118,7 +118,7 @@ def _refuse_other_pictures(out: Path) -> None:
 
 
 def read_measured(file: Path) -> MeasuredData:
-    """Read a measured file; what is wrong with it becomes one line."""
+    """Read a measured file; its faults become one line."""
     from ..device import measured
 
     with refusing():
@@ -186,7 +186,7 @@ def _chosen(law: Law) -> tuple[list[tuple[str, ...]], int]:
 
     order = {name: i for i, name in enumerate(dict.fromkeys(e.quantity for e in law.estimates))}
     chosen = [e for e in law.estimates if e.level != e.level or e.level in keep]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             e.quantity,
             "" if e.level != e.level else shown(e.level, e.level_unit),

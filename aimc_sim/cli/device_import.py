@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,8 @@ from .output import say
 
 if TYPE_CHECKING:
     from ..device.measured import MeasuredData
+    from ..device.measured.importer import ReadOptions
+    from ..device.measured.recognise import Recognised
 
 EXAMPLES = """
 Examples:
@@ -98,9 +100,10 @@ def import_(
     kinds = tuple(k.strip() for k in leave_out.split(",") if k.strip())
     if "all" in kinds:
         kinds = tuple(cells.KINDS)
+    free: Any = (wide, file_is, repeats)  # check() refuses other words than it takes
     options = ReadOptions(
-        wide, file_is, sheet, header, decimal, thousands, start, read_volts, negative_read, kinds,
-        tuple(ignore or ()), repeats, every,
+        free[0], free[1], sheet, header, decimal, thousands, start, read_volts, negative_read,
+        kinds, tuple(ignore or ()), free[2], every,
     )  # fmt: skip
     with refusing():
         options.check()
@@ -136,12 +139,12 @@ def import_(
     say(f"{size(imported.data)} written to {out}")
 
 
-def _recognised(found, options):
+def _recognised(found: Recognised, options: ReadOptions) -> ReadOptions:
     """Return options with those that a guess at the table added."""
     from dataclasses import replace
 
     words = [part for option in found.options for part in option.split(" ", 1)]
-    given = dict(zip(words[::2], words[1::2], strict=True))
+    given: dict[str, Any] = dict(zip(words[::2], words[1::2], strict=True))
     return replace(
         options,
         wide=options.wide or given.get("--wide"),
@@ -149,7 +152,7 @@ def _recognised(found, options):
     )
 
 
-def _preview(found, table: list[Path], options) -> None:
+def _preview(found: Recognised, table: list[Path], options: ReadOptions) -> None:
     """Print what a table seems to be, its first reads, and the command to run."""
     from ..device.measured import recognise
     from ..device.measured.importer import read_table

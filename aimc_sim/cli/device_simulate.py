@@ -1,15 +1,18 @@
-"""``aimc-sim device simulate``: what a planned measurement would identify."""
+"""``aimc-sim device simulate``: parameters that a planned measurement would identify."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .device import read_measured, size
 from .errors import BadInput, refusing
 from .output import say
+
+if TYPE_CHECKING:
+    from ..spec import PcmSpec
 
 EXAMPLES = """
 Examples:
@@ -95,7 +98,7 @@ def simulate(
     say(shown.replace("nan", "-").to_string(index=False))
 
 
-def _law(name: str):
+def _law(name: str) -> PcmSpec:
     """Return the device of a preset, or the fit of a measured file."""
     from .. import presets
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..runtime.chip import Chip
-    from ..runtime.report import Report
+    from ..runtime.chip_report import Report
 
 FLOAT = "torch float"
 _PACKAGES = ("numpy", "numba", "scipy", "torch")
@@ -45,14 +46,14 @@ class ReadyStudy:
         Machines by preset.
     trials : list of Trial
         Preset by preset, seed by seed.
-    float : float
+    float_value : float
         The metric's value of the torch network.
     """
 
     given: Inputs
     specs: Mapping[str, ChipSpec]
     trials: list[Trial]
-    float: float
+    float_value: float
 
     def work(self) -> dict[str, int]:
         """Return the images of each part of the work."""
@@ -77,7 +78,7 @@ class StudyOutcome:
         Of the data.
     rows, summary : DataFrame
         See :mod:`aimc_sim.studies.drift`.
-    float : float
+    float_value : float
         The metric's value of the torch network.
     ideal_name : str
         Name of the chip with perfect devices.
@@ -95,7 +96,7 @@ class StudyOutcome:
     classes: int | None
     rows: pd.DataFrame
     summary: pd.DataFrame
-    float: float
+    float_value: float
     ideal_name: str
     ideal: Mapping[str, float]
     reports: Mapping[str, Report]
@@ -161,19 +162,21 @@ def compute(ready: ReadyStudy, step: PartDone) -> StudyOutcome:
     """
     given, metric = ready.given, ready.given.metric
     per = len(ready.trials) // len(ready.specs)
-    ideal, reports, tables = {}, {}, []
+    ideal: dict[str, float] = {}
+    reports: dict[str, Report] = {}
+    tables: list[pd.DataFrame] = []
     for trial in ready.trials[::per]:
         ideal[trial.preset] = drift.ideal_value(given, trial)
         step("references", len(given.images))
     for i, trial in enumerate(ready.trials, 1):
-        tables.append(drift.table_of(given, trial, step=lambda n, name=trial.preset: step(name, n)))
+        tables.append(drift.table_of(given, trial, step=functools.partial(step, trial.preset)))
         if i % per == 0:
             chip = work.chip_of(trial)
             reports[trial.preset] = chip.report()
     table = pd.concat(tables, ignore_index=True)
     return StudyOutcome(
         metric, len(given.images), given.data_name, given.classes,
-        table[list(drift.columns(metric))], drift.summary(table), ready.float,
+        table[list(drift.columns(metric))], drift.summary(table), ready.float_value,
         _ideal_name(ready.specs), ideal, reports, chip,
     )  # fmt: skip
 
@@ -198,7 +201,7 @@ def write(folder: Path, outcome: StudyOutcome, request: Mapping[str, Any]) -> No
     found = accuracy.chart(
         outcome.summary,
         by="preset",
-        references={FLOAT: outcome.float, outcome.ideal_name: outcome.ideal},
+        references={FLOAT: outcome.float_value, outcome.ideal_name: outcome.ideal},
         chance=chance,
         title=f"{request['model']}, {outcome.images:,} test images of {outcome.data}, "
         f"{request['seeds']} programming{'s' * (request['seeds'] > 1)}",
@@ -218,7 +221,7 @@ def write(folder: Path, outcome: StudyOutcome, request: Mapping[str, Any]) -> No
         "data": {"name": outcome.data, "split": "test", "images": outcome.images},
         **({} if value == "accuracy" else {"metric": metric.described()}),
         "references": {
-            f"float_{value}": outcome.float,
+            f"float_{value}": outcome.float_value,
             f"ideal_devices_{value}": dict(outcome.ideal),
         },
         "summary": outcome.summary.to_dict("records"),

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 
 class BadInput(Exception):
-    """What the user gave cannot be used; the text says what, where and what to do."""
+    """Input of the user that cannot be used; the text names it, the place and the remedy."""
 
 
 class Interrupted(Exception):
-    """Ctrl-C, after the command has said what is safe."""
+    """Ctrl-C, after the command has named the results that are safe."""
 
 
 @contextmanager

@@ -128,8 +128,8 @@ def _table(*columns: str, widths: list[int] | None = None) -> Any:
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for i, name in enumerate(columns):
-        fixed = widths is not None and i < len(widths)
-        table.add_column(name, width=max(widths[i], len(name)) if fixed else None)
+        fixed = widths[i : i + 1] if widths is not None else []
+        table.add_column(name, width=max(*fixed, len(name)) if fixed else None)
     return table
 
 

@@ -28,7 +28,7 @@ MOST_NUMBERS = 2**26
 """Numbers of one input: 256 MB, which every layer's activations then are too."""
 
 MOST_IMAGES = 10**9
-"""Test images of a data set at most; what there really is, is said when it is loaded."""
+"""Test images of a data set at most; loading it tells how many there are."""
 
 METHODS = ("none", "gdc", "column", "gdc-signs", "ls")
 

@@ -1,4 +1,4 @@
-"""The one place that prints: what a user named is shown as it is named.
+"""The one place that prints: names of the user's are printed as they are.
 
 Names of settings, layers, files and studies come from files that somebody else may have written.
 rich would read ``[...]`` in them as markup, and a terminal would obey an escape sequence; so every
@@ -26,8 +26,8 @@ WIDTH = 120
 def visible(text: str) -> str:
     r"""Return a text whose control characters are written out, line breaks and tabs kept.
 
-    What a terminal would obey becomes ``\x1b`` and the like; what cannot be encoded, a surrogate
-    of a strange file name, becomes ``\udc80``.
+    Escape sequences that a terminal would obey become ``\x1b`` and the like; a surrogate
+    of a strange file name, which cannot be encoded, becomes ``\udc80``.
     """
     return "".join(
         c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
@@ -35,7 +35,7 @@ def visible(text: str) -> str:
 
 
 def plain(text: object, style: str = "") -> Text:
-    """Return what rich prints without looking for markup."""
+    """Return a text that rich prints without reading markup in it."""
     from rich.text import Text
 
     return Text(visible(str(text)), style=style)
@@ -91,7 +91,7 @@ def complain(text: object) -> None:
 
 @contextmanager
 def status(text: str) -> Iterator[None]:
-    """Show on a terminal what is under way."""
+    """Print the present step of the work on a terminal."""
     from rich.console import Console
 
     with Console(stderr=True, markup=False).status(plain(text)):

@@ -102,7 +102,7 @@ def perf(
     Prints latency, interval, energy by component; writes perf.json, map.json and pictures.
     """
     inputs.count("--images", images, MOST_IMAGES, "latency and interval settle after a few")
-    if mode not in ("pipelined", "host"):
+    if mode != "pipelined" and mode != "host":  # as type checkers narrow it
         raise BadInput(f"--mode {mode}: wanted 'pipelined' or 'host'")
     if model.startswith(PAPER):
         raise BadInput(

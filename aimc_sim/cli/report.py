@@ -49,7 +49,7 @@ def report(
     """Write one self-contained HTML page about the results of a study.
 
     Accuracy with intervals, differences, layers, floorplan, pipeline, energy, settings with
-    sources, what is not modelled, how to make it again. It works offline, on phones and in print.
+    sources, the list of omissions, how to make it again. It works offline, on phones and in print.
     The study's network is loaded as the sweep did, placed and simulated anew.
     """
     with refusing():

@@ -82,7 +82,7 @@ def _refuse_occupied(folder: Path, names: Sequence[str], force: bool) -> None:
 
 
 def _make(folder: Path, made: list[Path]) -> None:
-    """Make a folder and its parents; what was made is added to ``made``, outermost first."""
+    """Make a folder and its parents; new folders are added to ``made``, outermost first."""
     for level in reversed(files.missing(folder)):
         level.mkdir()
         made.append(level)

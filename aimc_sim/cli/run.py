@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .drift import StudyOutcome
 
 FILES = ("results.csv", "drift_accuracy.png", "floorplan.png", "report.json", "chip.h5")
-"""What a run writes into its output folder."""
+"""Files that a run writes into its output folder."""
 
 MOST_SEEDS, MOST_RUNS = 1000, 20_000
 """Programmings, and passes over the images: results are written at the end, so what takes days is
@@ -174,7 +174,7 @@ def _print(output: Output, outcome: StudyOutcome, data: str, out: Path) -> None:
     for column in (outcome.ideal_name, "float"):
         table.add_column(column, justify="right", no_wrap=True)
     for preset, group in summary.groupby("preset", sort=False):
-        references = (outcome.ideal[preset], outcome.float)
+        references = (outcome.ideal[preset], outcome.float_value)
         for seconds, cells in group.groupby("time_seconds"):
             by_method = {row.compensation: row for row in cells.itertuples()}
             add_row(table, (

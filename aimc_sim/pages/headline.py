@@ -22,6 +22,7 @@ class Headline:
     Attributes
     ----------
     label, setting, spec_id, compensation : str
+        Of its rows.
     first, last : Series
         Rows of the summary at its first and last time.
     why : str

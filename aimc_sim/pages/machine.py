@@ -42,8 +42,11 @@ class Machine:
     label : str
         Of the setting.
     spec : ChipSpec
+        The machine.
     compiled : Program
+        The network, placed on it.
     layout : Layout
+        Places of its layers.
     performance : Performance
         Of :data:`IMAGES` images, with the trace.
     """
@@ -63,6 +66,7 @@ def build(material: Material, head: Headline) -> list[Machine]:
     material : Material
         Its table has the column ``label``.
     head : Headline
+        The setting in front.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def build(material: Material, head: Headline) -> list[Machine]:
     ------
     Unavailable
         If the network or the shape of its images is not to be had, or the network has parts
-        that the simulation does not know.
+        that the simulation does not have.
     """
     given = _given(material, head)
     shape = given.images.shape[1:]

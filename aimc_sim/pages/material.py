@@ -21,11 +21,12 @@ from ..studies.schema import Study, make_study
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What a folder of results holds.
+    """Contents of a folder of results.
 
     Attributes
     ----------
     folder : Path
+        The folder.
     table, layers : DataFrame
         As from :func:`aimc_sim.results.load` and ``load_layers``.
     studies : list of Study

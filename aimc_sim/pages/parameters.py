@@ -1,4 +1,4 @@
-"""The numbers of a machine with unit, meaning and source; what settings change."""
+"""The numbers of a machine with unit, meaning and source, and the changes that settings make."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class SourceGroup:
     source : str
         "" if none is stated.
     parameters : list of Parameter
+        All that have it.
     """
 
     source: str

@@ -19,13 +19,14 @@ _ALWAYS = ("name", "network", "data", "presets", "times", "compensations", "prog
 
 
 def study_text(study: Study) -> str:
-    """Return a study as YAML; what it says by default is left out, except the main keys.
+    """Return a study as YAML; defaults are left out, except the main keys.
 
     Folders of the machine that ran it are cut to their last part.
 
     Parameters
     ----------
     study : Study
+        A study of the folder.
     """
     whole = study.model_dump(mode="json")
     short = study.model_dump(mode="json", exclude_defaults=True)
@@ -51,6 +52,7 @@ def commands(material: Material) -> list[str]:
     Parameters
     ----------
     material : Material
+        The folder of results.
     """
     out, lines = shlex.quote(material.folder.resolve().name), []
     several = len(material.studies) > 1

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .. import files, mapping
 from ..analysis import performance
+from ..mapping.schedule import Mode
 from ..spec import ChipSpec
 from ..studies import identity
 from ..studies.inputs import Inputs
@@ -20,7 +21,7 @@ IMAGES = 4
 
 @dataclass(frozen=True)
 class Costs:
-    """What one inference costs; a model, see :mod:`aimc_sim.analysis.performance`.
+    """Costs of one inference; a model, see :mod:`aimc_sim.analysis.performance`.
 
     Attributes
     ----------
@@ -48,12 +49,13 @@ class CostBook:
     inputs : Inputs
         The network, and images whose shape counts.
     mode : "pipelined" or "host"
+        Of the pipeline.
     folder : Path
         Made when it is needed. Files in it are named by the identity of machine, network,
         image shape, mode and code; one that cannot be read is made anew.
     """
 
-    def __init__(self, inputs: Inputs, mode: performance.Mode, folder: Path) -> None:
+    def __init__(self, inputs: Inputs, mode: Mode, folder: Path) -> None:
         self._inputs, self._mode, self._folder = inputs, mode, folder
         self._shape = inputs.images.shape[1:]
         files = performance.__file__, __file__

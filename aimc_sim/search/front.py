@@ -14,8 +14,8 @@ interval of the paired difference over other programmings and other images, see
 - ``dominated``: beyond the interval;
 - ``excluded``: a constraint is missed, there is no such machine, or a trial failed.
 
-Every comparison has its own 95 %: of very many some are wrong, and the best of many designs looks
-better than it is. Fresh programmings of the front tell, see :mod:`.outcome`.
+Every comparison has its own 95 %: of very many some are wrong, and the best of many designs is
+overrated. Fresh programmings of the front tell, see :mod:`.outcome`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A search as data: what is written in its file, checked."""
+"""A search as data: the contents of its file, checked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PRESET, COMPENSATION = "preset", "compensation"
 """Knobs that are no field of the machine."""
 
 MOST_TRIALS = 100_000
-"""Designs of one search: Optuna remembers all of them, and looks through them at every step."""
+"""Designs of one search: Optuna keeps all of them, and compares them at every step."""
 
 
 LARGEST = 10**18
@@ -56,8 +56,10 @@ class Range(Checked):
 
     low: StrictInt | float = Field(ge=-LARGEST, le=LARGEST)
     high: StrictInt | float = Field(ge=-LARGEST, le=LARGEST)
-    step: StrictInt | float | None = Field(None, gt=0, le=LARGEST, description="between values")
-    log: StrictBool = Field(False, description="even over the logarithm")
+    step: StrictInt | float | None = Field(
+        default=None, gt=0, le=LARGEST, description="between values"
+    )
+    log: StrictBool = Field(default=False, description="even over the logarithm")
 
     @model_validator(mode="after")
     def _has_values(self) -> Self:
@@ -105,52 +107,60 @@ Knob = Annotated[
 class Search(Checked):
     """A search: network, data, knobs, objectives, constraints."""
 
-    name: str = Field("search", max_length=schema.LONGEST_NAME, description="for titles")
+    name: str = Field(default="search", max_length=schema.LONGEST_NAME, description="for titles")
     network: Annotated[NetworkChoice, BeforeValidator(schema.named)] = NetworkChoice(
         name="resnet32-digits"
     )
     data: Annotated[DataChoice, BeforeValidator(schema.named)] = DataChoice()
     metric: str = Field(
-        ACCURACY, description="what is scored, see aimc_sim.metrics, or package.module:name"
+        default=ACCURACY, description="what is scored, see aimc_sim.metrics, or package.module:name"
     )
-    preset: str = Field("hermes-tdp", description="of every design; see 'aimc-sim info'")
-    changes: dict[str, Any] = Field({}, description="of every design: dotted key to value")
+    preset: str = Field(default="hermes-tdp", description="of every design; see 'aimc-sim info'")
+    changes: dict[str, Any] = Field(default={}, description="of every design: dotted key to value")
     knobs: dict[str, Knob] = Field(
         min_length=1,
         description="dotted key of the machine, preset or compensation, to a list of values or "
         "{low, high, step, log}; any other name to {options: {name: changes}}",
     )
     objectives: Annotated[tuple[str, ...], BeforeValidator(schema.listed)] = Field(
-        (VALUE, "energy"), min_length=1, validate_default=True,
+        default=(VALUE, "energy"), min_length=1, validate_default=True,
         description=f"the metric (its name, or '{VALUE}'), {', '.join(COSTS)}",
     )  # fmt: skip
     constraints: dict[str, float] = Field(
-        {},
+        default={},
         description="objective to the worst value allowed (the metric's value: shares; J, s, "
         "1/s, cores)",
     )
-    time: float = Field(86400.0, description="after programming: seconds, or text such as '1 d'")
-    compensation: StudyMethod = Field("gdc", description="of drift")
+    time: float = Field(
+        default=86400.0, description="after programming: seconds, or text such as '1 d'"
+    )
+    compensation: StudyMethod = Field(default="gdc", description="of drift")
     programmings: StrictInt = Field(
-        5, ge=1, le=schema.MOST_PROGRAMMINGS, description="of every design, on the same seeds"
+        default=5,
+        ge=1,
+        le=schema.MOST_PROGRAMMINGS,
+        description="of every design, on the same seeds",
     )
     first_seed: StrictInt = Field(
-        0,
+        default=0,
         ge=0,
         le=MOST_SEED - schema.MOST_PROGRAMMINGS,
         description="of the programmings; they count up",
     )
-    trials: StrictInt = Field(64, ge=1, le=MOST_TRIALS, description="designs proposed")
+    trials: StrictInt = Field(default=64, ge=1, le=MOST_TRIALS, description="designs proposed")
     batch: StrictInt = Field(
-        16, ge=2, le=1000, description="designs proposed at once; the population of nsga2"
+        default=16, ge=2, le=1000, description="designs proposed at once; the population of nsga2"
     )
-    sampler: Literal["nsga2", "tpe"] = Field("nsga2", description="how Optuna proposes designs")
-    seed: StrictInt = Field(0, ge=0, lt=2**32, description="of the sampler")
+    sampler: Literal["nsga2", "tpe"] = Field(
+        default="nsga2", description="how Optuna proposes designs"
+    )
+    seed: StrictInt = Field(default=0, ge=0, lt=2**32, description="of the sampler")
     mode: Literal["pipelined", "host"] = Field(
-        "pipelined", description="of the pipeline behind energy and time, see 'aimc-sim perf'"
+        default="pipelined",
+        description="of the pipeline behind energy and time, see 'aimc-sim perf'",
     )
     seconds_per_trial: float | None = Field(
-        None,
+        default=None,
         gt=0,
         le=1e9,
         description="of one programming, if known: then none is run to measure it",

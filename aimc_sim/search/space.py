@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 _DIGITS = 6
-"""Significant digits of a proposed number: what is printed is what was run."""
+"""Significant digits of a proposed number: numbers are run as they are printed."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Design:
     Attributes
     ----------
     preset, compensation : str
+        Names.
     changes : mapping
         Dotted key to value, on top of the search's own.
     knobs : mapping
@@ -57,9 +58,8 @@ def distribution(knob: Knob) -> BaseDistribution:
 
     if isinstance(knob, Range):
         if knob.whole:
-            return distributions.IntDistribution(
-                knob.low, knob.high, log=knob.log, step=knob.step or 1
-            )
+            low, high, step = int(knob.low), int(knob.high), int(knob.step or 1)
+            return distributions.IntDistribution(low, high, log=knob.log, step=step)
         return distributions.FloatDistribution(
             float(knob.low), float(knob.high), log=knob.log, step=knob.step
         )
@@ -82,14 +82,14 @@ def design(search: Search, proposal: Mapping[str, int | float]) -> Design:
     for name, knob in search.knobs.items():
         number = proposal[name]
         if isinstance(knob, Options):
-            option = list(knob.options)[number]
+            option = list(knob.options)[int(number)]
             changes |= knob.options[option]
             shown[name] = option
             continue
         if isinstance(knob, Range):
             value = int(number) if knob.whole else float(f"{number:.{_DIGITS}g}")
         else:
-            value = knob.values[number]
+            value = knob.values[int(number)]
         shown[name] = value if _plain(value) else json.dumps(value)
         (fixed if name in _NO_FIELD else changes)[name] = value
     return Design(fixed[PRESET], fixed[COMPENSATION], changes, shown)

@@ -2,19 +2,19 @@
 
 Read in the order of the flow::
 
-    study.yaml --schema--> Study --settings--> machines --trial--> identities --feed--> what is left
+    study.yaml --schema--> Study --settings--> machines --trial--> identities --feed--> those left
          --pools--> workers --work--> rows --sweep, records, folder--> DIR
          --results--> tables --statistics, paired--> statements
 
 ===============  =============================================================================
-file             what is in it
+file             contents
 ===============  =============================================================================
 ``schema``       a study as data; ``text``: reading YAML
 ``settings``     presets, grid and explicit settings become machines
 ``inputs``       network and images as arrays
 ``identity``     hashes: of inputs, of the physics, of the machine
 ``trial``        one programming of one machine, and its identity
-``work``         what a worker does with it
+``work``         a worker runs it
 ``feed``         which trial comes next; the stopping rule
 ``pools``        this process, local workers, a Dask cluster
 ``sweep``        the loop that hands out trials and writes what comes back

@@ -101,7 +101,7 @@ def make(study: Study, *, layers: tuple[str, ...] = ()) -> Study:
     study : Study
         Of exactly one setting, the whole machine.
     layers : tuple of str
-        Layers to look at one by one.
+        Layers that are taken one by one.
 
     Returns
     -------

@@ -24,7 +24,7 @@ import dask
 from distributed import Client, Nanny, Scheduler, Security, SpecCluster, Worker
 
 SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
-"""Protocols of a scheduler that Dask knows."""
+"""Protocols of a scheduler that Dask has."""
 
 _ADDRESS = re.compile(
     rf"(?:(?P<scheme>{'|'.join(SCHEMES)})://)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):(?P<port>\d{{1,5}})\Z"
@@ -62,9 +62,9 @@ class TidyClient(Client):
     def start(self, **options: Any) -> None:
         """Connect, or raise what Dask raises and be closed."""
         try:
-            super().start(**options)
+            super().start(**options)  # type: ignore[no-untyped-call]  # of Dask
         except BaseException:
-            self.close(timeout=0)
+            self.close(timeout=0)  # type: ignore[no-untyped-call]  # of Dask
             raise
 
 
@@ -75,13 +75,14 @@ def cluster(workers: int, memory: str | int) -> Iterator[SpecCluster]:
     Parameters
     ----------
     workers : int
+        Processes.
     memory : str or int
         Of one of them; above it a worker is ended and started anew.
 
     Yields
     ------
     SpecCluster
-        Its ``security`` is what a client needs.
+        A client needs its ``security``.
     """
     security = Security.temporary()
     both = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
@@ -108,7 +109,9 @@ def cluster(workers: int, memory: str | int) -> Iterator[SpecCluster]:
 
 def client(address: str | SpecCluster, security: Security, timeout: float) -> Client:
     """Return a connected client, which is not Dask's default one."""
-    return TidyClient(address, timeout=timeout, set_as_default=False, security=security)
+    return TidyClient(  # type: ignore[no-untyped-call]  # of Dask
+        address, timeout=timeout, set_as_default=False, security=security
+    )
 
 
 @contextlib.contextmanager

@@ -7,19 +7,20 @@ trial of :mod:`.work` that a sweep would run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast, get_args
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .. import __version__, metrics, presets, units
+from .. import __version__, arguments, metrics, presets, units
 from ..analysis import intervals
 from ..metrics import Metric
 from ..runtime.chip import Chip
 from ..spec import ChipSpec
 from . import identity, inputs, results, statistics, work
 from .inputs import Data, Inputs
+from .schema import StudyMethod
 from .settings import Setting
 from .trial import Trial
 
@@ -74,17 +75,22 @@ def trials(
         If a time is not possible, or one of the three is empty.
     """
     evaluation_times = tuple(dict.fromkeys(units.seconds(seconds) for seconds in times))
-    methods, seeds = tuple(dict.fromkeys(methods)), list(dict.fromkeys(seeds))
-    for name, each in (("times", evaluation_times), ("methods", methods), ("seeds", seeds)):
+    chosen = tuple(_method(name) for name in dict.fromkeys(methods))
+    seeds = list(dict.fromkeys(seeds))
+    for name, each in (("times", evaluation_times), ("methods", chosen), ("seeds", seeds)):
         if not each:
             raise ValueError(f"{name} is empty; a drift study needs at least one")
     for name, spec in specs.items():
         setting = Setting(name, name, {}, spec)
         first = Trial(
-            setting.name, setting.preset, {}, spec, None, seeds[0], evaluation_times, methods, 0,
+            setting.name, setting.preset, {}, spec, None, seeds[0], evaluation_times, chosen, 0,
             given.network_id, given.data_id, identity.physics(), given.metric.identity(),
         )  # fmt: skip
         yield from (first.with_seed(seed) for seed in seeds)
+
+
+def _method(name: str) -> StudyMethod:
+    return cast(StudyMethod, arguments.choice(name, "compensation", get_args(StudyMethod)))
 
 
 def table_of(

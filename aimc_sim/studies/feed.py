@@ -1,7 +1,7 @@
-"""Which trial comes next: seeds round by round, settings side by side, what is done left out.
+"""Which trial comes next: seeds round by round, settings side by side, finished trials left out.
 
 The order is by seed and then by setting, so that a study that is cut short still has the same
-seeds everywhere, which is what paired comparisons need.
+seeds everywhere, as paired comparisons need.
 
 With a stopping rule a setting stops at the first evaluation, after ``at_least``, ``at_least +
 batch``, ... programmings, at which the 95 % intervals (Student's t) of all its times and
@@ -40,10 +40,12 @@ class TrialSource(Protocol):
     reused: int
 
     @property
-    def total(self) -> int: ...  # noqa: D102
+    def total(self) -> int:
+        """Trials as far as they are sure, those done before included."""
 
     @property
-    def most(self) -> int: ...  # noqa: D102
+    def most(self) -> int:
+        """Trials at most."""
 
     def next(self) -> Trial | None:
         """Return a trial to run; None if there is none, or none before others are done."""
@@ -74,7 +76,9 @@ class Feed:
     Parameters
     ----------
     study : Study
+        The study.
     inputs : Inputs
+        Of the study.
     held : mapping from identity to shares
         Finished trials: not handed out.
     on_setting : callable, optional
@@ -90,17 +94,18 @@ class Feed:
         self.reused = 0
         self._kept: list[tuple[int | None, Trial]] = []
         self.rule = study.programmings if isinstance(study.programmings, Stopping) else None
-        self._trials = self._fixed() if self.rule is None else None
+        usual = study.programmings
+        self._trials = self._fixed(usual) if isinstance(usual, int) else None
         self._queue: deque[Trial] = deque()
         self._courses: dict[str, _Course] = {}
         self._waiting: dict[str, tuple[_Course, int]] = {}
         if self.rule is not None:
             for setting in settings.settings(study):
-                self._begin(setting)
+                self._begin(setting, self.rule)
 
     @property
     def total(self) -> int:
-        """Trials of the study, those done before included; with a rule: what is sure so far."""
+        """Trials of the study, those done before included; with a rule: those sure so far."""
         if self.rule is None:
             return settings.trials(self.study)
         return sum(max(0, course.wanted) for course in self._courses.values())
@@ -132,11 +137,10 @@ class Feed:
             course.wanted = -1
         else:
             course.done[seed] = shares
-        self._decide(course)
+        self._decide(course, self.rule)
 
-    def _fixed(self) -> Iterator[Trial]:
+    def _fixed(self, usual: int) -> Iterator[Trial]:
         """Yield the trials of a study with fixed numbers of programmings, by seed."""
-        usual = self.study.programmings
         for turn in range(max([usual, *(s.programmings or 0 for s in self.study.settings)])):
             for programmings, first in self._firsts(turn):
                 if turn < (programmings or usual):
@@ -164,14 +168,14 @@ class Feed:
                 self._kept.append(found)
             yield found
 
-    def _begin(self, setting: Setting) -> None:
+    def _begin(self, setting: Setting, rule: Stopping) -> None:
         self.on_setting(setting)
         first = first_trial(self.study, setting, self.inputs)
         course = _Course(first, 0)
         self._courses[first.id] = course
-        self._extend(course, setting.programmings or self.rule.at_least)
+        self._extend(course, setting.programmings or rule.at_least, rule)
 
-    def _extend(self, course: _Course, wanted: int) -> None:
+    def _extend(self, course: _Course, wanted: int, rule: Stopping) -> None:
         begin, course.wanted = course.wanted, wanted
         for turn in range(begin, wanted):
             trial = course.first.with_seed(self.study.first_seed + turn)
@@ -181,15 +185,14 @@ class Feed:
             else:
                 self._waiting[trial.id] = course, turn
                 self._queue.append(trial)
-        self._decide(course)
+        self._decide(course, rule)
 
-    def _decide(self, course: _Course) -> None:
+    def _decide(self, course: _Course, rule: Stopping) -> None:
         """At a full evaluation, ask for more programmings if the intervals are too wide."""
-        rule = self.rule
         if len(course.done) < course.wanted or not rule.at_least <= course.wanted < rule.at_most:
             return
         if self._widest(course) > rule.half_width:
-            self._extend(course, min(course.wanted + rule.batch, rule.at_most))
+            self._extend(course, min(course.wanted + rule.batch, rule.at_most), rule)
 
     def _widest(self, course: _Course) -> float:
         images = len(self.inputs.images)

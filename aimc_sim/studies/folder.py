@@ -1,4 +1,4 @@
-"""A folder of results: what is in it, who may write it.
+"""A folder of results: its files, and who may write it.
 
 ::
 
@@ -31,7 +31,7 @@ from .records import Damage, Segment, line_of, read_segment, values
 TRIALS = "trials"
 KINDS = ("specs", "studies", "environments")
 _ASIDE = ("costs", "searches")
-"""What :mod:`aimc_sim.search` keeps beside them."""
+"""Folders that :mod:`aimc_sim.search` keeps beside them."""
 
 _VOLATILE = ("seconds", "peak_bytes", "environment", "host", "setting", "preset", "changes")
 """Parts of a record that may differ between two runs of the same trial."""
@@ -39,7 +39,7 @@ _VOLATILE = ("seconds", "peak_bytes", "environment", "host", "setting", "preset"
 
 @dataclass
 class Contents:
-    """What a folder holds.
+    """Contents of a folder.
 
     Attributes
     ----------
@@ -66,6 +66,7 @@ def read(folders: Iterable[Path], keep_rows: bool = True) -> Contents:
     Parameters
     ----------
     folders : iterable of Path
+        Folders of results.
     keep_rows : bool
         False keeps only what a sweep needs to go on: much less memory.
 
@@ -217,7 +218,7 @@ def keep(folder: Path, kind: str, value: Any, name: str | None = None) -> str:
 
 
 def merge(folders: Iterable[Path], out: Path) -> Contents:
-    """Copy the results of several folders into one; return what is in it then.
+    """Copy the results of several folders into one; return its contents then.
 
     Files that ``out`` holds already stay. Nothing is copied if two results of a trial differ.
 

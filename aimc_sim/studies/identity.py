@@ -1,4 +1,4 @@
-"""What makes two results the same result: hashes of inputs, of the physics, of the machine.
+"""Identity of results: hashes of inputs, of the physics, of the machine.
 
 ``physics()`` is the SHA-256 over the bytes of every source file that can change an answer:
 :data:`ROOMS` and :data:`FILES`. A changed comment counts as a change: results that might differ

@@ -60,7 +60,7 @@ class ClusterError(RuntimeError):
 
 @dataclass(frozen=True)
 class Answer:
-    """A trial that ended: what :func:`.work.execute` returned, or why there is nothing."""
+    """A trial that ended: the result of :func:`.work.execute`, or why there is none."""
 
     trial: Trial
     result: dict[str, Any] | None
@@ -71,7 +71,9 @@ class Answer:
 class Pool(Protocol):
     """Something that runs trials."""
 
-    workers: int
+    @property
+    def workers(self) -> int:
+        """Trials at a time."""
 
     def submit(self, trial: Trial) -> None:
         """Hand out a trial."""
@@ -104,6 +106,7 @@ class OnDask:
     Parameters
     ----------
     client : Client
+        Connected to the scheduler.
     inputs : Inputs
         Sent to every worker, also to those that join later.
     threads : int, optional
@@ -120,9 +123,10 @@ class OnDask:
         try:
             client.wait_for_workers(1, timeout=PATIENCE_SECONDS)
         except TimeoutError:
+            address = getattr(client.scheduler, "address", "?")  # None while it is away
             raise ClusterError(
-                f"the scheduler at {client.scheduler.address} had no worker for "
-                f"{PATIENCE_SECONDS} s; start some with 'dask worker {client.scheduler.address}'"
+                f"the scheduler at {address} had no worker for {PATIENCE_SECONDS} s; start some "
+                f"with 'dask worker {address}'"
             ) from None
         _same_code(client)
         client.register_plugin(_Bring(inputs), name=f"aimc-sim-{inputs.id}")
@@ -134,7 +138,7 @@ class OnDask:
 
     @property
     def workers(self) -> int:
-        """Workers at present, or a moment ago: asking takes as long as a short trial."""
+        """Workers, asked for once in a while: asking takes as long as a short trial."""
         if time.monotonic() > self._asked + _ASK_SECONDS:
             self._workers = max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
             self._asked = time.monotonic()
@@ -189,6 +193,7 @@ def local(inputs: Inputs, workers: int | None, memory: str | None) -> Iterator[O
     Parameters
     ----------
     inputs : Inputs
+        Of the study.
     workers : int or None
         None: one per core, as far as each has :data:`_WORKER_BYTES`. The cores are shared among
         the workers: each trial runs on ``cores // workers`` threads.
@@ -222,6 +227,7 @@ def remote(inputs: Inputs, address: str) -> Iterator[OnDask]:
     Parameters
     ----------
     inputs : Inputs
+        Of the study.
     address : str
         For example ``tcp://10.0.0.1:8786``; with ``tls://`` the certificates of Dask's
         configuration are shown, see :mod:`.closed`.

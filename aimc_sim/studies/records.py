@@ -99,7 +99,7 @@ def line_of(value: dict[str, Any]) -> bytes:
 
 
 def read_segment(path: Path) -> Iterator[dict[str, Any] | Damage]:
-    """Yield the records of a file in order, and what is wrong with it.
+    """Yield the records of a file in order, and its faults.
 
     Parameters
     ----------
@@ -108,6 +108,7 @@ def read_segment(path: Path) -> Iterator[dict[str, Any] | Damage]:
     Yields
     ------
     dict or Damage
+        A record, or a line that cannot be used.
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -188,7 +189,7 @@ _ROW = {
     "adc_saturated": int, "output_clipped": int, "sqnr_db": list,
 }  # fmt: skip
 _BITS, _SCORES = {"correct": int, "correct_bits": str}, {"scores": str}
-"""What a record and its rows hold, and of which type: what the tables are made of."""
+"""Keys of a record and of its rows, with their types; the tables are made of them."""
 
 
 def _sound(record: Any) -> bool:
@@ -238,9 +239,8 @@ def _scores_fit(row: dict[str, Any]) -> bool:
         return len(data) == 4 * row["images"] and bool(
             np.isfinite(np.frombuffer(data, "<f4")).all()
         )
-    return len(data) == -(-row["images"] // 8) and (
-        sum(byte.bit_count() for byte in data) == row["correct"] <= row["images"]
-    )
+    right = sum(byte.bit_count() for byte in data)
+    return len(data) == -(-row["images"] // 8) and bool(right == row["correct"] <= row["images"])
 
 
 def _checksum(payload: bytes) -> bytes:

@@ -133,6 +133,7 @@ def export(folder: str | Path) -> tuple[Path, Path]:
     Returns
     -------
     (Path, Path)
+        The two files.
     """
     folder = arguments.path(folder, "folder")
     for name, table in ((TABLE, load(folder)), (LAYERS, load_layers(folder))):

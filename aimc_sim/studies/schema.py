@@ -1,4 +1,4 @@
-"""A study as data: what is written in its file, checked.
+"""A study as data: the contents of its file, checked.
 
 ``load_study`` reads a YAML file, or a Python file that defines ``study``; both hold the same
 mapping. Every key is explained where it is declared below.
@@ -34,13 +34,13 @@ StudyMethod = Literal["none", "gdc", "column", "gdc-signs", "ls", "adabs"]
 
 
 MOST_PROGRAMMINGS = 10**6
-"""Of a setting: their mean is then known to a thousandth of their spread."""
+"""Of a setting: the standard error of the mean is then a thousandth of the standard deviation."""
 
 LONGEST_NAME = 500
 """Characters of the name of a study or setting, which stands in tables and titles."""
 
 MOST_IMAGES = 10**9
-"""Of a data set; what there really is, is said when it is loaded."""
+"""Of a data set; loading it tells how many there are."""
 
 
 _MOST_STEPS = 10**6
@@ -75,24 +75,32 @@ class NetworkChoice(Checked):
     """Which trained network."""
 
     name: str = Field(description="of the zoo, or package.module:callable without arguments")
-    weights: str | None = Field(None, description="path of a state dict; default: its own")
+    weights: str | None = Field(default=None, description="path of a state dict; default: its own")
 
 
 class DataChoice(Checked):
     """Which images or sequences are scored, and which ones calibrate."""
 
-    name: str = Field("digits", description="digits, cifar10, ptb, or package.module:callable")
+    name: str = Field(
+        default="digits", description="digits, cifar10, ptb, or package.module:callable"
+    )
     folder: str | None = Field(
-        None, description="where cifar-10-batches-py or ptb.char.test.txt is"
+        default=None, description="where cifar-10-batches-py or ptb.char.test.txt is"
     )
     images: StrictInt | None = Field(
-        None, ge=1, le=MOST_IMAGES, description="first test images or sequences; default: all"
+        default=None,
+        ge=1,
+        le=MOST_IMAGES,
+        description="first test images or sequences; default: all",
     )
     calibration: StrictInt = Field(
-        256, ge=1, le=MOST_IMAGES, description="first training images, never counted"
+        default=256, ge=1, le=MOST_IMAGES, description="first training images, never counted"
     )
     length: StrictInt | None = Field(
-        None, ge=1, le=_MOST_STEPS, description="characters of a sequence of ptb; default: 150"
+        default=None,
+        ge=1,
+        le=_MOST_STEPS,
+        description="characters of a sequence of ptb; default: 150",
     )
 
 
@@ -102,10 +110,10 @@ class Stopping(Checked):
     half_width: float = Field(
         gt=0, le=1e9, description="of the 95 % interval of the metric's value: of a share 0..1"
     )
-    at_least: StrictInt = Field(5, ge=2, le=MOST_PROGRAMMINGS)
-    at_most: StrictInt = Field(100, ge=2, le=MOST_PROGRAMMINGS)
+    at_least: StrictInt = Field(default=5, ge=2, le=MOST_PROGRAMMINGS)
+    at_most: StrictInt = Field(default=100, ge=2, le=MOST_PROGRAMMINGS)
     batch: StrictInt = Field(
-        5, ge=1, le=MOST_PROGRAMMINGS, description="programmings between two evaluations"
+        default=5, ge=1, le=MOST_PROGRAMMINGS, description="programmings between two evaluations"
     )
 
     @model_validator(mode="after")
@@ -119,12 +127,16 @@ class SettingChoice(Checked):
     """One explicit setting: a preset with changes, under a name."""
 
     name: str = Field(min_length=1, max_length=LONGEST_NAME)
-    preset: str | None = Field(None, description="default: every one of `presets`")
-    changes: dict[str, Any] = Field({}, description="dotted key to value, after the study's own")
-    ideal_devices: StrictBool = Field(False, description="perfect devices, same converters")
-    layers: tuple[str, ...] | None = Field(None, description="only these layers are physical")
+    preset: str | None = Field(default=None, description="default: every one of `presets`")
+    changes: dict[str, Any] = Field(
+        default={}, description="dotted key to value, after the study's own"
+    )
+    ideal_devices: StrictBool = Field(default=False, description="perfect devices, same converters")
+    layers: tuple[str, ...] | None = Field(
+        default=None, description="only these layers are physical"
+    )
     programmings: StrictInt | None = Field(
-        None, ge=1, le=MOST_PROGRAMMINGS, description="in place of the study's"
+        default=None, ge=1, le=MOST_PROGRAMMINGS, description="in place of the study's"
     )
 
 
@@ -151,41 +163,44 @@ Programmings = Annotated[
 class Study(Checked):
     """A study: network, data, settings, times, compensations, programmings."""
 
-    name: str = Field("study", max_length=LONGEST_NAME, description="for titles")
+    name: str = Field(default="study", max_length=LONGEST_NAME, description="for titles")
     network: Annotated[NetworkChoice, BeforeValidator(named)] = NetworkChoice(
         name="resnet32-digits"
     )
     data: Annotated[DataChoice, BeforeValidator(named)] = DataChoice()
     metric: str = Field(
-        "accuracy", description="what is scored, see aimc_sim.metrics, or package.module:name"
+        default="accuracy",
+        description="what is scored, see aimc_sim.metrics, or package.module:name",
     )
-    presets: Names = Field(("hermes-tdp",), min_length=1, description="see 'aimc-sim info'")
-    changes: dict[str, Any] = Field({}, description="of every preset: dotted key to value")
+    presets: Names = Field(default=("hermes-tdp",), min_length=1, description="see 'aimc-sim info'")
+    changes: dict[str, Any] = Field(default={}, description="of every preset: dotted key to value")
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
-        {}, description="dotted key to values; all combinations, with every preset"
+        default={}, description="dotted key to values; all combinations, with every preset"
     )
-    settings: tuple[SettingChoice, ...] = Field((), description="single settings, beside the grid")
+    settings: tuple[SettingChoice, ...] = Field(
+        default=(), description="single settings, beside the grid"
+    )
     times: tuple[float, ...] = Field(
-        (0.0, 3600.0, 86400.0, 30 * 86400.0, 365 * 86400.0), min_length=1,
+        default=(0.0, 3600.0, 86400.0, 30 * 86400.0, 365 * 86400.0), min_length=1,
         description="after programming: seconds, or text such as '1 h'",
     )  # fmt: skip
     compensations: Annotated[tuple[StudyMethod, ...], BeforeValidator(listed)] = Field(
-        ("none", "gdc"), min_length=1, description="of drift"
+        default=("none", "gdc"), min_length=1, description="of drift"
     )
     programmings: Programmings = Field(
-        5, description="a number, or a stopping rule: half_width, at_least, at_most, batch"
+        default=5, description="a number, or a stopping rule: half_width, at_least, at_most, batch"
     )
     first_seed: StrictInt = Field(
-        0, ge=0, le=MOST_SEED - MOST_PROGRAMMINGS, description="seeds count up from here"
+        default=0, ge=0, le=MOST_SEED - MOST_PROGRAMMINGS, description="seeds count up from here"
     )
     probe_images: StrictInt = Field(
-        16,
+        default=16,
         ge=0,
         le=MOST_IMAGES,
         description="first images behind the error of every layer; 0 leaves it out",
     )
     seconds_per_trial: float | None = Field(
-        None,
+        default=None,
         gt=0,
         le=1e9,
         description="if known: then no trial is run before a large study is announced",

@@ -28,6 +28,7 @@ class Setting:
     name : str
         Unique in the study; of a grid point: preset and changes.
     preset : str
+        Name of the machine that is changed.
     changes : mapping
         Dotted key to value, what the study varies.
     spec : ChipSpec
@@ -53,8 +54,8 @@ def count(study: Study) -> int:
 
 def trials(study: Study) -> int:
     """Return the number of trials of a study; with a stopping rule, the largest possible."""
-    usual = study.programmings if isinstance(study.programmings, int) else None
-    usual = study.programmings.at_most if usual is None else usual
+    rule = study.programmings
+    usual = rule if isinstance(rule, int) else rule.at_most
     explicit = ((_copies(study, c), c.programmings or usual) for c in study.settings)
     return _points(study) * usual + sum(copies * each for copies, each in explicit)
 
@@ -70,7 +71,7 @@ def _copies(study: Study, choice: SettingChoice) -> int:
 
 
 def check(study: Study) -> None:
-    """Raise for what can be told without making every setting.
+    """Raise for faults that are found without making every setting.
 
     Every preset and every single value of the grid is tried; up to :data:`CHECKED_AT_ONCE`
     settings are all made, and two names for the same machine are refused.
@@ -95,7 +96,7 @@ def check(study: Study) -> None:
     if count(study) > CHECKED_AT_ONCE:
         return
     names: set[str] = set()
-    machines: dict[tuple, str] = {}
+    machines: dict[tuple[Any, ...], str] = {}
     for setting in settings(study):
         if setting.name in names:
             raise ValueError(f"two settings are named '{setting.name}'; give every one its own")

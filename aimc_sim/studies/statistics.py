@@ -41,7 +41,7 @@ class Components:
     mean : float
         Of all entries.
     programming, image, residual : float
-        Variances, >= 0: between programmings, between images, and what is left. With a single
+        Variances, >= 0: between programmings, between images, and the rest. With a single
         programming ``programming`` is NaN and ``image`` holds both others.
     wide_low, wide_high : float
         95 % interval of the mean over other programmings and other images; with a single
@@ -160,13 +160,13 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        :data:`_KEYS` and :data:`LOOKS`; ``metric``, ``unit``, ``larger`` (whether more is better)
-        and ``metric_data``, see :mod:`aimc_sim.metrics`; ``programmings``, ``images``; ``mean``;
+        :data:`_KEYS` and :data:`EVALUATIONS`; ``metric``, ``unit``, ``larger`` (whether more is
+        better) and ``metric_data``, see :mod:`aimc_sim.metrics`; ``programmings``, ``images``; ``mean``;
         ``low``, ``high`` (Student's t over programmings; over images where there is only one:
         Wilson's of right and wrong, Student's t of other scores) and ``interval``, which of them;
         ``wide_low``, ``wide_high``; ``spread``, the standard deviation between programmings on
         these images; ``programming_std``, ``image_std``, ``residual_std``, square roots of the
-        variance components of one image: the first is what programmings differ by beyond single
+        variance components of one image: the first is the difference of programmings beyond single
         images that flip either way; ``worst``, ``best``, of the programmings. Values of the
         metric: accuracies are 0..1.
 

@@ -29,7 +29,7 @@ MANY_TRIALS, LONG_HOURS = 10_000, 1.0
 """Above either, a study is announced and must be confirmed."""
 
 _PROBES = 2
-"""Trials that are run to see how long one takes; the first of them also compiles."""
+"""Trials that are run to measure how long one takes; the first of them also compiles."""
 
 _FAILURES = 8
 """So many failed trials without a single good one end the study."""
@@ -40,7 +40,7 @@ class TooLarge(ValueError):
 
 
 class Stopped(RuntimeError):
-    """The study could not go on; what was written is safe."""
+    """The study could not go on; the results written so far are safe."""
 
 
 @dataclass
@@ -254,7 +254,7 @@ class _Run:
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
-        """Turn an error of the disk into Stopped, saying what is safe."""
+        """Turn an error of the disk into Stopped, which names the results that are safe."""
         try:
             yield
         except OSError as error:

@@ -14,7 +14,7 @@ each would be 10^12), and lists or mappings in each other. A study of ten thousa
 """
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
     """Plain values only; a key given twice is an error; ``1e-3`` is a number."""
 
     depth = 0

@@ -30,7 +30,7 @@ from .. import presets
 from ..spec import ChipSpec
 from . import identity
 from .inputs import Inputs
-from .schema import Study
+from .schema import Study, StudyMethod
 from .settings import Setting
 
 FORMAT = 1
@@ -48,13 +48,17 @@ class Trial:
     setting, preset : str
         For tables; not part of the identity, nor are ``changes``.
     changes : mapping
+        Dotted key to value.
     spec : ChipSpec
+        The machine.
     layers : tuple of str or None
         Physical layers; None: all.
     seed : int
+        Of the programming.
     times : tuple of float
         Seconds after programming, ascending.
     compensations : tuple of str
+        Of drift, one after the other.
     probe_images : int
         First images behind the error of every layer.
     network_id, data_id, physics : str
@@ -70,7 +74,7 @@ class Trial:
     layers: tuple[str, ...] | None
     seed: int
     times: tuple[float, ...]
-    compensations: tuple[str, ...]
+    compensations: tuple[StudyMethod, ...]
     probe_images: int
     network_id: str
     data_id: str
@@ -118,7 +122,7 @@ class Trial:
 
     @cached_property
     def reference_spec(self) -> ChipSpec:
-        """The same converters and integers with perfect devices and wires."""
+        """The machine with perfect devices and wires, its converters and integers as they are."""
         return presets.ideal_devices(self.spec).with_({"core.wires": None})
 
     @property

@@ -1,4 +1,4 @@
-"""What a worker does: one trial, from specification to rows.
+"""The work of a worker: one trial, from specification to rows.
 
 A process keeps its study's inputs and the last few calibrated chips; a trial never depends on
 which trials the process ran before. Trials of one process run one after the other, each with the
@@ -29,6 +29,7 @@ from ..runtime.chip import Chip
 from . import identity
 from .inputs import Inputs, first_output, inputs_id
 from .records import packed
+from .schema import StudyMethod
 from .trial import Trial
 
 CHIPS = 4
@@ -55,7 +56,7 @@ def quiet(images: int) -> None:
 
 
 _inputs: dict[str, Inputs] = {}
-_chips: OrderedDict[tuple, _Ready] = OrderedDict()
+_chips: OrderedDict[tuple[Any, ...], _Ready] = OrderedDict()
 _one_at_a_time = threading.Lock()
 
 
@@ -155,9 +156,10 @@ def _rows(
                 yield {**plain, "compensation": method}, 0.0
                 continue
             compensate(chip.at(t_seconds), method, inputs.calibration)
-            runs: Any = (
-                chip if trial.layers is None else probe.Mixed(chip, ready.ideal, trial.layers)
-            )
+            runs: Any = chip
+            if trial.layers is not None:
+                assert ready.ideal is not None  # a trial of some layers has one
+                runs = probe.Mixed(chip, ready.ideal, trial.layers)
             began, before = time.perf_counter(), _counts(runs)
             outputs = first_output(runs(images)).cpu().numpy()
             scores = inputs.metric.scored(outputs, inputs.targets)
@@ -178,16 +180,18 @@ def _rows(
             yield row, seconds
 
 
-def compensate(chip: Chip, method: str, calibration: np.ndarray) -> None:
+def compensate(chip: Chip, method: StudyMethod, calibration: np.ndarray) -> None:
     """Set a chip's compensation at its time, AdaBS included.
 
     Parameters
     ----------
     chip : Chip
+        At its time.
     method : "none", "gdc", "column", "gdc-signs", "ls" or "adabs"
         "adabs": one factor per core, then batch norm measured on the calibration images (V. Joshi
         et al., Nature Communications 11, 2473 (2020), doi:10.1038/s41467-020-16108-9).
     calibration : (N, ...) float32 array
+        Images for AdaBS.
     """
     chip.compensate("gdc" if method == "adabs" else method)
     chip.adapt_batch_norm(calibration if method == "adabs" else None)
@@ -201,6 +205,7 @@ def sqnr_db(reference: np.ndarray, values: np.ndarray) -> float | None:
     Parameters
     ----------
     reference, values : arrays of the same shape
+        Right and present outputs.
     """
     r = reference.astype(np.float64)
     error = float(np.square(values - r).sum())
