@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -17,6 +17,7 @@ from .results import results_folder
 
 if TYPE_CHECKING:
     from ..chip.program import Program
+    from ..mapping.schedule import Mode
     from ..spec import ChipSpec
 
 MAP_FILES = ("map.json", "floorplan.png")
@@ -102,7 +103,7 @@ def perf(
     Prints latency, interval, energy by component; writes perf.json, map.json and pictures.
     """
     inputs.count("--images", images, MOST_IMAGES, "latency and interval settle after a few")
-    if mode != "pipelined" and mode != "host":  # as type checkers narrow it
+    if mode not in ("pipelined", "host"):
         raise BadInput(f"--mode {mode}: wanted 'pipelined' or 'host'")
     if model.startswith(PAPER):
         raise BadInput(
@@ -124,8 +125,8 @@ def perf(
         with refusing(ValueError):
             place = _layout(chip.compiled, spec, shape)
             found = performance.performance(
-                chip.compiled, spec, shape, images=images, mode=mode, programming=written,
-                trace=TRACE,
+                chip.compiled, spec, shape, images=images, mode=cast("Mode", mode),
+                programming=written, trace=TRACE,
             )  # fmt: skip
         request = _request(context, model, preset, spec)
         with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):

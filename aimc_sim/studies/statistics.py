@@ -161,7 +161,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         :data:`_KEYS` and :data:`EVALUATIONS`; ``metric``, ``unit``, ``larger`` (whether more is
-        better) and ``metric_data``, see :mod:`aimc_sim.metrics`; ``programmings``, ``images``; ``mean``;
+        better) and ``metric_data``, see :mod:`aimc_sim.metrics`; ``programmings``, ``images``;
+        ``mean``;
         ``low``, ``high`` (Student's t over programmings; over images where there is only one:
         Wilson's of right and wrong, Student's t of other scores) and ``interval``, which of them;
         ``wide_low``, ``wide_high``; ``spread``, the standard deviation between programmings on
