@@ -238,7 +238,7 @@ def _for_sizes(source: Source, known: list[Network], images: np.ndarray) -> Netw
             return network
     try:
         float_outputs(source.model, batch[:1].numpy())
-    except RuntimeError:  # torch cannot run them either: the chip's refusal says which it takes
+    except Exception:  # torch cannot run them either: the chip's refusal says which it takes
         return known[0]
     with suppress(UnsupportedLayerError):  # two images make a record that is true of more
         network = source.network(batch[:2])
@@ -251,8 +251,8 @@ def _for_sizes(source: Source, known: list[Network], images: np.ndarray) -> Netw
 def _running(name: str) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # of torch, or of the user's network
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"the network cannot run {name}: {reason}") from error
 
 

@@ -391,6 +391,15 @@ class Branches(Numbers):
         return self.head(y.mean((2, 3)))
 
 
+class Odd(Numbers):
+    """Takes images of one size only, which does not follow from its layers."""
+
+    def forward(self, x):
+        if tuple(x.shape[2:]) != (17, 11):
+            raise AssertionError
+        return self.head(torch.relu(self.conv(x)).mean((2, 3)))
+
+
 def sized(kind):
     with torch.random.fork_rng():
         torch.manual_seed(3)
@@ -407,6 +416,15 @@ def numbers():
 
 def branches():
     return sized(Branches)
+
+
+def odd():
+    return sized(Odd)
+
+
+def odd_images():
+    x = np.random.Generator(np.random.PCG64(1)).integers(0, 255, (40, 3, 17, 11), np.uint8)
+    return x[:24], np.arange(24) % 5, x[24:]
 
 
 def small_images():
@@ -443,6 +461,16 @@ def test_networks_that_decide_by_sizes_are_recorded_for_those_of_the_data(build)
     every = replace(trial, layers=tuple(found["layer_names"]))
     (mixed,) = work.execute(every)["rows"]
     assert (mixed["scores"], mixed["sqnr_db"]) == (row["scores"], row["sqnr_db"])
+
+
+def test_a_network_whose_inputs_do_not_follow_from_its_layers_is_recorded_with_the_data():
+    data = {"name": f"{__name__}:odd_images", "calibration": 16}
+    found = inputs.gather(made(network=f"{__name__}:odd", data=data))
+    assert found.images.dtype == np.float32
+    assert found.others == ()
+    small = {"name": f"{__name__}:small_images", "calibration": 16}
+    with pytest.raises(ValueError, match=r"the network cannot run .*small_images: AssertionError"):
+        inputs.gather(made(network=f"{__name__}:odd", data=small))
 
 
 def test_a_network_of_free_sizes_is_recorded_once(given):
