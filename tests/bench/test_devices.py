@@ -132,6 +132,7 @@ def test_pulses(threads, figure):
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
+@pytest.mark.filterwarnings("ignore:replay of measured traces")  # low targets are extrapolated
 def test_replay(threads, figure, tmp_path):
     """Replayed traces instead of laws."""
     from pathlib import Path
