@@ -10,6 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#8C6D31")
 """Colours that stay apart for colour-blind readers: Okabe & Ito (2008), grey and brown added."""
@@ -105,8 +106,20 @@ def say(artist: Artist, value: str) -> None:
 
 
 def plain(figure: Figure) -> None:
-    """Have every text drawn as it is: a ``$`` begins no formula, no line is endless."""
+    """Have every text drawn as it is: a ``$`` begins no formula, no line is endless.
+
+    Powers of ten along a logarithmic axis stay formulae: the axis writes them, nobody else.
+    """
+    powers = {
+        id(label)
+        for ax in figure.axes
+        for axis in (ax.xaxis, ax.yaxis)
+        if isinstance(axis.get_major_formatter(), LogFormatter)
+        for label in axis.get_ticklabels(which="both")
+    }
     for text in figure.findobj(Text):
+        if id(text) in powers:
+            continue
         text.set_parse_math(False)
         text.set_text(shorter(text.get_text()))
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..analysis.performance import Performance
 from .canvas import GRID, MARKERS, PALETTE, SOFT, TEXT, figure_of
@@ -52,6 +53,9 @@ def roofline(
         ax.scatter(x[of], achieved, s=26, color=colour, marker=marker)
     ax.set_xscale("log")
     ax.set_yscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("operations per byte that leaves a core (twice its rows in use)")
     ax.set_ylabel("TOPS per core")
     ax.grid(color=GRID, which="both", lw=0.5)

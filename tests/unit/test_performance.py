@@ -151,6 +151,14 @@ def test_roofline_points_lie_below_the_roof(small):
                 assert py <= np.interp(px, x, y) * 1.001
 
 
+def test_powers_of_ten_are_drawn_as_such(small, tmp_path):
+    """Texts are drawn as they are; what an axis writes itself is a formula, not its source."""
+    roofline(small[2], title="$x$", path=tmp_path / "roof.svg")
+    drawn = (tmp_path / "roof.svg").read_text()
+    assert "mathdefault" not in drawn
+    assert "$x$" in drawn
+
+
 def test_heat_map_names_every_core(small):
     compiled, spec, found = small
     cores = core_shares(found.pipeline)
