@@ -19,7 +19,7 @@ import torch
 
 import aimc_sim
 from aimc_sim import presets
-from aimc_sim.spec import CcoAdcSpec, WireSpec
+from aimc_sim.spec import BitSlicesEncoding, CcoAdcSpec, OffsetColumnEncoding, WireSpec
 from aimc_sim.zoo import digits, resnet32
 
 BATCH = 128
@@ -41,12 +41,19 @@ SETTINGS = {
         {"core.wires": WIRES.with_(idle="high-impedance")}
     ),
     "bit-serial inputs": presets.hermes("odp").with_({"core.dac.encoding": "bit-serial"}),
+    "reference column": presets.hermes("odp").with_({"core.encoding": OffsetColumnEncoding()}),
+    "four slices of 2 bits": presets.hermes("odp").with_(
+        {"core.encoding": BitSlicesEncoding(weight_bits=8, bits_per_cell=2)}
+    ),
+    "resistive memory": presets.generic_rram(),
     "ideal": presets.ideal(),
 }
 LIMITS = {
     "oscillator ADCs": 9.0,
     "IR drop, floating": 11.0,
     "bit-serial inputs": 30.0,
+    "four slices of 2 bits": 13.0,
+    "reference column": 13.0,
 }
 """Largest allowed ratio to torch, else 5: twice what a quiet machine needs."""
 
@@ -68,6 +75,7 @@ def programmed(model, images, spec):
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.benchmark(group="forward, ResNet-32, batch 128")
+@pytest.mark.filterwarnings("ignore:layer 'linear'")  # a reference column is that noisy on PCM
 def test_forward(benchmark, ratio, model, images, setting, threads):
     chip = programmed(model, images, SETTINGS[setting])
     torch_times, own_times = [], []
