@@ -33,6 +33,9 @@ class Purpose(IntEnum):
     ADC = 14  # what fabrication gave the converters of a core
     PLACEMENT = 15  # exchanges tried by the placement search
     TRAINING = 16  # noise on weights and outputs, age of the devices in training
+    LEARNING_DEVICE = 17  # what a device that learns keeps: bounds, step, asymmetry
+    LEARNING_CYCLE = 18  # what is fresh in every pulse and read of such a device
+    LEARNING_UPDATE = 19  # pulse trains, choppers and roundings of an update
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,9 @@
+"""Learning in the arrays: a torch network whose weights are simulated devices, pulse by pulse.
+
+================  ==========================================================================
+file              contents
+================  ==========================================================================
+``synapses``      the interface of an array of devices that receives pulses
+``engine``        the interface of an update: from activations and errors to pulses
+================  ==========================================================================
+"""

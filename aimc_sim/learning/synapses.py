@@ -1,0 +1,140 @@
+"""An array of weights that only pulses can change: the interface of all devices that learn.
+
+An array is a matrix of synapses, rows are inputs and columns are outputs, as in a crossbar. All
+numbers are in units of the network's weights; what lies behind one weight (a pair of devices that
+go up only, one device that goes both ways and a reference) is the matter of the class.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Cost of an update or a refresh.
+
+    Attributes
+    ----------
+    pulses : int
+        Programming pulses given to devices, RESET included.
+    resets : int
+        RESET pulses among them.
+    refreshed : int
+        Synapses that were refreshed.
+    reads : int
+        Rows or columns that were read to decide about pulses.
+    seconds : float, seconds
+        Time that the array was busy.
+    joules : float, joules
+        Energy of pulses and reads.
+    """
+
+    pulses: int = 0
+    resets: int = 0
+    refreshed: int = 0
+    reads: int = 0
+    seconds: float = 0.0
+    joules: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        """Return the sum of two costs, one after the other."""
+        return Spent(
+            self.pulses + other.pulses, self.resets + other.resets,
+            self.refreshed + other.refreshed, self.reads + other.reads,
+            self.seconds + other.seconds, self.joules + other.joules,
+        )  # fmt: skip
+
+
+class Synapses(ABC):
+    """An (R, C) array of weights behind devices.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows (inputs) and columns (outputs).
+    up, down : float
+        Mean change of the weight by one pulse in either direction, as the engines count on it, in
+        units of weight, > 0. 0: the devices have no such direction, and engines that need it
+        refuse.
+    bounds : (float, float)
+        Smallest and largest weight that the nominal device reaches.
+    """
+
+    shape: tuple[int, int]
+    up: float
+    down: float
+    bounds: tuple[float, float]
+
+    @abstractmethod
+    def weights(self, t_seconds: float) -> np.ndarray:
+        """Return the weights at a time, drifted, without read noise, (R, C) float32."""
+
+    @abstractmethod
+    def read(self, t_seconds: float, number: int = 0) -> np.ndarray:
+        """Return one noisy read of all weights at a time, (R, C) float32.
+
+        Parameters
+        ----------
+        t_seconds : float, seconds
+            Evaluation time, not before the last pulse.
+        number : int
+            Tells reads at one time apart.
+        """
+
+    @abstractmethod
+    def pulse(self, index: np.ndarray, counts: np.ndarray, t_seconds: float) -> Spent:
+        """Give pulses to some synapses, in place.
+
+        Parameters
+        ----------
+        index : (N,) int64
+            Synapses in C order (row * C + column), ascending, each once.
+        counts : (N,) int32
+            Pulses; the sign is the direction.
+        t_seconds : float, seconds
+            Time of the pulses, not before the last ones.
+
+        Returns
+        -------
+        Spent
+            Pulses that were given, time and energy of the devices.
+        """
+
+    @abstractmethod
+    def coincide(
+        self, rows: np.ndarray, columns: np.ndarray, signs: np.ndarray, t_seconds: float
+    ) -> Spent:
+        """Give every synapse a pulse for each coincidence of its row's and its column's train.
+
+        Parameters
+        ----------
+        rows : (B, R) uint64
+            Trains of the rows, a bit per slot, for each of B vectors, one after the other.
+        columns : (B, C) uint64
+            Trains of the columns.
+        signs : ((B, R) int8, (B, C) int8) stacked as one tuple
+            Signs of the two factors; a pulse has the sign of their product.
+        t_seconds : float, seconds
+            Time of the pulses.
+
+        Returns
+        -------
+        Spent
+        """
+
+    def refresh(self, t_seconds: float) -> Spent:
+        """Look after synapses whose devices are saturated; devices that need none do nothing."""
+        return Spent()
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the whole state as arrays by name, copies."""
+
+    @abstractmethod
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state of :meth:`arrays`, bit for bit."""
