@@ -51,7 +51,7 @@ import numba
 import numpy as np
 from numba.extending import register_jitable
 
-from . import threads
+from . import disk, threads
 
 __all__ = ["NO_CACHE", "SMALL", "loop", "point", "serial", "share"]
 
@@ -118,20 +118,24 @@ NO_CACHE = (
 def _kept(function: Callable[..., Any], **flags: Any) -> Callable[..., Any]:
     """Compile a loop; keep its code on disk where there is a folder for it, else warn once.
 
-    numba searches for a folder when a function is declared: NUMBA_CACHE_DIR, then ``__pycache__``
-    beside the source, then the user's cache folder. A shared temporary folder is no substitute:
-    code that is loaded from there could be anybody's.
+    ``disk`` says where and under which name. A shared temporary folder is no substitute: code
+    that is loaded from there could be anybody's.
     """
     flags |= {"fastmath": CONTRACT, "boundscheck": False, "error_model": "numpy"}
-    compiled: Callable[..., Any]
+    compiled: Any = numba.njit(**flags)(function)
+    if not hasattr(compiled, "_cache"):  # NUMBA_DISABLE_JIT
+        return compiled  # type: ignore[no-any-return]
+    code = disk.of(function)
+    if code is not None:
+        compiled._cache = code
+        return compiled  # type: ignore[no-any-return]
     try:
-        compiled = numba.njit(cache=True, **flags)(function)
+        compiled.enable_caching()
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
         _tell_once()
-        compiled = numba.njit(**flags)(function)
-    return compiled
+    return compiled  # type: ignore[no-any-return]
 
 
 @functools.cache

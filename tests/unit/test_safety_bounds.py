@@ -342,7 +342,7 @@ def test_a_folder_for_compiled_code_is_used(read_only, tmp_path):
     done = python(read_only, _KERNELS, NUMBA_CACHE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert NO_CACHE not in done.stderr
-    assert list(tmp_path.rglob("*.nbi"))
+    assert list(tmp_path.rglob("*.code"))
 
 
 def test_every_kept_kernel_is_declared_in_one_place():
