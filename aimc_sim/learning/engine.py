@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from aimc_sim.learning.synapses import Spent, Synapses
+from aimc_sim.learning.synapses import Device, Spent, Synapses
 from aimc_sim.rng import Key
 
 
@@ -60,6 +60,11 @@ class Engine(ABC):
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from a state of :meth:`arrays`, bit for bit."""
 
+    @property
+    def others(self) -> tuple[Synapses, ...]:
+        """Arrays of devices beside ``synapses``; their state is the engine's to keep and load."""
+        return ()
+
 
 class Update(ABC):
     """Specification of an update; frozen. Users choose one in ``learning.prepare``."""
@@ -67,3 +72,7 @@ class Update(ABC):
     @abstractmethod
     def engine(self, synapses: Synapses, key: Key) -> Engine:
         """Return an engine for an array; refuses devices that lack a direction it needs."""
+
+    def device(self) -> Device | None:
+        """Return the devices that it works with where ``prepare`` is given none of its own."""
+        return None

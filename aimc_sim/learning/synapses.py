@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aimc_sim.rng import Key
+
 
 @dataclass(frozen=True)
 class Spent:
@@ -63,16 +65,31 @@ class Synapses(ABC):
         refuse.
     bounds : (float, float)
         Smallest and largest weight that the nominal device reaches.
+    key : Key
+        Of all draws of the devices.
     """
 
     shape: tuple[int, int]
     up: float
     down: float
     bounds: tuple[float, float]
+    key: Key
+
+    @property
+    def full_weight(self) -> float:
+        """Weight of one device at the largest conductance of its specification, for converters."""
+        return max(abs(bound) for bound in self.bounds)
 
     @abstractmethod
     def weights(self, t_seconds: float) -> np.ndarray:
         """Return the weights at a time, drifted, without read noise, (R, C) float32."""
+
+    def variances(self, t_seconds: float) -> np.ndarray | None:
+        """Return the variance of the noise that is fresh in every product, (R, C) float32.
+
+        None: reads of these devices have no noise.
+        """
+        return None
 
     @abstractmethod
     def read(self, t_seconds: float, number: int = 0) -> np.ndarray:
@@ -132,9 +149,39 @@ class Synapses(ABC):
         return Spent()
 
     @abstractmethod
+    def writes(self) -> np.ndarray:
+        """Return the pulses in the life of every device, uint32 of any shape."""
+
+    @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the whole state as arrays by name, copies."""
 
     @abstractmethod
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from a state of :meth:`arrays`, bit for bit."""
+
+
+class Device(ABC):
+    """Specification of the devices behind the weights; frozen. Users give it to ``prepare``."""
+
+    @abstractmethod
+    def synapses(
+        self, start: np.ndarray, weight_range: float, key: Key, t_seconds: float = 0.0
+    ) -> Synapses:
+        """Return an array whose weights are, as far as the devices can, those of a network.
+
+        Parameters
+        ----------
+        start : (R, C) float32, dimensionless
+            Weights to begin with.
+        weight_range : float, dimensionless
+            Weight at the end of the range that the devices are used over: +-this must be reached.
+        key : Key
+            Of all draws of the devices: one key per array.
+        t_seconds : float, seconds
+            Time of the first pulses.
+
+        Returns
+        -------
+        Synapses
+        """
