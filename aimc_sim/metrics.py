@@ -81,8 +81,8 @@ class Metric:
     targets : str
         One of :data:`TargetKind`: the kind of targets that the data of a study have to hold.
     origin, code : str
-        ``package.module:name`` that it was named by, and the SHA-256 of that module's file; ""
-        for those of this module. :func:`named` fills them in.
+        Name of the user's own object (see :mod:`aimc_sim.own`) that it was named by, and the
+        SHA-256 of the file; "" for those of this module. :func:`named` fills them in.
 
     Raises
     ------
@@ -260,7 +260,7 @@ class Metric:
         """Return what tells results of this metric from others; None for the default one."""
         if self == ACCURACY:
             return None
-        return {"name": self.name, "origin": self.origin, "code": self.code}
+        return {"name": self.name, "origin": own.label(self.origin), "code": self.code}
 
     def described(self) -> dict[str, Any]:
         """Return everything but the functions, as JSON values; :func:`read` takes it back."""
@@ -269,7 +269,7 @@ class Metric:
             "scale": self.scale, "digits": self.digits,
             "bounds": [None if math.isinf(x) else x for x in self.bounds],
             "bits": self.bits, "sum_up": self.sum_up, "targets": self.targets,
-            "origin": self.origin,
+            "origin": own.label(self.origin),
         }  # fmt: skip
 
     def __reduce__(self) -> Any:
@@ -295,9 +295,7 @@ def _unpacked(data: bytes) -> Metric:
 
 
 def _by_value(cloudpickle: Any, origin: str, fields: dict[str, Any]) -> bytes:
-    import sys
-
-    module = sys.modules.get(origin.partition(":")[0])
+    module = own.loaded(origin)
     if module is None or module.__name__ in cloudpickle.list_registry_pickle_by_value():
         return bytes(cloudpickle.dumps(fields))
     cloudpickle.register_pickle_by_value(module)
@@ -355,7 +353,7 @@ def named(name: str) -> Metric:
     Parameters
     ----------
     name : str
-        A key of :data:`BY_NAME`, or ``package.module:attribute`` of a :class:`Metric` or of a
+        A key of :data:`BY_NAME`, or the name (see :mod:`aimc_sim.own`) of a :class:`Metric` or of a
         callable without arguments that returns one.
 
     Raises
@@ -365,8 +363,11 @@ def named(name: str) -> Metric:
     TypeError
         If it is something else.
     """
-    if ":" not in name:
-        return BY_NAME[arguments.choice(name, "metric", BY_NAME)]
+    if not own.is_own(name):
+        if name not in BY_NAME:
+            fault = f"there is no metric named {arguments.shown(name)}"
+            raise ValueError(arguments.unknown(fault, name, BY_NAME, f"or give {own.HOW}"))
+        return BY_NAME[name]
     found = own.find(name, "metric")
     if not isinstance(found, Metric):
         found = own.call(name, "metric")
@@ -495,6 +496,16 @@ def overlap(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def _demand_classes(outputs: np.ndarray, targets: np.ndarray) -> None:
+    if outputs.ndim == 2 and targets.ndim != 1:
+        raise ValueError(
+            f"the targets have the shape {targets.shape}; wanted one class number per item, "
+            f"({len(targets)},): of one-hot targets give targets.argmax(1)"
+        )
+    if targets.size and targets.min() < 0:
+        raise ValueError(
+            f"a target is {targets.min()}; wanted class numbers from 0: give items without a class "
+            "no place among the data"
+        )
     largest = int(targets.max()) if targets.size else 0
     fits = outputs.ndim == 2 and targets.shape == outputs.shape[:1] and largest < outputs.shape[1]
     if not fits:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import mapping
+from .. import mapping, own
 from ..analysis.layout import Layout, layout
 from ..analysis.performance import Performance, performance
 from ..chip.program import Program
@@ -103,7 +103,8 @@ def _given(material: Material, head: Headline) -> inputs.Inputs:
     row = head.first
     tried = []
     for study in material.studies:
-        if (study.network.name, study.data.name) != (row["network"], row["data"]):
+        names = own.label(study.network.name), own.label(study.data.name)
+        if names != (row["network"], row["data"]):
             continue
         few = settings.count(study) <= settings.CHECKED_AT_ONCE
         if few and head.setting not in {s.name for s in settings.settings(study)}:

@@ -1,11 +1,12 @@
 """The network and the data of a study, as plain arrays that any worker can be sent.
 
-One vocabulary of networks and data for all commands: a name of the zoo, or
-``package.module:callable``.
+One vocabulary of networks and data for all commands: a name of the zoo, or a callable of the
+user's own, see :mod:`aimc_sim.own`.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ..errors import UnsupportedLayerError
 from ..mapping.graph import Network
 from ..metrics import Metric
 from . import identity
-from .schema import DataChoice, NetworkChoice, Study
+from .schema import CALIBRATION, DataChoice, NetworkChoice, Study
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,7 +48,7 @@ class Inputs:
         The traced network: no module of the user's own is needed to run it. It is that of the
         images.
     network_name, network_id : str
-        As in the study; SHA-256 of its operations and weights.
+        As in the study, see :func:`aimc_sim.own.label`; SHA-256 of its operations and weights.
     images : (N, ...) float32 array
         Or sequences; int64 where the network reads tokens.
     targets : (N, ...) int64 or float32 array
@@ -165,8 +166,8 @@ def joined(
         targets = _targets(data, metric)
     arrays = {"images": images, "labels": targets, "calibration": calibration}
     return Inputs(
-        network, name, _identity([network, *others]), images, targets, calibration, data.name,
-        identity.of_arrays(arrays), metric, data.classes, tuple(others),
+        network, own.label(name), _identity([network, *others]), images, targets, calibration,
+        data.name, identity.of_arrays(arrays), metric, data.classes, tuple(others),
     )  # fmt: skip
 
 
@@ -310,7 +311,7 @@ def load_network(choice: NetworkChoice, what: str = "network") -> nn.Module:
     from ..zoo.entries import ENTRIES, SHORT, load
     from ..zoo.stored import read_state
 
-    if ":" not in choice.name:
+    if not own.is_own(choice.name):
         _known(choice.name, what, "network", (*SHORT, *ENTRIES))
         name = SHORT.get(choice.name, choice.name)
         if choice.weights is None:
@@ -346,7 +347,7 @@ def load_data(choice: DataChoice) -> Data:
     """
     from ..zoo import cifar10, digits
 
-    if ":" not in choice.name:
+    if not own.is_own(choice.name):
         _known(choice.name, "data", "data", DATA)
     if choice.length is not None and choice.name != "ptb":
         raise ValueError(f"data.length is for ptb; '{choice.name}' has no sequences to cut")
@@ -359,21 +360,127 @@ def load_data(choice: DataChoice) -> Data:
         )
     if choice.name == "ptb":
         return _sequences(choice)
-    found = own.call(choice.name, "data")
-    if not (isinstance(found, tuple) and len(found) == 3):
+    return _cut(_own_data(choice.name), choice)
+
+
+_WANTED = "(inputs, targets, calibration inputs): three arrays or tensors"
+
+MOST_SET_ASIDE = 256
+"""Inputs that are set aside for calibration where a user's own function gives none."""
+
+
+def _own_data(name: str) -> Data:
+    """Return the data that a user's own function gives.
+
+    Without calibration inputs the last quarter of the inputs, :data:`MOST_SET_ASIDE` at most, is
+    taken for calibration and is not scored.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it gives something else; one sentence.
+    """
+    found = own.call(name, "data")
+    if not isinstance(found, (tuple, list)):
+        raise TypeError(f"data: {name} returns a {type(found).__name__}; wanted a tuple {_WANTED}")
+    if len(found) not in (2, 3):
         raise TypeError(
-            f"data: {choice.name} returns a {type(found).__name__}; wanted (images, targets, "
-            "calibration_images)"
+            f"data: {name} returns {len(found)} things; wanted a tuple {_WANTED}"
+        )  # fmt: skip
+    roles = ("inputs", "targets", "calibration inputs")
+    parts = [
+        _array(part, f"data: the {role} of {name}")
+        for role, part in zip(roles, found, strict=False)
+        if part is not None or role != roles[2]
+    ]
+    images, targets = parts[:2]
+    if len(images) != len(targets):
+        raise ValueError(
+            f"data: {name} returns {len(images)} inputs of the shape {images.shape} and "
+            f"{len(targets)} targets of the shape {targets.shape}; wanted one target per input"
         )
-    images, targets, calibration = (np.asarray(part) for part in found)
-    return _cut(Data(choice.name, images, targets, calibration), choice)
+    label = own.label(name)
+    if len(parts) == 3:
+        calibration = parts[2]
+        _demand_alike(images, calibration, name)
+        return Data(label, images, targets, calibration)
+    aside = min(MOST_SET_ASIDE, len(images) // 4)
+    if not aside:
+        raise ValueError(
+            f"data: {name} returns {len(images)} inputs and no calibration inputs; wanted at least "
+            "4, of which a quarter calibrates, or calibration inputs as the third part"
+        )
+    warnings.warn(
+        f"data: {name} returns no calibration inputs: the last {aside} of its {len(images)} inputs "
+        "are taken for that and are not scored",
+        stacklevel=2,
+    )
+    return Data(label, images[:-aside], targets[:-aside], images[-aside:])
+
+
+def _array(part: Any, what: str) -> np.ndarray:
+    """Return a part of a user's own data as an array of at least one item.
+
+    Parameters
+    ----------
+    part : array, tensor or nested list of numbers
+        As the user's function gives it.
+    what : str
+        For messages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else, or a number in it is not finite.
+    """
+    if isinstance(part, Mapping):
+        raise TypeError(
+            f"{what} are a {type(part).__name__} with {len(part)} entries; wanted one array: a "
+            "study runs networks of one input"
+        )
+    if hasattr(part, "detach"):  # a tensor
+        part = arguments.dense(part, what).detach().cpu()
+        part = (part.float() if str(part.dtype) == "torch.bfloat16" else part).numpy()
+    try:
+        array = np.asarray(part)
+    except ValueError:
+        raise ValueError(
+            f"{what} are items of different shapes; wanted one array: pad or cut them"
+        ) from None
+    if array.dtype.kind not in "fiub":
+        kind = f"a {type(part).__name__} of dtype {array.dtype}"
+        raise TypeError(
+            f"{what} are {kind}; wanted an array or tensor of numbers (classes as 0, 1, ...)"
+        )
+    if not array.ndim or not array.size:
+        raise ValueError(f"{what} have the shape {array.shape}; wanted (items, ...), at least one")
+    largest = np.finfo(np.float32).max
+    with np.errstate(invalid="ignore"):
+        low, high = array.min(), array.max()  # NaN if one of them is
+    if array.dtype.kind == "f" and not (low >= -largest and high <= largest):
+        raise ValueError(f"{what} hold numbers that are not finite in float32 (nan, inf or larger)")
+    return array
+
+
+def _demand_alike(images: np.ndarray, calibration: np.ndarray, name: str) -> None:
+    """Raise unless calibration inputs are of the kind of the inputs; sequences may be longer."""
+    if images.ndim != calibration.ndim:
+        raise ValueError(
+            f"data: {name} returns inputs of the shape {images.shape} and calibration inputs of "
+            f"the shape {calibration.shape}; wanted the same dimensions, (items, ...)"
+        )
+    if (images.dtype.kind == "f") != (calibration.dtype.kind == "f"):
+        raise TypeError(
+            f"data: {name} returns inputs of type {images.dtype} and calibration inputs of type "
+            f"{calibration.dtype}; wanted both as the network takes them"
+        )
 
 
 def _known(name: str, what: str, kind: str, names: tuple[str, ...]) -> None:
     """Raise ValueError for a name without a colon that is none of ours."""
     if name not in names:
         fault = f"{what}: there is no {kind} named '{name}'"
-        raise ValueError(arguments.unknown(fault, name, names, "or give package.module:callable"))
+        raise ValueError(arguments.unknown(fault, name, names, f"or give {own.HOW}"))
 
 
 def _images(test: ImageSet, train: ImageSet, choice: DataChoice) -> Data:
@@ -410,13 +517,12 @@ def _folder(choice: DataChoice, held: str) -> str:
 
 
 def _cut(data: Data, choice: DataChoice) -> Data:
-    if len(data.images) != len(data.targets):
-        raise ValueError(
-            f"data: {len(data.images)} images with targets of shape {data.targets.shape}"
-        )
+    calibration = choice.calibration
+    if own.is_own(choice.name) and calibration == CALIBRATION:
+        calibration = min(calibration, len(data.calibration))
     for name, wanted, there in (
         ("images", choice.images or 1, len(data.images)),
-        ("calibration", choice.calibration, len(data.calibration)),
+        ("calibration", calibration, len(data.calibration)),
     ):
         if wanted > there:
             raise ValueError(f"data.{name} = {wanted}: '{choice.name}' has only {there}")
@@ -424,7 +530,7 @@ def _cut(data: Data, choice: DataChoice) -> Data:
     # Copies: what is left out may be large.
     return Data(
         data.name, data.images[:n].copy(), data.targets[:n].copy(),
-        data.calibration[: choice.calibration].copy(), data.classes,
+        data.calibration[:calibration].copy(), data.classes,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from .. import arguments, files, metrics, units
+from .. import arguments, files, metrics, own, units
 from ..arguments import MOST_SEED
 from .text import read_yaml
 
@@ -38,6 +38,9 @@ MOST_PROGRAMMINGS = 10**6
 
 LONGEST_NAME = 500
 """Characters of the name of a study or setting, which stands in tables and titles."""
+
+CALIBRATION = 256
+"""Images that calibrate unless told otherwise."""
 
 MOST_IMAGES = 10**9
 """Of a data set; loading it tells how many there are."""
@@ -74,7 +77,10 @@ Model = TypeVar("Model", bound=Checked)
 class NetworkChoice(Checked):
     """Which trained network."""
 
-    name: str = Field(description="of the zoo, or package.module:callable without arguments")
+    name: str = Field(
+        description="of the zoo, or a callable without arguments: package.module:function or "
+        "path/to/file.py:function"
+    )
     weights: str | None = Field(default=None, description="path of a state dict; default: its own")
 
 
@@ -82,7 +88,9 @@ class DataChoice(Checked):
     """Which images or sequences are scored, and which ones calibrate."""
 
     name: str = Field(
-        default="digits", description="digits, cifar10, ptb, or package.module:callable"
+        default="digits",
+        description="digits, cifar10, ptb, or package.module:function or path/to/file.py:function "
+        "that returns (inputs, targets, calibration inputs)",
     )
     folder: str | None = Field(
         default=None, description="where cifar-10-batches-py or ptb.char.test.txt is"
@@ -94,7 +102,11 @@ class DataChoice(Checked):
         description="first test images or sequences; default: all",
     )
     calibration: StrictInt = Field(
-        default=256, ge=1, le=MOST_IMAGES, description="first training images, never counted"
+        default=CALIBRATION,
+        ge=1,
+        le=MOST_IMAGES,
+        description="first training images, never counted; of your own data that have fewer than "
+        "the default, all",
     )
     length: StrictInt | None = Field(
         default=None,
@@ -170,7 +182,8 @@ class Study(Checked):
     data: Annotated[DataChoice, BeforeValidator(named)] = DataChoice()
     metric: str = Field(
         default="accuracy",
-        description="what is scored, see aimc_sim.metrics, or package.module:name",
+        description="what is scored, see aimc_sim.metrics, or package.module:name or "
+        "path/to/file.py:name",
     )
     presets: Names = Field(default=("hermes-tdp",), min_length=1, description="see 'aimc-sim info'")
     changes: dict[str, Any] = Field(default={}, description="of every preset: dotted key to value")
@@ -241,7 +254,8 @@ def evaluation_time(value: Any) -> float:
 def load_study(path: str | Path) -> Study:
     """Read a study from a ``.yaml``/``.yml`` file, or a ``.py`` file that defines ``study``.
 
-    Paths in it (weights, folder) are relative to the file. A Python file is executed.
+    Paths in it (weights, folder, files with objects of your own) are relative to the file. A Python
+    file is executed.
 
     Parameters
     ----------
@@ -328,8 +342,17 @@ def checked(kind: type[Model], data: Mapping[str, Any], where: str) -> Model:
 
 
 def absolute(study: Model, folder: Path) -> Model:
-    """Return a study whose paths (weights, folder) are relative to ``folder`` no more."""
+    """Return a study whose paths are relative to ``folder`` no more.
+
+    Paths are those of weights, of the folder of data, and of Python files with objects of the
+    user's own.
+    """
     data = study.model_dump(exclude_unset=True)
+    for part in ("network", "data"):
+        if "name" in data.get(part, {}):
+            data[part]["name"] = own.absolute(data[part]["name"], folder)
+    if "metric" in data:
+        data["metric"] = own.absolute(data["metric"], folder)
     for part, key in (("network", "weights"), ("data", "folder")):
         if data.get(part, {}).get(key) is not None:
             data[part][key] = str(folder / data[part][key])
