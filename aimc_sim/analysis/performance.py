@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from aimc_sim import units
-from aimc_sim.chip.ledger import Area, Ledger, area, ledger, mvm_seconds, step_seconds
+from aimc_sim.chip.ledger import (
+    STATIC,
+    Area,
+    Energies,
+    Ledger,
+    area,
+    ledger,
+    mvm_seconds,
+    step_seconds,
+)
 from aimc_sim.chip.pipeline import PipelineEstimate, PipelineReport, estimate, simulate
 from aimc_sim.chip.program import Program
 from aimc_sim.core import encodings
@@ -62,6 +71,8 @@ class Performance:
         Closed-form estimate of the pipeline.
     ledger : Ledger
         Energy of one image, at the interval of the simulation.
+    energies : Energies
+        Its sums that have a name.
     macs : int
         Multiply-accumulates of the network, per image.
     roofs : tuple of Roof
@@ -75,10 +86,21 @@ class Performance:
     pipeline: PipelineReport
     estimate: PipelineEstimate
     ledger: Ledger
+    energies: Energies
     macs: int
     roofs: tuple[Roof, ...]
     area: Area
     programming: ProgrammingReport | None = None
+
+    @property
+    def estimated_joules(self) -> float:
+        """Energy of an image at the interval of the closed form, as reports of a chip give it, J.
+
+        Only static power depends on the interval.
+        """
+        static = sum(e.joules for e in self.ledger.entries if e.component in STATIC)
+        seconds = self.estimate.interval_ps * 1e-12
+        return self.ledger.joules + static * (seconds / self.ledger.seconds - 1)
 
     @property
     def energy_delay_area(self) -> float:
@@ -104,9 +126,10 @@ class Performance:
             "interval_seconds": book.seconds,
             "estimated_first_image_seconds": self.estimate.first_image_ps * 1e-12,
             "estimated_interval_seconds": self.estimate.interval_ps * 1e-12,
+            "estimated_joules_per_image": self.estimated_joules,
             "limited_by": self.estimate.busiest,
             "images_per_second": 1 / book.seconds,
-            "joules_per_image": book.joules,
+            **self.energies.to_dict(),
             "tops": self.tops,
             "tops_per_watt": self.tops_per_watt,
             "macs": self.macs,
@@ -128,9 +151,10 @@ class Performance:
             str(self.pipeline),
             f"closed form     first image {show(self.estimate.first_image_ps * 1e-12, 's')}, "
             f"interval {show(self.estimate.interval_ps * 1e-12, 's')}, "
-            f"set by {self.estimate.busiest}",
+            f"set by {self.estimate.busiest}; {show(self.estimated_joules, 'J')} per image",
             f"energy          {show(book.joules, 'J')} per image, {self.tops_per_watt:.3g} TOPS/W, "
             f"{self.tops:.3g} TOPS",
+            f"MVMs            {self.energies}",
             f"area            {self.area.used:.1f} mm2 in use ({self.area.arrays:.1f} arrays and "
             f"converters, {self.area.cores:.1f} rest of the cores, {self.area.gdpus:.1f} global "
             f"units), {self.area.dies:.0f} mm2 of dies; {self.tops / self.area.used:.3g} TOPS/mm2, "
@@ -196,8 +220,9 @@ def performance(
                 "MVM" if step_seconds(block.footprint[1], spec) <= mvm_seconds(spec) else "stream",
             )
         )
+    book = ledger(compiled, spec, mvms, interval)
     return Performance(
-        report, estimate(plan), ledger(compiled, spec, mvms, interval), macs, tuple(roofs),
+        report, estimate(plan), book, book.energies(spec), macs, tuple(roofs),
         area(compiled, spec), programming,
     )  # fmt: skip
 

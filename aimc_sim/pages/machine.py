@@ -11,6 +11,7 @@ import numpy as np
 from .. import mapping, own
 from ..analysis.layout import Layout, layout
 from ..analysis.performance import Performance, performance
+from ..chip.ledger import Energies
 from ..chip.program import Program
 from ..runtime.sizes import output_pixels
 from ..spec import ChipSpec
@@ -160,13 +161,43 @@ def machine_table(machines: list[Machine]) -> Table:
 
 
 def energy_tables(machine: Machine) -> list[Table]:
-    """Return the energy of one image by part, and by layer without static power."""
+    """Return the energy of one image by part, by layer without static power, and its sums.
+
+    Parameters
+    ----------
+    machine : Machine
+        A network on a machine.
+    """
     book = machine.performance.ledger
     by_layer = {k: v for k, v in book.by("layer").items() if k}
     return [
         _shares("Energy of one image, by part (model)", "part", book.by("component")),
         _shares("Energy of one image, by layer, without static power (model)", "layer", by_layer),
+        sums_table(machine.performance.energies),
     ]
+
+
+def sums_table(found: Energies) -> Table:
+    """Return the sums of the energy of one image, as ``perf.json`` and reports of a chip name them.
+
+    Parameters
+    ----------
+    found : Energies
+        Of one image.
+    """
+    named = found.to_dict()
+    meanings = {
+        "joules_per_image": "all parts",
+        "mvm_joules_per_image": "MVMs: array, modulators and converters, of whole arrays",
+        "published_mvm_joules_per_image": "the same MVMs as the chip paper counts them: with their "
+        "share of the chip's static power",
+    }
+    rows = [
+        [TableCell(text), TableCell(shown(named[name], "J"), named[name]), TableCell(name)]
+        for name, text in meanings.items()
+    ]
+    caption = f"Sums of the energy of one image, with {found.core_mvms:,} core MVMs (model)"
+    return Table(caption, ("sum", ">energy", "in reports and perf.json"), rows)
 
 
 def _shares(caption: str, name: str, joules: Mapping[Any, float]) -> Table:

@@ -97,15 +97,24 @@ class Report:
             charges = _charges(chip)
             actual = ledger.ledger(compiled, spec, pixels, found.interval_seconds, charges)
             area = ledger.area(compiled, spec)
+            sums = found.energies.to_dict()
+            joules = sums.pop("joules_per_image")
+            seconds = found.interval_seconds
+            # "estimated": at the interval of the closed form, which no simulation was run for.
             cost = {
-                **asdict(found),
+                **sums,
+                "estimated_joules_per_image": joules,
+                "estimated_interval_seconds": seconds,
+                "busiest": found.busiest,
+                "macs": found.macs,
                 "joules_as_used": actual.joules,
                 "joules_as_used_by_component": actual.by("component"),
                 "used_mm2": area.used,
                 "dies_mm2": area.dies,
-                "joule_second_mm2": actual.joules * found.interval_seconds * area.used,
-                "images_per_second": found.images_per_second,
-                "tops_per_watt": found.tops_per_watt,
+                "estimated_joule_second_mm2": joules * seconds * area.used,
+                "joule_second_mm2_as_used": actual.joules * seconds * area.used,
+                "estimated_images_per_second": found.images_per_second,
+                "estimated_tops_per_watt": found.tops_per_watt,
             }
         adaptation = None
         if chip.adapted_images and cost is not None:
@@ -246,12 +255,11 @@ class Report:
         cost = self.cost
         assert cost is not None  # lines are asked for with a cost
         return [
-            f"MVMs            {cost['core_mvms']:,} core MVMs per image, "
-            f"{units.show(cost['mvm_joules'], 'J')} (array, ADC, modulators; whole arrays)",
-            f"pipeline        one image per {units.show(cost['interval_seconds'], 's')} "
-            f"({cost['images_per_second']:,.0f}/s), set by {cost['busiest']}; "
-            f"{units.show(cost['joules'], 'J')} in all, {cost['tops_per_watt']:.3g} TOPS/W "
-            "(model, not measurement)",
+            f"MVMs            {ledger.mvm_text(cost)}",
+            f"pipeline        one image per {units.show(cost['estimated_interval_seconds'], 's')} "
+            f"({cost['estimated_images_per_second']:,.0f}/s), set by {cost['busiest']}; "
+            f"{units.show(cost['estimated_joules_per_image'], 'J')} in all, "
+            f"{cost['estimated_tops_per_watt']:.3g} TOPS/W (closed form; a model, not measurement)",
             f"as used         {units.show(cost['joules_as_used'], 'J')} per image: these inputs, "
             "the conductances there are, used rows and columns",
             f"area            {cost['used_mm2']:.1f} mm2 of cores and global units in use, "

@@ -81,8 +81,8 @@ def test_resnet32_costs(digits_model):
     side = {"conv1": 32, "layer1": 32, "layer2": 16, "layer3": 8, "linear": 1}
     pixels = {layer.name: side[layer.name.split(".")[0]] ** 2 for layer in chip.compiled.layers}
     cost = ledger.estimate(chip.compiled, chip.spec, pixels)
-    assert cost.core_mvms == 17_985
-    assert cost.mvm_joules == pytest.approx(951e-6, rel=2e-3)
+    assert cost.energies.core_mvms == 17_985
+    assert cost.energies.published_mvm_joules == pytest.approx(951e-6, rel=2e-3)
     assert cost.interval_seconds == pytest.approx(1024 * 520e-9)
     for change, step in (
         ({"core.dac.lsb_seconds": 2e-9}, 1024e-9),  # four windows of 128 steps

@@ -85,7 +85,7 @@ def test_blocks_of_a_core_take_turns():
     turns = ledger.estimate(shared.compiled, shared.spec, pixels)
     assert shared.compiled.cores_used == 1
     assert turns.interval_seconds == pytest.approx(3 * once.interval_seconds)
-    assert turns.core_mvms == once.core_mvms
+    assert turns.energies.core_mvms == once.energies.core_mvms
     inside = traffic(shared.compiled, pixels)
     assert (inside.unicast, inside.inside) == ({}, 12 + 30)
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import toy_study
 import yaml
 
+import aimc_sim
 from aimc_sim import presets, results
 from aimc_sim.analysis.performance import performance
+from aimc_sim.chip import ledger
 from aimc_sim.pages import (
     costs,
     figures,
@@ -342,3 +345,48 @@ def test_another_machine_under_an_old_name_is_refused(tmp_path, call):
     code, _, err = call("report", out)
     assert code == 2
     assert "its content has the identity" in err
+
+
+def test_energies_have_one_name_and_one_value_in_report_perf_and_page(
+    made, tmp_path, monkeypatch, call
+):
+    """The sums of a machine agree between a chip's report, perf.json and the page."""
+    spec = made.facts.machine.spec
+    images, _, calibration = toy_study.data()
+    chip = aimc_sim.Chip.from_model(toy_study.network(), spec)
+    chip.calibrate(torch.from_numpy(calibration)).program(0)
+    chip(torch.from_numpy(images))
+    cost = chip.report().cost
+    code, said, _ = call(
+        "perf", "toy_study:network", "--preset", "hermes-odp", "--set", "core.adc.bits=8",
+        "--input", "40", "--out", tmp_path / "perf",
+    )  # fmt: skip
+    assert code == 0
+    found = json.loads((tmp_path / "perf" / "perf.json").read_text())
+    assert found["spec_id"] == spec.id()
+    perf = found["performance"]
+    mvms = ("mvm_joules_per_image", "published_mvm_joules_per_image")
+    sums = {row[2].text: row[1] for row in made.parts("energy")[1].tables[2].rows}
+    assert set(sums) == {"joules_per_image", *mvms}
+    for name in sums:
+        assert perf[name] == sums[name].key
+    for name in mvms:
+        assert perf[name] == cost[name]
+    assert tables.shown(perf["joules_per_image"], "J") in page.render(made)
+    shared = set(perf) & set(cost)
+    assert shared == {
+        "core_mvms", "macs", *mvms, "estimated_joules_per_image", "estimated_interval_seconds",
+    }  # fmt: skip
+    for name in shared:
+        assert perf[name] == pytest.approx(cost[name], rel=1e-9), name
+    # One MVM per layer: the simulation waits where the closed form does not, so names differ.
+    assert perf["interval_seconds"] > 1.2 * perf["estimated_interval_seconds"]
+    assert perf["joules_per_image"] > 1.2 * perf["estimated_joules_per_image"]
+    line = next(text for text in str(chip.report()).splitlines() if text.startswith("MVMs"))
+    assert line in said
+    parts_of_mvm = [perf["joules_by_component"][name] for name in ledger.MVM_PARTS]
+    assert sum(parts_of_mvm) == pytest.approx(perf["mvm_joules_per_image"], rel=1e-12)
+    share = spec.cost.shared_watts * ledger.mvm_seconds(spec) / spec.fabric.cores
+    extra = perf["published_mvm_joules_per_image"] - perf["mvm_joules_per_image"]
+    assert extra == pytest.approx(perf["core_mvms"] * share)
+    assert extra > 0.01 * perf["mvm_joules_per_image"]  # two names for two numbers

@@ -12,7 +12,18 @@ use, or, where charges of images that were run are given, for the rows and colum
 without weights are taken to be switched off; the host's energy is not included.
 """
 
-from aimc_sim.chip.ledger.book import COMPONENTS, Cost, Ledger, LedgerEntry, estimate, ledger
+from aimc_sim.chip.ledger.book import (
+    COMPONENTS,
+    MVM_PARTS,
+    STATIC,
+    Cost,
+    Energies,
+    Ledger,
+    LedgerEntry,
+    estimate,
+    ledger,
+    mvm_text,
+)
 from aimc_sim.chip.ledger.energy import (
     OperationCost,
     mvm_joules,
@@ -31,8 +42,11 @@ from aimc_sim.chip.ledger.times import (
 
 __all__ = [
     "COMPONENTS",
+    "MVM_PARTS",
+    "STATIC",
     "Area",
     "Cost",
+    "Energies",
     "Ledger",
     "LedgerEntry",
     "OperationCost",
@@ -47,6 +61,7 @@ __all__ = [
     "mvm_joules",
     "mvm_parts",
     "mvm_seconds",
+    "mvm_text",
     "operation",
     "operation_seconds",
     "published_mvm_joules",

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from aimc_sim.chip.ledger.energy import published_mvm_joules
+from aimc_sim import units
+from aimc_sim.chip.ledger.energy import shared_joules
 from aimc_sim.chip.ledger.parts import mvm_parts
 from aimc_sim.chip.ledger.times import gdpu_seconds, mvm_seconds, operation_seconds, step_seconds
 from aimc_sim.chip.program import AnalogLayer, Program
@@ -24,6 +25,12 @@ COMPONENTS = (
 """Where energy goes: the parts of an MVM (:mod:`.parts`); additions of the columns of one output
 (:mod:`aimc_sim.core.encodings`); digital units with their own link; units of recurrent layers;
 further links that data crosses; power of cores in use; power of the chip as a whole."""
+
+MVM_PARTS = ("array", "modulators", "converters")
+"""Components whose sum is the energy of the MVMs."""
+
+STATIC = ("static, cores", "static, shared")
+"""Components that are charged for the time per image."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,56 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True)
+class Energies:
+    """Sums over the events of one image, each under its only name.
+
+    Reports of a chip, ``perf.json`` and the page of a study take them from here
+    (:meth:`Ledger.energies`), so that one name is one number for one machine.
+
+    Attributes
+    ----------
+    core_mvms : int
+        MVMs summed over cores.
+    joules : float, joules
+        Energy of all components.
+    mvm_joules : float, joules
+        Energy of the MVMs: :data:`MVM_PARTS`, without static power.
+    published_mvm_joules : float, joules
+        The same MVMs as the chip paper counts them: with the share of a core in the power that all
+        cores of a busy chip share, for as long as its MVMs take.
+    """
+
+    core_mvms: int
+    joules: float
+    mvm_joules: float
+    published_mvm_joules: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the sums by the names that stand in JSON files."""
+        return {
+            "core_mvms": self.core_mvms,
+            "joules_per_image": self.joules,
+            "mvm_joules_per_image": self.mvm_joules,
+            "published_mvm_joules_per_image": self.published_mvm_joules,
+        }
+
+    def __str__(self) -> str:
+        return mvm_text(self.to_dict())
+
+
+def mvm_text(found: Mapping[str, float]) -> str:
+    """Return the energy of MVMs in words, from :meth:`Energies.to_dict` or a report's ``cost``."""
+    own, published = (
+        units.show(found[name], "J")
+        for name in ("mvm_joules_per_image", "published_mvm_joules_per_image")
+    )
+    return (
+        f"{found['core_mvms']:,} core MVMs per image, {own} (array, modulators, converters; whole "
+        f"arrays); {published} as the chip paper counts them, with their share of static power"
+    )
+
+
+@dataclass(frozen=True)
 class Ledger:
     """Every event of one image, in a chip that is busy with images for `seconds` each."""
 
@@ -65,6 +122,23 @@ class Ledger:
     def joules(self) -> float:
         """Energy per image, J."""
         return sum(entry.joules for entry in self.entries)
+
+    @property
+    def core_mvms(self) -> int:
+        """MVMs per image, summed over cores."""
+        return sum(entry.events for entry in self.entries if entry.component == "array")
+
+    def energies(self, spec: ChipSpec) -> Energies:
+        """Return the sums that have a name, see :class:`Energies`.
+
+        Parameters
+        ----------
+        spec : ChipSpec
+            The machine of this ledger.
+        """
+        mvms = sum(entry.joules for entry in self.entries if entry.component in MVM_PARTS)
+        share = self.core_mvms * shared_joules(spec)
+        return Energies(self.core_mvms, self.joules, mvms, mvms + share)
 
     def by(self, key: Literal["component", "layer", "core"]) -> dict[str | int, float]:
         """Return the energy in joules by component, layer or core; the sum is :attr:`joules`."""
@@ -86,12 +160,8 @@ class Cost:
 
     Attributes
     ----------
-    core_mvms : int
-        MVMs summed over cores.
-    mvm_joules : float, joules
-        Energy of those MVMs as published, with their share of static power.
-    joules : float, joules
-        Energy of all components, see :func:`ledger`.
+    energies : Energies
+        Sums over all events, see :func:`ledger`.
     interval_seconds : float, seconds
         Time between two images when all layers work in a pipeline.
     busiest : str
@@ -100,9 +170,7 @@ class Cost:
         Multiply-accumulates of the network itself.
     """
 
-    core_mvms: int
-    mvm_joules: float
-    joules: float
+    energies: Energies
     interval_seconds: float
     busiest: str
     macs: int
@@ -115,7 +183,7 @@ class Cost:
     @property
     def tops_per_watt(self) -> float:
         """Operations (2 per MAC) per joule of everything, in 1e12/J."""
-        return 2 * self.macs / self.joules * 1e-12
+        return 2 * self.macs / self.energies.joules * 1e-12
 
 
 def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Cost:
@@ -137,10 +205,9 @@ def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Co
     """
     busy: defaultdict[int, float] = defaultdict(float)
     of: dict[int, str] = {}
-    mvms = macs = 0
+    macs = 0
     for layer in compiled.layers:
         count = pixels[layer.name]
-        mvms += count * len(layer.blocks)
         macs += layer.macs * count
         for block in layer.blocks:
             seconds = step_seconds(block.footprint[1], spec)
@@ -149,8 +216,8 @@ def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Co
             busy[block.core] += count * seconds
             of.setdefault(block.core, layer.name)
     core, interval = max(busy.items(), key=lambda item: item[1])
-    joules = ledger(compiled, spec, pixels, interval).joules
-    return Cost(mvms, mvms * published_mvm_joules(spec), joules, interval, of[core], macs)
+    found = ledger(compiled, spec, pixels, interval).energies(spec)
+    return Cost(found, interval, of[core], macs)
 
 
 def _loop_seconds(compiled: Program, layer: AnalogLayer, columns: int, spec: ChipSpec) -> float:

@@ -21,7 +21,12 @@ def published_mvm_joules(spec: ChipSpec) -> float:
     The paper gives the energy of a chip that runs all its cores at once, in which the power that
     they share is contained.
     """
-    return mvm_joules(spec) + spec.cost.shared_watts * mvm_seconds(spec) / spec.fabric.cores
+    return mvm_joules(spec) + shared_joules(spec)
+
+
+def shared_joules(spec: ChipSpec) -> float:
+    """Return the share of one core in the power that all cores share, for the time of one MVM."""
+    return spec.cost.shared_watts * mvm_seconds(spec) / spec.fabric.cores
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class OperationCost:
         Latency of the operation.
     mvm_seconds : float, seconds
         Duration of its MVM alone.
-    mvm_joules : float, joules
+    published_mvm_joules : float, joules
         Energy of crossbars, ADCs and modulators, with static power while they work.
     joules : float, joules
         Energy of all components.
@@ -46,7 +51,7 @@ class OperationCost:
 
     seconds: float
     mvm_seconds: float
-    mvm_joules: float
+    published_mvm_joules: float
     joules: float
     operations: int
     mm2: float
@@ -64,7 +69,7 @@ class OperationCost:
     @property
     def tops_per_watt(self) -> float:
         """Efficiency of the MVM alone, 1e12 operations per joule."""
-        return self.operations / self.mvm_joules * 1e-12
+        return self.operations / self.published_mvm_joules * 1e-12
 
 
 def operation(
