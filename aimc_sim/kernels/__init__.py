@@ -4,8 +4,9 @@ Read in this order: ``philox`` (addressed random words), ``math32`` (functions t
 ``normal`` (words to normals), ``flicker`` (1/f noise as a process), ``pcm`` (the statistical
 laws), ``pulses`` and ``verify`` (devices written pulse by pulse), ``replay`` (measured traces),
 ``wires`` (IR drop), ``half`` and ``ldpu`` (the digital unit in half precision), ``epilogue`` (read
-noise, ADC, affine, ReLU, requantisation); ``anneal`` (placement), ``ways`` (routing) and ``events``
-(the pipeline), the last two on a ``heap``.
+noise, ADC, affine, ReLU, requantisation); ``outer`` (gradients from random bits);
+``anneal`` (placement), ``ways`` (routing) and ``events`` (the pipeline), the last two on a
+``heap``.
 
 ========================  ==========================================  =========================
 kernel                    formula                                     source
@@ -28,6 +29,7 @@ wires                     Chebyshev iteration over two ladder families  derived 
 rounding.codes            clip(rint(x per_step), +-limit)             chip paper, LDPU
 half.fma_half             a b + c, rounded once to half              exact, round to odd
 ldpu                      the epilogue's loops in half precision      chip paper, LDPU
+outer.vectors, patches    coincidences of shared random numbers       ESSOP's abstract, derived
 epilogue.epilogue         rint(z / step) clipped; affine; requantise  chip paper, LDPU
 anneal.anneal             exchanges under a falling temperature       Kirkpatrick et al. 1983
 anneal.polish             exchanges while one shortens the sum        derived here
