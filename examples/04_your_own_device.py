@@ -29,7 +29,7 @@ from aimc_sim.device import measured
 from aimc_sim.figures import devices
 from aimc_sim.zoo import digits
 
-FILE = Path(__file__).resolve().parents[1] / "device_data" / "generated_25us.h5"
+FILE = "generated_25us"  # comes with aimc_sim; or the path of a file of yours
 TIMES = ("0", "1 day", "1 week")
 
 

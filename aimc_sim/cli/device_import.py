@@ -31,7 +31,7 @@ A map names what a column is, which column (name, or number from 0) and its unit
 out where the header states it; @ is one number for all reads, as in device=@0 or
 temperature=@25[C]. Names: device, cycle, target, target_resistance, pulse_volts, pulse_amperes,
 pulse_seconds, pulse_count, pulse_number, pulse_direction, time, conductance, resistance, current,
-read_volts, temperature, read_seconds, row, column. More: docs/measured.md.
+read_volts, temperature, read_seconds, row, column. More: docs/measured.md of the sources.
 """  # noqa: E501
 
 _FIRST = 5

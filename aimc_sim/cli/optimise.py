@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Examples:
 
+  aimc-sim examples --out examples
+
   aimc-sim optimise examples/searches/energy.yaml --out front
 
   aimc-sim optimise search.yaml --out front --trials 200 --workers 2
@@ -35,7 +37,7 @@ PICTURES = ("pareto.png", "pareto.svg")
 
 
 def optimise(
-    search: Annotated[Path, typer.Argument(help="YAML or Python file, see examples/studies.")],
+    search: Annotated[Path, typer.Argument(help="YAML or Python file, see 'aimc-sim examples'.")],
     out: Results,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Designs to propose, in place of the file's number.")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SWEEP_EXAMPLES = """
 Examples:
 
+  aimc-sim examples --out examples
+
   aimc-sim sweep examples/studies/adc_bits.yaml --out adc_bits
 
   aimc-sim sweep study.yaml --out results --workers 0
@@ -51,7 +53,7 @@ LEAST_BYTES, MOST_BYTES = 100 * 10**6, 10**15
 
 
 def sweep(
-    study: Annotated[Path, typer.Argument(help="YAML or Python file, see examples/studies.")],
+    study: Annotated[Path, typer.Argument(help="YAML or Python file, see 'aimc-sim examples'.")],
     out: Results,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -228,7 +230,8 @@ def _report(output: Output, out: Path, study: Study, progress: Progress) -> None
     if progress.reused + progress.done > MANY:
         output.line(
             f"{progress.done} trials run, {progress.reused} found in {out}: too many for one "
-            "table at the end of a sweep; see docs/planning.md for reading them in parts"
+            "table at the end of a sweep; docs/planning.md of the sources says how they are "
+            "read in parts"
         )
         return
     with refusing(OSError, prefix=f"the tables cannot be written to '{out}': "):

@@ -164,7 +164,7 @@ def security_for(address: str) -> Security:
             raise ValueError(
                 f"a scheduler at '{address}' wants certificates, and Dask's configuration names "
                 f"none: set {', '.join(_FILES.values())} to the files that your cluster's owner "
-                f"gives you (missing: {variable}); see docs/safety.md"
+                f"gives you (missing: {variable}); see docs/safety.md of the sources"
             )
     try:
         security.get_connection_args("client")

@@ -249,7 +249,7 @@ def remote(inputs: Inputs, address: str) -> Iterator[OnDask]:
         raise ClusterError(
             f"no Dask scheduler answers at '{address}' ({closed.reason_of(error)}); start one with "
             "'dask scheduler' and give the address that it prints; with tls:// both sides need "
-            "certificates of the same authority, see docs/safety.md"
+            "certificates of the same authority, see docs/safety.md of the sources"
         ) from error
     finally:
         logs.level = before

@@ -291,7 +291,9 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
     FileNotFoundError, ValueError
         As in :func:`load_study`.
     """
-    files.require_file(path, what, "give the path of a YAML file, see examples/studies")
+    files.require_file(
+        path, what, "give the path of a YAML file, such as 'aimc-sim examples --out DIR' writes"
+    )
     if path.suffix == ".py":
         try:
             data = runpy.run_path(str(path)).get(what)

@@ -15,6 +15,6 @@ file            content
 ==============  ==============================================================================
 """
 
-from .schema import MeasuredData, Provenance, read, sha256, write
+from .schema import SETS, MeasuredData, Provenance, find, read, sha256, write
 
-__all__ = ["MeasuredData", "Provenance", "read", "sha256", "write"]
+__all__ = ["SETS", "MeasuredData", "Provenance", "find", "read", "sha256", "write"]

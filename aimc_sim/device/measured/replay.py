@@ -221,7 +221,8 @@ def load(path: str | Path, sha256: str | None = None) -> Library:
     Parameters
     ----------
     path : path
-        Written by :func:`aimc_sim.device.measured.write`.
+        Written by :func:`aimc_sim.device.measured.write`, or the name of a data set of this
+        package.
     sha256 : str, optional
         Checksum that the file must have.
 
@@ -232,7 +233,7 @@ def load(path: str | Path, sha256: str | None = None) -> Library:
     ValueError
         If it cannot be used, or is another file than that of the checksum.
     """
-    path = Path(path)
+    path = schema.find(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     found = _checksum(str(path), path.stat().st_mtime_ns, path.stat().st_size)

@@ -38,7 +38,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from ... import files
+from ... import arguments, files, shipped
 from . import columns as rules
 
 FORMAT = "aimc_sim measured"
@@ -187,8 +187,41 @@ def refuse_existing(path: Path, force: bool) -> None:
         )
 
 
+SETS = ("generated_25us",)
+"""Data sets that come with this package, by name."""
+
+
+def find(path: str | Path) -> Path:
+    """Return the file of a measurement.
+
+    Parameters
+    ----------
+    path : path
+        A file, or a name of :data:`SETS`: these are found from any folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file, but a data set of that name.
+    """
+    path = arguments.path(path)
+    if str(path) in SETS:
+        return shipped.folder("device_data") / f"{path}.h5"
+    if path.stem in SETS and not path.exists():
+        raise FileNotFoundError(
+            f"there is no file '{path}'; the data set that comes with aimc_sim is named "
+            f"'{path.stem}', without a folder and an ending"
+        )
+    return path
+
+
 def read(path: str | Path) -> MeasuredData:
     """Read and check a measurement.
+
+    Parameters
+    ----------
+    path : path
+        A file, or the name of a data set of this package, see :func:`find`.
 
     Raises
     ------
@@ -199,6 +232,7 @@ def read(path: str | Path) -> MeasuredData:
     """
     from ... import hdf5
 
+    path = find(path)
     with hdf5.reading(path, "file") as file:
         try:
             fields = _read(file)
