@@ -30,4 +30,5 @@ REFERENCES = {
     "Gong 2018": "Gong et al., Nature Communications (2018), "
     "doi:10.1038/s41467-018-04485-1; pulse responses of the "
     "examples of IBM/aihwkit",
+    "ESSOP": "V. Joshi et al., ESSOP, ISCAS 2020, arXiv:2003.11256, abstract",
 }
