@@ -28,7 +28,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from . import arguments, own
+from . import arguments, markup, own
 
 SumUp = Literal["mean", "power of two", "root", "decibels"]
 """From the mean ``m`` of scores to the value: ``m``, ``2^m``, ``sqrt(m)``, ``-10 log10(m)``."""
@@ -271,6 +271,22 @@ class Metric:
             "bits": self.bits, "sum_up": self.sum_up, "targets": self.targets,
             "origin": own.label(self.origin),
         }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        low, high = (self.show(bound, self.digits) for bound in self.bounds)
+        rows = [
+            ("axis", self.axis),
+            ("better", "larger values" if self.larger else "smaller values"),
+            ("values", f"{low} to {high}"),
+            ("targets", self.targets),
+            ("score of an item", "true or false" if self.bits else "a number"),
+            ("scores sum up by", self.sum_up),
+        ]
+        if self.origin:
+            rows.append(("named by", self.origin))
+        if self.score is None:
+            rows.append(("function", "none: read from stored results"))
+        return markup.display("Metric", self.name, markup.facts(rows))
 
     def __reduce__(self) -> Any:
         """Return the parts for pickle: a metric of the user's own by value, with its code."""

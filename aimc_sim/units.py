@@ -110,7 +110,7 @@ def show_time(t_seconds: float) -> str:
     return f"{t_seconds:.4g} s"
 
 
-def show(value: float, unit: str) -> str:
+def show(value: float, unit: str, digits: int = 4) -> str:
     """Return a number with an SI prefix.
 
     Parameters
@@ -119,6 +119,8 @@ def show(value: float, unit: str) -> str:
         The number, in the unit without a prefix.
     unit : str
         Symbol of the unit.
+    digits : int
+        Significant digits.
 
     Examples
     --------
@@ -130,4 +132,4 @@ def show(value: float, unit: str) -> str:
     exponent = 3 * math.floor(math.log10(abs(value)) / 3)
     exponent = min(9, max(-15, exponent))
     prefix = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
-    return f"{value / 10.0**exponent:.4g} {prefix[exponent]}{unit}"
+    return f"{value / 10.0**exponent:.{digits}g} {prefix[exponent]}{unit}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import markup
 from ..device.measured.reach import Reach, reach
 from ..device.measured.replay import library
 from ..device.measured.schema import MeasuredData
@@ -41,6 +42,19 @@ class Check:
     reach: Reach | None
     no_replay: str
 
+    def _repr_html_(self) -> str:
+        laws = [markup.paragraph(f"laws: none; {self.unfit}")]
+        if self.report is not None:
+            laws = [markup.paragraph(f"laws, from {self.report.levels_text}:")]
+            for law in self.report.laws:
+                state = "yes" if law.identified else f"no: {law.reason}"
+                notes = markup.bullets(law.notes if law.estimates else ("no estimates",))
+                laws.append(markup.folded(f"{law.name}: {state}", notes))
+        return markup.display(
+            "Check", "of a measurement", markup.bullets([*self.size, *self.range]), *laws,
+            *map(markup.paragraph, self._replay()),
+        )  # fmt: skip
+
     def text(self) -> str:
         """Return all of it, a line each."""
         lines = [*self.size, *self.range, ""]
@@ -53,22 +67,27 @@ class Check:
                 lines.append(f"  {law.name}: {state}")
                 lines += [f"    {note}" for note in law.notes] if law.estimates else []
         lines.append("")
-        if self.reach is None:
-            lines.append(f"replay: no; {self.no_replay}")
-        else:
-            found = self.reach
-            lines.append(
-                f"replay: targets from {found.lowest_siemens:.3g} S to {found.highest_siemens:.3g} "
-                f"S, times from {found.t_first_seconds:.3g} s to {found.t_last_seconds:.3g} s; "
-                "later it stands still"
-            )
-            if found.width_siemens:
-                lines.append(f"  neighbours lie within {found.width_siemens:.2g} S")
-            else:
-                lines.append(f"  {found.below()}")
-            if found.between():
-                lines.append(f"  {found.between()}")
+        first, *more = self._replay()
+        lines += [first, *(f"  {line}" for line in more)]
         return "\n".join(lines)
+
+    def _replay(self) -> list[str]:
+        """Return sentences about targets and times of a replay."""
+        found = self.reach
+        if found is None:
+            return [f"replay: no; {self.no_replay}"]
+        lines = [
+            f"replay: targets from {found.lowest_siemens:.3g} S to {found.highest_siemens:.3g} "
+            f"S, times from {found.t_first_seconds:.3g} s to {found.t_last_seconds:.3g} s; "
+            "later it stands still"
+        ]
+        if found.width_siemens:
+            lines.append(f"neighbours lie within {found.width_siemens:.2g} S")
+        else:
+            lines.append(found.below())
+        if found.between():
+            lines.append(found.between())
+        return lines
 
 
 def check(data: MeasuredData) -> Check:

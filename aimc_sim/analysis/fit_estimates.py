@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from .. import arguments
+from markupsafe import Markup
+
+from .. import arguments, markup, units
 from ..spec import StateCurve
 from .fit_clusters import Moments
 from .intervals import student
@@ -183,6 +185,42 @@ class LawReport:
             for e in law.estimates
         ]  # fmt: skip
         return pd.DataFrame(rows, columns=COLUMNS)
+
+    def _repr_html_(self) -> str:
+        found = sum(law.identified for law in self.laws)
+        summary = f"{found} of {len(self.laws)} laws are identified, from {self.levels_text}"
+        parts = [_shown(law) for law in self.laws]
+        return markup.display(type(self).__name__, self.title, markup.paragraph(summary), *parts)
+
+
+def _shown(law: Law) -> Markup:
+    """Return a law for a notebook: its estimates, or the lack of the data."""
+    columns = ("quantity", ">at", ">value", ">standard error", ">95 % interval", ">traces",
+               ">devices")  # fmt: skip
+    rows = [
+        (
+            one.quantity, _quantity(one.level, one.level_unit), _quantity(one.value, one.unit),
+            _quantity(one.standard_error, one.unit),
+            " to ".join(_quantity(end, one.unit) for end in one.interval()), f"{one.n:,}",
+            f"{one.devices:,}" if one.devices else "-",
+        )
+        for one in law.estimates
+    ]  # fmt: skip
+    parts = [markup.table(columns, rows, rest=".table()")] if rows else []
+    parts += [markup.paragraph(note, soft=True) for note in law.notes]
+    if not parts:
+        parts.append(markup.paragraph(law.reason))
+    state = "identified" if law.identified else f"not identified: {law.reason}"
+    return markup.folded(f"{law.name}: {state}", *parts, unfolded=law.name == "drift")
+
+
+def _quantity(value: float, unit: str) -> str:
+    """Return a number with its unit; "-" for none."""
+    if math.isnan(value):
+        return "-"
+    return (
+        units.show(value, unit) if unit in ("S", "s") else f"{value:.4g} {unit}".removesuffix(" 1")
+    )
 
 
 def mean_of(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
+from aimc_sim import markup
 from aimc_sim.chip.fabric import describe_links
 from aimc_sim.chip.program import AnalogLayer, Program
 from aimc_sim.mapping.traffic import Traffic, traffic, unused_links
@@ -102,27 +103,48 @@ class Layout:
         }
         return found
 
-    def __str__(self) -> str:
+    def _facts(self) -> list[tuple[str, str]]:
+        """Return everything but the layers, in the order of the text."""
         hops = ", ".join(
             f"{count} over {n} link{'s' * (n != 1)}" if n else f"{count} inside a core"
             for n, count in sorted(self.hops.items())
         )
         kinds = ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in self.transfers.items())
-        lines = [
-            f"cores           {self.cores_used} of {self.cores_available}"
-            + (f" on {self.chips} chips" if self.chips > 1 else ""),
-            f"fabric          {self.fabric}",
-            f"links           {self.links - self.unused_links} of {self.links} carry data",
-            f"transfers       {kinds or 'none'}",
-            f"distance        {hops or '-'}"
-            + (f"; {self.off_chip_transfers} between chips" if self.off_chip_transfers else ""),
+        chips = f" on {self.chips} chips" if self.chips > 1 else ""
+        apart = f"; {self.off_chip_transfers} between chips" if self.off_chip_transfers else ""
+        found = [
+            ("cores", f"{self.cores_used} of {self.cores_available}{chips}"),
+            ("fabric", self.fabric),
+            ("links", f"{self.links - self.unused_links} of {self.links} carry data"),
+            ("transfers", kinds or "none"),
+            ("distance", f"{hops or '-'}{apart}"),
         ]
         if self.traffic is not None:
-            lines.append(f"busiest link    {self._busiest()}")
+            found.append(("busiest link", self._busiest()))
             if self.off_chip_transfers:
-                lines.append(f"between chips   {self.traffic.off_chip:,} bytes per image")
+                found.append(("between chips", f"{self.traffic.off_chip:,} bytes per image"))
+        return found
+
+    def _repr_html_(self) -> str:
+        layers = [
+            (
+                layer.name, f"{layer.rows}x{layer.cols}",
+                "-" if layer.mvms is None else f"{layer.mvms:,}", f"{layer.cells:.0%}",
+                f"{layer.patch} x {layer.patch}", " ".join(map(str, layer.cores)),
+            )
+            for layer in self.layers
+        ]  # fmt: skip
+        columns = ("layer", ">matrix", ">MVMs", ">cells", ">pixels per MVM", "cores")
+        return markup.display(
+            "Layout", self.name, markup.facts(self._facts()),
+            markup.table(columns, layers, rest=".layers"),
+        )  # fmt: skip
+
+    def __str__(self) -> str:
         width = max(5, *(len(layer.name) for layer in self.layers))
-        lines += ["", f"{'layer':<{width}}      matrix   MVMs  cells  cores"]
+        lines = [
+            *markup.lines(self._facts()), "", f"{'layer':<{width}}      matrix   MVMs  cells  cores"
+        ]  # fmt: skip
         for layer in self.layers:
             size = f"{layer.rows}x{layer.cols}"
             mvms = "-" if layer.mvms is None else f"{layer.mvms:,}"

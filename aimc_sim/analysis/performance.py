@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aimc_sim import units
+from aimc_sim import markup, units
 from aimc_sim.chip.ledger import (
     STATIC,
     Area,
@@ -145,24 +145,63 @@ class Performance:
             "not_counted": list(omissions.COSTS),
         }
 
-    def __str__(self) -> str:
+    def _facts(self) -> list[tuple[str, str]]:
+        """Return everything but the energy by component and omissions, in the order of the text."""
         book, show = self.ledger, units.show
-        lines = [
-            str(self.pipeline),
-            f"closed form     first image {show(self.estimate.first_image_ps * 1e-12, 's')}, "
+        closed = (
+            f"first image {show(self.estimate.first_image_ps * 1e-12, 's')}, "
             f"interval {show(self.estimate.interval_ps * 1e-12, 's')}, "
-            f"set by {self.estimate.busiest}; {show(self.estimated_joules, 'J')} per image",
-            f"energy          {show(book.joules, 'J')} per image, {self.tops_per_watt:.3g} TOPS/W, "
-            f"{self.tops:.3g} TOPS",
-            f"MVMs            {self.energies}",
-            f"area            {self.area.used:.1f} mm2 in use ({self.area.arrays:.1f} arrays and "
+            f"set by {self.estimate.busiest}; {show(self.estimated_joules, 'J')} per image"
+        )
+        energy = (
+            f"{show(book.joules, 'J')} per image, {self.tops_per_watt:.3g} TOPS/W, "
+            f"{self.tops:.3g} TOPS"
+        )
+        silicon = (
+            f"{self.area.used:.1f} mm2 in use ({self.area.arrays:.1f} arrays and "
             f"converters, {self.area.cores:.1f} rest of the cores, {self.area.gdpus:.1f} global "
             f"units), {self.area.dies:.0f} mm2 of dies; {self.tops / self.area.used:.3g} TOPS/mm2, "
-            f"energy x interval x area {self.energy_delay_area:.3g} J s mm2",
+            f"energy x interval x area {self.energy_delay_area:.3g} J s mm2"
+        )
+        written = [] if self.programming is None else [("programming", str(self.programming))]
+        return [
+            *self.pipeline.facts(), ("closed form", closed), ("energy", energy),
+            ("MVMs", str(self.energies)), ("area", silicon), *written,
+        ]  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        book = self.ledger
+        shares = [
+            (name, units.show(joules, "J"), f"{joules / book.joules:.1%}")
+            for name, joules in book.by("component").items()
         ]
-        if self.programming is not None:
-            lines.append(f"programming     {self.programming}")
-        lines += ["", f"{'energy of':<20}  per image  share"]
+        roofs = [
+            (
+                roof.layer, f"{roof.intensity:,.0f}", f"{roof.peak_tops:.3g}",
+                f"{roof.attainable_tops:.3g}", f"{roof.achieved_tops:.3g}", roof.bound,
+            )
+            for roof in self.roofs
+        ]  # fmt: skip
+        columns = (
+            "layer", ">operations per byte", ">full crossbar, TOPS", ">own block, TOPS",
+            ">in the pipeline, TOPS", "bound",
+        )  # fmt: skip
+        return markup.display(
+            "Performance", "a model, not measured on a chip", markup.facts(self._facts()),
+            markup.folded(
+                "energy of an image by component",
+                markup.table(("energy of", ">per image", ">share"), shares), unfolded=True,
+            ),
+            markup.folded(
+                "layers against the limits of a core",
+                markup.table(columns, roofs, rest=".roofs"),
+            ),
+            markup.folded("not counted", markup.bullets(omissions.COSTS)),
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        book, show = self.ledger, units.show
+        lines = [*markup.lines(self._facts()), "", f"{'energy of':<20}  per image  share"]
         for name, joules in book.by("component").items():
             lines.append(f"{name:<20}  {show(joules, 'J'):>9}  {joules / book.joules:5.1%}")
         lines += ["", "a model, not measured on a chip; not counted:"]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import markup
 from ..machine.formats import formats
 from ..machine.limits import Limits, measure
 from ..runtime.chip import Chip
@@ -123,40 +124,60 @@ class Profile:
     def _ms(self, one: Sum) -> float:
         return 1e3 * one.seconds / self.limits.threads
 
-    def __str__(self) -> str:
-        limits, whole = self.limits, self.recorded_seconds
-        many = "1 thread" if limits.threads == 1 else f"{limits.threads} threads"
+    def _headline(self) -> str:
+        many = "1 thread" if self.limits.threads == 1 else f"{self.limits.threads} threads"
         images = "1 image" if self.images == 1 else f"{self.images} images"
-        lines = [
+        return (
             f"forward of {images}, {many}: {1e3 * self.seconds:.1f} ms "
             f"({self.images / self.seconds:,.0f} images/s), torch float32 "
-            f"{1e3 * self.torch_seconds:.1f} ms: {self.seconds / self.torch_seconds:.1f}x",
-            str(limits),
-            "",
-            "part              ms  share        MB    GB/s  GFLOP/s  limit",
-        ]
+            f"{1e3 * self.torch_seconds:.1f} ms: {self.seconds / self.torch_seconds:.1f}x"
+        )
+
+    def _parts(self) -> list[tuple[str, ...]]:
+        """Return the cells of the table of parts, those of all of them last; "" for none."""
+        threads, whole, rows = self.limits.threads, self.recorded_seconds, []
         for part in PARTS:
             one = self.total(part=part)
             if one.seconds == 0.0:
                 continue
-            rates = [f"{r * 1e-9 * limits.threads / one.seconds:.1f}" if r else "-"
+            rates = [f"{r * 1e-9 * threads / one.seconds:.1f}" if r else "-"
                      for r in (one.bytes, one.operations)]  # fmt: skip
             moved = f"{one.bytes * 1e-6:.1f}" if one.bytes else "-"
             share = f"{self.share_of_limit(part=part):.0%}" if one.bytes else "-"
-            lines.append(
-                f"{part:<11} {self._ms(one):8.1f} {self._ms(one) / whole * 1e-3:6.0%} {moved:>9} "
-                f"{rates[0]:>7} {rates[1]:>8} {share:>6}"
-            )
-        if limits.threads > 1:
-            idle = self.waiting / limits.threads
-            lines.append(f"{'waiting':<11} {1e3 * idle:8.1f} {idle / whole:6.0%}")
+            own = f"{self._ms(one) / whole * 1e-3:.0%}"
+            rows.append((part, f"{self._ms(one):.1f}", own, moved, *rates, share))
+        if threads > 1:
+            idle = self.waiting / threads
+            rows.append(("waiting", f"{1e3 * idle:.1f}", f"{idle / whole:.0%}", "", "", "", ""))
+        return [*rows, ("all", f"{1e3 * whole:.1f}", "100%", "", "", "", "")]
+
+    def _verdict(self) -> str:
         least = self.least_seconds()
-        lines.append(f"{'all':<11} {1e3 * whole:8.1f} {1:6.0%}")
-        lines.append(
-            f"\nat the limits of the machine the forward would take {1e3 * least:.1f} ms; it takes "
-            f"{whole / least:.1f} times as long"
+        return (
+            f"at the limits of the machine the forward would take {1e3 * least:.1f} ms; it takes "
+            f"{self.recorded_seconds / least:.1f} times as long"
         )
-        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        columns = ("part", ">ms", ">share", ">MB", ">GB/s", ">GFLOP/s", ">limit")
+        return markup.display(
+            "Profile", "time of a forward", markup.paragraph(self._headline()),
+            markup.paragraph(self.limits, soft=True), markup.table(columns, self._parts()),
+            markup.paragraph(self._verdict()), markup.folded("meaning of the columns",
+            markup.bullets(LEGEND.replace("\n", " ").split("; "))),
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        lines = [
+            self._headline(),
+            str(self.limits),
+            "",
+            "part              ms  share        MB    GB/s  GFLOP/s  limit",
+        ]
+        for part, ms, share, moved, copied, computed, limit in self._parts():
+            line = f"{part:<11} {ms:>8} {share:>6} {moved:>9} {copied:>7} {computed:>8} {limit:>6}"
+            lines.append(line.rstrip())
+        return "\n".join([*lines, f"\n{self._verdict()}"])
 
 
 def profile(chip: Chip, model: nn.Module, inputs: Tensor, threads: int, rounds: int = 5) -> Profile:

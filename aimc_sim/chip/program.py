@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
-from .. import arguments
+from .. import arguments, markup
 
 _SLOT = 2**16
 """Tile numbers of the blocks that share a core differ by multiples of this."""
@@ -265,6 +266,40 @@ class Program:
     def cores_used(self) -> int:
         """Number of cores that hold weights."""
         return len({block.core for block in self.blocks})
+
+    def table(self) -> Markup:
+        """Return the layers on crossbars as a table for a notebook, below a fold."""
+        rows = [
+            (
+                layer.name, layer.kind, f"{layer.weight.shape[0]}x{layer.weight.shape[1]}",
+                " ".join(str(block.core) for block in layer.blocks),
+            )
+            for layer in self.layers
+        ]  # fmt: skip
+        many = "layer" if len(rows) == 1 else "layers"
+        columns = ("layer", "kind", ">matrix", "cores")
+        return markup.folded(
+            f"{len(rows)} {many} on crossbars", markup.table(columns, rows, rest=".layers")
+        )
+
+    def _repr_html_(self) -> str:
+        digital = [
+            (step.name, step.op, ", ".join(step.sources))
+            for step in self.steps
+            if isinstance(step, DigitalStep)
+        ]
+        rows = [
+            ("cores", f"{self.cores_used} of {self.cores_available}"),
+            ("transfers", f"{len(self.transfers):,}"),
+            ("inputs", ", ".join(self.inputs)),
+        ]
+        return markup.display(
+            "Program", "", markup.facts(rows), self.table(),
+            markup.folded(
+                f"{len(digital)} steps of digital units",
+                markup.table(("step", "operation", "reads"), digital, rest=".steps"),
+            ),
+        )  # fmt: skip
 
     def step(self, name: str) -> AnalogLayer | DigitalStep:
         """Return the step of that name."""

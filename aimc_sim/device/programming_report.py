@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .. import units
+from .. import markup, units
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,30 @@ class ProgrammingReport:
             self.cells + other.cells,
             self.squared_error + other.squared_error,
         )
+
+    def _repr_html_(self) -> str:
+        each = "-" if self.iterations is None or not self.tuned else self.iterations / self.tuned
+        rows = [
+            ("devices tuned", f"{self.tuned:,}"),
+            (
+                "converged",
+                "the scheme does not check"
+                if self.converged is None
+                else f"{self.converged:,} of {self.tuned:,}",
+            ),
+            ("iterations each", each if isinstance(each, str) else f"{each:.1f}"),
+            ("write pulses", "-" if self.pulses is None else f"{self.pulses:,}"),
+            (
+                "error",
+                f"{units.show(self.rms_error_siemens, 'S')} rms of {self.cells:,} cells",
+            ),
+            ("time", "-" if self.seconds is None else units.show(self.seconds, "s")),
+            (
+                "energy in the devices",
+                "-" if self.joules is None else units.show(self.joules, "J"),
+            ),
+        ]
+        return markup.display("ProgrammingReport", self.scheme, markup.facts(rows))
 
     def __str__(self) -> str:
         """Return one line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -38,6 +39,11 @@ TEXT, SOFT, LINE, GRID, PANEL, PAPER = (
 
 VALUE = "value: "
 """How the identity (``gid``) of an artist begins that carries a value for the pointer."""
+
+DPI = 160
+"""Pixels per inch of pictures, in files and in notebooks."""
+
+_TITLES: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
 
 LONGEST = 200
 """Characters of a line of text in a picture: a name of thousands would make it metres wide."""
@@ -76,13 +82,44 @@ def look(number: int, dash: int = 0) -> Look:
     return Look(PALETTE[n], MARKERS[n], DASHES[d], filled=d % 2 == 0)
 
 
+class Drawing(Figure):
+    """A figure that shows itself in a notebook, with or without pyplot.
+
+    The picture has twice the pixels of its place in the page, at most 256 colours, and the
+    titles and axes of the figure as its alternative text.
+    """
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, Any]]:
+        from PIL import Image
+
+        plain(self)
+        # The layout of axes with a fixed aspect needs a first drawing, as in files.
+        self.draw_without_rendering()
+        drawn, small = io.BytesIO(), io.BytesIO()
+        self.savefig(drawn, format="png", dpi=DPI)
+        picture = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        picture.save(small, "PNG", optimize=True)
+        return small.getvalue(), {"width": picture.width // 2, "alt": self.described()}
+
+    def described(self) -> str:
+        """Return titles and axes in words: the alternative text of the picture."""
+        title = self.get_suptitle()
+        panels = []
+        for ax in self.axes:
+            above = " ".join(filter(None, (ax.get_title(loc) for loc in _TITLES)))
+            axes = " against ".join(filter(None, (ax.get_ylabel(), ax.get_xlabel())))
+            panels.append(": ".join(filter(None, (above, axes))))
+        said = "; ".join(dict.fromkeys(filter(None, (title, *panels))))
+        return shorter(" ".join(f"Figure. {said}".split()), 2 * LONGEST)
+
+
 def figure_of(
     ax: Axes | None, size: tuple[float, float], rows: int = 1
 ) -> tuple[Figure, Sequence[Axes]]:
     """Return the figure of `ax`, or a new one of `rows` panels below each other, and the axes."""
     if ax is not None:
         return cast(Figure, ax.figure), [ax]
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Drawing(figsize=size, layout="constrained")
     return figure, list(figure.subplots(rows, sharex=True, squeeze=False)[:, 0])
 
 

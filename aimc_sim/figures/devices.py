@@ -24,7 +24,7 @@ from ..device.measured.reach import Reach
 from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import Traces, traces
 from ..kernels.replay import at_time
-from .canvas import DASHES, PALETTE, SOFT, TEXT, grid
+from .canvas import DASHES, PALETTE, SOFT, TEXT, Drawing, grid
 from .output import written
 
 _MOST_LEVELS = 8  # curves in the panel of times
@@ -67,7 +67,7 @@ def measured(
     if data.pulse_number is None and found.pulse is not None and len(np.unique(found.pulse)) > 1:
         panels.append(_against_pulse)
     panels.append(_per_level)
-    figure = Figure(figsize=(5.6 * len(panels) + 0.4, 4.8), layout="constrained")
+    figure = Drawing(figsize=(5.6 * len(panels) + 0.4, 4.8), layout="constrained")
     for ax, draw in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         draw(ax, found)
         grid(ax)
@@ -108,7 +108,7 @@ def checked(data: MeasuredData, found: Check, *, path: str | Path | None = None)
         panels.append(partial(_reach, found=found.reach))
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(5.2 * columns, 4.2 * rows), layout="constrained")
+    figure = Drawing(figsize=(5.2 * columns, 4.2 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, draw in zip(axes, panels, strict=False):
         draw(ax)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..analysis.performance import Performance
-from .canvas import HATCHES, PALETTE, PAPER, cut, grid, say
+from .canvas import HATCHES, PALETTE, PAPER, Drawing, cut, grid, say
 from .output import written
 
 
@@ -39,7 +39,7 @@ def energy(
     }  # fmt: skip
     layers = [name for name in dict.fromkeys(table["layer"]) if name]
     heights = 0.5 + 0.26 * len(components), 0.8 + 0.2 * len(layers)
-    figure = Figure(figsize=(9.5, 1.0 + sum(heights)), layout="constrained")
+    figure = Drawing(figsize=(9.5, 1.0 + sum(heights)), layout="constrained")
     whole, parts = figure.subplots(2, height_ratios=heights)
     per_unit, unit = _prefix(found.ledger.joules, "J")
     sums = table.groupby("component")["joules"].sum()

@@ -8,9 +8,7 @@ from matplotlib.figure import Figure
 
 from .. import arguments, files
 from . import svg
-from .canvas import plain
-
-_DPI = 160
+from .canvas import DPI, plain
 
 
 def written(figure: Figure, path: str | Path | None) -> Figure:
@@ -46,4 +44,4 @@ def save(figure: Figure, path: str | Path) -> None:
         files.write_text(path, svg.alone(figure), "the picture")
         return
     with files.replacing(path, "the picture") as temporary:
-        figure.savefig(temporary, dpi=_DPI, format=kind)
+        figure.savefig(temporary, dpi=DPI, format=kind)

@@ -19,7 +19,7 @@ from .. import metrics
 from ..metrics import Metric
 from ..search.front import DOMINATED, EXCLUDED, FRONT, LIKELY, POSSIBLE
 from ..search.objectives import COSTS, goals, quality
-from .canvas import PALETTE, grid
+from .canvas import PALETTE, Drawing, grid
 from .output import written
 
 _HALO = withStroke(linewidth=2.5, foreground="white")
@@ -67,7 +67,7 @@ def pareto(
     up = quality(metric.name)
     up = up if up in objectives else objectives[0]
     across = [name for name in objectives if name != up] or ["design"]
-    figure = Figure(figsize=(1.2 + 4.9 * len(across), 5.6), layout="constrained")
+    figure = Drawing(figsize=(1.2 + 4.9 * len(across), 5.6), layout="constrained")
     panels = figure.subplots(1, len(across), sharey=True, squeeze=False)[0]
     for ax, name in zip(panels, across, strict=True):
         _panel(ax, designs, name, up, metric)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from .. import metrics
 from ..metrics import Metric
 from .axes import when
-from .canvas import PALETTE, TEXT, cut, grid, say
+from .canvas import PALETTE, TEXT, Drawing, cut, grid, say
 from .output import written
 
 _TITLES = {
@@ -52,7 +52,7 @@ def waterfall(
         raise ValueError(f"{len(looks)} times and compensations; choose the rows of one")
     kinds = [kind for kind in _TITLES if kind in set(rows["kind"])]
     heights = [len(rows[rows["kind"] == kind]) + 3 for kind in kinds]
-    figure = Figure(figsize=(8, 1.0 + 0.28 * sum(heights)), layout="constrained")
+    figure = Drawing(figsize=(8, 1.0 + 0.28 * sum(heights)), layout="constrained")
     panels = figure.subplots(len(kinds), squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     whole, metric = rows[rows["kind"] == "whole"].iloc[0], metrics.of(rows)
     for ax, kind in zip(panels, kinds, strict=True):

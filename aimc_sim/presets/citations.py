@@ -15,7 +15,7 @@ from importlib import resources
 from typing import Any, Literal, NamedTuple
 
 from .. import __version__, arguments
-from ..spec.base import Spec
+from ..spec.base import Spec, tell_references
 
 MARKS = {
     "chip": ("le_gallo_2023",),
@@ -119,6 +119,9 @@ def references_of(spec: Spec) -> list[Reference]:
         for reference in _named_in(source):
             found.setdefault(reference.key, reference)
     return list(found.values())
+
+
+tell_references(lambda spec: (one.text() for one in references_of(spec)))
 
 
 def cite(spec: Spec, form: Literal["bibtex", "text"] = "bibtex") -> None:

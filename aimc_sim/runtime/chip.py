@@ -19,7 +19,7 @@ from ..core import compensation
 from ..machine import settings
 from ..mapping.where import Where
 from ..spec import MOST_CORES, ChipSpec
-from . import adapt, calibrate, clipping, contents, executor
+from . import adapt, calibrate, chip_report, clipping, contents, executor
 from .chip_report import Report
 from .explain import Explanation, check_layers, explain
 from .given import built_model, usable_device
@@ -389,6 +389,9 @@ class Chip(Held):
     def report(self) -> Report:
         """Return a record of the chip and of its work so far; print it or ``.to_dict()``."""
         return Report.of(self)
+
+    def _repr_html_(self) -> str:
+        return chip_report.state(self)
 
     # ------------------------------------------------------------------- storing
 

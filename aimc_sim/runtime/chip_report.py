@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import units
+from .. import markup, units
 from ..chip import ledger
 from ..core import encodings
 from ..spec import ChipSpec, omissions
@@ -158,37 +158,59 @@ class Report:
         return asdict(self)
 
     def __str__(self) -> str:
-        lines = [
-            f"chip            {self.preset}  (spec {self.spec_id})",
-            f"cores           {self.cores_used} of {self.cores_available}, "
-            f"{self.weights:,} weights",
-            *self._encoding_lines(),
-            "devices         "
-            + ("not programmed" if self.programmed_seed is None else self._devices()),
-            *self._procedures(),
-            f"integer ranges  {self._ranges()}",
-        ]
-        if self.transfers:
-            links = ", ".join(f"{count} {kind}" for kind, count in self.transfers.items())
-            lines.append(
-                f"transfers       {links}; {self.hops_mean:.2f} links on average, "
-                f"{self.hops_max} at most"
-            )
-        if self.cost is None:
-            lines.append("time, energy    run images first: their size sets the number of MVMs")
-        else:
-            lines += self._cost_lines()
-        if self.digital_operations:
-            lines.append(self._digital_line())
-        lines += ["", self._table(), "", "not modelled:"]
+        lines = [*markup.lines(self._facts()), "", self._table(), "", "not modelled:"]
         lines += [f"  - {text}" for text in self.not_modelled]
         return "\n".join(lines)
 
-    def _encoding_lines(self) -> list[str]:
+    def _repr_html_(self) -> str:
+        (_, name), *facts = self._facts()
+        layers = [
+            (
+                row.name, f"{row.rows}x{row.cols}", f"{row.utilisation:.0%}",
+                _share(row.adc_saturated_fraction), _share(row.output_clipped_fraction),
+                " ".join(map(str, row.cores)),
+            )
+            for row in self.layers
+        ]  # fmt: skip
+        columns = ("layer", ">matrix", ">use", ">ADC saturated", ">clipped", "cores")
+        many = "layer" if len(layers) == 1 else "layers"
+        return markup.display(
+            "Report", name, markup.facts(facts),
+            markup.folded(
+                f"{len(layers)} analog {many}", markup.table(columns, layers, rest=".layers"),
+                unfolded=True,
+            ),
+            markup.folded("not modelled", markup.bullets(self.not_modelled)),
+        )  # fmt: skip
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Return everything but the layers and omissions, by name, in the order of the text."""
+        found = [
+            ("chip", f"{self.preset}  (spec {self.spec_id})"),
+            ("cores", f"{self.cores_used} of {self.cores_available}, {self.weights:,} weights"),
+            *self._encodings(),
+            *self._devices(),
+            *self._procedures(),
+            ("integer ranges", self._ranges()),
+        ]
+        if self.transfers:
+            links = ", ".join(f"{count} {kind}" for kind, count in self.transfers.items())
+            text = f"{links}; {self.hops_mean:.2f} links on average, {self.hops_max} at most"
+            found.append(("transfers", text))
+        if self.cost is None:
+            text = "run images first: their size sets the number of MVMs"
+            found.append(("time, energy", text))
+        else:
+            found += self._costs()
+        if self.digital_operations:
+            found.append(("digital steps", self._digital()))
+        return found
+
+    def _encodings(self) -> list[tuple[str, str]]:
         """Return how weights are written, where it is not one differential pair each."""
         if set(self.encodings) == {"differential"}:
             return []
-        lines = []
+        found = []
         for kind in self.encodings.values():
             counted = ""
             if kind["conversions_per_input"] is not None:
@@ -197,53 +219,57 @@ class Report:
                     f"{kind['additions_per_input']:,.0f} additions between columns per input"
                 )
             many = "s" * (kind["layers"] > 1)
-            lines.append(
-                f"weights         {kind['text']}: {kind['columns']:,} columns of crossbars for "
+            text = (
+                f"{kind['text']}: {kind['columns']:,} columns of crossbars for "
                 f"{kind['outputs']:,} outputs of {kind['layers']} layer{many}{counted}"
             )
-        return lines
+            found.append(("weights", text))
+        return found
 
-    def _digital_line(self) -> str:
+    def _digital(self) -> str:
         most = max(self.digital_operations.items(), key=lambda item: item[1])
         count = len(self.digital_operations)
         return (
-            f"digital steps   {sum(self.digital_operations.values()):,.0f} operations per input in "
+            f"{sum(self.digital_operations.values()):,.0f} operations per input in "
             f"{count} step{'s' * (count > 1)}, most in {most[0]} ({most[1]:,.0f})"
         )
 
-    def _devices(self) -> str:
+    def _devices(self) -> list[tuple[str, str]]:
+        if self.programmed_seed is None:
+            return [("devices", "not programmed")]
         age = self.time_seconds - self.programmed_at_seconds
         refreshed = ""
         if self.programmed_at_seconds > 0:
             refreshed = f" (refreshed at {units.show_time(self.programmed_at_seconds)})"
-        return (
+        state = (
             f"programmed with seed {self.programmed_seed}, "
             f"{units.show_time(age)} after programming{refreshed}, "
-            f"drift compensation: {self.compensation}\n"
-            f"programming     {self.programming_text}"
+            f"drift compensation: {self.compensation}"
         )
+        return [("devices", state), ("programming", self.programming_text)]
 
-    def _procedures(self) -> list[str]:
-        lines = []
+    def _procedures(self) -> list[tuple[str, str]]:
+        found = []
         if self.compensation_cost is not None:
             cost = self.compensation_cost
-            lines.append(
-                f"compensation    {cost['reads']} reads per core, "
+            text = (
+                f"{cost['reads']} reads per core, "
                 f"{units.show(cost['seconds'], 's')}, {units.show(cost['joules'], 'J')}; once "
                 "after programming and once per evaluation time (model)"
             )
+            found.append(("compensation", text))
         if self.adaptation_cost is not None:
             cost = self.adaptation_cost
-            lines.append(
-                f"batch norm      adapted on {cost['reads']} images, {cost['core_mvms']:,} core "
+            text = (
+                f"adapted on {cost['reads']} images, {cost['core_mvms']:,} core "
                 f"MVMs, {units.show(cost['seconds'], 's')}, {units.show(cost['joules'], 'J')} "
                 "(model)"
             )
+            found.append(("batch norm", text))
         elif self.adapted_images:
-            lines.append(
-                f"batch norm      adapted on {self.adapted_images} images; run images for its cost"
-            )
-        return lines
+            text = f"adapted on {self.adapted_images} images; run images for its cost"
+            found.append(("batch norm", text))
+        return found
 
     def _ranges(self) -> str:
         if self.calibration_images is None:
@@ -251,20 +277,27 @@ class Report:
         own = f"; full scale of the ADCs of {self.adc_ranges} blocks too" if self.adc_ranges else ""
         return f"from {self.calibration_images} images ({self.range_method}){own}"
 
-    def _cost_lines(self) -> list[str]:
+    def _costs(self) -> list[tuple[str, str]]:
         cost = self.cost
-        assert cost is not None  # lines are asked for with a cost
-        return [
-            f"MVMs            {ledger.mvm_text(cost)}",
-            f"pipeline        one image per {units.show(cost['estimated_interval_seconds'], 's')} "
+        assert cost is not None  # asked for with a cost
+        pipeline = (
+            f"one image per {units.show(cost['estimated_interval_seconds'], 's')} "
             f"({cost['estimated_images_per_second']:,.0f}/s), set by {cost['busiest']}; "
             f"{units.show(cost['estimated_joules_per_image'], 'J')} in all, "
-            f"{cost['estimated_tops_per_watt']:.3g} TOPS/W (closed form; a model, not measurement)",
-            f"as used         {units.show(cost['joules_as_used'], 'J')} per image: these inputs, "
-            "the conductances there are, used rows and columns",
-            f"area            {cost['used_mm2']:.1f} mm2 of cores and global units in use, "
-            f"{cost['dies_mm2']:.0f} mm2 of dies",
-        ]
+            f"{cost['estimated_tops_per_watt']:.3g} TOPS/W (closed form; a model, not measurement)"
+        )
+        used = (
+            f"{units.show(cost['joules_as_used'], 'J')} per image: these inputs, "
+            "the conductances there are, used rows and columns"
+        )
+        area = (
+            f"{cost['used_mm2']:.1f} mm2 of cores and global units in use, "
+            f"{cost['dies_mm2']:.0f} mm2 of dies"
+        )
+        return [
+            ("MVMs", ledger.mvm_text(cost)), ("pipeline", pipeline), ("as used", used),
+            ("area", area),
+        ]  # fmt: skip
 
     def _table(self) -> str:
         width = max([5, *(len(row.name) for row in self.layers)])
@@ -277,6 +310,37 @@ class Report:
                 + " ".join(str(core) for core in row.cores)
             )
         return "\n".join(lines)
+
+
+def state(chip: Held) -> str:
+    """Return the state of a chip as HTML for a notebook: cheap, without time and energy."""
+    spec, compiled = chip.spec, chip.compiled
+    layers = compiled.layers
+    weights = sum(layer.weight.size for layer in layers if layer.devices is None)
+    if chip.state is not None:
+        devices = f"programmed with seed {chip.state.seed}"
+    elif chip.pending is not None:
+        devices = "await calibration, which chooses g_max of every core: chip.calibrate(batches)"
+    else:
+        devices = "not programmed yet: chip.program(seed=0)"
+    clock = units.show_time(chip.time_seconds)
+    ranges = "not calibrated yet: chip.calibrate(batches)"
+    if chip.ranges is not None:
+        ranges = f"from {chip.ranges.images:,} images"
+    rows = [
+        ("network", f"{len(layers)} layers on crossbars, {weights:,} cells of weights"),
+        ("cores", f"{compiled.cores_used} of {compiled.cores_available}"),
+        ("devices", devices),
+        ("time", f"{clock} after programming, drift compensation: {chip.compensation}"),
+        ("integer ranges", ranges),
+        ("next image", f"number {chip.images_seen:,}"),
+    ]
+    if chip.adapted_images:
+        rows.append(("batch norm", f"adapted on {chip.adapted_images:,} images"))
+    return markup.display(
+        "Chip", f"{spec.name} (spec {spec.id()})", markup.facts(rows), compiled.table(),
+        markup.paragraph("chip.report() adds time and energy, chip.spec every number.", soft=True),
+    )  # fmt: skip
 
 
 def _charges(chip: Held) -> dict[int, float]:

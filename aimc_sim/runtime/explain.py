@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from .. import patterns
+from .. import markup, patterns
 from ..chip.program import AnalogLayer, DigitalStep, Program
 from ..core import inputs
 from ..errors import CapacityError, UnsupportedLayerError
@@ -93,11 +93,19 @@ class Explanation:
             f"{row.name:<{name}}  {row.kind:<{kind}}  {row.fate:<8}  {row.where}"
             for row in self.rows
         ]
+        return "\n".join([*lines, "", *self._verdict()])
+
+    def _repr_html_(self) -> str:
+        rows = [(row.name, row.kind, row.fate, row.where) for row in self.rows]
+        table = markup.table(("layer", "kind", "fate", "where"), rows, rest=".rows")
+        words = [markup.paragraph(line) for line in self._verdict()]
+        return markup.display("Explanation", "fate of every layer and operation", table, *words)
+
+    def _verdict(self) -> list[str]:
+        """Return the sums below the table, and why the network does not go on the chip."""
         weights = sum(row.weights for row in self.rows)
-        lines += ["", f"{self.cores_used} of {self.cores_available} cores, {weights:,} weights"]
-        if self.problem:
-            lines.append(f"does not go on the chip: {self.problem}")
-        return "\n".join(lines)
+        lines = [f"{self.cores_used} of {self.cores_available} cores, {weights:,} weights"]
+        return lines + [f"does not go on the chip: {self.problem}"] * bool(self.problem)
 
 
 def explain(model: nn.Module, spec: ChipSpec, where: Where, example: Any) -> Explanation:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
+from markupsafe import Markup
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -20,7 +21,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from .. import arguments
+from .. import arguments, markup, units
 
 _FORMAT_VERSION = 1
 """Version of the specification's JSON form; part of every identity."""
@@ -220,6 +221,14 @@ class Spec(BaseModel):
             separators=(",", ":"),
         )
 
+    def _repr_html_(self) -> str:
+        facts = markup.facts([("identity", self.id())])
+        parts = [facts, *_parts(self)]
+        works = [markup.linked(text) for told in _REFERENCES for text in told(self)]
+        if works:
+            parts.append(markup.folded("references of the sources", markup.bullets(works)))
+        return markup.display(type(self).__name__, getattr(self, "name", ""), *parts)
+
     def _identified(self) -> dict[str, Any]:
         """Return the fields that change an answer, by the names that the identity has for them."""
         return {
@@ -232,6 +241,56 @@ class Spec(BaseModel):
     def id(self) -> str:
         """Return the identity: the first 16 hex digits of the SHA-256 of :meth:`id_text`."""
         return hashlib.sha256(self.id_text().encode()).hexdigest()[:16]
+
+
+_REFERENCES: list[Callable[[Spec], Iterable[str]]] = []
+
+
+def tell_references(function: Callable[[Spec], Iterable[str]]) -> None:
+    """Let displays of specifications end with references in full.
+
+    Parameters
+    ----------
+    function : callable
+        From a specification to the references that its sources name, a line each. Sources of the
+        presets are short marks, which only the presets can write out.
+    """
+    _REFERENCES.append(function)
+
+
+def _parts(spec: Spec) -> list[Markup]:
+    """Return the fields for a notebook: a table of numbers and choices, and a fold per part."""
+    rows, parts = [], []
+    for name, field in type(spec).model_fields.items():
+        value, about = getattr(spec, name), field.description or ""
+        if isinstance(value, Spec):
+            title = f"{name}: {about}" if about else name
+            parts.append(markup.folded(title, *_parts(value)))
+        elif name not in ("name", "source"):
+            rows.append((name, _with_unit(value, marked(field).unit), about))
+    source = getattr(spec, "source", "")
+    found = [markup.table(("field", ">value", "meaning"), rows)] if rows else []
+    if source:
+        label = Markup("source: {}").format(markup.linked(source))
+        found.append(markup.paragraph(label, soft=True))
+    return [*found, *parts]
+
+
+_PREFIXED = {"S", "s", "A", "V", "Hz", "J", "W", "B/s", "ohm", "eV"}
+
+
+def _with_unit(value: Any, unit: str) -> str:
+    """Return a value as it stands in a notebook: all digits, with prefix and unit."""
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return ", ".join(_with_unit(part, unit) for part in value) or "none"
+    if not _is_number(value):
+        return str(value)
+    if unit in _PREFIXED:
+        return units.show(value, unit, 10)
+    plain = f"{value:.10g}" if isinstance(value, float) else str(value)
+    return plain if unit in ("-", "count") else f"{plain} {unit}"
 
 
 def _dotted(data: Any, place: tuple[Any, ...]) -> str:

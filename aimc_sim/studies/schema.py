@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from .. import arguments, files, metrics, own, units
+from .. import arguments, files, markup, metrics, own, units
 from ..arguments import MOST_SEED
 from .text import read_yaml
 
@@ -64,6 +64,20 @@ class Checked(BaseModel):
             if key not in cls.model_fields:
                 raise ValueError(arguments.unknown(f"no key '{key}'", str(key), cls.model_fields))
         return data
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, value._facts() if isinstance(value := getattr(self, name), Checked) else value)
+            for name in type(self).model_fields
+        ]
+        shown = [(name, value) for name, value in rows if value not in (None, "", (), {})]
+        kind, name = type(self).__name__, str(getattr(self, "name", ""))
+        return markup.display(kind, name, markup.facts(shown))
+
+    def _facts(self) -> str:
+        """Return the keys that are set, in a line."""
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        return ", ".join(f"{name}: {value}" for name, value in found.items() if value is not None)
 
 
 def named(value: Any) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, arguments, mapping
+from .. import __version__, arguments, mapping, markup
 from ..spec import ChipSpec
 from . import folder as results_folder
 from . import settings
@@ -67,6 +67,17 @@ class Progress:
     failed: int = 0
     seconds: float = 0.0
     reasons: list[str] = field(default_factory=list)
+
+    def _repr_html_(self) -> str:
+        facts = [
+            ("trials", f"{self.total:,}"),
+            ("run now", f"{self.done:,}"),
+            ("found in the folder", f"{self.reused:,}"),
+            ("failed", f"{self.failed:,}"),
+            ("computing time", f"{self.seconds:,.1f} s on the workers"),
+        ]
+        reasons = [markup.bullets(self.reasons)] if self.reasons else []
+        return markup.display("Progress", "", markup.facts(facts), *reasons)
 
 
 ProgressReport = Callable[[Progress], Any]

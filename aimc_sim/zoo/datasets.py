@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aimc_sim import arguments
+from aimc_sim import arguments, markup
 
 Split = Literal["train", "test"]
 
@@ -91,6 +91,18 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def _repr_html_(self) -> str:
+        names, shape = self.classes, " x ".join(map(str, self.images.shape[1:]))
+        counts = self.labels.bincount(minlength=len(names)).tolist()
+        rows = [
+            (
+                "images",
+                f"{len(self):,} of {shape}, {str(self.images.dtype).removeprefix('torch.')}",
+            ),
+            ("classes", ", ".join(f"{n} ({k:,})" for n, k in zip(names, counts, strict=True))),
+        ]
+        return markup.display("ImageSet", f"{self.name}, {self.split}", markup.facts(rows))
 
     def take(self, n: int) -> Self:
         """Return the first ``n`` images (all of them if there are fewer).

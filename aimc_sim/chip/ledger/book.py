@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from aimc_sim import units
+from aimc_sim import markup, units
 from aimc_sim.chip.ledger.energy import shared_joules
 from aimc_sim.chip.ledger.parts import mvm_parts
 from aimc_sim.chip.ledger.times import gdpu_seconds, mvm_seconds, operation_seconds, step_seconds
@@ -146,6 +146,21 @@ class Ledger:
         for entry in self.entries:
             sums[getattr(entry, key)] += entry.joules
         return dict(sums)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, units.show(joules, "J"), f"{joules / self.joules:.1%}" if self.joules else "-")
+            for name, joules in self.by("component").items()
+        ]
+        facts = [
+            ("energy", f"{units.show(self.joules, 'J')} per image"),
+            ("interval", f"{units.show(self.seconds, 's')} between two images"),
+            ("entries", f"{len(self.entries):,}: .table() has all of them"),
+        ]
+        return markup.display(
+            "Ledger", "a model, not measured on a chip", markup.facts(facts),
+            markup.table(("energy of", ">per image", ">share"), rows),
+        )  # fmt: skip
 
     def table(self) -> pd.DataFrame:
         """Return all entries as a table."""

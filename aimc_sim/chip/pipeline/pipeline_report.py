@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from aimc_sim import markup
 from aimc_sim.chip.pipeline.plan import Schedule
 from aimc_sim.kernels.events import Record
 
@@ -203,6 +204,28 @@ class PipelineReport:
         }  # fmt: skip
 
     def __str__(self) -> str:
+        return "\n".join(markup.lines(self.facts()))
+
+    def _repr_html_(self) -> str:
+        stalls = self.stalls()
+        stages = [
+            (
+                stage.name, stage.kind, f"{mvm:.1%}", f"{stream:.1%}",
+                max(stalls.get(stage.name, {"-": 0}).items(), key=lambda item: item[1])[0],
+            )
+            for stage, mvm, stream in zip(
+                self.schedule.stages, self.mvm_utilisation, self.ldpu_utilisation, strict=True
+            )
+        ]  # fmt: skip
+        columns = ("stage", "kind", ">MVM", ">stream", "waits most for")
+        return markup.display(
+            "PipelineReport", "a model, not measured on a chip", markup.facts(self.facts()),
+            markup.folded("busy stages", markup.table(columns, stages, rest=".to_dict()")),
+        )  # fmt: skip
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return names and values of the summary, in the order of the text."""
+
         def show(time: float | None) -> str:
             if time is None:
                 return "-"
@@ -210,27 +233,22 @@ class PipelineReport:
 
         cores = [i for i, s in enumerate(self.schedule.stages) if s.mvm_ps]
         busiest = max(cores, key=lambda i: self.mvm_utilisation[i], default=None)
-        lines = [
-            f"images          {self.images}",
-            f"first image     {show(self.first_image_ps)}",
-            f"interval        {show(self.interval_ps)}",
+        found = [
+            ("images", str(self.images)),
+            ("first image", show(self.first_image_ps)),
+            ("interval", show(self.interval_ps)),
         ]
         if self.images > 1 and self.schedule.unit == "ps":
-            lines.append(f"throughput      {self.images_per_second:,.0f} images/s")
+            found.append(("throughput", f"{self.images_per_second:,.0f} images/s"))
         if busiest is not None:
             mean, name = (
                 float(self.mvm_utilisation[cores].mean()),
                 self.schedule.stages[busiest].name,
             )
-            lines.append(
-                f"MVM units       {100 * mean:.1f} % busy on average, "
-                f"{100 * self.mvm_utilisation[busiest]:.1f} % '{name}'"
-            )
+            busy = f"{100 * self.mvm_utilisation[busiest]:.1f} % '{name}'"
+            found.append(("MVM units", f"{100 * mean:.1f} % busy on average, {busy}"))
         if self.schedule.links:
             top = int(self.link_utilisation.argmax())
-            lines.append(
-                f"busiest link    {100 * self.link_utilisation[top]:.1f} % "
-                f"'{self.schedule.links[top].name}'"
-            )
-        lines.append(f"events          {self.events:,}")
-        return "\n".join(lines)
+            share = f"{100 * self.link_utilisation[top]:.1f} %"
+            found.append(("busiest link", f"{share} '{self.schedule.links[top].name}'"))
+        return [*found, ("events", f"{self.events:,}")]

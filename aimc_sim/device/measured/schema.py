@@ -32,13 +32,14 @@ dataset                  unit  meaning
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from ... import arguments, files, shipped
+from ... import arguments, files, markup, shipped, units
 from . import columns as rules
 
 FORMAT = "aimc_sim measured"
@@ -133,10 +134,35 @@ class MeasuredData(BaseModel):
     def __len__(self) -> int:
         return len(self.device)
 
+    def _repr_html_(self) -> str:
+        rows = []
+        for name, values in self.columns().items():
+            unit, known = rules.UNITS[name], values[np.isfinite(values)]
+            ends = (known.min(), known.max()) if known.size else ()
+            show = units.show_time if unit == "s" else functools.partial(_shown, unit=unit)
+            shown = [show(float(end)) for end in ends]
+            rows.append((name, *(shown or ("-", "-")), f"{known.size:,}"))
+        told = [
+            (name, value)
+            for name, value in self.provenance.model_dump().items()
+            if value and name != "title"
+        ]
+        counts = f"{len(self):,} reads of {len(np.unique(self.device)):,} devices"
+        columns = ("column", ">smallest", ">largest", ">values")
+        return markup.display(
+            "MeasuredData", self.provenance.title or "untitled", markup.paragraph(counts),
+            markup.table(columns, rows),
+            *([markup.folded("provenance", markup.facts(told))] if told else []),
+        )  # fmt: skip
+
     def columns(self) -> dict[str, np.ndarray]:
         """Return the columns that are there, by name."""
         values = {name: getattr(self, name) for name in rules.UNITS}
         return {name: np.asarray(value) for name, value in values.items() if value is not None}
+
+
+def _shown(value: float, unit: str) -> str:
+    return f"{value:.6g}" if unit in "1K" else units.show(value, unit)
 
 
 def write(path: str | Path, data: MeasuredData, *, force: bool = False) -> None:
