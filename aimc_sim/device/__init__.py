@@ -11,6 +11,7 @@ file             content
 ``draws``        addressed normals and 1/f noise, for laws written with numpy
 ``moments``      moments of clipped and folded normal variables
 ``pulses``       single devices pulse by pulse: SET steps, RESET, square pulses, drift, noise
+``steps``        single devices step by step: linear, soft-bounds, exponential laws
 ``synapse``      several pulsed devices per weight with a global selection counter
 ``programming``  schemes that turn targets into conductances, each with a report of its cost
 ``measured``     measured data: file format, import from tables, replay of whole traces
@@ -24,5 +25,5 @@ from .family import DeviceState, ElementsNow, Family, register
 __all__ = [
     "DeviceState", "ElementsNow", "Family", "draws", "families", "family", "faults", "measured",
     "moments", "pcm", "polarity", "programming", "programming_report", "pulses", "register",
-    "request", "synapse", "synthetic",
+    "request", "steps", "synapse", "synthetic",
 ]  # fmt: skip

@@ -17,6 +17,14 @@
 [cmo]   D. F. Falcone et al., "All-in-One Analog AI Hardware: On-Chip Training and Inference with
         Conductive-Metal-Oxide/HfOx ReRAM Devices", arXiv:2502.04524 (abstract read), coefficients
         as in AIHWKit ``inference/noise/reram.py`` at commit 4545f11.
+[kit]   Devices that learn, of AIHWKit's presets, ``simulator/presets/devices.py`` at commit
+        4545f11.
+[rpu]   T. Gokmen and Y. Vlasov, "Acceleration of Deep Neural Network Training with Resistive
+        Cross-Point Devices: Design Considerations", Frontiers in Neuroscience 10, 333 (2016),
+        doi:10.3389/fnins.2016.00333; specifications as in [kit].
+[gong]  N. Gong et al., "Signal and noise extraction from analog memory elements for neuromorphic
+        computing", Nature Communications 9 (2018), doi:10.1038/s41467-018-04485-1; fits to it as
+        in [kit].
 """
 
 import re
@@ -44,18 +52,42 @@ from .devices import (
 from .measured import pcm_replay, replay
 from .pulsed import pcm_nandakumar_2018, pulses_hermes
 from .resistive import rram_cmo_hfox
+from .stepped import (
+    STEPPED,
+    capacitor,
+    domain_wall_synapse,
+    ecram,
+    ecram_mo,
+    gokmen_vlasov,
+    idealized,
+    mosfet_synapse,
+    pcm_step,
+    reram_array_hfo2,
+    reram_array_om,
+    reram_es,
+    reram_sb,
+    soft_bounds,
+)
 
 __all__ = [
     "PRESETS",
     "PUBLISHED_COUNTS",
+    "STEPPED",
     "as_published",
     "by_name",
+    "capacitor",
     "cite",
+    "domain_wall_synapse",
+    "ecram",
+    "ecram_mo",
     "generic_pcm",
     "generic_rram",
+    "gokmen_vlasov",
     "hermes",
     "ideal",
     "ideal_devices",
+    "idealized",
+    "mosfet_synapse",
     "pcm_25_microsiemens",
     "pcm_hermes_closed_loop",
     "pcm_hermes_one_device",
@@ -63,12 +95,18 @@ __all__ = [
     "pcm_ideal",
     "pcm_nandakumar_2018",
     "pcm_replay",
+    "pcm_step",
     "program_and_verify",
     "pulses_hermes",
     "references",
     "references_of",
     "replay",
+    "reram_array_hfo2",
+    "reram_array_om",
+    "reram_es",
+    "reram_sb",
     "rram_cmo_hfox",
+    "soft_bounds",
 ]
 
 

@@ -24,6 +24,9 @@ MARKS = {
     "25uS": ("nandakumar_2019", "joshi_2020", "aihwkit"),
     "cmo": ("falcone_2025", "aihwkit"),
     "pulses": ("nandakumar_2018", "srnn_pcm"),
+    "kit": ("aihwkit",),
+    "rpu": ("gokmen_2016", "aihwkit"),
+    "gong": ("gong_2018", "aihwkit"),
 }
 """Keys of the table behind each short mark of the presets."""
 

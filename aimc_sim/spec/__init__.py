@@ -4,8 +4,8 @@ Every physical field is an SI number and carries its unit in its name; ``None`` 
 (the effect is absent), never zero bits or zero amperes. The numbers themselves, each with its
 source, live in :mod:`aimc_sim.presets`; this room only says which numbers there are. Read
 ``base``, then upward: ``device`` (laws), ``writing`` (pulses and programming schemes), ``family``
-(fields of every device), ``pcm`` (the whole device), ``encoding`` (weights in cells), ``core``,
-``chip``.
+(fields of every device), ``pcm``, ``rram`` and ``steps`` (whole devices), ``encoding`` (weights in
+cells), ``core``, ``chip``.
 """
 
 from .base import PHYSICS_VERSION, SPANS, Spec, quantity
@@ -33,6 +33,18 @@ from .gdpu import GdpuSpec
 from .mapping import MappingSpec
 from .pcm import PcmSpec
 from .rram import RelaxationLaw, RramNoiseLaw, RramProgramming, RramSpec
+from .steps import (
+    ConstantStep,
+    CycleNoise,
+    ExponentialStep,
+    LinearStep,
+    SoftBounds,
+    StepLeak,
+    StepReset,
+    StepSpec,
+    StepVariation,
+    StepWriting,
+)
 from .wires import WireSpec
 from .writing import (
     AccumulationLaw,
@@ -57,19 +69,23 @@ __all__ = [
     "CalibrationSpec",
     "CcoAdcSpec",
     "ChipSpec",
+    "ConstantStep",
     "CoreSpec",
     "CostSpec",
+    "CycleNoise",
     "DacSpec",
     "DeviceSpec",
     "DifferentialEncoding",
     "DriftLaw",
     "Effect",
+    "ExponentialStep",
     "FabricSpec",
     "FaultSpec",
     "GdpuSpec",
     "GradientProgramming",
     "HostSpec",
     "LdpuSpec",
+    "LinearStep",
     "MappingSpec",
     "OffsetColumnEncoding",
     "PcmSpec",
@@ -89,8 +105,14 @@ __all__ = [
     "RramSpec",
     "SetState",
     "SeveralDevicesEncoding",
+    "SoftBounds",
     "Spec",
     "StateCurve",
+    "StepLeak",
+    "StepReset",
+    "StepSpec",
+    "StepVariation",
+    "StepWriting",
     "TemperatureLaw",
     "VerifyRead",
     "WireSpec",

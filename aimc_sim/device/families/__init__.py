@@ -3,8 +3,10 @@
 from ..family import register
 from .pcm import Pcm
 from .rram import Rram
+from .steps import Steps
 
-__all__ = ["Pcm", "Rram"]
+__all__ = ["Pcm", "Rram", "Steps"]
 
 register(Pcm())
 register(Rram())
+register(Steps())
