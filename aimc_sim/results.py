@@ -1,7 +1,8 @@
 """Results of studies as tables: ``aimc_sim.results.load(folder)``.
 
 The functions live in :mod:`aimc_sim.studies.results`, which lists the columns; ``summary`` and
-``within`` in :mod:`aimc_sim.studies.statistics`, ``compare`` in :mod:`aimc_sim.studies.paired`.
+``within`` in :mod:`aimc_sim.studies.statistics`, ``compare`` in :mod:`aimc_sim.studies.paired`,
+``to_mlflow`` in :mod:`aimc_sim.studies.tracking`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from .studies.paired import against, compare
 from .studies.results import ConflictError, Damage, check, export, load, load_layers, read_table
 from .studies.statistics import layer_summary, summary, within
+from .studies.tracking import to_mlflow
 
 __all__ = [
     "ConflictError", "Damage", "against", "check", "compare", "export", "layer_summary", "load",
-    "load_layers", "read_table", "summary", "within",
+    "load_layers", "read_table", "summary", "to_mlflow", "within",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ file           contents
 ``attribute``  ``aimc-sim attribute``: cost of every effect and layer
 ``report``     ``aimc-sim report``: one HTML page about a folder of results
 ``optimise``   ``aimc-sim optimise``: designs for accuracy against energy, time and cores
+``export``     ``aimc-sim export``: results of a study to MLflow
 ``examples``   ``aimc-sim examples``: scripts, studies and searches to start from
 ``info``       ``aimc-sim info``: every parameter with unit and source; the machine
 ``device``     ``aimc-sim device``: measured devices: check, fit, show; also ``device_import``,
@@ -40,6 +41,7 @@ from . import (
     device_import,
     device_simulate,
     examples,
+    export,
     info,
     optimise,
     place,
@@ -82,6 +84,7 @@ app.command("merge", epilog=sweep.MERGE_EXAMPLES)(sweep.merge)
 app.command("attribute", epilog=attribute.EXAMPLES)(attribute.attribute)
 app.command("optimise", epilog=optimise.EXAMPLES)(optimise.optimise)
 app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("examples", epilog=examples.EXAMPLES)(examples.examples)
 app.command("info", epilog=info.EXAMPLES)(info.info)
 device.app.command("import", epilog=device_import.EXAMPLES)(device_import.import_)

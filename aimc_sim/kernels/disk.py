@@ -14,8 +14,9 @@ the same loop at one time write the same file, each whole. A file that is damage
 are others, is compiled anew and replaced.
 
 The folder is the first that can be written: ``NUMBA_CACHE_DIR``, the user's cache folder
-(``~/.cache/aimc_sim`` on Linux), ``__pycache__`` beside the kernels. Code of sources that have not
-been used for :data:`KEPT_DAYS` days is removed when that of others is first written.
+(``~/.cache/aimc_sim`` on Linux), ``__pycache__`` beside the kernels. When code of new sources is
+first written, that of others is removed: of those not used for :data:`KEPT_DAYS` days, and of all
+but the :data:`KEPT` used last.
 
 Some names of numba that are used here are not documented as stable (tested: 0.61 and 0.68). Where
 one is missing, or where no folder can be written, numba's own cache is asked.
@@ -43,10 +44,13 @@ import numba
 
 from .. import files
 
-__all__ = ["KEPT_DAYS", "Code", "folder", "of"]
+__all__ = ["KEPT", "KEPT_DAYS", "Code", "folder", "of"]
 
-KEPT_DAYS = 60.0
+KEPT_DAYS = 30.0
 """Days after which code that nobody used is removed."""
+
+KEPT = 16
+"""Sources whose code is kept, 10 MB each at most."""
 
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
 """Settings of numba, from its environment, that change code; the processor has its own part."""
@@ -125,10 +129,12 @@ def _roots() -> Iterator[Path]:
 
 
 def _remove_unused(root: Path) -> None:
-    """Remove the code of sources that nobody has used for a long time."""
+    """Remove the code of sources that nobody has used for a long time, or of too many."""
     before = time.time() - KEPT_DAYS * _DAY_SECONDS
-    for place in root.iterdir():
-        if re.fullmatch("[0-9a-f]{16}", place.name) and place.stat().st_mtime < before:
+    places = [place for place in root.iterdir() if re.fullmatch("[0-9a-f]{16}", place.name)]
+    used = sorted(((place.stat().st_mtime, place) for place in places), reverse=True)
+    for number, (when, place) in enumerate(used):
+        if when < before or number >= KEPT:
             shutil.rmtree(place, ignore_errors=True)
 
 

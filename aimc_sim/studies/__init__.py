@@ -23,6 +23,7 @@ file             contents
 ``results``      tables: ``load``, ``export``
 ``statistics``   intervals, variance within and between programmings, layers
 ``paired``       differences between settings on the same seeds and images
+``tracking``     results as runs of MLflow
 ``drift``        the trials of a few machines at once, without a folder: ``aimc-sim run``
 ``attribute``    which effect costs how much: effects and layers one by one
 ===============  =============================================================================
@@ -30,5 +31,6 @@ file             contents
 
 __all__ = [
     "attribute", "closed", "drift", "feed", "folder", "identity", "inputs", "paired", "pools",
-    "records", "results", "schema", "settings", "statistics", "sweep", "text", "trial", "work",
+    "records", "results", "schema", "settings", "statistics", "sweep", "text", "tracking", "trial",
+    "work",
 ]  # fmt: skip

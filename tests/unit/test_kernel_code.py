@@ -195,6 +195,16 @@ def test_code_that_nobody_uses_is_removed(place):
     assert [folder.exists() for folder in (old, new, foreign)] == [False, True, True]
 
 
+def test_code_of_few_sources_is_kept(place):
+    now = time.time()
+    for number in range(disk.KEPT + 2):
+        folder = place / f"{number:016x}"
+        folder.mkdir(parents=True)
+        os.utime(folder, (now - number, now - number))
+    disk._remove_unused(place)
+    assert {int(one.name, 16) for one in place.iterdir()} == set(range(disk.KEPT))
+
+
 def test_another_numba_has_its_own_cache(place, monkeypatch):
     monkeypatch.setattr("numba.core.compiler.CompileResult._rebuild", None)
     monkeypatch.delattr("numba.core.compiler.CompileResult._rebuild")
