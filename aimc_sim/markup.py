@@ -59,7 +59,7 @@ def display(kind: str, name: str, *parts: Markup) -> str:
     Parameters
     ----------
     kind : str
-        Class of the thing that is shown: "Chip", "Report".
+        Class of the thing that is shown: "Chip", "Report"; without it and a name, no title.
     name : str
         Its own name; "" for none.
     *parts : Markup
@@ -70,8 +70,8 @@ def display(kind: str, name: str, *parts: Markup) -> str:
     str
         HTML, as ``_repr_html_`` gives it to a notebook.
     """
-    head = Markup('<p class="title"><b>{}</b> {}</p>').format(text(kind), text(name))
-    body = Markup("\n").join([head, *parts])
+    title = Markup('<p class="title"><b>{}</b> {}</p>').format(text(kind), text(name))
+    body = Markup("\n").join([*([title] if kind or name else []), *parts])
     return str(
         Markup('<div class="aimc-sim">\n<style>{}</style>\n{}\n</div>').format(Markup(_STYLE), body)
     )
@@ -90,7 +90,18 @@ def text(value: object) -> Markup:
     whole = str(value)
     if len(whole) > LONGEST:
         whole = f"{whole[:LONGEST]}…"
-    return escape("".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in whole))
+    return escape(visible(whole))
+
+
+def visible(text: str) -> str:
+    r"""Return a text whose control characters are written out, line breaks and tabs kept.
+
+    Escape sequences that a terminal would obey become ``\x1b`` and the like; a surrogate
+    of a strange file name, which cannot be encoded, becomes ``\udc80``.
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def linked(value: str) -> Markup:
@@ -195,6 +206,15 @@ def paragraph(line: object, *, soft: bool = False) -> Markup:
     """
     kind = Markup(' class="soft"') if soft else Markup("")
     return Markup("<p{}>{}</p>").format(kind, text(line))
+
+
+def bar(done: float, total: float | None) -> Markup:
+    """Return a bar for the share of work that is done; one without a length for no total."""
+    if total is None:
+        return Markup("<progress></progress>")
+    return Markup('<progress max="{}" value="{}"></progress>').format(
+        f"{max(total, 1):g}", f"{min(done, total):g}"
+    )
 
 
 def folded(title: object, *parts: Markup, unfolded: bool = False) -> Markup:

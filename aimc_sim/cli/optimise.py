@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import arguments, units
+from ..progress import status
 from .errors import refusing
 from .options import Memory, MetricOption, Results, Scheduler, Workers, Yes
-from .output import Output, add_row, complain, status
+from .output import Output, add_row, complain
 from .sweep import FAILED, check_pool, run_study
 
 if TYPE_CHECKING:

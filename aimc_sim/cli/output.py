@@ -10,28 +10,16 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from ..markup import visible
 
+if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
 WIDTH = 120
 """Columns where the output is a pipe or a file, which have no width of their own."""
-
-
-def visible(text: str) -> str:
-    r"""Return a text whose control characters are written out, line breaks and tabs kept.
-
-    Escape sequences that a terminal would obey become ``\x1b`` and the like; a surrogate
-    of a strange file name, which cannot be encoded, becomes ``\udc80``.
-    """
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 def plain(text: object, style: str = "") -> Text:
@@ -87,36 +75,6 @@ def say(text: object) -> None:
 def complain(text: object) -> None:
     """Print a line on standard error."""
     print(visible(str(text)), file=sys.stderr)
-
-
-@contextmanager
-def status(text: str) -> Iterator[None]:
-    """Print the present step of the work on a terminal."""
-    from rich.console import Console
-
-    with Console(stderr=True, markup=False).status(plain(text)):
-        yield
-
-
-@contextmanager
-def progress(unit: str, description: str = "{task.description}", **options: Any) -> Iterator[Any]:
-    """Give rich's progress bar, on standard error, without markup in its descriptions."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    with Progress(
-        TextColumn(description, markup=False), BarColumn(), MofNCompleteColumn(),
-        TextColumn(unit), TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn(),
-        console=Console(stderr=True), **options,
-    ) as bar:  # fmt: skip
-        yield bar
 
 
 def show_warnings_in_a_line() -> None:

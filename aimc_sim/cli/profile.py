@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import files
+from ..progress import status
 from . import inputs
 from .errors import BadInput, refusing
-from .output import say, status
+from .output import say
 from .place import Force, InputShape, Out, Preset, Set
 from .results import results_folder
 

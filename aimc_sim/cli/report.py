@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from .. import arguments, files
+from ..progress import status
 from .errors import BadInput, refusing
-from .output import complain, say, status
+from .output import complain, say
 
 EXAMPLES = """
 Examples:

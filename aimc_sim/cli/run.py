@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import units
+from ..progress import bars, status
 from . import inputs
 from .errors import BadInput, refusing
 from .options import MetricOption
-from .output import Output, add_row, status
-from .output import progress as progress_bar
+from .output import Output, add_row
 from .results import results_folder
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def run(
                 model, network, loaded, scored, specs, times=evaluation_times, methods=methods,
                 seeds=range(seeds),
             )  # fmt: skip
-        with progress_bar("images", "{task.description:<18}") as progress:
+        with bars("images", "{task.description:<18}") as progress:
             tasks = {
                 name: progress.add_task(name, total=total, start=False)
                 for name, total in ready.work().items()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import arguments, units
+from ..progress import status, trials
 from .errors import BadInput, Interrupted, refusing
 from .options import Memory, MetricOption, Results, Scheduler, Workers, Yes
-from .output import Output, add_row, complain, say, status
-from .output import progress as progress_bar
+from .output import Output, add_row, complain, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +172,7 @@ def _run_study(
         complain(f"{damage}; its trial is run again")
     safe = len(held.trials)
     try:
-        with _pool(given, workers, scheduler, memory) as pool, _bar() as report:
+        with _pool(given, workers, scheduler, memory) as pool, trials() as report:
 
             def counted(progress: Progress) -> None:
                 nonlocal safe
@@ -208,19 +208,6 @@ def _pool(
     else:
         with pools.local(given, workers, memory) as pool:
             yield pool
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[Progress], Any]]:
-    with progress_bar("trials", speed_estimate_period=600) as bar:
-        task = bar.add_task("running", total=None)
-
-        def report(state: Progress) -> None:
-            done = state.reused + state.done + state.failed
-            text = f"running ({state.failed} failed)" if state.failed else "running"
-            bar.update(task, total=state.total, completed=done, description=text)
-
-        yield report
 
 
 def _report(output: Output, out: Path, study: Study, progress: Progress) -> None:
