@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..progress import status
 from .errors import refusing
-from .output import say, status
+from .output import say
 
 EXAMPLES = """
 Examples:
