@@ -7,6 +7,7 @@ path names. Nothing here has a state.
 
 from __future__ import annotations
 
+import functools
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -76,12 +77,17 @@ class Key:
 
     def words(self) -> tuple[np.uint32, np.uint32]:
         """Return the two 32-bit key words for the kernels."""
-        sequence = np.random.SeedSequence(self.seed, spawn_key=self.path)
-        first, second = sequence.generate_state(2, np.uint32)
-        return first, second
+        return _words(int(self.seed), self.path)
 
     def generator(self) -> np.random.Generator:
         """Return a numpy generator for host code."""
         return np.random.Generator(
             np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=self.path))
         )
+
+
+@functools.lru_cache(maxsize=4096)  # a step of learning asks for few keys, again and again
+def _words(seed: int, path: tuple[int, ...]) -> tuple[np.uint32, np.uint32]:
+    sequence = np.random.SeedSequence(seed, spawn_key=path)
+    first, second = sequence.generate_state(2, np.uint32)
+    return first, second

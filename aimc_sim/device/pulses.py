@@ -15,6 +15,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from ..kernels import learning, sized
 from ..kernels import pulses as kernels
 from ..rng import Key, Purpose
 from ..spec import PcmSpec, PulseSpec, ReadNoiseLaw
@@ -185,6 +186,70 @@ def apply_(
     return state
 
 
+def train_(
+    state: PulseState, spec: PcmSpec, index: np.ndarray, counts: np.ndarray, t_seconds: float,
+    key: Key,
+) -> None:  # fmt: skip
+    """Give trains of accumulating pulses to some devices, in place; same bits as :func:`apply_`.
+
+    Parameters
+    ----------
+    state : PulseState
+        Its arrays are changed where a device gets a pulse, and read nowhere else.
+    spec : PcmSpec
+        With ``pulses.accumulation``.
+    index : (N,) int64
+        Devices, in C order of the state, each once.
+    counts : (N,) int32
+        Pulses to each, >= 0.
+    t_seconds : float, seconds
+        Not before the last pulse of these devices.
+    key : Key
+        The one of :func:`fresh`.
+
+    Raises
+    ------
+    ValueError
+        If time goes backwards, or the device has no law of such pulses.
+    """
+    law = _pulses(spec)
+    _check_laws(law, np.array([Pulse.ACCUMULATE], np.uint8))
+    last = _flat(state.last_seconds)
+    _check_latest(float(last[index].max(initial=-math.inf)), t_seconds)
+    train = sized(learning.train, 100 * index.size)
+    train(
+        index, counts, float(t_seconds), law.low_siemens, law.high_siemens,
+        _law_vectors(spec, law)[0], state.first,
+        np.array(key.child(Purpose.PULSE_DEVICE).words()),
+        np.array(key.child(Purpose.PULSE_CYCLE).words()),
+        _flat(state.g), _flat(state.pulses), _flat(state.events), last,
+    )  # fmt: skip
+
+
+def reset_(state: PulseState, spec: PcmSpec, index: np.ndarray, t_seconds: float, key: Key) -> None:
+    """RESET some devices in place; same bits as :func:`apply_`.
+
+    Parameters
+    ----------
+    state, spec, index, t_seconds, key
+        As of :func:`train_`.
+
+    Raises
+    ------
+    ValueError
+        If time goes backwards, or the device has no pulses.
+    """
+    law = _pulses(spec)
+    last = _flat(state.last_seconds)
+    _check_latest(float(last[index].max(initial=-math.inf)), t_seconds)
+    reset = sized(learning.reset, 100 * index.size)
+    reset(
+        index, float(t_seconds), law.high_siemens, _law_vectors(spec, law)[3], state.first,
+        np.array(key.child(Purpose.PULSE_CYCLE).words()),
+        _flat(state.g), _flat(state.pulses), _flat(state.events), last,
+    )  # fmt: skip
+
+
 def cost(spec: PcmSpec, kind: int, amperes: float | None = None) -> tuple[float, float]:
     """Return the duration (seconds) and the heat (joules) of one pulse to one device.
 
@@ -323,7 +388,10 @@ def _pulses(spec: PcmSpec) -> PulseSpec:
 
 
 def _check_time(state: PulseState, t_seconds: float) -> None:
-    latest = float(state.last_seconds.max(initial=-math.inf))
+    _check_latest(float(state.last_seconds.max(initial=-math.inf)), t_seconds)
+
+
+def _check_latest(latest: float, t_seconds: float) -> None:
     if not latest <= t_seconds < math.inf:
         raise ValueError(
             f"t_seconds = {t_seconds!r} must be finite and not before the latest pulse, at "

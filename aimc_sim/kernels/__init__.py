@@ -55,7 +55,7 @@ from numba.extending import register_jitable
 
 from . import disk, threads
 
-__all__ = ["NO_CACHE", "SMALL", "loop", "point", "serial", "share"]
+__all__ = ["ENOUGH", "NO_CACHE", "SMALL", "loop", "point", "serial", "share", "sized"]
 
 CONTRACT = {"contract", "nsz"}
 """Floating-point freedom of every kernel: fused multiply-add and the sign of zero, nothing that
@@ -64,6 +64,9 @@ reorders sums or assumes away NaN and infinity."""
 
 SMALL = 2**12
 """Elements of the largest array below which one thread is faster than several."""
+
+ENOUGH = 2**20
+"""Additions of a sparse loop from which several threads are faster than one."""
 
 
 def point(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,7 +92,8 @@ def loop(function: Callable[..., Any]) -> Callable[..., Any]:
 
     The function takes ``part, parts`` behind its own arguments and does the turns that
     :func:`share` gives it; callers leave the two out. A turn reads nothing that another writes, so
-    that results do not depend on the threads.
+    that results do not depend on the threads. Loops whose work is not the size of their
+    arrays are called through :func:`sized`.
     """
     compiled = serial(function)
 
@@ -101,6 +105,27 @@ def loop(function: Callable[..., Any]) -> Callable[..., Any]:
 
     shared_out.compiled = compiled  # type: ignore[attr-defined]  # functions have any attribute
     return shared_out
+
+
+def sized(kernel: Any, work: int) -> Callable[..., None]:
+    """Return a :func:`loop` that is shared out if its work is :data:`ENOUGH` or more.
+
+    Parameters
+    ----------
+    kernel : callable
+        Made by :func:`loop`; for sparse loops, whose arrays are large and whose turns are few.
+    work : int
+        Additions that it makes, about.
+    """
+
+    def called(*arguments: Any) -> None:
+        parts = 1 if work < ENOUGH else threads.get_threads()
+        if parts == 1:
+            kernel.compiled(*arguments, 0, 1)
+        else:
+            threads.run(lambda part: kernel.compiled(*arguments, part, parts), range(parts), parts)
+
+    return called
 
 
 @point

@@ -52,7 +52,7 @@ def curve(x, table):
 
 
 @point
-def _curve32(x, ln_x, table):
+def curve32(x, ln_x, table):
     """Return the same in float32 without branches; ``ln_x`` is the logarithm of x."""
     if table[0] == LOG:
         raw = f32(table[1]) * ln_x + f32(table[2])
@@ -162,7 +162,7 @@ def program(
                 written = aim[lane] + sigma * xi[0, lane]
                 left = level + reset_std * xi[0, lane]
                 hit[lane] = max(f32(0.0), written if tuned[lane] else left)
-                mean, std = _curve32(x, ln_x, nu_mean), _curve32(x, ln_x, nu_std)
+                mean, std = curve32(x, ln_x, nu_mean), curve32(x, ln_x, nu_std)
                 exponent[lane] = scale * abs(mean + std * xi[1, lane])
             _store(hit, columns, g, e, r, start)
             _store(exponent, columns, nu, e, r, start)
@@ -229,7 +229,7 @@ def evaluate(
                 state = aim[lane] * per_siemens
                 x = min(max(state, f32(SMALLEST)), f32(1.0))
                 # Beyond g_max the noise keeps its size in siemens, see the module's docstring.
-                q = _curve32(x, -log_negated(x), q_table) / max(state, f32(1.0))
+                q = curve32(x, -log_negated(x), q_table) / max(state, f32(1.0))
                 drifted = value[lane] * exp32(-(exponent[lane] * length + heat0 + heat1 * x))
                 amplitude[lane] = drifted * q
                 value[lane] = max(f32(0.0), drifted + amplitude[lane] * noise[lane])

@@ -1,5 +1,7 @@
 """Learning in the arrays: a torch network whose weights are simulated devices, pulse by pulse.
 
+``prepare(model, spec, update)`` moves the weights onto devices, ``SGD`` steps them by pulses.
+
 ================  ==========================================================================
 file              contents
 ================  ==========================================================================
@@ -9,5 +11,28 @@ file              contents
 ``grapes``        errors modulated by the weights that a node drives (GRAPES)
 ``ostl``          gradients of spiking units forward in time (OSTL)
 ``digital``       plain torch networks whose weight gradients are made by such a product
+``pairs``         pairs of phase-change devices that go up only, with refresh
+``ideal``         controls: equal steps, and the update without pulses
+``mixed``         mixed precision: a digital accumulator, exact counts of pulses
+``clock``         time of training
+``crossbars``     one matrix: products both ways, converters, gradients, state
+``layers``        dense and convolutional layers
+``optimizer``     gradient descent by pulses
+``network``       ``prepare`` and the network that it returns
 ================  ==========================================================================
 """
+
+from aimc_sim.learning.clock import Clock
+from aimc_sim.learning.crossbars import ArrayWeight
+from aimc_sim.learning.engine import Engine, Update
+from aimc_sim.learning.ideal import Exact, IdealDevice
+from aimc_sim.learning.mixed import MixedPrecision
+from aimc_sim.learning.network import ArrayNetwork, prepare
+from aimc_sim.learning.optimizer import SGD
+from aimc_sim.learning.pairs import PcmPairs
+from aimc_sim.learning.synapses import Device, Spent, Synapses
+
+__all__ = [
+    "SGD", "ArrayWeight", "Clock", "Device", "Engine", "Exact", "IdealDevice", "MixedPrecision",
+    "ArrayNetwork", "PcmPairs", "Spent", "Synapses", "Update", "prepare",
+]  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 
 from aimc_sim.learning.synapses import Device, Spent, Synapses
 from aimc_sim.rng import Key
+from aimc_sim.spec import DeviceSpec
 
 
 class Engine(ABC):
@@ -73,6 +74,17 @@ class Update(ABC):
     def engine(self, synapses: Synapses, key: Key) -> Engine:
         """Return an engine for an array; refuses devices that lack a direction it needs."""
 
-    def device(self) -> Device | None:
-        """Return the devices that it works with where ``prepare`` is given none of its own."""
+    def device(self, chip: DeviceSpec) -> Device | None:
+        """Return the devices that it takes where ``prepare`` is given none of its own.
+
+        Parameters
+        ----------
+        chip : DeviceSpec
+            Devices of the chip's specification.
+
+        Returns
+        -------
+        Device or None
+            None: there is no such choice, and ``prepare`` asks for one.
+        """
         return None

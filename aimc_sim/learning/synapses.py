@@ -1,8 +1,8 @@
 """An array of weights that only pulses can change: the interface of all devices that learn.
 
 An array is a matrix of synapses, rows are inputs and columns are outputs, as in a crossbar. All
-numbers are in units of the network's weights; what lies behind one weight (a pair of devices that
-go up only, one device that goes both ways and a reference) is the matter of the class.
+numbers are in units of the network's weights; the devices behind one weight (a pair that goes
+up only, one device that goes both ways and a reference) are the matter of the class.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aimc_sim.kernels import learning as kernels
+from aimc_sim.kernels import sized
 from aimc_sim.rng import Key
+from aimc_sim.spec import DeviceSpec
+
+_NONE = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,40 @@ class Synapses(ABC):
         """
         return None
 
+    def products(self, x: np.ndarray, t_seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the products of vectors with the weights, and the variance of their noise.
+
+        Parameters
+        ----------
+        x : (B, R) float32, dimensionless
+            Inputs.
+        t_seconds : float, seconds
+            Evaluation time.
+
+        Returns
+        -------
+        y, variance : (B, C) float32, dimensionless
+            ``x W`` without noise, and ``x^2 V``: independent noise of devices adds up.
+        """
+        return _products(x, self.weights(t_seconds), self.variances(t_seconds))
+
+    def transposed(self, d: np.ndarray, t_seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the products with the transposed weights, for errors that go back.
+
+        Parameters
+        ----------
+        d : (B, C) float32, dimensionless
+            Errors of the outputs.
+        t_seconds : float, seconds
+            Evaluation time.
+
+        Returns
+        -------
+        y, variance : (B, R) float32, dimensionless
+            As of :meth:`products`.
+        """
+        return _transposed(d, self.weights(t_seconds), self.variances(t_seconds))
+
     @abstractmethod
     def read(self, t_seconds: float, number: int = 0) -> np.ndarray:
         """Return one noisy read of all weights at a time, (R, C) float32.
@@ -124,8 +163,9 @@ class Synapses(ABC):
 
     @abstractmethod
     def coincide(
-        self, rows: np.ndarray, columns: np.ndarray, signs: np.ndarray, t_seconds: float
-    ) -> Spent:
+        self, rows: np.ndarray, columns: np.ndarray, signs: tuple[np.ndarray, np.ndarray],
+        t_seconds: float,
+    ) -> Spent:  # fmt: skip
         """Give every synapse a pulse for each coincidence of its row's and its column's train.
 
         Parameters
@@ -134,7 +174,7 @@ class Synapses(ABC):
             Trains of the rows, a bit per slot, for each of B vectors, one after the other.
         columns : (B, C) uint64
             Trains of the columns.
-        signs : ((B, R) int8, (B, C) int8) stacked as one tuple
+        signs : ((B, R) int8, (B, C) int8)
             Signs of the two factors; a pulse has the sign of their product.
         t_seconds : float, seconds
             Time of the pulses.
@@ -145,7 +185,7 @@ class Synapses(ABC):
         """
 
     def refresh(self, t_seconds: float) -> Spent:
-        """Look after synapses whose devices are saturated; devices that need none do nothing."""
+        """Write synapses anew whose devices are saturated; nothing where none saturate."""
         return Spent()
 
     @abstractmethod
@@ -159,6 +199,20 @@ class Synapses(ABC):
     @abstractmethod
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from a state of :meth:`arrays`, bit for bit."""
+
+
+def _products(x: np.ndarray, w: np.ndarray, v: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    x = np.ascontiguousarray(x, np.float32)
+    y, s = np.empty((2, len(x), w.shape[1]), np.float32)
+    sized(kernels.products, x.size * w.shape[1])(x, w, _NONE if v is None else v, y, s)
+    return y, s
+
+
+def _transposed(
+    d: np.ndarray, w: np.ndarray, v: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    turned = None if v is None else np.ascontiguousarray(v.T)
+    return _products(d, np.ascontiguousarray(w.T), turned)
 
 
 class Device(ABC):
@@ -185,3 +239,14 @@ class Device(ABC):
         -------
         Synapses
         """
+
+    def on_chip(self, chip: DeviceSpec) -> DeviceSpec:
+        """Return the devices of the chip that computes with these, whose converters read them.
+
+        Parameters
+        ----------
+        chip : DeviceSpec
+            Devices of the specification that ``prepare`` got; :attr:`Synapses.full_weight` is
+            their largest conductance, unless a class says otherwise.
+        """
+        return chip

@@ -18,7 +18,7 @@ from .cells import Written
 
 
 @dataclass(frozen=True)
-class Spent:
+class LoopCost:
     """Pulses, seconds and joules of writing one block."""
 
     pulses: int
@@ -39,7 +39,7 @@ def diagonals(values: np.ndarray) -> np.ndarray:
     return values[..., same, other] if rows <= cols else values[..., other, same]
 
 
-def of_loop(request: Request, written: Written, spec: PcmSpec) -> Spent:
+def of_loop(request: Request, written: Written, spec: PcmSpec) -> LoopCost:
     """Return what the loop of :mod:`verify` took: first pulses, iterations, reads.
 
     Parameters
@@ -77,4 +77,4 @@ def of_loop(request: Request, written: Written, spec: PcmSpec) -> Spent:
     )
     power = scheme.verify.volts**2 * float((written.g * written.iterations).sum(dtype=np.float64))
     joules = volts * charge + power * scheme.verify.seconds
-    return Spent(loop_pulses + in_set + in_reset, seconds, joules)
+    return LoopCost(loop_pulses + in_set + in_reset, seconds, joules)

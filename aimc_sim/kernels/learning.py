@@ -1,0 +1,335 @@
+"""Arrays that learn: products with pairs of drifting devices, outer products, sparse pulses.
+
+Sums run over rows or vectors in one fixed order and every output belongs to one turn of a loop,
+so that neither threads nor the split of a batch change a bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import loop, point, serial, share
+from .math32 import exp32, f32, log_negated
+from .normal import wide_pair
+from .pcm import INVERSE, SMALLEST, curve32
+from .philox import philox7, philox10
+from .pulses import (
+    clip,
+    cycle_normals,
+    device_normals,
+    drift_exponent,
+    drift_normal,
+    set_step,
+    step_factor,
+)
+from .rounding import whole
+
+_PRODUCT, _CHECK = np.uint32(5), np.uint32(6)
+"""Streams of the noise of products and of checks: the last word of the counter."""
+
+LANES = 64
+"""Devices of a run, which become SIMD code; a shorter run is computed in full."""
+
+# --------------------------------------------------------------------------- products
+
+
+@point
+def _drift(value, age, exponent, lanes, noise, clock, per_siemens, amplitude, scale):
+    """Let a run of devices drift, in place; write the variances of their fresh noise.
+
+    value, age, exponent, noise : (LANES,) float32: conductance (siemens, updated), seconds since
+    the last pulse (scratch afterwards), drift exponent, variance (siemens squared,
+    written); other arguments as of :func:`pair_rows`.
+    """
+    per_t0, shortest, reading = clock
+    per_band = f32(0.5) / reading
+    for lane in range(lanes):
+        t = max(age[lane], shortest)
+        value[lane] = value[lane] * exp32(exponent[lane] * log_negated(t * per_t0))
+        age[lane] = max(f32(0.0), -log_negated((t + reading) * per_band)) * (scale * scale)
+    if amplitude[0] == INVERSE and amplitude[5] == np.inf:  # a division: no logarithm is needed
+        a, b = f32(amplitude[1]), f32(amplitude[2])
+        low, high = f32(amplitude[3]), f32(amplitude[4])
+        for lane in range(lanes):
+            x = max(value[lane] * per_siemens, f32(SMALLEST))
+            sigma = value[lane] * min(max(a / x + b, low), high)
+            noise[lane] = sigma * sigma * age[lane]
+    else:
+        for lane in range(lanes):
+            x = max(value[lane] * per_siemens, f32(SMALLEST))
+            sigma = value[lane] * curve32(x, -log_negated(x), amplitude)
+            noise[lane] = sigma * sigma * age[lane]
+
+
+@point
+def _load(g, last, t, start, lanes, value, age):
+    for lane in range(lanes):
+        value[lane] = g[start + lane]
+        age[lane] = f32(t - last[start + lane])
+
+
+@loop
+def pair_rows(
+    rows, g, last, nu, t, clock, per_siemens, amplitude, scale, per_weight, w, v, part, parts
+):
+    """Evaluate some rows of pairs of devices at a time: weights and variances of their noise.
+
+    rows : (N,) int64; g : (2, R, C) float32, siemens; last : (2, R, C) float64, s;
+    nu : (2, R, C) float32, or (1, 1, 1) where all are equal; t : float, s; clock : 3 float32:
+    1 / t0, shortest age, duration of a read, in seconds; per_siemens : float32, 1 / S, state per
+    conductance; amplitude : 10 floats, curve of the noise; scale : float32, factor on it, 0 for
+    none; per_weight : float32, weight per siemens.
+    w, v : (R, C) float32, these rows are written: weights, and variances of their fresh noise.
+    """
+    cols, one = g.shape[2], nu.size == 1
+    squared = per_weight * per_weight
+    value, age = np.empty((2, LANES), np.float32), np.empty((2, LANES), np.float32)
+    exponent = np.empty((2, LANES), np.float32)
+    noise = np.empty((2, LANES), np.float32)
+    exponent[:] = nu[0, 0, 0]
+    for i in share(rows.size, part, parts):
+        r = rows[i]
+        for start in range(0, cols, LANES):
+            lanes = min(LANES, cols - start)
+            for k in range(2):
+                _load(g[k, r], last[k, r], t, start, lanes, value[k], age[k])
+                if not one:
+                    for lane in range(lanes):
+                        exponent[k, lane] = nu[k, r, start + lane]
+                _drift(
+                    value[k], age[k], exponent[k], LANES, noise[k],
+                    clock, per_siemens, amplitude, scale,
+                )  # fmt: skip
+            for lane in range(lanes):
+                w[r, start + lane] = (value[0, lane] - value[1, lane]) * per_weight
+                v[r, start + lane] = (noise[0, lane] + noise[1, lane]) * squared
+
+
+@loop
+def devices_now(
+    g, last, nu, t, clock, per_siemens, amplitude, scale, now, variance, part, parts
+):  # fmt: skip
+    """Evaluate devices: drifted conductance and variance of one read.
+
+    g, last, nu, now, variance : (N,), nu also (1,); siemens and siemens squared; else as of
+    :func:`pair_rows`.
+    """
+    one = nu.size == 1
+    value, age = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    exponent, noise = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    exponent[:] = nu[0]
+    for run in share((g.size + LANES - 1) // LANES, part, parts):
+        start = run * LANES
+        lanes = min(LANES, g.size - start)
+        _load(g, last, t, start, lanes, value, age)
+        if not one:
+            for lane in range(lanes):
+                exponent[lane] = nu[start + lane]
+        _drift(value, age, exponent, LANES, noise, clock, per_siemens, amplitude, scale)
+        for lane in range(lanes):
+            now[start + lane] = value[lane]
+            variance[start + lane] = noise[lane]
+
+
+@loop
+def products(x, w, v, y, s, part, parts):
+    """Write ``y = x w`` and ``s = x^2 v``, row after row; zeros of x are skipped.
+
+    x : (B, R) float32; w, v : (R, C) float32, v may be empty; y, s : (B, C) float32, written.
+    """
+    rows, cols, noisy = w.shape[0], w.shape[1], v.size > 0
+    for b in share(x.shape[0], part, parts):
+        for c in range(cols):
+            y[b, c] = f32(0.0)
+            s[b, c] = f32(0.0)
+        for r in range(rows):
+            value = x[b, r]
+            if value == f32(0.0):
+                continue
+            for c in range(cols):
+                y[b, c] += value * w[r, c]
+            if noisy:
+                square = value * value
+                for c in range(cols):
+                    s[b, c] += square * v[r, c]
+
+
+@loop
+def convert(y, s, first, key, step, limit, rounds, beyond, part, parts):
+    """Add noise to products and convert them, in place.
+
+    y : (B, C) float32, updated; s : (B, C) float32, variance of its noise; first : int, number of
+    the first vector, which addresses the noise; key : (2,) uint32; step : (B,) or (1,) float32,
+    of the converter, 0 for none; limit : float32, largest code; rounds : bool; beyond : (B,) int64,
+    written: conversions beyond the limit.
+    """
+    for b in share(y.shape[0], part, parts):
+        number = np.uint64(first) + np.uint64(b)
+        low, high = np.uint32(number), np.uint32(number >> np.uint64(32))
+        for c in range(y.shape[1]):
+            if s[b, c] > f32(0.0):
+                w0, w1, _, _ = philox7(np.uint32(c), low, high, _PRODUCT, key[0], key[1])
+                xi, _ = wide_pair(w0, w1)
+                y[b, c] += np.sqrt(s[b, c]) * xi
+        beyond[b] = 0
+        unit = step[b] if step.size > 1 else step[0]
+        if unit > f32(0.0):
+            per_step = f32(1.0) / unit
+            for c in range(y.shape[1]):
+                code = whole(y[b, c], per_step) if rounds else y[b, c] * per_step
+                beyond[b] += np.int64(abs(code) > limit)
+                y[b, c] = min(max(code, -limit), limit) * unit
+
+
+# --------------------------------------------------------------------------- outer products
+
+
+@loop
+def outer(x, d, out, part, parts):
+    """Write ``out = sum over b of x_b^T d_b``, in the order of b.
+
+    x : (B, R) float32; d : (B, C) float32; out : (R, C) float32.
+    """
+    for r in share(x.shape[1], part, parts):
+        for c in range(d.shape[1]):
+            out[r, c] = f32(0.0)
+        for b in range(x.shape[0]):
+            value = x[b, r]
+            if value != f32(0.0):
+                for c in range(d.shape[1]):
+                    out[r, c] += value * d[b, c]
+
+
+@loop
+def accumulate(x, d, factor, chi, epsilon, hits, part, parts):
+    """Add ``factor sum over b of x_b^T d_b`` to an accumulator; count who reached a pulse.
+
+    x, d as of :func:`outer`; factor : float32; chi : (R, C) float32, updated; epsilon : float32,
+    change of the weight that one pulse stands for; hits : (R,) int64, written: entries of each
+    row with ``|chi| >= epsilon``.
+    """
+    cols, total = d.shape[1], np.empty(d.shape[1], np.float32)
+    for r in share(x.shape[1], part, parts):
+        hits[r], touched = 0, False
+        for b in range(x.shape[0]):
+            value = x[b, r]
+            if value != f32(0.0):
+                if not touched:
+                    touched = True
+                    total[:] = f32(0.0)
+                for c in range(cols):
+                    total[c] += value * d[b, c]
+        if touched:
+            found = np.int32(0)
+            for c in range(cols):
+                chi[r, c] += factor * total[c]
+                found += np.int32(abs(chi[r, c]) >= epsilon)
+            hits[r] = found
+
+
+@serial
+def take(chi, epsilon, hits, index, counts):
+    """Take whole pulses out of an accumulator: ``n = trunc(chi / eps)``, ``chi -= n eps``.
+
+    chi, epsilon, hits as of :func:`accumulate`; index : (N,) int64 and counts : (N,) int32,
+    written, N the sum of hits: entries in C order and their pulses with sign.
+    """
+    cols, n = chi.shape[1], 0
+    for r in range(chi.shape[0]):
+        if hits[r] == 0:
+            continue
+        for c in range(cols):
+            if abs(chi[r, c]) >= epsilon:
+                pulses = np.trunc(np.float64(chi[r, c]) / np.float64(epsilon))
+                chi[r, c] = f32(np.float64(chi[r, c]) - pulses * np.float64(epsilon))
+                index[n], counts[n] = r * cols + c, np.int32(pulses)
+                n += 1
+
+
+# --------------------------------------------------------------------------- pulses
+
+
+@loop
+def train(
+    index, counts, t, low, high, step, first, device_key, cycle_key,
+    g, pulses, events, last, part, parts,
+):  # fmt: skip
+    """Give trains of accumulating pulses to some devices, in place.
+
+    index : (N,) int64, each device once; counts : (N,) int32, pulses; other arguments as of
+    :func:`.pulses.apply`, whose law and addresses these are.
+    """
+    for n in share(index.size, part, parts):
+        i, factor = index[n], 1.0
+        address = np.uint32(first + i)
+        if step[7] > 0.0:
+            z, _, _, _ = device_normals(address, device_key)
+            factor = step_factor(step[7], z)
+        value = g[i]
+        for _ in range(counts[n]):
+            pulses[i] += np.uint16(pulses[i] < 65535)
+            xi, _ = cycle_normals(address, events[i], cycle_key)
+            raw = set_step(np.float64(value), np.int64(pulses[i]), xi, factor, step)
+            value = f32(clip(raw, low, high))
+            events[i] = np.uint32(events[i] + np.uint32(1))
+        g[i], last[i] = value, t
+
+
+@loop
+def reset(index, t, high, reset_law, first, cycle_key, g, pulses, events, last, part, parts):
+    """RESET some devices, in place; arguments as of :func:`train` and :func:`.pulses.apply`."""
+    for n in share(index.size, part, parts):
+        i = index[n]
+        xi, _ = cycle_normals(np.uint32(first + i), events[i], cycle_key)
+        g[i] = f32(clip(reset_law[0] + reset_law[1] * xi, reset_law[2], high))
+        events[i] = np.uint32(events[i] + np.uint32(1))
+        pulses[i], last[i] = np.uint16(0), t
+
+
+@loop
+def normals(index, key, xi, part, parts):
+    """Draw normals for a check of pairs: xi (2, N) float32, written; index (N,) int64 of pairs."""
+    for n in share(index.size, part, parts):
+        w0, w1, _, _ = philox10(
+            np.uint32(index[n]), np.uint32(0), np.uint32(0), _CHECK, key[0], key[1]
+        )
+        xi[0, n], xi[1, n] = wide_pair(w0, w1)
+
+
+@loop
+def exponents(index, g, g_max, mean, std, scale, first, device_key, nu, part, parts):
+    """Write the drift exponents of some devices, which belong to their present states.
+
+    index : (N,) int64; nu : (devices,) float32, written there; other arguments as of
+    :func:`.pulses.conductance`.
+    """
+    for n in share(index.size, part, parts):
+        i = index[n]
+        z = drift_normal(first + i, device_key)
+        nu[i] = drift_exponent(np.float64(g[i]) / g_max, z, mean, std, scale)
+
+
+@loop
+def coincidences(rows, columns, row_signs, column_signs, ups, downs, part, parts):
+    """Count the coincidences of pulse trains, by the sign of the product of their signs.
+
+    rows : (B, R) uint64; columns : (B, C) uint64, a bit per slot; row_signs, column_signs : int8
+    of their shapes; ups, downs : (R, C) int32, written.
+    """
+    for r in share(rows.shape[1], part, parts):
+        for c in range(columns.shape[1]):
+            ups[r, c] = 0
+            downs[r, c] = 0
+        for b in range(rows.shape[0]):
+            if rows[b, r] == np.uint64(0):
+                continue
+            for c in range(columns.shape[1]):
+                both = rows[b, r] & columns[b, c]
+                n = 0
+                while both != np.uint64(0):
+                    both &= both - np.uint64(1)
+                    n += 1
+                if row_signs[b, r] * column_signs[b, c] > 0:
+                    ups[r, c] += n
+                elif row_signs[b, r] * column_signs[b, c] < 0:
+                    downs[r, c] += n

@@ -1,0 +1,127 @@
+"""Mixed precision: a digital accumulator, and a pulse for every whole step that it holds.
+
+``chi <- chi - lr sum_b x_b^T d_b``; ``n = trunc(chi / eps)``; ``chi <- chi - n eps``; n pulses.
+``trunc`` goes towards zero, so that the remainder keeps its sign. Counts are exact and pulses
+blind: nothing is read back.
+
+Source: S. R. Nandakumar et al., arXiv:1712.01192 (2017) and Frontiers in Neuroscience 14, 406
+(2020), doi:10.3389/fnins.2020.00406, of which the abstracts were read; the rule as in AIHWKit's
+mixed-precision compound (read), which gives its pulses as random trains instead.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from aimc_sim.kernels import learning as kernels
+from aimc_sim.kernels import sized
+from aimc_sim.learning.engine import Engine, Update
+from aimc_sim.learning.pairs import pairs_of
+from aimc_sim.learning.synapses import Device, Spent, Synapses
+from aimc_sim.rng import Key
+from aimc_sim.spec import DeviceSpec
+
+
+@dataclass(frozen=True)
+class MixedPrecision(Update):
+    """The update by a digital accumulator.
+
+    Attributes
+    ----------
+    epsilon : float, dimensionless, optional
+        Change of a weight that a pulse stands for. Default: the mean step of the devices.
+    refresh_every : int
+        Steps between two checks for saturated devices; 0 for none. RECALLED (medium): 100
+        images, one per step.
+    """
+
+    epsilon: float | None = None
+    refresh_every: int = 100
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are no step."""
+        if self.epsilon is not None and not 0 < self.epsilon < np.inf:
+            raise ValueError(f"epsilon = {self.epsilon!r} of MixedPrecision must be > 0, or None")
+        if self.refresh_every < 0 or self.refresh_every != int(self.refresh_every):
+            raise ValueError(
+                f"refresh_every = {self.refresh_every!r} of MixedPrecision must be an integer >= 0"
+            )
+
+    def engine(self, synapses: Synapses, key: Key) -> MixedEngine:
+        """Return the accumulator of an array; see :meth:`Update.engine`."""
+        for name in ("up", "down"):
+            if getattr(synapses, name) <= 0:
+                raise ValueError(
+                    f"MixedPrecision needs devices of both directions, and these have no '{name}': "
+                    "take two per weight, for example learning.PcmPairs()"
+                )
+        return MixedEngine(self, synapses, key)
+
+    def device(self, chip: DeviceSpec) -> Device | None:
+        """Return pairs of phase-change devices; see :func:`.pairs.pairs_of`."""
+        return pairs_of(chip)
+
+
+class MixedEngine(Engine):
+    """The accumulator of one array.
+
+    Parameters
+    ----------
+    rule : MixedPrecision
+        Its specification.
+    synapses : Synapses
+        The array.
+    key : Key
+        Of its draws; it makes none.
+    """
+
+    def __init__(self, rule: MixedPrecision, synapses: Synapses, key: Key) -> None:
+        self.rule, self.synapses, self.key = rule, synapses, key
+        step = (synapses.up + synapses.down) / 2 if rule.epsilon is None else rule.epsilon
+        self.epsilon = np.float32(step)
+        self.chi = np.zeros(synapses.shape, np.float32)
+        self.steps = 0
+        self._hits = np.empty(synapses.shape[0], np.int64)
+        self._told = False
+
+    def step(self, x: np.ndarray, d: np.ndarray, lr: float, t_seconds: float, number: int) -> Spent:
+        """Accumulate, and give the pulses that are due; see :meth:`Engine.step`."""
+        if not self._told:
+            self._warn(x, d, lr)
+        work = x.size * d.shape[1]
+        sized(kernels.accumulate, work)(x, d, np.float32(-lr), self.chi, self.epsilon, self._hits)
+        n, spent = int(self._hits.sum()), Spent()
+        if n > 0:
+            index, counts = np.empty(n, np.int64), np.empty(n, np.int32)
+            kernels.take(self.chi, self.epsilon, self._hits, index, counts)
+            spent = self.synapses.pulse(index, counts, t_seconds)
+        self.steps += 1
+        if self.rule.refresh_every and self.steps % self.rule.refresh_every == 0:
+            spent = spent + self.synapses.refresh(t_seconds)
+        return spent
+
+    def _warn(self, x: np.ndarray, d: np.ndarray, lr: float) -> None:
+        """Warn once of updates that vanish in the rounding of the accumulator."""
+        largest = abs(lr) * float(np.abs(x).max(initial=0)) * float(np.abs(d).max(initial=0))
+        reach = float(self.epsilon) * 2.0**-25
+        if 0 < largest < reach:
+            self._told = True
+            warnings.warn(
+                f"lr = {lr:.3g} is below the reach of the accumulator: the largest update of this "
+                f"step is {largest:.3g}, and beside a step of {float(self.epsilon):.3g} float32 "
+                f"holds no update below {reach:.3g}",
+                stacklevel=4,
+            )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the accumulator and the number of steps."""
+        return {"chi": self.chi.copy(), "steps": np.array(self.steps)}
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state of :meth:`arrays`."""
+        self.chi[:] = arrays["chi"]
+        self.steps = int(arrays["steps"])

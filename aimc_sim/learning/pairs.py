@@ -1,0 +1,430 @@
+"""Pairs of phase-change devices that pulses can only make more conductive.
+
+A weight is the difference of two devices. A pulse up goes to the first, one down to the second,
+blind: nothing is read back. Both only grow, so a pair is refreshed when it saturates: it is read,
+both devices are RESET, and the difference is written again.
+
+Source of the scheme: S. R. Nandakumar et al., "Mixed-precision deep learning based on computational
+memory", Frontiers in Neuroscience 14, 406 (2020), doi:10.3389/fnins.2020.00406; its abstract was
+read. Numbers of ranges, of the mean step and of the refresh are recalled from the paper
+(medium certainty), not read in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from aimc_sim.arguments import choice
+from aimc_sim.device import pulses
+from aimc_sim.device.pcm import curve_table
+from aimc_sim.device.pulses import Pulse, PulseState
+from aimc_sim.kernels import learning as kernels
+from aimc_sim.kernels import sized
+from aimc_sim.learning.ideal import IdealDevice
+from aimc_sim.learning.synapses import Device, Spent, Synapses
+from aimc_sim.presets import pcm_nandakumar_2018
+from aimc_sim.rng import Key, Purpose
+from aimc_sim.spec import DeviceSpec, PcmSpec
+
+_uS = 1e-6
+
+
+@dataclass(frozen=True)
+class PcmPairs(Device):
+    """Weights on pairs of devices with a law of accumulating pulses.
+
+    Attributes
+    ----------
+    device : PcmSpec
+        With ``pulses.accumulation``. Default: that of Nandakumar et al. 2018.
+    working_siemens : float, siemens
+        Difference of the pair that stands for the end of the range of weights. RECALLED (medium):
+        8 uS.
+    step_siemens : float, siemens
+        Mean change by a pulse, as updates count on it. RECALLED (medium): 0.77 uS.
+    start : "written" or "random"
+        The weights of the network, as a program-and-verify loop without error would leave them
+        ``t0`` before the start (assumption); or conductances of a normal distribution around
+        ``base_siemens``, whatever the weights of the network.
+    base_siemens, base_std_siemens : float, siemens
+        Conductance of the devices of a weight of zero, and its standard deviation for a random
+        start. RECALLED (medium): 1.6 and 0.83 uS.
+    refresh_above_siemens, refresh_below_siemens : float, siemens
+        A pair is refreshed if a read finds the larger device above the first and the difference
+        below the second. RECALLED (medium): 8 and 6 uS.
+    refresh_pulses : int
+        Most pulses that write the difference again. RECALLED (medium): 3.
+    """
+
+    device: PcmSpec = field(default_factory=pcm_nandakumar_2018)
+    working_siemens: float = 8 * _uS
+    step_siemens: float = 0.77 * _uS
+    start: Literal["written", "random"] = "written"
+    base_siemens: float = 1.6 * _uS
+    base_std_siemens: float = 0.83 * _uS
+    refresh_above_siemens: float = 8 * _uS
+    refresh_below_siemens: float = 6 * _uS
+    refresh_pulses: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse devices that cannot be pairs."""
+        choice(self.start, "start", ("written", "random"))
+        check_device(self.device)
+        law = self.device.pulses
+        assert law is not None  # checked
+        top = law.high_siemens - law.low_siemens
+        for name in ("working_siemens", "step_siemens", "base_siemens"):
+            value = getattr(self, name)
+            if not 0 < value <= top * (1 + 1e-9):
+                raise ValueError(
+                    f"{name} = {value:.3g} S of PcmPairs must lie above 0 and in the range of the "
+                    f"device's pulses, {top:.3g} S"
+                )
+        if self.refresh_pulses < 1:
+            raise ValueError(f"refresh_pulses = {self.refresh_pulses} of PcmPairs must be >= 1")
+
+    def synapses(
+        self, start: np.ndarray, weight_range: float, key: Key, t_seconds: float = 0.0
+    ) -> PairSynapses:
+        """Return an array of pairs; see :meth:`Device.synapses`."""
+        return PairSynapses(self, start, weight_range, key, t_seconds)
+
+    def on_chip(self, chip: DeviceSpec) -> PcmSpec:
+        """Return the device of the pairs; see :meth:`Device.on_chip`."""
+        return self.device
+
+
+def pairs_of(chip: DeviceSpec) -> Device | None:
+    """Return the pairs that a chip's devices make; None if they are of another family.
+
+    Parameters
+    ----------
+    chip : DeviceSpec
+        With a law of accumulating pulses, pairs are made of them. Phase-change devices without
+        one get that of Nandakumar et al. 2018: the 64-core chip's own publication describes full
+        SET, RESET and partial RESET, and no accumulation. Ideal ones get ideal steps.
+    """
+    if not isinstance(chip, PcmSpec):
+        return None
+    if chip.pulses is not None and chip.pulses.accumulation is not None:
+        return PcmPairs(chip)
+    if (chip.programming, chip.drift, chip.read_noise, chip.reset.std_siemens) == (
+        None, None, None, 0.0,
+    ):  # fmt: skip
+        return IdealDevice()
+    return PcmPairs()
+
+
+def check_device(device: PcmSpec) -> None:
+    """Raise if a device lacks pulses that accumulate, or has what pulses have no law for."""
+    if not isinstance(device, PcmSpec):
+        raise TypeError(
+            f"device of PcmPairs is a {type(device).__name__}: wanted a PcmSpec, for example "
+            "presets.pcm_nandakumar_2018()"
+        )
+    if device.pulses is None or device.pulses.accumulation is None:
+        raise ValueError(
+            "the device of PcmPairs has no law of accumulating pulses (pulses.accumulation = "
+            "None); take one that has, for example presets.pcm_nandakumar_2018()"
+        )
+    noise = device.read_noise
+    if noise is not None and noise.band != "per_mvm":
+        raise ValueError(
+            f"the device of PcmPairs has read noise of the band '{noise.band}'; products of "
+            "arrays that learn take the noise that is fresh in each (read_noise.band = 'per_mvm')"
+        )
+    for name in ("faults", "temperature"):
+        if getattr(device, name) is not None:
+            raise ValueError(
+                f"the device of PcmPairs has '{name}', which the laws of pulses do not know; set "
+                "it to None"
+            )
+
+
+class PairSynapses(Synapses):
+    """An array of pairs; devices (2, R, C), those that go up first.
+
+    Parameters
+    ----------
+    kind : PcmPairs
+        Specification.
+    start : (R, C) float32, dimensionless
+        Weights to begin with.
+    weight_range : float, dimensionless
+        Weight that ``working_siemens`` stand for.
+    key : Key
+        Of all draws.
+    t_seconds : float, seconds
+        Time of the start.
+    """
+
+    def __init__(
+        self, kind: PcmPairs, start: np.ndarray, weight_range: float, key: Key, t_seconds: float
+    ) -> None:
+        self.kind, self.key = kind, key
+        self.shape = (int(start.shape[0]), int(start.shape[1]))
+        self.siemens_per_weight = kind.working_siemens / weight_range
+        self.up = self.down = kind.step_siemens / self.siemens_per_weight
+        law = kind.device.pulses
+        assert law is not None  # checked with the specification
+        top = (law.high_siemens - law.low_siemens) / self.siemens_per_weight
+        self.bounds = (-top, top)
+        self._law = law
+        self._device_words = np.array(key.child(Purpose.PULSE_DEVICE).words())
+        self._tables()
+        g = self._start(start, t_seconds)
+        self.state = PulseState(
+            g,
+            self._pulses_to(g),
+            np.zeros(g.shape, np.uint32),
+            np.full(g.shape, t_seconds - kind.device.t0_seconds),
+        )
+        self.refreshes = 0
+        self._nu = self._exponents()
+        self._w, self._v = np.zeros((2, *self.shape), np.float32)
+        self._valid, self._at = np.zeros(self.shape[0], bool), -np.inf
+
+    @property
+    def full_weight(self) -> float:
+        """Weight of one device at the largest conductance of its specification."""
+        return self.kind.device.g_max_siemens / self.siemens_per_weight
+
+    # ------------------------------------------------------------------------- start
+
+    def _start(self, start: np.ndarray, t_seconds: float) -> np.ndarray:
+        kind, low = self.kind, self._law.low_siemens
+        if kind.start == "random":
+            generator = self.key.child(Purpose.LEARNING_DEVICE).generator()
+            g = generator.normal(kind.base_siemens, kind.base_std_siemens, (2, *self.shape))
+            return np.clip(g, low, self._law.high_siemens).astype(np.float32)
+        wanted = np.abs(start, dtype=np.float64) * self.siemens_per_weight
+        worst = float(wanted.max(initial=0.0))
+        if worst > self._law.high_siemens - low:
+            raise ValueError(
+                f"a weight of {worst / self.siemens_per_weight:.3g} is beyond the devices: pairs "
+                f"reach {self.bounds[1]:.3g}; choose a larger weight_range in prepare"
+            )
+        smaller = np.maximum(kind.base_siemens - wanted / 2, low)
+        smaller = np.minimum(smaller, self._law.high_siemens - wanted)
+        larger = smaller + wanted
+        positive = start >= 0
+        pair = [np.where(positive, larger, smaller), np.where(positive, smaller, larger)]
+        return np.stack(pair).astype(np.float32)
+
+    def _pulses_to(self, g: np.ndarray) -> np.ndarray:
+        """Return the pulses that bring a mean device from RESET to conductances, uint16."""
+        a = self._law.accumulation
+        assert a is not None  # checked with the specification
+        level, levels = self.kind.device.reset.mean_siemens, [0.0]
+        for p in range(1, 64):
+            early = np.exp(-p / a.decay_pulses)
+            level += a.mean_slope * level + a.mean_offset_siemens + a.mean_first_siemens * early
+            levels.append(max(level, levels[-1]))
+        middles = (np.array(levels[1:]) + np.array(levels[:-1])) / 2
+        return np.searchsorted(middles, g).astype(np.uint16)
+
+    # ----------------------------------------------------------------------- products
+
+    def _tables(self) -> None:
+        spec = self.kind.device
+        noise, drift = spec.read_noise, spec.drift
+        reading = 1e-6 if noise is None else noise.t_read_seconds
+        clock = (1 / spec.t0_seconds, pulses.shortest_age_seconds(spec), reading)
+        self._clock = tuple(np.float32(value) for value in clock)
+        self._amplitude = curve_table(None if noise is None else noise.amplitude)
+        self._noise_scale = np.float32(0.0 if noise is None else noise.scale)
+        self._curves = tuple(
+            np.array(curve_table(curve))
+            for curve in (
+                (None, None) if drift is None else (drift.exponent_mean, drift.exponent_std)
+            )
+        )
+
+    def _exponents(self) -> np.ndarray:
+        """Return the drift exponent of every device; of one where all are equal."""
+        drift = self.kind.device.drift
+        if drift is None:
+            return np.zeros((1, 1, 1), np.float32)
+        mean, std = drift.exponent_mean, drift.exponent_std
+        still = mean.low == mean.high and mean.knee is None
+        if still and std.high == 0 and std.knee is None:
+            return np.full((1, 1, 1), drift.scale * mean.low, np.float32)
+        nu = np.empty(self.state.g.shape, np.float32)
+        self._renew(nu, np.arange(nu.size))
+        return nu
+
+    def _renew(self, nu: np.ndarray, index: np.ndarray) -> None:
+        drift = self.kind.device.drift
+        if nu.size > 1 and drift is not None:
+            renew = sized(kernels.exponents, 100 * index.size)
+            renew(
+                index, self.state.g.reshape(-1), self.kind.device.fitted_siemens, *self._curves,
+                drift.scale, self.state.first, self._device_words, nu.reshape(-1),
+            )  # fmt: skip
+
+    def _evaluate(self, rows: np.ndarray, t_seconds: float) -> None:
+        if t_seconds != self._at:
+            self._valid[:], self._at = False, t_seconds
+        missing = rows[~self._valid[rows]]
+        if missing.size == 0:
+            return
+        spec = self.kind.device
+        evaluate = sized(kernels.pair_rows, 16 * missing.size * self.shape[1])
+        evaluate(
+            missing, self.state.g, self.state.last_seconds, self._nu, float(t_seconds),
+            self._clock, np.float32(1 / spec.fitted_siemens), self._amplitude,
+            self._noise_scale, np.float32(1 / self.siemens_per_weight), self._w, self._v,
+        )  # fmt: skip
+        self._valid[missing] = True
+
+    def weights(self, t_seconds: float) -> np.ndarray:
+        """Return the weights at a time; see :meth:`Synapses.weights`."""
+        self._evaluate(np.arange(self.shape[0]), t_seconds)
+        return self._w.copy()
+
+    def variances(self, t_seconds: float) -> np.ndarray | None:
+        """Return the variance of fresh noise; see :meth:`Synapses.variances`."""
+        if self._noise_scale == 0:
+            return None
+        self._evaluate(np.arange(self.shape[0]), t_seconds)
+        return self._v.copy()
+
+    def products(self, x: np.ndarray, t_seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return products; only rows with an input other than zero are evaluated."""
+        x = np.ascontiguousarray(x, np.float32)
+        self._evaluate(np.flatnonzero(x.any(axis=0)), t_seconds)
+        y, s = np.empty((2, len(x), self.shape[1]), np.float32)
+        v = self._v if self._noise_scale else _NONE
+        sized(kernels.products, x.size * self.shape[1])(x, self._w, v, y, s)
+        return y, s
+
+    def transposed(self, d: np.ndarray, t_seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return products with the transposed weights; see :meth:`Synapses.transposed`."""
+        d = np.ascontiguousarray(d, np.float32)
+        self._evaluate(np.arange(self.shape[0]), t_seconds)
+        y, s = np.empty((2, len(d), self.shape[0]), np.float32)
+        v = np.ascontiguousarray(self._v.T) if self._noise_scale else _NONE
+        work = d.size * self.shape[0]
+        sized(kernels.products, work)(d, np.ascontiguousarray(self._w.T), v, y, s)
+        return y, s
+
+    def read(self, t_seconds: float, number: int = 0) -> np.ndarray:
+        """Return one noisy read of all weights; see :meth:`Synapses.read`."""
+        up, down = pulses.read(self.state, self.kind.device, t_seconds, self.key, number)
+        found: np.ndarray = (up - down) / np.float32(self.siemens_per_weight)
+        return found.astype(np.float32)
+
+    # ------------------------------------------------------------------------- pulses
+
+    def pulse(self, index: np.ndarray, counts: np.ndarray, t_seconds: float) -> Spent:
+        """Give pulses: those up to the first device of a pair, those down to the second."""
+        size = self.shape[0] * self.shape[1]
+        devices = np.where(counts > 0, index, index + size)
+        return self._train(devices, np.abs(counts), t_seconds)
+
+    def _train(self, devices: np.ndarray, counts: np.ndarray, t_seconds: float) -> Spent:
+        if devices.size == 0:
+            return Spent()
+        spec = self.kind.device
+        pulses.train_(self.state, spec, devices, counts, t_seconds, self.key)
+        self._renew(self._nu, devices)
+        self._valid[:] = False
+        seconds, joules = pulses.cost(spec, Pulse.ACCUMULATE)
+        total = int(counts.sum())
+        return Spent(
+            pulses=total, seconds=seconds * self._turns(devices, counts), joules=joules * total
+        )
+
+    def _turns(self, devices: np.ndarray, counts: np.ndarray) -> int:
+        """Return the length of all trains: rows one after the other, devices of a row at once."""
+        rows = np.zeros(self.shape[0], np.int64)
+        np.maximum.at(rows, devices // self.shape[1] % self.shape[0], counts)
+        return int(rows.sum())
+
+    def coincide(
+        self, rows: np.ndarray, columns: np.ndarray, signs: tuple[np.ndarray, np.ndarray],
+        t_seconds: float,
+    ) -> Spent:  # fmt: skip
+        """Give a pulse for each coincidence; the order in a batch is no matter to pairs."""
+        both = np.empty((2, *self.shape), np.int32)
+        kernels.coincidences(rows, columns, *signs, both[0], both[1])
+        devices = np.flatnonzero(both)
+        return self._train(devices, both.reshape(-1)[devices], t_seconds)
+
+    def refresh(self, t_seconds: float) -> Spent:
+        """Read all pairs once, RESET those that are saturated, write their differences again.
+
+        The read has its noise: it decides, and the difference that it found is written.
+        """
+        kind, spec = self.kind, self.kind.device
+        state = self.state
+        number = self.refreshes
+        self.refreshes += 1
+        shape = (2, self.shape[0] * self.shape[1])
+        now, variance = np.empty((2, *shape), np.float32)
+        kernels.devices_now(
+            state.g.reshape(-1), state.last_seconds.reshape(-1), self._nu.reshape(-1),
+            float(t_seconds), self._clock, np.float32(1 / spec.fitted_siemens), self._amplitude,
+            self._noise_scale, now.reshape(-1), variance.reshape(-1),
+        )  # fmt: skip
+        # Noise is at most 6.7 standard deviations (kernels.normal): the others need no draw.
+        likely = now + np.float32(6.7) * np.sqrt(variance) > kind.refresh_above_siemens
+        pairs = np.flatnonzero(likely.any(axis=0))
+        reads = self.shape[0]
+        if pairs.size == 0:
+            return Spent(reads=reads)
+        xi = np.empty((2, pairs.size), np.float32)
+        words = np.array(self.key.child(Purpose.LEARNING_CYCLE, number).words())
+        sized(kernels.normals, 100 * pairs.size)(pairs, words, xi)
+        found = np.maximum(now[:, pairs] + xi * np.sqrt(variance[:, pairs]), 0)
+        difference = found[0] - found[1]
+        chosen = (found.max(axis=0) > kind.refresh_above_siemens) & (
+            np.abs(difference) < kind.refresh_below_siemens
+        )
+        pairs, difference = pairs[chosen], difference[chosen]
+        if pairs.size == 0:
+            return Spent(reads=reads)
+        both = np.concatenate([pairs, pairs + shape[1]])
+        pulses.reset_(state, spec, both, t_seconds, self.key)
+        self._renew(self._nu, both)
+        self._valid[:] = False
+        seconds, joules = pulses.cost(spec, Pulse.RESET)
+        turns = self._turns(pairs, np.ones(pairs.size, np.int64))
+        spent = Spent(
+            pulses=both.size, resets=both.size, refreshed=pairs.size, reads=reads,
+            seconds=seconds * turns, joules=joules * both.size,
+        )  # fmt: skip
+        counts = np.ceil(np.abs(difference) / kind.step_siemens)
+        counts = np.minimum(counts, kind.refresh_pulses).astype(np.int32)
+        again = counts > 0
+        side = np.where(difference > 0, pairs, pairs + shape[1])
+        return spent + self._train(side[again], counts[again], t_seconds)
+
+    # -------------------------------------------------------------------------- state
+
+    def writes(self) -> np.ndarray:
+        """Return the pulses in the life of every device, (2, R, C) uint32."""
+        return self.state.events.copy()
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the state: devices, and how often they were checked."""
+        return {
+            "g": self.state.g.copy(), "pulses": self.state.pulses.copy(),
+            "events": self.state.events.copy(), "last_seconds": self.state.last_seconds.copy(),
+            "refreshes": np.array(self.refreshes),
+        }  # fmt: skip
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state of :meth:`arrays`."""
+        for name in ("g", "pulses", "events", "last_seconds"):
+            getattr(self.state, name)[:] = arrays[name]
+        self.refreshes = int(arrays["refreshes"])
+        self._nu = self._exponents()
+        self._valid[:] = False
+
+
+_NONE = np.empty((0, 0), np.float32)
