@@ -61,7 +61,7 @@ class ArrayLinear(ArrayLayer, nn.Linear):
         return y if self.bias is None else y + self.bias
 
 
-class _Convolution(ArrayLayer):
+class _ArrayConvolution(ArrayLayer):
     _reversed_padding_repeated_twice: Any  # torch's
     padding_mode: Any  # torch's
     padding: Any
@@ -99,11 +99,11 @@ class _Convolution(ArrayLayer):
         return y[0] if single else y
 
 
-class ArrayConv1d(_Convolution, nn.Conv1d):
+class ArrayConv1d(_ArrayConvolution, nn.Conv1d):
     """Convolution over one dimension on arrays."""
 
 
-class ArrayConv2d(_Convolution, nn.Conv2d):
+class ArrayConv2d(_ArrayConvolution, nn.Conv2d):
     """Convolution over two dimensions on arrays."""
 
 
