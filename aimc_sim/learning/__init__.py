@@ -33,6 +33,18 @@ from aimc_sim.learning.pairs import PcmPairs
 from aimc_sim.learning.synapses import Device, Spent, Synapses
 
 __all__ = [
-    "SGD", "ArrayWeight", "Clock", "Device", "Engine", "Exact", "IdealDevice", "MixedPrecision",
-    "ArrayNetwork", "PcmPairs", "Spent", "Synapses", "Update", "prepare",
+    "SGD",
+    "ArrayNetwork",
+    "ArrayWeight",
+    "Clock",
+    "Device",
+    "Engine",
+    "Exact",
+    "IdealDevice",
+    "MixedPrecision",
+    "PcmPairs",
+    "Spent",
+    "Synapses",
+    "Update",
+    "prepare",
 ]  # fmt: skip

@@ -410,7 +410,7 @@ class ArrayWeight(nn.Parameter):
         """Return how to make the parameter again, with the matrix."""
         return ArrayWeight.of, (self.matrix, self.requires_grad)
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self) -> str:  # type: ignore[override]
         """Name the matrix."""
         return f"ArrayWeight of {self.matrix.path}: {self.matrix.extra_repr()}"
 
