@@ -31,4 +31,6 @@ REFERENCES = {
     "doi:10.1038/s41467-018-04485-1; pulse responses of the "
     "examples of IBM/aihwkit",
     "ESSOP": "V. Joshi et al., ESSOP, ISCAS 2020, arXiv:2003.11256, abstract",
+    "GRAPES": "G. Dellaferrera et al., Nature Communications 13, 1885 (2022), arXiv:2104.11604, "
+    "abstract",
 }
