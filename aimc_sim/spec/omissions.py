@@ -1,4 +1,4 @@
-"""The one list of effects that are not modelled: reports, pages and the README are made from it."""
+"""The one list of effects that are not modelled: reports and pages are made from it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .chip import ChipSpec
-from .core import ALIKE
-from .pcm import PcmSpec
 
 OUTPUTS = (
     "drift between the first and the last device written",
@@ -92,14 +90,3 @@ def of(spec: ChipSpec) -> tuple[str, ...]:
     options = (str(option) for option in OPTIONS if option.off(spec))
     devices = spec.core.device.not_modelled()
     return (*options, *devices, *spec.core.adc.leaves_out, *OUTPUTS, *COSTS)
-
-
-def paragraph() -> str:
-    """Return the README's section, one line."""
-    devices = (effect.absence() for effect in PcmSpec.effects if effect.missing)
-    options = "; ".join((*map(str, OPTIONS), *devices, *ALIKE))
-    return (
-        f"In outputs: {'; '.join(OUTPUTS)}. In time and energy: {'; '.join(COSTS)}. Options of a "
-        f"specification, most of which the presets leave off because the chip paper gives no "
-        f"numbers: {options}. {' '.join(ASSUMPTIONS)}"
-    )

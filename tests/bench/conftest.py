@@ -18,13 +18,13 @@ RATIOS: dict[str, dict[int, float]] = {}
 """By row of the table and number of threads."""
 
 TITLE = "time relative to torch float32 (lower is better)"
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "ratios.md"
 MARK = "<!-- speed -->\n"
 
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--readme", action="store_true", help="write the table of ratios into the README"
+        "--write", action="store_true", help="write the table of ratios into docs/ratios.md"
     )
 
 
@@ -109,7 +109,7 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.section("table")
         for line in table():
             terminalreporter.write_line(line)
-    if RATIOS and config.getoption("--readme"):
-        text = README.read_text()
+    if RATIOS and config.getoption("--write"):
+        text = PAGE.read_text()
         before, after = text.split(MARK, 1)
-        README.write_text(before + MARK + "\n".join(table()) + "\n\n" + after.split("\n\n", 2)[2])
+        PAGE.write_text(before + MARK + "\n".join(table()) + "\n\n" + after.split("\n\n", 2)[2])

@@ -5,8 +5,7 @@
 
 Every measurement runs in a process of its own, one after the other. What is finished is kept in
 ``scaling/*.csv`` and measured again when commit, machine or libraries are others
-(``scaling/machine.json``); a changed working tree is always measured again. The same measurements
-fill the block of README.md that quotes the profile.
+(``scaling/machine.json``); a changed working tree is always measured again.
 """
 
 from __future__ import annotations
@@ -302,7 +301,7 @@ def main() -> None:
     if options.quick and options.out is None:
         parser.error("--quick is a trial and needs a folder of its own: --out FOLDER")
     sys.path.insert(0, str(ROOT))
-    from scaling_page import quote, write
+    from scaling_page import write
 
     out = options.out or ROOT / "docs"
     here = machine(options.quick)
@@ -319,8 +318,6 @@ def main() -> None:
             print(f"{name} {value}: {time.perf_counter() - began:.0f} s", flush=True)
     found = {name: tables.rows(name) for name in MEASUREMENTS}
     write(out, found, here | {"load": f"{os.getloadavg()[2]:.1f}"})
-    if options.out is None:
-        quote(ROOT / "README.md", found["profile"][0])
 
 
 if __name__ == "__main__":

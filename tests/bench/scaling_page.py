@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,18 +109,6 @@ def _reservation(here: Mapping[str, Any]) -> str:
     if float(here["load"]) > here["cores"] + 1:
         return " **The machine was busy with other work: times are too long.**"
     return ""
-
-
-def quote(readme: Path, profile: Mapping[str, str]) -> None:
-    """Put the sums of a profile into the block of the README behind ``<!-- profile -->``."""
-    sums = profile["text"].rstrip().rpartition("\n\npart ")
-    block = f"<!-- profile -->\n```text\npart {sums[2]}\n```"
-    text, blocks = re.subn(
-        r"<!-- profile -->\n```text\n.*?\n```", lambda _: block, readme.read_text(), flags=re.S
-    )
-    if blocks != 1:
-        raise ValueError(f"{readme} has {blocks} blocks of a profile; wanted one")
-    readme.write_text(text)
 
 
 # ------------------------------------------------------------------------- pictures

@@ -235,11 +235,6 @@ def test_settings_of_two_networks_are_told_apart(folder):
     assert set(headline.labelled(table)["label"]) == set(table["setting"])
 
 
-def test_limits_are_those_of_the_readme():
-    readme = " ".join((ROOT / "README.md").read_text().split())
-    assert omissions.paragraph() in readme, f"the README wants: {omissions.paragraph()}"
-
-
 def test_limits_of_the_page_are_those_of_the_machine():
     spec = presets.hermes()
     told = " ".join(limits.sentences(spec))

@@ -188,24 +188,42 @@ def test_every_example_is_run():
 
 
 def test_readme_script_runs():
-    """The README's script works as printed, warnings included."""
+    """The README's script works alone, warnings included, and prints what the README says."""
     readme = (ROOT / "README.md").read_text()
-    script = re.search(r"```python\n(.*?)```", readme, re.S).group(1)
-    script = script.replace('digits("test")', 'digits("test").take(8)')  # quick
+    script = re.search(r"<!-- script -->\n```python\n(.*?)```", readme, re.S).group(1)
+    printed = re.search(r"```text\n(.*?)```", readme, re.S).group(1)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stderr
-    shape = r"(0|1 h|1 day|1 year) +(none|gdc) +\d+\.\d %"
-    assert len(re.findall(shape, done.stdout)) == 8
-    assert "cores           60 of 64" in done.stdout
+    shape = r"(0|1 day|1 year) +(none|gdc) +(\d+\.\d)%"
+    found, said = (re.findall(shape, text) for text in (done.stdout, printed))
+    assert len(found) == 6
+    for (*now, value), (*then, stated) in zip(found, said, strict=True):
+        assert now == then
+        # 597 images; another processor trains to slightly other weights
+        assert float(value) == pytest.approx(float(stated), abs=5)
+    for line in printed.splitlines()[6:8]:  # machine and cores
+        assert line in done.stdout
 
 
-def test_readme_pictures_and_links_exist():
-    names = ("README.md", "CONTRIBUTING.md", "validation/README.md", "device_data/README.md")
-    for path in (*(ROOT / name for name in names), *(ROOT / "docs").glob("*.md")):
-        for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
-            assert (path.parent / link).exists(), f"{path.name}: {link}"
+def test_readme_is_short():
+    """One screen of text per question; details stand in docs."""
+    words = (ROOT / "README.md").read_text().split()
+    assert len(words) <= 960
+
+
+def test_abbreviations_are_spelled_out_in_the_readme():
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    for words in (
+        "global drift compensation (GDC)|global drift compensation, GDC",
+        "one device per polarity (ODP", "TDP", "5-parallel prism (5PP)",
+        "multiplications (MVMs)", "batch-norm statistics (AdaBS)",
+    ):  # fmt: skip
+        assert any(one in readme for one in words.split("|")), words
+    first = {name: readme.index(name) for name in ("GDC", "ODP", "5PP", "MVM", "AdaBS")}
+    for name, at in first.items():
+        assert re.search(r"[a-z] ?[(,]? ?$", readme[:at]), f"{name} comes before its words"
 
 
 def test_files_that_contributors_are_sent_to_exist():

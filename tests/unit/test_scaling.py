@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 
-import pytest
 from bench import gpu, scaling, scaling_page
 
 HERE = {"commit": "abc1234", "cores": 2, "torch": "2.13", "quick": False}
@@ -69,23 +68,6 @@ def test_the_page_says_when_figures_are_not_to_be_trusted(tmp_path):
     ):
         scaling_page.write(tmp_path, rows(), HERE | changes)
         assert text in (tmp_path / "speed.md").read_text()
-
-
-def test_the_readme_quotes_the_sums(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("a\n<!-- profile -->\n```text\nold\n```\nb\n")
-    scaling_page.quote(readme, rows()["profile"][0])
-    block = "part   ms\nproduct 1\n\nat the limits: 2 ms"
-    assert readme.read_text() == f"a\n<!-- profile -->\n```text\n{block}\n```\nb\n"
-    readme.write_text("no block")
-    with pytest.raises(ValueError, match="has 0 blocks of a profile"):
-        scaling_page.quote(readme, rows()["profile"][0])
-
-
-def test_the_readme_has_the_block(tmp_path):
-    copy = tmp_path / "README.md"
-    copy.write_text((scaling.ROOT / "README.md").read_text())
-    scaling_page.quote(copy, rows()["profile"][0])
 
 
 def test_what_is_finished_is_kept_on_the_same_machine_only(tmp_path):
