@@ -10,7 +10,7 @@ from pathlib import Path
 
 FOLDERS = {
     "device_data": ("*.h5", "*.csv", "README.md"),
-    "examples": ("*.py", "*/*.yaml"),
+    "examples": ("*.py", "*/*.yaml", "*/*.ipynb"),
 }
 """Folders, and the patterns of those of their files that are installed."""
 

@@ -331,6 +331,14 @@ COMMANDS = {
         ("page.html",),
         trees=("results",),
     ),
+    "export": Command(
+        ("export", "results", "--mlflow", "file:runs"),  # refused, with or without MLflow
+        {1: [*TARGETS, "nothing", "."], "--mlflow": TEXTS, "--experiment": TEXTS},
+        trees=("results",),
+    ),
+    "examples": Command(
+        ("examples", *OUT), {"--out": TARGETS, "--force": ["x"]}, ("out/01_one_device.py",)
+    ),
     "info": Command(
         ("info",), {"--preset": TEXTS, "--machine": ["x"]}, sound_too={"--preset": ["ideal"]}
     ),
