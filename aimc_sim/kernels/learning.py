@@ -227,6 +227,20 @@ def accumulate(x, d, factor, chi, epsilon, hits, part, parts):
             hits[r] = found
 
 
+@loop
+def add(total, factor, chi, epsilon, hits, part, parts):
+    """Add ``factor total`` to an accumulator; count who reached a pulse.
+
+    total : (R, C) float32, sum of outer products; others as of :func:`accumulate`.
+    """
+    for r in share(total.shape[0], part, parts):
+        found = np.int32(0)
+        for c in range(total.shape[1]):
+            chi[r, c] += factor * total[r, c]
+            found += np.int32(abs(chi[r, c]) >= epsilon)
+        hits[r] = found
+
+
 @serial
 def take(chi, epsilon, hits, index, counts):
     """Take whole pulses out of an accumulator: ``n = trunc(chi / eps)``, ``chi -= n eps``.

@@ -15,6 +15,7 @@ file              contents
 ``pairs``         pairs of phase-change devices that go up only, with refresh
 ``ideal``         controls: equal steps, and the update without pulses
 ``mixed``         mixed precision: a digital accumulator, exact counts of pulses
+``essop``         mixed precision whose outer products are made from random bits
 ``clock``         time of training
 ``crossbars``     one matrix: products both ways, converters, gradients, state
 ``layers``        dense and convolutional layers
@@ -26,14 +27,20 @@ file              contents
 from aimc_sim.learning.clock import Clock
 from aimc_sim.learning.crossbars import ArrayWeight
 from aimc_sim.learning.engine import Engine, Update
+from aimc_sim.learning.essop import ESSOP
+from aimc_sim.learning.grapes import Grapes
 from aimc_sim.learning.ideal import Exact, IdealDevice
 from aimc_sim.learning.mixed import MixedPrecision
 from aimc_sim.learning.network import ArrayNetwork, prepare
 from aimc_sim.learning.optimizer import SGD
+from aimc_sim.learning.ostl import OSTL
 from aimc_sim.learning.pairs import PcmPairs
+from aimc_sim.learning.products import ExactProduct, OuterProduct, StochasticProduct
 from aimc_sim.learning.synapses import Device, Spent, Synapses
 
 __all__ = [
+    "ESSOP",
+    "OSTL",
     "SGD",
     "ArrayNetwork",
     "ArrayWeight",
@@ -41,10 +48,14 @@ __all__ = [
     "Device",
     "Engine",
     "Exact",
+    "ExactProduct",
+    "Grapes",
     "IdealDevice",
     "MixedPrecision",
+    "OuterProduct",
     "PcmPairs",
     "Spent",
+    "StochasticProduct",
     "Synapses",
     "Update",
     "prepare",

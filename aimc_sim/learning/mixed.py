@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from aimc_sim.kernels import learning as kernels
 from aimc_sim.kernels import sized
 from aimc_sim.learning.engine import Engine, Update
 from aimc_sim.learning.pairs import pairs_of
+from aimc_sim.learning.products import ExactProduct, OuterProduct
 from aimc_sim.learning.synapses import Device, Spent, Synapses
 from aimc_sim.rng import Key
 from aimc_sim.spec import DeviceSpec
@@ -37,10 +38,13 @@ class MixedPrecision(Update):
     refresh_every : int
         Steps between two checks for saturated devices; 0 for none. RECALLED (medium): 100
         images, one per step.
+    product : OuterProduct
+        How the outer products are made that are accumulated.
     """
 
     epsilon: float | None = None
     refresh_every: int = 100
+    product: OuterProduct = field(default_factory=ExactProduct)
 
     def __post_init__(self) -> None:
         """Refuse numbers that are no step."""
@@ -76,7 +80,7 @@ class MixedEngine(Engine):
     synapses : Synapses
         The array.
     key : Key
-        Of its draws; it makes none.
+        Of the draws of its products, if they have any.
     """
 
     def __init__(self, rule: MixedPrecision, synapses: Synapses, key: Key) -> None:
@@ -92,8 +96,12 @@ class MixedEngine(Engine):
         """Accumulate, and give the pulses that are due; see :meth:`Engine.step`."""
         if not self._told:
             self._warn(x, d, lr)
-        work = x.size * d.shape[1]
-        sized(kernels.accumulate, work)(x, d, np.float32(-lr), self.chi, self.epsilon, self._hits)
+        work, factor = x.size * d.shape[1], np.float32(-lr)
+        if isinstance(self.rule.product, ExactProduct):
+            sized(kernels.accumulate, work)(x, d, factor, self.chi, self.epsilon, self._hits)
+        else:
+            total = self.rule.product.sum(x, d, self.key, number)
+            kernels.add(total, factor, self.chi, self.epsilon, self._hits)
         n, spent = int(self._hits.sum()), Spent()
         if n > 0:
             index, counts = np.empty(n, np.int64), np.empty(n, np.int32)
