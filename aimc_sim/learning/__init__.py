@@ -16,6 +16,11 @@ file              contents
 ``ideal``         controls: equal steps, and the update without pulses
 ``mixed``         mixed precision: a digital accumulator, exact counts of pulses
 ``essop``         mixed precision whose outer products are made from random bits
+``steps``         devices that pulses move step by step, both ways or as pairs
+``reading``       the converter behind reads of rows
+``trains``        activations and errors as random pulse trains
+``stochastic``    gradient descent by coincident pulses
+``transfer``      Tiki-Taka, chopped Tiki-Taka, AGAD: a fast and a slow array
 ``clock``         time of training
 ``crossbars``     one matrix: products both ways, converters, gradients, state
 ``layers``        dense and convolutional layers
@@ -36,9 +41,14 @@ from aimc_sim.learning.optimizer import SGD
 from aimc_sim.learning.ostl import OSTL
 from aimc_sim.learning.pairs import PcmPairs
 from aimc_sim.learning.products import ExactProduct, OuterProduct, StochasticProduct
+from aimc_sim.learning.reading import Reading
+from aimc_sim.learning.steps import StepDevices
+from aimc_sim.learning.stochastic import StochasticPulses
 from aimc_sim.learning.synapses import Device, Spent, Synapses
+from aimc_sim.learning.transfer import AGAD, TikiTaka
 
 __all__ = [
+    "AGAD",
     "ESSOP",
     "OSTL",
     "SGD",
@@ -54,9 +64,13 @@ __all__ = [
     "MixedPrecision",
     "OuterProduct",
     "PcmPairs",
+    "Reading",
     "Spent",
+    "StepDevices",
     "StochasticProduct",
+    "StochasticPulses",
     "Synapses",
+    "TikiTaka",
     "Update",
     "prepare",
 ]  # fmt: skip

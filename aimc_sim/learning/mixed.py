@@ -22,6 +22,7 @@ from aimc_sim.kernels import sized
 from aimc_sim.learning.engine import Engine, Update
 from aimc_sim.learning.pairs import pairs_of
 from aimc_sim.learning.products import ExactProduct, OuterProduct
+from aimc_sim.learning.steps import stepped
 from aimc_sim.learning.synapses import Device, Spent, Synapses
 from aimc_sim.rng import Key
 from aimc_sim.spec import DeviceSpec
@@ -66,8 +67,8 @@ class MixedPrecision(Update):
         return MixedEngine(self, synapses, key)
 
     def device(self, chip: DeviceSpec) -> Device | None:
-        """Return pairs of phase-change devices; see :func:`.pairs.pairs_of`."""
-        return pairs_of(chip)
+        """Return pairs of phase-change devices (:func:`.pairs.pairs_of`), or stepped devices."""
+        return pairs_of(chip) or stepped(chip)
 
 
 class MixedEngine(Engine):
