@@ -4,9 +4,10 @@
 file           contents
 =============  ==============================================================================
 ``errors``     bad input: one line on stderr, exit code 2
+``options``    options that several commands share: words, help, completion, earlier names
 ``inputs``     from the texts of the options to specifications, times, networks and images
 ``run``        ``aimc-sim run``: the options, the table that is printed
-``study``      the computation of ``run``, and the files of its results
+``drift``      the computation of ``run``, and the files of its results
 ``output``     the one place that prints
 ``results``    a folder of results that is written completely or not at all
 ``place``      ``aimc-sim map`` and ``aimc-sim perf``: place of a network on cores, time and energy
@@ -44,6 +45,7 @@ from . import (
     export,
     info,
     optimise,
+    options,
     place,
     profile,
     report,
@@ -61,6 +63,11 @@ LONGEST = 1000
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
 """Exit codes; after Ctrl-C and without a reader of the output as shells have them."""
 
+_LEFT = (
+    "something that was loaded ended the process (code {!r}) before the command was done; look for "
+    "sys.exit in your own file"
+)
+
 # The base of typer's own complaints (unknown option, missing value) has no public name that is
 # the same in all versions.
 _UsageError: Any = next(
@@ -68,25 +75,25 @@ _UsageError: Any = next(
 )
 
 app = typer.Typer(
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Simulation of a trained torch network on a 64-core phase-change-memory computing chip.",
     epilog="Example: `aimc-sim run`: ResNet-32 on handwritten digits, from now to "
     "a year after programming.",
 )
-app.command("run", epilog=run.EXAMPLES)(run.run)
-app.command("map", epilog=place.MAP_EXAMPLES)(place.map_)
-app.command("perf", epilog=place.PERF_EXAMPLES)(place.perf)
-app.command("profile", epilog=profile.EXAMPLES)(profile.profile)
-app.command("sweep", epilog=sweep.SWEEP_EXAMPLES)(sweep.sweep)
-app.command("merge", epilog=sweep.MERGE_EXAMPLES)(sweep.merge)
-app.command("attribute", epilog=attribute.EXAMPLES)(attribute.attribute)
-app.command("optimise", epilog=optimise.EXAMPLES)(optimise.optimise)
-app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("run", cls=options.Command, epilog=run.EXAMPLES)(run.run)
+app.command("map", cls=options.Command, epilog=place.MAP_EXAMPLES)(place.map_)
+app.command("perf", cls=options.Command, epilog=place.PERF_EXAMPLES)(place.perf)
+app.command("profile", cls=options.Command, epilog=profile.EXAMPLES)(profile.profile)
+app.command("sweep", cls=options.Command, epilog=sweep.SWEEP_EXAMPLES)(sweep.sweep)
+app.command("merge", cls=options.Command, epilog=sweep.MERGE_EXAMPLES)(sweep.merge)
+app.command("attribute", cls=options.Command, epilog=attribute.EXAMPLES)(attribute.attribute)
+app.command("optimise", cls=options.Command, epilog=optimise.EXAMPLES)(optimise.optimise)
+app.command("report", cls=options.Command, epilog=report.EXAMPLES)(report.report)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("examples", epilog=examples.EXAMPLES)(examples.examples)
-app.command("info", epilog=info.EXAMPLES)(info.info)
+app.command("info", cls=options.Command, epilog=info.EXAMPLES)(info.info)
 device.app.command("import", epilog=device_import.EXAMPLES)(device_import.import_)
 device.app.command("simulate", epilog=device_simulate.EXAMPLES)(device_simulate.simulate)
 app.add_typer(device.app, name="device")
@@ -120,7 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         Default: those of this process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    code, told = 0, False
+    told, completing = False, _is_completion(given)
+    code: Any = 0
     show_warnings_in_a_line()
     try:
         # `obj` carries the command to the report.
@@ -140,14 +148,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except MemoryError:
         code = _complain("there is not enough memory for this; make it smaller", FAILED)
     except SystemExit as error:
-        code = _complain(
-            f"something that was loaded ended the process (code {error.code!r}) before the command "
-            "was done; look for sys.exit in your own file",
-            FAILED,
-        )
+        code = error.code if completing else _complain(_LEFT.format(error.code), FAILED)
     if code == INTERRUPTED and not told:
         complain("interrupted: no results were written")
     sys.exit(code or 0)
+
+
+def _is_completion(given: Sequence[str]) -> bool:
+    """Return whether a shell asks for completions, or for the script that lets it ask.
+
+    typer answers both and ends the process.
+    """
+    asked = {"--install-completion", "--show-completion"}
+    return "_AIMC_SIM_COMPLETE" in os.environ or bool(asked & {w.partition("=")[0] for w in given})
 
 
 def _complain(message: str, code: int = 2) -> int:

@@ -3,79 +3,105 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import files, units
+from .. import files, own, units
 from ..progress import status
-from .errors import refusing
-from .options import MetricOption
+from ..zoo import catalogue
+from . import inputs, options
+from .errors import BadInput, refusing
 from .output import Output, add_row, complain
 from .sweep import FAILED, check_pool, run_study
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..studies.schema import Study
+
+IMAGES = 300
+"""First test items of data that have a name, unless told otherwise."""
+
 EXAMPLES = """
 Examples:
 
   aimc-sim attribute --out where
 
-  aimc-sim attribute --preset hermes-odp --time "30 d" --layers --out where
+  aimc-sim attribute --preset hermes-odp --times 30d --layers --out where
+
+  aimc-sim attribute --model my_script.py:network --data my_script.py:data --out where
 
   aimc-sim attribute --study study.yaml --out where --scheduler tcp://10.0.0.1:8786
 """
 
 
 def attribute(
-    out: Annotated[Path, typer.Option(help="Folder for the results; goes on with what it holds.")],
+    out: options.Results,
+    model: options.NetworkArgument = None,
+    model_: options.ModelOption = None,
+    weights: options.Weights = None,
+    data: options.DataName = None,
+    data_dir: options.DataFolder = None,
     study: Annotated[
-        Path | None, typer.Option(help="A study of one machine, in place of the options below.")
+        Path | None,
+        typer.Option(help="A study of one machine; network, data and metric may replace its own."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Machine, see 'aimc-sim info'.")] = "hermes-tdp",
-    network: Annotated[
-        str, typer.Option(help="Of the zoo, or package.module:callable.")
-    ] = "resnet32-digits",
-    images: Annotated[int, typer.Option(min=2, help="First test images of the digits.")] = 300,
-    time: Annotated[str, typer.Option(help="Time after programming.")] = "1 d",
-    compensation: Annotated[str, typer.Option(help="none, gdc, column, gdc-signs or ls.")] = "gdc",
-    programmings: Annotated[int, typer.Option(min=1, help="Programmings of each machine.")] = 5,
-    metric: MetricOption = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Machine; see 'aimc-sim info'.  [default: hermes-tdp]",
+            autocompletion=options.complete_presets,
+        ),
+    ] = None,
+    set_: options.Set = None,
+    images: Annotated[
+        int | None,
+        typer.Option(help="First test items to use.  [default: 300, of your own data all]"),
+    ] = None,
+    times: Annotated[
+        str | None,
+        typer.Option(help="Times after programming, a comma list: 0,1h,30d.  [default: 1d]"),
+    ] = None,
+    compensation: options.Compensation = None,
+    programmings: options.ProgrammingsOption = None,
+    metric: options.MetricOption = None,
     layers: Annotated[bool, typer.Option("--layers", help="Also every layer by itself.")] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes here; 0: only this one.")
-    ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
-    memory: Annotated[str | None, typer.Option(help="Most memory of a local worker.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Run a large study without asking.")] = False,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
+    memory: options.Memory = None,
+    yes: options.Yes = False,
 ) -> None:
     """Show where the accuracy goes: effects on and off one at a time, with intervals.
 
     All machines share seeds and images. Writes the results of the study, attribution.csv and
     a waterfall picture per time and compensation.
     """
+    inputs.count("--images", images, inputs.MOST_IMAGES, low=2)
     output = Output()
     check_pool(workers, scheduler, memory)
     with status("loading network and images"), refusing():
         from ..studies import attribute as parts
-        from ..studies import inputs, schema, settings
+        from ..studies import inputs as studied
+        from ..studies import schema, settings
         from ..studies import sweep as engine
 
+        name = None if study and model is model_ is None else inputs.model_of(model, model_)
         if study is None:
-            whole = schema.make_study(
-                {
-                    "name": f"{network} on {preset}", "network": network, "presets": preset,
-                    "data": {"name": "digits", "images": images}, "times": time,
-                    "compensations": compensation, "programmings": programmings,
-                    "metric": metric or "accuracy",
-                },
-                "attribute",
+            whole = _made(
+                str(name), weights, data, data_dir, images, metric, preset=preset, set_=set_,
+                times=times, compensation=compensation, programmings=programmings,
             )  # fmt: skip
         else:
-            whole = schema.scored_by(schema.load_study(study), metric)
+            _refuse_beside_a_study(
+                preset=preset, set=set_, times=times, compensation=compensation,
+                programmings=programmings,
+            )  # fmt: skip
+            whole = schema.scored_by(schema.load_study(study), _absolute(metric))
+            changes = inputs.in_place(whole, name, weights, data, data_dir, images)
+            whole = schema.changed(whole, changes)
         settings.check(whole)
-        given = inputs.gather(whole, None if study is None else study.parent)
+        given = studied.gather(whole, None if study is None else study.parent)
         names = engine.analog_layers(given, next(settings.settings(whole)).spec) if layers else ()
         wanted = parts.make(whole, layers=tuple(names))
         sources = parts.sources(next(settings.settings(whole)).spec)
@@ -87,6 +113,45 @@ def attribute(
         _write(output, out, wanted.name)
     for label, text in sources.items():
         output.line(f"Source of {label}: {text}")
+
+
+def _made(
+    name: str, weights: str | None, data: str | None, folder: Path | None, images: int | None,
+    metric: str | None, *, preset: str | None, set_: list[str] | None, times: str | None,
+    compensation: str | None, programmings: int | None,
+) -> Study:  # fmt: skip
+    """Return the study that the options describe."""
+    from ..studies import schema
+
+    preset = "hermes-tdp" if preset is None else preset
+    few = dict.fromkeys(catalogue.DATA, IMAGES)
+    choice = inputs.data_choice(data, folder, images, name, few)
+    inputs.count("--programmings", programmings, schema.MOST_PROGRAMMINGS)
+    here = Path.cwd()
+    chosen = choice.model_dump(exclude_unset=True) | {"name": own.absolute(choice.name, here)}
+    return schema.make_study(
+        {
+            "name": f"{own.label(name)} on {preset}",
+            "network": {"name": own.absolute(name, here), "weights": weights},
+            "presets": preset, "changes": inputs.settings(set_ or []), "data": chosen,
+            "times": inputs.times("1 d" if times is None else times),
+            "compensations": inputs.methods("gdc" if compensation is None else compensation),
+            "programmings": 5 if programmings is None else programmings,
+            "metric": inputs.metric_of(_absolute(metric), choice),
+        },
+        "attribute",
+    )  # fmt: skip
+
+
+def _absolute(metric: str | None) -> str | None:
+    return None if metric is None else own.absolute(metric, Path.cwd())
+
+
+def _refuse_beside_a_study(**given: Any) -> None:
+    """Raise BadInput for an option that says what the study says."""
+    for name, value in given.items():
+        if value is not None:
+            raise BadInput(f"--{name} is part of the study; change the study, or leave one out")
 
 
 def _write(output: Output, out: Path, title: str) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import arguments, units
+from .. import arguments, own, units
 from ..progress import status
+from . import inputs, options
 from .errors import refusing
-from .options import Memory, MetricOption, Results, Scheduler, Workers, Yes
 from .output import Output, add_row, complain
 from .sweep import FAILED, check_pool, run_study
 
@@ -29,7 +29,7 @@ Examples:
 
   aimc-sim optimise examples/searches/energy.yaml --out front
 
-  aimc-sim optimise search.yaml --out front --trials 200 --workers 2
+  aimc-sim optimise search.yaml --out front --trials 200 --data my_script.py:data
 
   aimc-sim optimise search.yaml --out front --scheduler tcp://10.0.0.1:8786
 """
@@ -39,15 +39,20 @@ PICTURES = ("pareto.png", "pareto.svg")
 
 def optimise(
     search: Annotated[Path, typer.Argument(help="YAML or Python file, see 'aimc-sim examples'.")],
-    out: Results,
+    out: options.Results,
+    model: options.StudyModel = None,
+    weights: options.Weights = None,
+    data: options.StudyData = None,
+    data_dir: options.DataFolder = None,
+    images: options.StudyImages = None,
+    metric: options.StudyMetric = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Designs to propose, in place of the file's number.")
     ] = None,
-    metric: MetricOption = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    memory: Memory = None,
-    yes: Yes = False,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
+    memory: options.Memory = None,
+    yes: options.Yes = False,
 ) -> None:
     """Search the knobs of a machine: accuracy, or another metric, against energy, time and cores.
 
@@ -62,8 +67,9 @@ def optimise(
     with refusing(OSError, ValueError, prefix="--out: "):
         arguments.path(str(out), "--out")
     with folder.removed_if_empty(out):
-        progress, plan = _search(search, out, trials, metric, workers, scheduler, memory, yes)
-    wanted, scored, feed = plan.search, plan.inputs.metric, plan.feed
+        wanted = _wanted(search, trials, metric, model, weights, data, data_dir, images)
+        progress, plan = _search(wanted, search, out, workers, scheduler, memory, yes)
+    scored, feed = plan.inputs.metric, plan.feed
     assert feed is not None  # the sweep has run
     from ..figures.pareto import pareto
     from ..search import outcome
@@ -83,20 +89,34 @@ def optimise(
         raise typer.Exit(FAILED)
 
 
+def _wanted(
+    path: Path, trials: int | None, metric: str | None, *given: Any
+) -> Search:  # fmt: skip
+    """Return the search of a file with the options in place of its own keys."""
+    with refusing():
+        from ..search import schema, space
+
+        wanted = schema.load_search(path)
+        if metric is not None:
+            wanted = schema.scored_by(wanted, own.absolute(metric, Path.cwd()))
+        changes = inputs.in_place(wanted, *given)
+        if trials is not None:
+            changes["trials"] = trials
+        if changes:
+            wanted = schema.changed(wanted, **changes)
+        space.check(wanted)  # before images are read
+        return wanted
+
+
 def _search(
-    search: Path, out: Path, trials: int | None, metric: str | None, workers: int | None,
-    scheduler: str | None, memory: str | None, yes: bool,
+    wanted: Search, path: Path, out: Path, workers: int | None, scheduler: str | None,
+    memory: str | None, yes: bool,
 ) -> tuple[Progress, SearchPlan]:  # fmt: skip
     with status("reading the search, loading network and images"), refusing():
-        from ..search import schema, space
         from ..search.optimise import SearchPlan
-        from ..studies import inputs
+        from ..studies import inputs as studied
 
-        wanted = schema.scored_by(schema.load_search(search), metric)
-        if trials is not None:
-            wanted = schema.changed(wanted, trials=trials)
-        space.check(wanted)  # before images are read
-        plan = SearchPlan(wanted, inputs.gather(wanted.study(), search.parent), out)
+        plan = SearchPlan(wanted, studied.gather(wanted.study(), path.parent), out)
         if not yes:
             plan.announce()
     if not wanted.needs_images and scheduler is None:
@@ -106,7 +126,7 @@ def _search(
 
 
 def _title(search: Search, found: pd.DataFrame, metric: Metric) -> str:
-    text = f"{search.name}: {search.network.name}, {len(found)} designs"
+    text = f"{search.name}: {own.label(search.network.name)}, {len(found)} designs"
     if search.needs_images:
         when = units.show_time(search.time) if search.time else "now"
         text += f", {metric.name} at {when}, {search.programmings} programmings of each"

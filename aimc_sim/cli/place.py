@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from .. import files
-from . import inputs
+from .. import files, own
+from . import inputs, options
 from .errors import BadInput, refusing
 from .output import say
 from .results import results_folder
@@ -24,7 +24,7 @@ MAP_FILES = ("map.json", "floorplan.png")
 PERF_FILES = ("perf.json", "map.json", "floorplan.png", "links.png", "pipeline.png", "energy.png",
               "roofline.png")  # fmt: skip
 PAPER = "paper:"
-"""Before the name of a layout of the chip paper."""
+"""As :data:`aimc_sim.mapping.named.PAPER`, which loads numpy."""
 
 MAP_EXAMPLES = """
 Examples:
@@ -33,7 +33,7 @@ Examples:
 
   aimc-sim map resnet32 --set mapping.blocks_per_core=4 --out packed
 
-  aimc-sim map my_network:build --input 3,64,64 --set chips=2
+  aimc-sim map my_script.py:network --data my_script.py:data --set chips=2
 
   aimc-sim map paper:captioning-lstm
 """
@@ -47,68 +47,62 @@ Examples:
   aimc-sim perf my_network:build --input 784 --mode host --out slow
 """
 
-NetworkName = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="resnet32; package.module:callable returning a torch module; or paper:resnet9, "
-        "paper:char-lstm, paper:captioning-lstm (map only).",
-    ),
-]
-InputShape = Annotated[
-    str | None,
-    typer.Option("--input", metavar="C,H,W", help="Shape of one image.  [default: 3,32,32]"),
-]
-Preset = Annotated[str, typer.Option(help="Machine; see 'aimc-sim info'.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of the machine."),
-]
 Replicate = Annotated[
     list[str] | None,
     typer.Option(metavar="LAYERS=N", help="Compute N x N pixels per MVM in layers of that name."),
 ]
-Out = Annotated[Path, typer.Option(help="Folder for the files.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace files in that folder.")]
 
 
 def map_(
-    context: typer.Context, model: NetworkName = inputs.RESNET32, input_: InputShape = None,
-    preset: Preset = "hermes-tdp", set_: Set = None, replicate: Replicate = None,
-    out: Out = Path("aimc_sim_map"), force: Force = False,
+    context: typer.Context, model: options.PlaceArgument = None, model_: options.ModelOption = None,
+    weights: options.Weights = None, data: options.ShapeData = None,
+    data_dir: options.DataFolder = None, input_: options.InputShape = None,
+    preset: options.Preset = "hermes-tdp", set_: options.Set = None, replicate: Replicate = None,
+    out: options.Out = Path("aimc_sim_map"), force: options.Force = False,
 ) -> None:  # fmt: skip
     """Place a network on the chip and say where everything went.
 
     Prints cores, links, distances and the busiest link; writes map.json and floorplan.png.
     """
+    name = inputs.model_of(model, model_)
     spec = _spec(preset, set_, replicate)
     with results_folder(out, MAP_FILES, force) as scratch:
-        compiled, found = _placed(model, spec, input_)
+        if name.startswith(PAPER):
+            compiled, found = _paper(name, spec, weights, data, data_dir, input_)
+        else:
+            network = inputs.network(name, weights)
+            given = inputs.data_of(data, data_dir, name, network)
+            chip = inputs.chip(network, spec, given)
+            compiled, shape = chip.compiled, inputs.shape(name, input_, chip, network, given)
+            with refusing(ValueError):
+                found = _layout(compiled, spec, shape)
         with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
-            _write_map(scratch, compiled, spec, found, _request(context, model, preset, spec))
-    say(f"{model} on {preset}\n{found}\nWritten to {out}: {', '.join(MAP_FILES)}")
+            _write_map(scratch, compiled, spec, found, _request(context, name, preset, spec))
+    say(f"{own.label(name)} on {preset}\n{found}\nWritten to {out}: {', '.join(MAP_FILES)}")
 
 
 def perf(
-    context: typer.Context, model: NetworkName = inputs.RESNET32, input_: InputShape = None,
-    preset: Preset = "hermes-tdp", set_: Set = None, replicate: Replicate = None,
+    context: typer.Context, model: options.NetworkArgument = None,
+    model_: options.ModelOption = None, weights: options.Weights = None,
+    data: options.ShapeData = None, data_dir: options.DataFolder = None,
+    input_: options.InputShape = None,
+    preset: options.Preset = "hermes-tdp", set_: options.Set = None, replicate: Replicate = None,
     images: Annotated[int, typer.Option(help="Images under way, one after the other.")] = 4,
     mode: Annotated[
         str, typer.Option(help="pipelined: from core to core; host: as on the fabricated chip.")
     ] = "pipelined",
-    out: Out = Path("aimc_sim_perf"), force: Force = False,
+    out: options.Out = Path("aimc_sim_perf"), force: options.Force = False,
 ) -> None:  # fmt: skip
     """Simulate the pipeline of a network: nanoseconds, joules, traffic; no image is run.
 
-    Prints latency, interval, energy by component; writes perf.json, map.json and pictures.
+    With --data the chip is calibrated on the calibration inputs, so that the cost of writing is
+    told too. Prints latency, interval, energy by component; writes perf.json, map.json and
+    pictures.
     """
     inputs.count("--images", images, MOST_IMAGES, "latency and interval settle after a few")
     if mode not in ("pipelined", "host"):
         raise BadInput(f"--mode {mode}: wanted 'pipelined' or 'host'")
-    if model.startswith(PAPER):
-        raise BadInput(
-            f"'{model}' is a layout without a network behind it; 'aimc-sim map {model}' shows it"
-        )
+    name = inputs.model_of(model, model_)
     spec = _spec(preset, set_, replicate)
     from ..analysis import performance
     from ..figures.energy import energy
@@ -117,8 +111,13 @@ def perf(
     from ..figures.roofline import roofline
 
     with results_folder(out, PERF_FILES, force) as scratch:
-        chip = inputs.chip(inputs.network(model), spec)
-        shape = inputs.shape(model, input_)
+        network = inputs.network(name, weights)
+        given = inputs.data_of(data, data_dir, name, network)
+        chip = inputs.chip(network, spec, given)
+        shape = inputs.demanded(name, inputs.shape(name, input_, chip, network, given))
+        if given is not None:
+            with refusing(ValueError, TypeError, RuntimeError):
+                chip.calibrate(given.calibration)
         state = chip.program(seed=0).state
         # None where calibration chooses g_max first, which takes images: no cost of writing then
         written = None if state is None else state.report()
@@ -128,7 +127,7 @@ def perf(
                 chip.compiled, spec, shape, images=images, mode=cast("Mode", mode),
                 programming=written, trace=TRACE,
             )  # fmt: skip
-        request = _request(context, model, preset, spec)
+        request = _request(context, name, preset, spec)
         with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
             _write_map(scratch, chip.compiled, spec, place, request)
             files.write_json(scratch / "perf.json", {**request, "performance": found.to_dict()})
@@ -140,9 +139,11 @@ def perf(
             energy(found, path=scratch / "energy.png")
             roofline(found, path=scratch / "roofline.png")
     unknown = "" if written else (
-        "\nprogramming     not told: calibration on images chooses g_max first (core.g_max_rule)"
+        "\nprogramming     not told: calibration on images chooses g_max first (core.g_max_rule); "
+        "--data gives them"
     )  # fmt: skip
-    say(f"{model} on {preset}, {mode}\n{found}{unknown}\nWritten to {out}: {', '.join(PERF_FILES)}")
+    told = f"{own.label(name)} on {preset}, {mode}\n{found}{unknown}"
+    say(f"{told}\nWritten to {out}: {', '.join(PERF_FILES)}")
 
 
 MOST_IMAGES = 10_000
@@ -167,16 +168,17 @@ def _patch(text: str) -> list[Any]:
     return [pattern, int(number)]
 
 
-def _placed(model: str, spec: ChipSpec, text: str | None) -> tuple[Program, Any]:
-    if not model.startswith(PAPER):
-        compiled = inputs.chip(inputs.network(model), spec).compiled
-        shape = inputs.shape(model, text) if text or model == inputs.RESNET32 else None
-        with refusing(ValueError):
-            return compiled, _layout(compiled, spec, shape)
+def _paper(name: str, spec: ChipSpec, *given: Any) -> tuple[Program, Any]:
+    """Return a layout of the chip paper; options about a network are refused."""
+    if any(one is not None for one in given):
+        raise BadInput(
+            f"'{name}' is a layout of the chip paper without a network behind it; leave --weights, "
+            "--data, --data-dir and --input out"
+        )
     from ..mapping.named import named
 
     with refusing(KeyError):
-        compiled = named(model.removeprefix(PAPER))
+        compiled = named(name.removeprefix(PAPER))
     from ..analysis.layout import layout
 
     return compiled, layout(compiled, spec, {layer.name: 1 for layer in compiled.layers})

@@ -10,9 +10,9 @@ import typer
 
 from .. import units
 from ..progress import bars, status
-from . import inputs
+from ..zoo import catalogue
+from . import inputs, options
 from .errors import BadInput, refusing
-from .options import MetricOption
 from .output import Output, add_row
 from .results import results_folder
 
@@ -32,58 +32,41 @@ Examples:
 
   aimc-sim run
 
-  aimc-sim run --preset hermes-tdp --set core.adc.bits=9 --times 0,1h,1y --seeds 5 --out adc9
+  aimc-sim run --preset hermes-tdp --set core.adc.bits=9 --times 0,1h,1y --programmings 5 --out adc9
 
   aimc-sim run --data-dir cifar-10-batches-py --weights resnet32.th --images 1000
 
-  aimc-sim run --model my_network:build --compensation gdc,column
+  aimc-sim run --model my_script.py:network --data my_script.py:data --compensation gdc,column
 
-  aimc-sim run --model lstm-ptb --data ptb --data-dir DIR --images 50 --metric bits-per-character
+  aimc-sim run lstm-ptb --data-dir DIR --images 50
 """
 
 
 def run(
     context: typer.Context,
-    model: Annotated[
-        str,
-        typer.Option(help="resnet32, another of the zoo, or package.module:callable."),
-    ] = inputs.RESNET32,
-    weights: Annotated[
-        str | None, typer.Option(help="'digits' (shipped), or the path of a state dict.")
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="digits, cifar10, ptb, or package.module:callable.  [default: digits, or cifar10 "
-            "with --data-dir]"
-        ),
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Folder with cifar-10-batches-py: CIFAR-10 in place of the digits."),
-    ] = None,
+    model: options.NetworkArgument = None,
+    model_: options.ModelOption = None,
+    weights: options.Weights = None,
+    data: options.DataName = None,
+    data_dir: options.DataFolder = None,
     preset: Annotated[
         list[str] | None,
-        typer.Option(help="Machines; a comma list, or given several times. See 'aimc-sim info'."),
+        typer.Option(
+            help="Machines; a comma list, or given several times. See 'aimc-sim info'.",
+            autocompletion=options.complete_presets,
+        ),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter of every preset."),
-    ] = None,
-    times: Annotated[str, typer.Option(help="Times after programming.")] = "0,1h,1d,30d,1y",
-    seeds: Annotated[
-        int, typer.Option(help="Number of programmings; they use the seeds 0, 1, ...")
-    ] = 3,
+    set_: options.Set = None,
+    times: options.Times = "0,1h,1d,30d,1y",
+    programmings: options.ProgrammingsOption = 3,
     images: Annotated[
         int | None,
-        typer.Option(help="First test images to use.  [default: 200 digits, or all of CIFAR-10]"),
+        typer.Option(help="First test items to use.  [default: 200 of the digits, else all]"),
     ] = None,
-    compensation: Annotated[
-        str, typer.Option(help="Drift compensations: none, gdc (per core), column.")
-    ] = "none,gdc",
-    metric: MetricOption = None,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("aimc_sim_results"),
-    force: Annotated[bool, typer.Option("--force", help="Replace results in that folder.")] = False,
+    compensation: options.Compensation = "none,gdc",
+    metric: options.MetricOption = None,
+    out: options.Out = Path("aimc_sim_results"),
+    force: options.Force = False,
 ) -> None:
     """Put a network on the chip and see what its accuracy does with time.
 
@@ -91,36 +74,45 @@ def run(
     without drift compensation. Writes results.csv, drift_accuracy.png, floorplan.png,
     report.json and chip.h5.
     """
-    inputs.count("--seeds", seeds, MOST_SEEDS, "'aimc-sim sweep' keeps results as they arrive")
+    name = inputs.model_of(model, model_)
+    seeds = programmings or 0
+    inputs.count(
+        "--programmings", seeds, MOST_SEEDS, "'aimc-sim sweep' keeps results as they arrive"
+    )
     inputs.count("--images", images, inputs.MOST_IMAGES)
     changes = inputs.settings(set_ or [])
     specs = inputs.specs(preset or ["hermes-odp", "hermes-tdp"], changes)
-    evaluation_times, methods = inputs.times(times), inputs.methods(compensation)
+    evaluation_times = inputs.times(times or "")
+    methods = inputs.methods(compensation or "")
     if len(evaluation_times) * len(methods) * len(specs) * seeds > MOST_RUNS:
         raise BadInput(
-            f"{len(specs)} presets, {seeds} seeds, {len(evaluation_times)} times and "
+            f"{len(specs)} presets, {seeds} programmings, {len(evaluation_times)} times and "
             f"{len(methods)} compensations are more than {MOST_RUNS:,} runs over the images; "
             "make them fewer, or use 'aimc-sim sweep', which keeps results as they arrive"
         )
-    if model == inputs.RESNET32 and weights is None and data_dir is not None:
+    trained = catalogue.listed(name)
+    ours = trained is not None and trained.data == "digits" and weights is None
+    if ours and data_dir is not None and data in (None, "cifar10"):
         raise BadInput(
-            "--data-dir puts CIFAR-10 in place of the digits, and the shipped weights are for "
-            "digits: give --weights PATH of a ResNet-32 that was trained on CIFAR-10"
+            "--data-dir puts CIFAR-10 in place of the digits, and the weights of this network are "
+            "for digits: give --model resnet32-cifar10, or --weights PATH of a ResNet-32 that was "
+            "trained on CIFAR-10"
         )
     with results_folder(out, FILES, force) as scratch:
         with status("loading network and images"):
+            choice = inputs.data_choice(data, data_dir, images, name)
             with refusing(prefix="--metric: "):
                 from .. import metrics, own
 
                 own.look_in()
-                scored = metrics.named(metric or metrics.ACCURACY.name)
-            network = inputs.network(model, weights)
-            loaded = inputs.data(inputs.data_choice(data, data_dir, images))
+                scored = metrics.named(inputs.metric_of(metric, choice))
+            network = inputs.network(name, weights)
+            loaded = inputs.data(choice)
         with status("placing the network on the chip, calibrating"):
             from . import drift
 
             ready = drift.prepare(
-                model, network, loaded, scored, specs, times=evaluation_times, methods=methods,
+                name, network, loaded, scored, specs, times=evaluation_times, methods=methods,
                 seeds=range(seeds),
             )  # fmt: skip
         with bars("images", "{task.description:<18}") as progress:
@@ -136,8 +128,8 @@ def run(
             outcome = drift.compute(ready, step)
         request = {
             "command": shlex.join(["aimc-sim", *(context.obj or [])]),
-            "model": model,
-            "weights": weights or ("digits" if model == inputs.RESNET32 else None),
+            "model": own.label(name),
+            "weights": weights or (None if trained is None else trained.weights),
             "settings": changes,
             "seeds": seeds,
             "calibration_images": len(loaded.calibration),

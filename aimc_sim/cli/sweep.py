@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import arguments, units
+from .. import arguments, own, units
 from ..progress import status, trials
+from . import inputs, options
 from .errors import BadInput, Interrupted, refusing
-from .options import Memory, MetricOption, Results, Scheduler, Workers, Yes
 from .output import Output, add_row, complain, say
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Examples:
 
   aimc-sim sweep examples/studies/adc_bits.yaml --out adc_bits
 
-  aimc-sim sweep study.yaml --out results --workers 0
+  aimc-sim sweep study.yaml --model my_script.py:network --data my_script.py:data --out results
 
   aimc-sim sweep study.yaml --out results --scheduler tcp://10.0.0.1:8786
 """
@@ -54,12 +54,17 @@ LEAST_BYTES, MOST_BYTES = 100 * 10**6, 10**15
 
 def sweep(
     study: Annotated[Path, typer.Argument(help="YAML or Python file, see 'aimc-sim examples'.")],
-    out: Results,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    memory: Memory = None,
-    metric: MetricOption = None,
-    yes: Yes = False,
+    out: options.Results,
+    model: options.StudyModel = None,
+    weights: options.Weights = None,
+    data: options.StudyData = None,
+    data_dir: options.DataFolder = None,
+    images: options.StudyImages = None,
+    metric: options.StudyMetric = None,
+    workers: options.Workers = None,
+    scheduler: options.Scheduler = None,
+    memory: options.Memory = None,
+    yes: options.Yes = False,
 ) -> None:
     """Run a study: many machines, programmings and times, with intervals.
 
@@ -68,13 +73,18 @@ def sweep(
     """
     check_pool(workers, scheduler, memory)
     with status("reading the study, loading network and images"):
-        from ..studies import inputs, schema, settings
+        from ..studies import inputs as studied
+        from ..studies import schema, settings
         from ..studies import sweep as engine
 
         with refusing():
-            wanted = schema.scored_by(schema.load_study(study), metric)
+            wanted = schema.load_study(study)
+            if metric is not None:
+                wanted = schema.scored_by(wanted, own.absolute(metric, Path.cwd()))
+            changes = inputs.in_place(wanted, model, weights, data, data_dir, images)
+            wanted = schema.changed(wanted, changes)
             settings.check(wanted)  # before images are read
-            given = inputs.gather(wanted, study.parent)
+            given = studied.gather(wanted, study.parent)
             engine.check(wanted, given)
     progress = run_study(wanted, given, out, workers, scheduler, memory, yes)
     _report(Output(), out, wanted, progress)

@@ -20,6 +20,9 @@ from aimc_sim.mapping.split import split_for
 from aimc_sim.presets import hermes
 from aimc_sim.spec import FabricSpec
 
+PAPER = "paper:"
+"""Before the name of a layout where networks are named too."""
+
 GRID = FabricSpec(topology="prism_grid", rows=8, cols=8)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -48,6 +49,12 @@ def output_pixels(compiled: Program, input_shape: Sequence[int]) -> dict[str, in
     counted: Counter[str] = Counter()
 
     def enter(layer: AnalogLayer, x: Tensor) -> None:
+        rows = x.shape[1] * prod(layer.kernel_size)
+        if rows != layer.weight.shape[0]:  # of more rows the walk would pass over some
+            raise ValueError(
+                f"layer '{layer.name}' reads {rows} numbers at a time, its weight has "
+                f"{layer.weight.shape[0]} rows"
+            )
         first = x[:1] if layer.loop is None else x
         weight = x.new_zeros(1, x.shape[1], *layer.kernel_size)
         maps = convolve(layer, first, weight)

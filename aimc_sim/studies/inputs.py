@@ -7,9 +7,9 @@ user's own, see :mod:`aimc_sim.own`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ import numpy as np
 from .. import arguments, files, metrics, own
 from ..errors import UnsupportedLayerError
 from ..mapping.graph import Network
+from ..mapping.named import PAPER
 from ..metrics import Metric
+from ..zoo.catalogue import DATA, NAMES, SHORT
 from . import identity
 from .schema import CALIBRATION, DataChoice, NetworkChoice, Study
 
@@ -28,10 +30,7 @@ if TYPE_CHECKING:
     from ..frontend import Source
     from ..zoo import ImageSet
 
-DATA = ("digits", "cifar10", "ptb")
-"""Data that have a name."""
-
-_LENGTH = 150
+_LENGTH = DATA["ptb"].shape[0]
 """Characters of a sequence of ``ptb`` unless told otherwise: those of the chip paper's training."""
 
 BATCH = 256
@@ -130,7 +129,10 @@ def gather(study: Study, folder: Path | None = None) -> Inputs:
     own.look_in(folder)
     metric = metrics.named(study.metric)
     model, data = load_network(study.network), load_data(study.data)
-    return joined(study.network.name, model, data, metric, study.probe_images)
+    given = joined(study.network.name, model, data, metric, study.probe_images)
+    with _running(given.data_name):  # one sentence now, in place of one for every trial
+        float_outputs(model, given.images[:1])
+    return given
 
 
 def joined(
@@ -169,6 +171,28 @@ def joined(
         network, own.label(name), _identity([network, *others]), images, targets, calibration,
         data.name, identity.of_arrays(arrays), metric, data.classes, tuple(others),
     )  # fmt: skip
+
+
+def as_taken(model: nn.Module, data: Data) -> Data:
+    """Return data with inputs of the type that a network takes: float32, or int64 tokens.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The torch network.
+    data : Data
+        Inputs for it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the network cannot run them.
+    """
+    tokens = _reads_tokens(_traced(model, data, 0)[0])
+    images, calibration = (_typed(part, tokens) for part in (data.images, data.calibration))
+    with _running(data.name):
+        float_outputs(model, images[:1])
+    return replace(data, images=images, calibration=calibration)
 
 
 def _identity(networks: list[Network]) -> str:
@@ -308,11 +332,16 @@ def load_network(choice: NetworkChoice, what: str = "network") -> nn.Module:
     """
     from torch import nn
 
-    from ..zoo.entries import ENTRIES, SHORT, load
+    from ..zoo.entries import ENTRIES, load
     from ..zoo.stored import read_state
 
+    if choice.name.startswith(PAPER):
+        raise ValueError(
+            f"{what}: '{choice.name}' is a layout of the chip paper without a network behind it: "
+            f"only 'aimc-sim map {choice.name}' takes it"
+        )
     if not own.is_own(choice.name):
-        _known(choice.name, what, "network", (*SHORT, *ENTRIES))
+        _known(choice.name, what, "network", NAMES)
         name = SHORT.get(choice.name, choice.name)
         if choice.weights is None:
             return load(name)
@@ -351,10 +380,15 @@ def load_data(choice: DataChoice) -> Data:
         _known(choice.name, "data", "data", DATA)
     if choice.length is not None and choice.name != "ptb":
         raise ValueError(f"data.length is for ptb; '{choice.name}' has no sequences to cut")
+    if choice.folder is not None and not (choice.name in DATA and DATA[choice.name].file):
+        ours = " and ".join(name for name, held in DATA.items() if held.file)
+        raise ValueError(
+            f"data.folder (--data-dir) is for {ours}; '{choice.name}' reads no folder: leave it out"
+        )
     if choice.name == "digits":
         return _images(digits("test"), digits("train"), choice)
     if choice.name == "cifar10":
-        folder = _folder(choice, "cifar-10-batches-py")
+        folder = _folder(choice)
         return _images(
             cifar10(folder, "test"), cifar10(folder, "train", choice.calibration), choice
         )
@@ -476,7 +510,7 @@ def _demand_alike(images: np.ndarray, calibration: np.ndarray, name: str) -> Non
         )
 
 
-def _known(name: str, what: str, kind: str, names: tuple[str, ...]) -> None:
+def _known(name: str, what: str, kind: str, names: Iterable[str]) -> None:
     """Raise ValueError for a name without a colon that is none of ours."""
     if name not in names:
         fault = f"{what}: there is no {kind} named '{name}'"
@@ -499,7 +533,7 @@ def _sequences(choice: DataChoice) -> Data:
     """
     from ..zoo.text import PTB_CHARACTERS, ptb_characters
 
-    folder = _folder(choice, "ptb.char.test.txt")
+    folder = _folder(choice)
     length = choice.length or _LENGTH
     parts = []
     for split in ("test", "train"):
@@ -510,9 +544,11 @@ def _sequences(choice: DataChoice) -> Data:
     return _cut(Data("ptb", images, targets, calibration, len(PTB_CHARACTERS)), choice)
 
 
-def _folder(choice: DataChoice, held: str) -> str:
+def _folder(choice: DataChoice) -> str:
     if choice.folder is None:
-        raise ValueError(f"data: {choice.name} needs data.folder, where {held} is")
+        raise ValueError(
+            f"data: {choice.name} needs data.folder (--data-dir), where {DATA[choice.name].file} is"
+        )
     return choice.folder
 
 

@@ -334,9 +334,14 @@ def make_study(data: Mapping[str, Any], where: str = "study") -> Study:
 
 def scored_by(study: Study, metric: str | None) -> Study:
     """Return a study with another metric; None: the study as it is."""
-    if metric is None:
+    return study if metric is None else changed(study, {"metric": metric})
+
+
+def changed(study: Study, keys: Mapping[str, Any]) -> Study:
+    """Return a study with some keys replaced, checked again; none: the study as it is."""
+    if not keys:
         return study
-    return make_study(study.model_dump(exclude_unset=True) | {"metric": metric}, "--metric")
+    return make_study(study.model_dump(exclude_unset=True) | dict(keys), "study with options")
 
 
 def checked(kind: type[Model], data: Mapping[str, Any], where: str) -> Model:

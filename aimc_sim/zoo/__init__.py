@@ -3,6 +3,7 @@
 =================  ==========================================================================
 file               contents
 =================  ==========================================================================
+``catalogue``      names of networks and data, without torch
 ``entries``        every trained network by name: ``load("resnet32-digits")``
 ``resnet``         ResNet-32
 ``paper_resnet``   the chip paper's ResNet-9
@@ -20,14 +21,39 @@ file               contents
 =================  ==========================================================================
 """
 
-from aimc_sim.zoo.datasets import ImageSet, cifar10, digits, download_cifar10
-from aimc_sim.zoo.entries import ENTRIES, load, record
-from aimc_sim.zoo.paper_lstm import char_lstm
-from aimc_sim.zoo.paper_resnet import resnet9
-from aimc_sim.zoo.resnet import resnet32
-from aimc_sim.zoo.text import Text, ptb_characters
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; at run time, __getattr__ loads what is used
+    from aimc_sim.zoo.datasets import ImageSet, cifar10, digits, download_cifar10
+    from aimc_sim.zoo.entries import ENTRIES, load, record
+    from aimc_sim.zoo.paper_lstm import char_lstm
+    from aimc_sim.zoo.paper_resnet import resnet9
+    from aimc_sim.zoo.resnet import resnet32
+    from aimc_sim.zoo.text import Text, ptb_characters
+
+_HOMES = {
+    "ENTRIES": "entries", "ImageSet": "datasets", "Text": "text", "char_lstm": "paper_lstm",
+    "cifar10": "datasets", "digits": "datasets", "download_cifar10": "datasets",
+    "load": "entries", "ptb_characters": "text", "record": "entries", "resnet32": "resnet",
+    "resnet9": "paper_resnet",
+}  # fmt: skip
+"""Public names and their modules, which load torch."""
 
 __all__ = [
     "ENTRIES", "ImageSet", "Text", "char_lstm", "cifar10", "digits", "download_cifar10", "load",
     "ptb_characters", "record", "resnet9", "resnet32",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used: the catalogue needs no torch."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"aimc_sim.zoo.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'aimc_sim.zoo' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from aimc_sim import arguments
+from aimc_sim.zoo.catalogue import NAMES, NETWORKS, SHORT, listed
 from aimc_sim.zoo.paper_lstm import KIND as CHAR_LSTM
 from aimc_sim.zoo.paper_lstm import char_lstm
 from aimc_sim.zoo.paper_resnet import KIND as RESNET9
@@ -28,19 +29,18 @@ class ZooEntry:
     weights: str
 
 
+_KINDS: dict[str, tuple[Callable[..., nn.Module], WeightFiles]] = {
+    "resnet32": (resnet32, RESNET32),
+    "resnet9": (resnet9, RESNET9),
+    "lstm": (char_lstm, CHAR_LSTM),
+}
+"""How each architecture of the catalogue is built, and its files."""
+
 ENTRIES = {
-    "resnet32-digits": ZooEntry(resnet32, RESNET32, "digits"),
-    "resnet32-cifar10": ZooEntry(resnet32, RESNET32, "cifar10"),
-    "resnet32-cifar10-aware": ZooEntry(resnet32, RESNET32, "cifar10-aware"),
-    "resnet9-cifar10": ZooEntry(resnet9, RESNET9, "cifar10"),
-    "resnet9-cifar10-aware": ZooEntry(resnet9, RESNET9, "cifar10-aware"),
-    "lstm-ptb": ZooEntry(char_lstm, CHAR_LSTM, "ptb"),
-    "lstm-ptb-aware": ZooEntry(char_lstm, CHAR_LSTM, "ptb-aware"),
+    name: ZooEntry(*_KINDS[network.architecture], network.weights)
+    for name, network in NETWORKS.items()
 }
 """Name of each trained network; its weights need not be installed. "aware": hardware-aware."""
-
-SHORT = {"resnet32": "resnet32-digits"}
-"""Names of architectures, and the trained network that each stands for."""
 
 
 def load(name: str) -> nn.Module:
@@ -49,7 +49,7 @@ def load(name: str) -> nn.Module:
     Parameters
     ----------
     name : str
-        A key of :data:`ENTRIES`.
+        A key of :data:`ENTRIES`, or a short name: "resnet32" is "resnet32-digits".
 
     Raises
     ------
@@ -79,6 +79,6 @@ def record(name: str) -> dict[str, Any]:
 
 
 def _entry(name: str) -> ZooEntry:
-    if name not in ENTRIES:
-        raise ValueError(arguments.unknown(f"no network '{name}' in the zoo", name, ENTRIES))
-    return ENTRIES[name]
+    if listed(name) is None:
+        raise ValueError(arguments.unknown(f"no network '{name}' in the zoo", name, NAMES))
+    return ENTRIES[SHORT.get(name, name)]

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from aimc_sim import arguments, files
+from aimc_sim.zoo import catalogue
 
-WEIGHTS_DIR = Path(__file__).parent / "weights"
+WEIGHTS_DIR = catalogue.WEIGHTS
 """Folder of the weight files that are installed with the package."""
 
 _MOST_CLASSES = 10**6

@@ -175,6 +175,21 @@ STUDIES = [
     "toy_attack.py",
 ]
 MEMORY = ["-1 GB", "0", "x", "1e400 GB", "nan GB", "1 parsec", "", "9" * 500, "1 B"]
+DATA_NAMES = [
+    *MODELS,
+    "toy_attack:tiny",
+    "toy_attack.py:nothing",
+    "./toy_attack:data",
+    "study.yaml",
+]
+NETWORK_AND_DATA: dict[str | int, list[str]] = {
+    "--model": [*MODELS, "paper:resnet9", "toy_attack.py:nothing", "leaves.py:x", "absent.py:x"],
+    "--weights": ["nothing.pt", "study.yaml", ""],
+    "--data": DATA_NAMES,
+    "--data-dir": ["nothing", "plain.txt"],
+}
+"""Options that replace a network or its data."""
+
 POOL = {
     "--workers": ["-1", "100000", *NUMBERS[2:]],
     "--memory": MEMORY,
@@ -209,11 +224,10 @@ COMMANDS = {
     "run": Command(
         (
             "run",
-            "--model",
             "toy_attack:picture",
             "--images",
             "2",
-            "--seeds",
+            "--programmings",
             "1",
             "--times",
             "0",
@@ -224,15 +238,16 @@ COMMANDS = {
             *OUT,
         ),
         {
-            "--model": [*MODELS, "toy_attack:tiny"],
-            "--data": MODELS,
+            1: [*MODELS, "toy_attack:tiny"],
+            "--model": MODELS,
+            "--data": DATA_NAMES,
             "--metric": METRICS,
             "--weights": [*TARGETS, "nothing.pt", "study.yaml"],
             "--data-dir": [*TARGETS, "nothing"],
             "--preset": [*TEXTS, "hermes"],
             "--set": SETTINGS,
             "--times": [*NUMBERS[1:2], *NUMBERS[3:], "1 parsec", "1e308", "-1s", "9" * 400],
-            "--seeds": NUMBERS,
+            "--programmings": NUMBERS,
             "--images": NUMBERS,
             "--compensation": TEXTS,
             "--out": TARGETS,
@@ -244,6 +259,7 @@ COMMANDS = {
         ("map", "toy_attack:tiny", "--preset", "ideal", *OUT),
         {
             1: [*MODELS, "paper:nothing"],
+            **NETWORK_AND_DATA,
             "--input": [*TEXTS, "0", "-1,3", "3,3,3,3,3", "99999999999,9"],
             "--preset": TEXTS,
             "--set": SETTINGS,
@@ -257,6 +273,7 @@ COMMANDS = {
         ("perf", "toy_attack:tiny", "--input", "12", "--images", "2", "--preset", "ideal", *OUT),
         {
             1: [*MODELS, "paper:resnet9"],
+            **NETWORK_AND_DATA,
             "--input": [*TEXTS, "0", "13", "3,32,32"],
             "--preset": TEXTS,
             "--set": SETTINGS,
@@ -272,6 +289,7 @@ COMMANDS = {
         ("profile", "toy_attack:tiny", "--input", "12", "--batch", "2", "--rounds", "1", *OUT),
         {
             1: MODELS,
+            **NETWORK_AND_DATA,
             "--input": [*TEXTS, "0", "13", "3,32,32"],
             "--batch": NUMBERS,
             "--threads": NUMBERS,
@@ -285,7 +303,14 @@ COMMANDS = {
     ),
     "sweep": Command(
         ("sweep", "study.yaml", "--workers", "0", *OUT),
-        {1: STUDIES, "--out": TARGETS, "--metric": METRICS, **POOL},
+        {
+            1: STUDIES,
+            "--out": TARGETS,
+            "--metric": METRICS,
+            "--images": NUMBERS,
+            **NETWORK_AND_DATA,
+            **POOL,
+        },
         ("out/table.parquet",),
         sound_too={1: ["markup.yaml", "escape.yaml", "formula.yaml"]},
     ),
@@ -296,14 +321,16 @@ COMMANDS = {
         trees=("results",),
     ),
     "attribute": Command(
-        ("attribute", "--study", "study.yaml", "--workers", "0", *OUT),
+        ("attribute", "toy_attack:tiny", "--study", "study.yaml", "--workers", "0", *OUT),
         {
+            1: MODELS,
             "--study": STUDIES,
             "--out": TARGETS,
             "--preset": ["x"],
-            "--network": MODELS,
+            **NETWORK_AND_DATA,
+            "--set": SETTINGS[:3],
             "--images": NUMBERS,
-            "--time": ["1 parsec", "-1", "x"],
+            "--times": ["1 parsec", "-1", "x"],
             "--compensation": TEXTS,
             "--programmings": NUMBERS,
             "--layers": ["x"],
@@ -315,7 +342,15 @@ COMMANDS = {
     ),
     "optimise": Command(
         ("optimise", "search.yaml", "--workers", "0", *OUT),
-        {1: STUDIES, "--out": TARGETS, "--trials": NUMBERS, "--metric": METRICS, **POOL},
+        {
+            1: STUDIES,
+            "--out": TARGETS,
+            "--trials": NUMBERS,
+            "--metric": METRICS,
+            "--images": NUMBERS,
+            **NETWORK_AND_DATA,
+            **POOL,
+        },
         ("out/designs.parquet",),
     ),
     "report": Command(

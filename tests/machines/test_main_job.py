@@ -35,7 +35,7 @@ def test_the_libraries_are_held_down():
 
 def test_main_job(call, tmp_path):
     code, _, err = call(
-        "run", "--images", "16", "--seeds", "1", "--times", "1d", "--preset", "hermes-odp",
+        "run", "--images", "16", "--programmings", "1", "--times", "1d", "--preset", "hermes-odp",
         "--compensation", "gdc", "--out", tmp_path / "job",
     )  # fmt: skip
     assert code == 0, err

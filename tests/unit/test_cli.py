@@ -43,7 +43,7 @@ def nothing(): return None
 number = 3
 """
 
-QUICK = ["--model", "toy_network:build", "--images", "8", "--seeds", "1"]
+QUICK = ["--model", "toy_network:build", "--images", "8", "--programmings", "1"]
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_run_writes_everything_and_only_that(folder, call):
 
 def test_the_shipped_network_runs_by_default(folder, call):
     code, out, _ = call(
-        "run", "--images", 8, "--seeds", 1, "--times", "0", "--preset", "hermes-tdp",
+        "run", "--images", 8, "--programmings", 1, "--times", "0", "--preset", "hermes-tdp",
         "--compensation", "gdc",
     )  # fmt: skip
     assert code == 0
@@ -147,8 +147,8 @@ def test_results_are_replaced_only_with_force(folder, call):
         (["--times", "soon"], ["soon", "1 day"]),
         (["--times", "1h,,1d"], ["--times", "empty"]),
         (["--compensation", "gcd"], ["'gcd'", "did you mean 'gdc'"]),
-        (["--seeds", "0"], ["--seeds = 0", "wanted a whole number from 1 to 1000"]),
-        (["--seeds", "two"], ["--seeds", "integer"]),
+        (["--programmings", "0"], ["--programmings = 0", "wanted a whole number from 1 to 1000"]),
+        (["--programmings", "two"], ["--programmings", "integer"]),
         (["--images", "-3"], ["--images = -3", "wanted a whole number from 1"]),
         (["--images", "501"], ["501", "500"]),
         (["--frobnicate"], ["--frobnicate"]),

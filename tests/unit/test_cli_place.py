@@ -123,7 +123,7 @@ def test_patches_shorten_the_interval(call, tmp_path):
         (("perf", TOY[0], "--input", "4,8,8"), "'stem'"),
         (("perf", *TOY, "--images", "0"), "--images = 0: wanted a whole number from 1 to 10000"),
         (("perf", *TOY, "--mode", "fast"), "--mode fast: wanted 'pipelined' or 'host'"),
-        (("perf", "paper:resnet9"), "is a layout without a network behind it"),
+        (("perf", "paper:resnet9"), "is a layout of the chip paper without a network"),
         (("map", "paper:vgg"), "there is no layout 'vgg'; choose one of resnet9"),
         (("map", *TOY, "--replicate", "stem"), "--replicate stem: wanted LAYERS=N"),
         (("map", *TOY, "--replicate", "layer=2"), "'layer' matches no convolution"),

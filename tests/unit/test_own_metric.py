@@ -88,7 +88,7 @@ def test_run_takes_it(tmp_path, call, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, text, err = call(
         "run", "--model", f"{__name__}:network", "--data", f"{__name__}:data", "--metric", NAME,
-        "--preset", "hermes-odp,ideal", "--times", "0", "--seeds", 2, "--out", "out",
+        "--preset", "hermes-odp,ideal", "--times", "0", "--programmings", 2, "--out", "out",
     )  # fmt: skip
     assert code == 0, err
     assert text.startswith("Distance in V, 24 test images")

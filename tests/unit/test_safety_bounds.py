@@ -192,8 +192,8 @@ def write(tmp_path, **changes):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("run", "--seeds", "9" * 40), "wanted a whole number from 1 to 1000"),
-        (("run", "--seeds", 1000, "--times", "1,2,3,4,5,6"), "more than 20,000 runs"),
+        (("run", "--programmings", "9" * 40), "wanted a whole number from 1 to 1000"),
+        (("run", "--programmings", 1000, "--times", "1,2,3,4,5,6"), "more than 20,000 runs"),
         (("perf", "--images", 10**9), "wanted a whole number from 1 to 10000"),
         (("map", "--replicate", "*=100"), "give 1 to 64"),
         (("map", "--replicate", "*=64"), "at most 268,435,456"),

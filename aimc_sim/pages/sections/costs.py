@@ -31,7 +31,7 @@ def where(facts: Facts) -> Iterator[PagePart]:
         preset = table.loc[table["label"] == facts.head.label, "preset"].iloc[0]
         yield Paragraph(
             "This folder holds no attribution. 'aimc-sim attribute --preset "
-            f"{preset} --network {facts.head.first['network']} --out where' makes one; then "
+            f"{preset} --model {facts.head.first['network']} --out where' makes one; then "
             "'aimc-sim report where', or 'aimc-sim merge' both folders.", "absent",
         )  # fmt: skip
         return
