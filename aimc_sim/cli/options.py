@@ -97,7 +97,7 @@ def complete_compensations(incomplete: str) -> list[str]:
 OWN = "package.module:function or path/to/file.py:function of your own"
 
 _NETWORK = (
-    "resnet32, resnet9, lstm or a longer name of the zoo ('aimc-sim info networks'), or "
+    "resnet32, resnet9, lstm or a longer name of the zoo ('aimc-sim info --list networks'), or "
     f"{OWN} that returns a torch module."
 )
 NetworkArgument = Annotated[

@@ -375,7 +375,9 @@ COMMANDS = {
         ("examples", *OUT), {"--out": TARGETS, "--force": ["x"]}, ("out/01_one_device.py",)
     ),
     "info": Command(
-        ("info",), {"--preset": TEXTS, "--machine": ["x"]}, sound_too={"--preset": ["ideal"]}
+        ("info",),
+        {"--preset": TEXTS, "--list": TEXTS, "--machine": ["x"]},
+        sound_too={"--preset": ["ideal"], "--list": ["metrics"]},
     ),
     "device import": Command(
         ("device", "import", "study.yaml", "--map", "device=d,g=g:uS", "--out", "m.h5"),

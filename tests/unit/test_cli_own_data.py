@@ -398,6 +398,8 @@ finally:
         ("aimc-sim optimise s.yaml --metric to", ["top-5"]),
         ("aimc-sim attribute --compensation none,gd", ["none,gdc", "none,gdc-signs"]),
         ("aimc-sim attribute --tim", ["--times"]),
+        ("aimc-sim info --list met", ["metrics"]),
+        ("aimc-sim info --preset generic-p", ["generic-pcm"]),
     ],
 )
 def test_a_shell_completes_names(line, words):
@@ -417,3 +419,52 @@ def test_the_script_for_the_shell_is_printed(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert (done.value.code, err) == (0, "")
     assert "_AIMC_SIM_COMPLETE=complete_bash" in out
+
+
+def test_info_lists_every_name(call):
+    """Those of the registries, each in the list of its kind; without options all lists."""
+    from aimc_sim import presets
+    from aimc_sim.cli import info
+    from aimc_sim.core.converters import KINDS
+    from aimc_sim.device import family
+
+    assert set(info.COMPENSATIONS) == set(inputs.compensations())
+    names = {
+        "presets": presets.PRESETS, "networks": catalogue.NAMES, "data": catalogue.DATA,
+        "metrics": metrics.BY_NAME, "compensations": inputs.compensations(),
+        "devices": [one.name for one in family.registered()], "converters": KINDS,
+        "encodings": ["differential", "several-devices", "offset-column", "bit-slices"],
+    }  # fmt: skip
+    assert set(names) == set(info.KINDS)
+    everything = call("info")[1]
+    for kind, wanted in names.items():
+        code, out, err = call("info", "--list", kind)
+        assert (code, err) == (0, "")
+        assert out in everything
+        assert max(map(len, out.splitlines())) <= info.WIDTH, kind
+        for name in wanted:
+            assert name in out.split(), (kind, name)
+    score = f"{100 * catalogue.score('resnet32-digits')[1]:.1f} %"
+    (line,) = [x for x in everything.splitlines() if x.startswith("resnet32-digits")]
+    assert {"resnet32", "digits"} <= set(line.split())
+    assert score in line
+
+
+def test_info_refuses_what_is_no_kind(call):
+    code, _, err = call("info", "--list", "metric")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "did you mean 'metrics'" in err
+    code, _, err = call("info", "--list", "metrics", "--preset", "ideal")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--list and --preset ask for different things" in err
+
+
+@pytest.mark.parametrize("name", catalogue.NETWORKS)
+def test_the_catalogue_is_the_zoo(name):
+    from aimc_sim.zoo import entries
+
+    entry, record = entries.ENTRIES[name], entries.record(name)
+    assert entry.kind.path(entry.weights).stem == name.replace("-", "_")
+    assert catalogue.score(name)[1] in record.values()
+    assert set(entries.ENTRIES) == set(catalogue.NETWORKS)
+    assert set(catalogue.SHORT.values()) <= set(catalogue.NETWORKS)
