@@ -224,7 +224,7 @@ class Metric:
         """Return a value as it stands in tables, without its unit; "-" for none."""
         if value != value:
             return "-"
-        shown = self.scale * value
+        shown = round(self.scale * value, digits) + 0.0  # no negative zero
         return f"{shown:+.{digits}f}" if sign else f"{shown:.{digits}f}"
 
     def span(self, low: float, high: float, digits: int, sign: bool = False) -> str:

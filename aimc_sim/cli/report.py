@@ -20,6 +20,8 @@ Examples:
   aimc-sim report drift --out drift.html --figures figures
 
   aimc-sim report drift --setting "hermes-odp, as published"
+
+  aimc-sim report drift --attribution where --section my_sections:seeds
 """
 
 DEFAULT = "report.html"
@@ -43,24 +45,42 @@ def report(
         str | None,
         typer.Option(help="Of several in the folder.  [default: the first by name]"),
     ] = None,
+    attribution: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of 'aimc-sim attribute' for the same machine: shown as the reasons.  "
+            "[default: DIR itself, or DIR/attribution]"
+        ),
+    ] = None,
+    section: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:NAME",
+            help="A section of your own, package.module:function or FILE.py:function; repeatable.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that are no earlier report.")
     ] = False,
 ) -> None:
     """Write one self-contained HTML page about the results of a study.
 
-    Accuracy with intervals, differences, layers, floorplan, pipeline, energy, settings with
-    sources, the list of omissions, how to make it again. It works offline, on phones and in print.
-    The study's network is loaded as the sweep did, placed and simulated anew.
+    The loss against floating point, its reasons, changes that would help; accuracy with
+    intervals, differences, layers, floorplan, pipeline, energy, settings with sources, the list of
+    omissions, how to make it again. It works offline, on phones and in print. The study's
+    network is loaded as the sweep did, placed and simulated anew.
     """
     with refusing():
         path = arguments.path(out or folder / DEFAULT, "--out")
         figures = figures and arguments.path(figures, "--figures")
     with status("reading the results, placing the network"):
         with refusing():
-            from ..pages import material
+            from ..pages import material, sections
 
             found = material.read(folder)
+            reasons = None if attribution is None else material.read(attribution)
+            for name in section or ():
+                sections.add(name)
         from ..pages import figures as pictures
         from ..pages import page as pages
 
@@ -68,7 +88,7 @@ def report(
         if figures is not None and figures.exists() and not figures.is_dir():
             raise BadInput(f"--figures '{figures}' is a file; give a folder")
         with refusing(KeyError, ValueError):
-            page = pages.gather(found, setting, metric)
+            page = pages.gather(found, setting, metric, reasons)
         if figures is not None:
             _refuse_figures(figures, pictures.names(page), force)
         with refusing(OSError, prefix=f"the report cannot be written to '{path}': "):

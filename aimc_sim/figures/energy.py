@@ -45,7 +45,8 @@ def energy(
     sums = table.groupby("component")["joules"].sum()
     for i, name in enumerate(components):
         value = sums[name] / per_unit
-        told = f"{value:.3g} {unit}, {sums[name] / found.ledger.joules:.1%}"
+        own, letter = _prefix(sums[name], "J")
+        told = f"{sums[name] / own:.3g} {letter}, {sums[name] / found.ledger.joules:.1%}"
         (bar,) = whole.barh(i, value, **looks[name])
         say(bar, f"{name}: {told}")
         whole.annotate(told, (value, i), xytext=(6, 0), textcoords="offset points", va="center",

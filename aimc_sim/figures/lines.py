@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from .axes import Across
-from .canvas import LINE, PALETTE, PAPER, SOFT, TEXT, Look, cut, figure_of, grid, look, say
+from .canvas import DASHES, LINE, PALETTE, PAPER, SOFT, TEXT, Look, cut, figure_of, grid, look, say
 from .output import written
 
 MOST_CURVES = 40
@@ -195,7 +195,7 @@ def draw(
     for panel, (name, part, bounds), handles in zip(axes, panels, legends, strict=True):
         panel.set_ylim(*bounds)
         _panel(panel, chart, part, looks, upright)
-        panel.set_ylabel(chart.axis)
+        panel.set_ylabel(_axis(chart, bounds[0]))
         if handles:
             _legend(panel, handles, width)
         if name:
@@ -256,6 +256,20 @@ def _range(
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
+def _axis(chart: Chart, begin: float) -> str:
+    """Return the name of the axis of values; one that leaves zero out says so."""
+    if not chart.bounds[0] == 0 < begin:
+        return chart.axis
+    told = f"{begin:.{chart.digits}f} {chart.unit}".rstrip()
+    return f"{chart.axis}\naxis begins at {told}, not at 0"
+
+
+def _dash(chart: Chart, level: str) -> Any:
+    """Return the pattern of a level that is nobody's own: each name has another one."""
+    names = dict.fromkeys(v.name for v in chart.levels if v.hue is None and not v.aside)
+    return DASHES[[*names, level].index(level) % len(DASHES)]
+
+
 def _close_up(chart: Chart, curves: Sequence[ChartCurve]) -> tuple[float, float] | None:
     """Return bounds that enlarge the good curves, where others are far from them."""
     if chart.close is None:
@@ -290,7 +304,7 @@ def _panel(
             ax.fill_between(x, low, high, color=style.colour, alpha=0.14, lw=0)
         ax.plot(x, mean, ms=5, lw=1.8, **style.line())
     for level in chart.levels:
-        _level(ax, level, looks)
+        _level(ax, level, looks, _dash(chart, level.name))
     if chart.zero:
         ax.axhline(0, color=SOFT, lw=0.8, zorder=1)
     if len(places) == 1:
@@ -320,7 +334,9 @@ def _over(ax: Axes, band: Rectangle, value: str) -> None:
     ax.add_artist(band)
 
 
-def _level(ax: Axes, level: Level, looks: Mapping[tuple[str, str], Look]) -> None:
+def _level(
+    ax: Axes, level: Level, looks: Mapping[tuple[str, str], Look], dash: Any
+) -> None:  # fmt: skip
     low, high = ax.get_ylim()
     if level.aside:
         if not low <= level.value <= high:
@@ -332,7 +348,7 @@ def _level(ax: Axes, level: Level, looks: Mapping[tuple[str, str], Look]) -> Non
         )  # fmt: skip
         return
     colour = next((v.colour for (hue, _), v in looks.items() if hue == level.hue), TEXT)
-    ax.axhline(level.value, color=colour, lw=1, ls="-" if level.hue is None else ":")
+    ax.axhline(level.value, color=colour, lw=1, ls=dash if level.hue is None else ":")
 
 
 def _value(chart: Chart, curves: Sequence[ChartCurve], stop: int) -> str:
@@ -347,6 +363,7 @@ def _value(chart: Chart, curves: Sequence[ChartCurve], stop: int) -> str:
         if value is not None:
             mean, low, high = map(number, value)
             found.append(f"{curve.name}: {mean} [{low}, {high}]")
+    found += [f"{v.name}: {number(v.value)}" for v in chart.levels if v.hue is None and not v.aside]
     return "; ".join(found)
 
 
@@ -380,7 +397,9 @@ def _handles(
     handles.append(band if bands else whisker)
     for name in dict.fromkeys(level.name for level in chart.levels if not level.aside):
         own = any(level.hue for level in chart.levels if level.name == name)
-        level_style: dict[str, Any] = {"color": SOFT, "ls": ":"} if own else {"color": TEXT}
+        level_style: dict[str, Any] = {"color": SOFT, "ls": ":"}
+        if not own:
+            level_style = {"color": TEXT, "ls": _dash(chart, name)}
         if own and not chart.joined:
             level_style = {"color": TEXT, "ls": "", "marker": "|", "ms": 12, "mew": 1}
         handles.append(Line2D([], [], lw=1, label=name, **level_style))
@@ -438,13 +457,14 @@ def _beside(
                 level.value, names.index(level.hue), marker="|", ms=14, mew=1, color=TEXT, ls=""
             )
         else:
-            ax.axvline(level.value, color=LINE if level.aside else TEXT, lw=1)
+            ax.axvline(level.value, color=LINE if level.aside else TEXT, lw=1,
+                       ls=_dash(chart, level.name))  # fmt: skip
     letters = 34 if not narrow else 20
     ax.set_yticks(range(len(names)), ["\n".join(textwrap.wrap(n, letters)[:2]) for n in names],
                   fontsize=8.5)  # fmt: skip
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlim(*_range(chart, curves, chart.levels))
-    ax.set_xlabel(chart.axis)
+    ax.set_xlabel(_axis(chart, ax.get_xlim()[0]).replace("\n", "; "))
     grid(ax, "x")
     for i in range(len(names)):
         band = Rectangle((0, i - 0.5), 1, 1, transform=ax.get_yaxis_transform())

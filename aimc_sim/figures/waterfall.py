@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from .. import metrics
 from ..metrics import Metric
 from .axes import when
-from .canvas import PALETTE, TEXT, Drawing, cut, grid, say
+from .canvas import HATCHES, PALETTE, PAPER, TEXT, Drawing, cut, grid, say
 from .output import written
 
 _TITLES = {
@@ -88,6 +88,9 @@ def _panel(
     y = np.arange(len(size))
     colours = [PALETTE[1] if metric.better(s) < 0 else PALETTE[2] for s in size]
     bars = ax.barh(y, size, left=begin, color=colours, height=0.65, alpha=0.75)
+    for bar, s in zip(bars, size, strict=True):
+        if metric.better(s) < 0:
+            bar.set(hatch=HATCHES[1], edgecolor=PAPER, linewidth=0)
     unit = metric.difference_unit.replace("percentage ", "")
     for bar, name, value, *ends in zip(bars, labels, size, low, high, strict=True):
         interval = "" if np.isnan(ends[0]) else f" [{ends[0]:+.2f}, {ends[1]:+.2f}]"

@@ -15,6 +15,9 @@ file             content
 ``sections/``    the sections, one file each; one of your own is one file more
 ``parts``        paragraphs, tables, figures, code: parts of a section, as HTML
 ``tables``       tables as data; how numbers are written
+``loss``         the chip against the network in floating point
+``rivals``       the setting in front against others: the choice, and changes that would help
+``advice``       pointers from results to changes, and how to test them
 ``accuracy``     accuracy against time; paired differences
 ``errors``       errors of layers
 ``costs``        cost of effects and layers: attribution
@@ -31,6 +34,7 @@ it to itself (Content-Security-Policy). Figures are those of :mod:`aimc_sim.figu
 """
 
 __all__ = [
-    "accuracy", "costs", "errors", "facts", "figures", "headline", "limits", "machine",
-    "material", "page", "parameters", "parts", "reproduce", "sections", "tables",
+    "accuracy", "advice", "costs", "errors", "facts", "figures", "headline", "limits", "loss",
+    "machine", "material", "page", "parameters", "parts", "reproduce", "rivals", "sections",
+    "tables",
 ]  # fmt: skip

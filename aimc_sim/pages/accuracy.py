@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,8 @@ from ..figures import accuracy as drawn
 from ..figures import axes
 from ..figures.axes import when as shown_time
 from ..figures.lines import Chart, ChartCurve
+from ..spec import ChipSpec
+from ..studies import attribute
 from .headline import Headline, is_attribution, same_place
 from .tables import Table, TableCell
 
@@ -24,7 +26,54 @@ def in_front(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[~frame["setting"].map(is_attribution)]
 
 
-def chart(summary: pd.DataFrame, head: Headline) -> Chart:
+_SAME = ["mean", "low", "high", "wide_low", "wide_high", "spread", "programmings", "images"]
+"""Columns of a summary that agree where neither time nor compensation change anything."""
+
+
+def constant(
+    summary: pd.DataFrame, front: pd.DataFrame, specs: Mapping[str, ChipSpec]
+) -> list[str]:
+    """Return the settings with perfect devices whose results are the same at all times.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        Labelled, without attribution.
+    front : DataFrame
+        The results behind it, labelled.
+    specs : mapping
+        Machines by identity.
+    """
+    machine = front.drop_duplicates("label").set_index("label")["spec_id"]
+    found = []
+    for label, part in summary.groupby("label", sort=False):
+        perfect = not attribute.has_imperfect_devices(specs[machine[label]])
+        if perfect and len(part) > 1 and not part[_SAME].drop_duplicates().iloc[1:].size:
+            found.append(str(label))
+    return found
+
+
+def once(
+    summary: pd.DataFrame, front: pd.DataFrame, specs: Mapping[str, ChipSpec], head: Headline
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return the summary of the curves, and the levels of settings that do not change.
+
+    Parameters
+    ----------
+    summary, front, specs
+        As in :func:`constant`.
+    head : Headline
+        The setting in front stays a curve.
+    """
+    level = [label for label in constant(summary, front, specs) if label != head.label]
+    rows = summary[summary["label"].isin(level)].drop_duplicates("label")
+    levels = dict(zip(rows["label"], rows["mean"], strict=True))
+    return summary[~summary["label"].isin(level)], levels
+
+
+def chart(
+    summary: pd.DataFrame, head: Headline, levels: Mapping[str, float] | None = None
+) -> Chart:
     """Return the metric against time, a curve per setting and compensation.
 
     Parameters
@@ -33,6 +82,8 @@ def chart(summary: pd.DataFrame, head: Headline) -> Chart:
         Labelled, without attribution.
     head : Headline
         Its curves come first.
+    levels : mapping of str to float, optional
+        Values that do not depend on time, drawn as lines.
 
     Returns
     -------
@@ -45,7 +96,7 @@ def chart(summary: pd.DataFrame, head: Headline) -> Chart:
     if len(times) == 1:
         title = f"{name}, {shown_time(times[0])}"
     front = head.label, head.compensation
-    return drawn.chart(summary, by="label", front=front, title=title)
+    return drawn.chart(summary, by="label", front=front, title=title, references=levels)
 
 
 def capital(text: str) -> str:
@@ -53,22 +104,26 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def table(summary: pd.DataFrame) -> Table:
-    """Return every mean value with its intervals.
+def table(summary: pd.DataFrame, front: pd.DataFrame, specs: Mapping[str, ChipSpec]) -> Table:
+    """Return every mean value with its intervals; a setting that does not change has one row.
 
     Parameters
     ----------
-    summary : DataFrame
-        Labelled.
+    summary, front, specs
+        As in :func:`constant`.
     """
     rows, metric = [], metrics.of(summary)
-    for row in summary.itertuples():
+    same = set(constant(summary, front, specs))
+    again = summary["label"].isin(same) & summary.duplicated("label")
+    for row in summary[~again].itertuples():
         digits = metric.digits_of(row.images)
         rows.append(
             [
                 TableCell(row.label),
-                TableCell(row.compensation),
-                TableCell(shown_time(row.time_seconds), row.time_seconds),
+                TableCell("any" if row.label in same else row.compensation),
+                TableCell("any", -1.0)
+                if row.label in same
+                else TableCell(shown_time(row.time_seconds), row.time_seconds),
                 TableCell(
                     f"{metric.show(row.mean, digits)} {metric.span(row.low, row.high, digits)}",
                     row.mean,

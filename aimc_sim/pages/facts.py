@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from .. import metrics, results
-from . import accuracy, machine
+from ..studies.folder import TRIALS
+from . import accuracy, costs, loss, machine, rivals
+from .costs import Attribution
 from .headline import Headline, choose, labelled
+from .loss import FloatScore
 from .machine import Machine, Unavailable
-from .material import Material
+from .material import ATTRIBUTION, Material, read
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,16 @@ class Facts:
         network cannot be placed here.
     unavailable : str
         Why it cannot, and a way around it; "" if it can.
+    score : FloatScore or str
+        The network in floating point and the losses against it, or why there is none.
+    ideal : str or None
+        Setting of the machine in front with perfect devices.
+    rivals : DataFrame
+        Other settings minus the one in front, from :func:`.rivals.compare`.
+    attribution : Attribution
+        Of the machine in front, if there is one.
+    differences : DataFrame
+        Paired differences, from :func:`.accuracy.differences`.
     """
 
     material: Material
@@ -40,6 +53,11 @@ class Facts:
     summary: pd.DataFrame
     machines: list[Machine]
     unavailable: str
+    score: FloatScore | str
+    ideal: str | None
+    rivals: pd.DataFrame
+    attribution: Attribution
+    differences: pd.DataFrame
 
     @property
     def metric(self) -> metrics.Metric:
@@ -47,12 +65,20 @@ class Facts:
         return metrics.of(self.summary)
 
     @property
+    def losses(self) -> FloatScore | None:
+        """The score in floating point, or None."""
+        return None if isinstance(self.score, str) else self.score
+
+    @property
     def machine(self) -> Machine | None:
         """The machine of the setting in front; None if the network cannot be placed here."""
         return self.machines[0] if self.machines else None
 
 
-def find(material: Material, setting: str | None = None, metric: str | None = None) -> Facts:
+def find(
+    material: Material, setting: str | None = None, metric: str | None = None,
+    attribution: Material | None = None,
+) -> Facts:  # fmt: skip
     """Choose the setting in front, place its network and simulate it: a few seconds.
 
     Parameters
@@ -63,6 +89,9 @@ def find(material: Material, setting: str | None = None, metric: str | None = No
         The one in front, see :func:`.headline.choose`.
     metric : str, optional
         Of several in the folder the one that the page is about; default: the first by name.
+    attribution : Material, optional
+        A folder of ``aimc-sim attribute``. Default: the folder's own attribution, or that of its
+        folder :data:`.material.ATTRIBUTION`.
 
     Returns
     -------
@@ -73,7 +102,8 @@ def find(material: Material, setting: str | None = None, metric: str | None = No
     KeyError
         If there is no such setting or metric.
     ValueError
-        If two trials of the folder contradict each other.
+        If two trials of the folder contradict each other, or the attribution is of another
+        machine or network.
     """
     material = of_metric(material, metric)
     material.table["label"] = labelled(material.table)["label"]
@@ -82,15 +112,38 @@ def find(material: Material, setting: str | None = None, metric: str | None = No
     summary = labelled(results.summary(front))
     head = choose(summary, front, material.specs, setting)
     machines: list[Machine] = []
-    unavailable = ""
+    unavailable, given = "", None
     try:
-        machines = machine.build(material, head)
+        given = machine.load(material, head)
+        machines = machine.build(material, head, given)
     except Unavailable as error:
         unavailable = (
             f"The network could not be placed and simulated here: {error}. Run 'aimc-sim report' "
             "where the study was run, or use 'aimc-sim map' and 'aimc-sim perf'."
         )
-    return Facts(material, head, front, summary, machines, unavailable)
+    ideal = rivals.ideal_setting(front, material, head)
+    demanded = attribution is not None
+    return Facts(
+        material, head, front, summary, machines, unavailable,
+        loss.find(material, head, metrics.of(summary), given), ideal,
+        rivals.compare(front, material, head, ideal),
+        costs.find(material, head, attribution or _inside(material), demanded),
+        accuracy.differences(front, head),
+    )  # fmt: skip
+
+
+def _inside(material: Material) -> Material | None:
+    """Return what the folder of an attribution inside a folder of results holds, if there is one.
+
+    One without a finished trial is left out: it is interrupted, and goes on with its command.
+    """
+    folder = material.folder / ATTRIBUTION
+    if not (folder / TRIALS).is_dir():
+        return None
+    try:
+        return read(folder)
+    except ValueError:
+        return None
 
 
 def of_metric(material: Material, name: str | None) -> Material:

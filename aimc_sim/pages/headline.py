@@ -27,6 +27,8 @@ class Headline:
         Rows of the summary at its first and last time.
     why : str
         How it was chosen.
+    rivals : tuple of (setting, compensation)
+        The other candidates, if it was chosen as the best of several on the same images.
     """
 
     label: str
@@ -36,6 +38,7 @@ class Headline:
     first: pd.Series
     last: pd.Series
     why: str
+    rivals: tuple[tuple[str, str], ...] = ()
 
 
 def labelled(frame: pd.DataFrame) -> pd.DataFrame:
@@ -85,6 +88,7 @@ def choose(
     KeyError
         If no setting has that name; gives the nearest.
     """
+    methods = summary["compensation"].nunique()
     machine = table.drop_duplicates("label").set_index("label")["spec_id"]
     labels = summary["label"].unique().tolist()
     if wanted is not None:
@@ -103,19 +107,24 @@ def choose(
         real = [n for n in labels if attribute.has_imperfect_devices(specs[machine[n]])]
         chosen = real or labels
         why = f"best mean at the last time, of {len(chosen)} settings"
+        why += f" and {methods} compensations" if methods > 1 else ""
         if real and len(real) < len(labels):
             why += " with imperfect devices"
         if len(chosen) == 1:
             why = "the only setting with imperfect devices"
+            why += f", the best of {methods} compensations" if methods > 1 else ""
     rows = summary[summary["label"].isin(chosen)]
     latest = rows[rows["time_seconds"] == rows["time_seconds"].max()]
     larger = metrics.of(summary).larger
     best = latest.sort_values("mean", ascending=not larger, kind="stable").iloc[0]
     same = rows[(rows["label"] == best["label"]) & (rows["compensation"] == best["compensation"])]
     same = same.sort_values("time_seconds")
+    others = same_place(latest, best)
+    pairs = zip(others["setting"], others["compensation"], strict=True)
+    rivals = tuple(p for p in pairs if p != (best["setting"], best["compensation"]))
     return Headline(
         best["label"], best["setting"], machine[best["label"]], best["compensation"],
-        same.iloc[0], same.iloc[-1], why,
+        same.iloc[0], same.iloc[-1], why, rivals,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from ..chip.program import Program
 from ..runtime.sizes import output_pixels
 from ..spec import ChipSpec
 from ..studies import inputs, settings
+from ..studies.schema import Study
 from .headline import Headline
 from .material import Material
 from .tables import Table, TableCell, shown
@@ -59,7 +60,7 @@ class Machine:
     performance: Performance
 
 
-def build(material: Material, head: Headline) -> list[Machine]:
+def build(material: Material, head: Headline, given: inputs.Inputs) -> list[Machine]:
     """Place and simulate the machine in front, then others that differ in more than devices.
 
     Parameters
@@ -68,6 +69,8 @@ def build(material: Material, head: Headline) -> list[Machine]:
         Its table has the column ``label``.
     head : Headline
         The setting in front.
+    given : Inputs
+        From :func:`load`.
 
     Returns
     -------
@@ -77,10 +80,8 @@ def build(material: Material, head: Headline) -> list[Machine]:
     Raises
     ------
     Unavailable
-        If the network or the shape of its images is not to be had, or the network has parts
-        that the simulation does not have.
+        If the network does not fit, or has parts that the simulation does not have.
     """
-    given = _given(material, head)
     shape = given.images.shape[1:]
     front = material.specs[head.spec_id]
     table = material.table[material.table["network_id"] == head.first["network_id"]]
@@ -100,16 +101,45 @@ def build(material: Material, head: Headline) -> list[Machine]:
     return list(found.values())
 
 
-def _given(material: Material, head: Headline) -> inputs.Inputs:
-    row = head.first
-    tried = []
+def studies_of(material: Material, head: Headline) -> list[Study]:
+    """Return the studies of a folder that may hold the setting in front.
+
+    Parameters
+    ----------
+    material : Material
+        With the studies.
+    head : Headline
+        The setting in front.
+    """
+    found = []
     for study in material.studies:
         names = own.label(study.network.name), own.label(study.data.name)
-        if names != (row["network"], row["data"]):
+        if names != (head.first["network"], head.first["data"]):
             continue
         few = settings.count(study) <= settings.CHECKED_AT_ONCE
         if few and head.setting not in {s.name for s in settings.settings(study)}:
             continue
+        found.append(study)
+    return found
+
+
+def load(material: Material, head: Headline) -> inputs.Inputs:
+    """Return network and images of the setting in front, as the sweep had them.
+
+    Parameters
+    ----------
+    material : Material
+        With the studies.
+    head : Headline
+        The setting in front.
+
+    Raises
+    ------
+    Unavailable
+        If they are not to be had, or the network is another one now.
+    """
+    row, tried = head.first, []
+    for study in studies_of(material, head):
         try:
             given = inputs.gather(study)
         except (ValueError, KeyError, TypeError, OSError) as error:

@@ -18,6 +18,9 @@ from ..studies import folder as results_folder
 from ..studies.records import Damage
 from ..studies.schema import Study, make_study
 
+ATTRIBUTION = "attribution"
+"""Folder inside a folder of results whose attribution is shown beside them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Material:

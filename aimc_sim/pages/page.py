@@ -45,7 +45,10 @@ class Page:
             yield from (part for part in found if isinstance(part, Picture))
 
 
-def gather(material: Material, setting: str | None = None, metric: str | None = None) -> Page:
+def gather(
+    material: Material, setting: str | None = None, metric: str | None = None,
+    attribution: Material | None = None,
+) -> Page:  # fmt: skip
     """Put together everything that the page says.
 
     The network of the study is loaded, placed and simulated anew: a few seconds.
@@ -58,15 +61,18 @@ def gather(material: Material, setting: str | None = None, metric: str | None = 
         The one in front, see :func:`.headline.choose`.
     metric : str, optional
         Of several in the folder the one that the page is about; default: the first by name.
+    attribution : Material, optional
+        Another folder, whose attribution stands beside the results.
 
     Raises
     ------
     KeyError
         If there is no such setting or metric.
     ValueError
-        If two trials of the folder contradict each other.
+        If two trials of the folder contradict each other, or the attribution is of another
+        machine or network.
     """
-    facts = find(material, setting, metric)
+    facts = find(material, setting, metric, attribution)
     found = [(section, list(section.content(facts))) for section in registered()]
     return Page(facts, [(section, content) for section, content in found if content])
 

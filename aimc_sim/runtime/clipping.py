@@ -6,7 +6,7 @@ import warnings
 
 from .counts import Tally
 
-_ADVICE = {
+ADVICE = {
     "ADC conversions saturate": "let "
     "calibration choose g_max (core.g_max_rule = 'saturation'), or map to a smaller range of the "
     "devices (core.device.g_max_siemens), where their errors weigh more",
@@ -31,7 +31,7 @@ def warn(counts: Tally, limit: float, warned: set[str]) -> None:
         if name in warned or not seen.conversions:
             continue
         shares = (seen.adc_saturated / seen.conversions, seen.output_clipped / seen.outputs)
-        for share, (what, advice) in zip(shares, _ADVICE.items(), strict=True):
+        for share, (what, advice) in zip(shares, ADVICE.items(), strict=True):
             if share > limit:
                 warned.add(name)
                 warnings.warn(f"layer '{name}': {share:.1%} of the {what}; {advice}", stacklevel=3)

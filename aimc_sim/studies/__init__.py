@@ -21,6 +21,7 @@ file             contents
 ``records``      files that only grow, with a checksum per line
 ``folder``       the folder of results; merging
 ``results``      tables: ``load``, ``export``
+``reference``    the network itself in floating point, on the same images
 ``statistics``   intervals, variance within and between programmings, layers
 ``paired``       differences between settings on the same seeds and images
 ``tracking``     results as runs of MLflow
@@ -31,6 +32,6 @@ file             contents
 
 __all__ = [
     "attribute", "closed", "drift", "feed", "folder", "identity", "inputs", "paired", "pools",
-    "records", "results", "schema", "settings", "statistics", "sweep", "text", "tracking", "trial",
-    "work",
+    "records", "reference", "results", "schema", "settings", "statistics", "sweep", "text",
+    "tracking", "trial", "work",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ from typing import Any
 
 from .. import files
 from . import identity
-from .records import Damage, Segment, line_of, read_segment, values
+from .records import Damage, Segment, line_of, read_segment, reference_key, values
 
 TRIALS = "trials"
 KINDS = ("specs", "studies", "environments")
@@ -47,12 +47,15 @@ class Contents:
         Record of every finished trial, by identity.
     failures : dict
         Record of every trial that failed and did not succeed elsewhere, by identity.
+    references : dict
+        Record of every network, data and metric in floating point, by :data:`.reference.Key`.
     damage : list of Damage
         Lines that could not be used.
     """
 
     trials: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    references: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     damage: list[Damage] = field(default_factory=list)
 
 
@@ -90,6 +93,9 @@ def read(folders: Iterable[Path], keep_rows: bool = True) -> Contents:
                     found.damage.append(record)
                 elif record.get("kind") == "failure":
                     found.failures[record["identity"]] = record
+                elif record.get("kind") == "reference":
+                    # Of two machines that round otherwise the first one counts: no trial has it.
+                    found.references.setdefault(reference_key(record), record)
                 elif record.get("kind") == "trial":
                     _merge(found, record, path, seen, keep_rows)
     for name in found.trials:

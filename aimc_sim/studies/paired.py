@@ -91,7 +91,10 @@ def compare(table: pd.DataFrame, before: Choice, after: Choice) -> pd.DataFrame:
                 "metric": metric.name,
                 "unit": metric.difference_unit,
                 "larger": metric.larger,
-                **_difference(metric, group),
+                **_difference(
+                    metric,
+                    *(statistics.linear(_side(group, side)) for side in ("before", "after")),
+                ),
                 "metric_data": table["metric_data"].iloc[0],
             }
             for place, group in both.groupby(evaluations, sort=True)
@@ -110,8 +113,53 @@ def against(table: pd.DataFrame, before: str) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def _difference(metric: Metric, group: pd.DataFrame) -> dict[str, Any]:
-    old, new = (statistics.linear(_side(group, side)) for side in ("before", "after"))
+def against_reference(table: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+    """Return the difference of every setting with one row that all programmings share.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`aimc_sim.studies.results.load`; of one metric, network and data.
+    reference : DataFrame
+        Of one row, of the same metric and data: the network in floating point
+        (:func:`.reference.load`), or a machine whose results do not depend on programming.
+
+    Returns
+    -------
+    DataFrame
+        As from :func:`compare`, ``table`` minus ``reference``, paired image by image, for every
+        setting, time and compensation; ``setting`` stands before.
+
+    Raises
+    ------
+    ValueError
+        If there is not exactly one row to compare with, or it has other images.
+    """
+    table = statistics.unique(table)
+    metric = metrics.of(table)
+    if len(reference) != 1 or metrics.of(reference).name != metric.name:
+        raise ValueError(f"{len(reference)} rows to compare with; wanted one of '{metric.name}'")
+    if set(table["data_id"]) != set(reference["data_id"]):
+        raise ValueError("the results and the row to compare with saw different images")
+    before = statistics.linear(reference)
+    keys = ["setting", *statistics.EVALUATIONS]
+    found = []
+    for place, group in table.groupby(keys, sort=True):
+        after = statistics.linear(group)
+        found.append(
+            {
+                **dict(zip(keys, place, strict=True)),
+                "metric": metric.name,
+                "unit": metric.difference_unit,
+                "larger": metric.larger,
+                **_difference(metric, np.broadcast_to(before, after.shape), after),
+                "metric_data": table["metric_data"].iloc[0],
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def _difference(metric: Metric, old: np.ndarray, new: np.ndarray) -> dict[str, Any]:
     found = difference(old, new, bits=metric.bits)
     change, alone = new - old, len(old) == 1
     worse, better = int((change < 0).sum()), int((change > 0).sum())

@@ -161,6 +161,17 @@ def metric_of(record: dict[str, Any]) -> Metric:
     return metrics.read(record["metric"]) if "metric" in record else metrics.ACCURACY
 
 
+def metric_id(metric: Metric) -> str:
+    """Return the identity of a metric: that of everything but its functions."""
+    text = json.dumps(metric.described(), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def reference_key(record: dict[str, Any]) -> tuple[str, str, str]:
+    """Return what tells records of references apart: network, data and metric."""
+    return record["network_id"], record["data_id"], metric_id(metric_of(record))
+
+
 def value_of(metric: Metric, row: dict[str, Any]) -> float:
     """Return the metric's value of a stored row."""
     if "correct" in row:
@@ -183,6 +194,10 @@ _WANTED: dict[str, dict[str, Any]] = {
         "aimc_sim": str, "environment": str, "changes": dict, "layers": (list, type(None)),
         "layer_names": list, "rows": list,
     },
+    "reference": {
+        "network": str, "network_id": str, "data": str, "data_id": str, "aimc_sim": str,
+        "images": int,
+    },
 }  # fmt: skip
 _ROW = {
     "time_seconds": _NUMBER, "compensation": str, "images": int, "conversions": int,
@@ -201,13 +216,15 @@ def _sound(record: Any) -> bool:
         return True  # of a later release: left alone
     if not _holds(record, wanted):
         return False
-    if record["kind"] != "trial":
+    if record["kind"] == "failure":
         return True
-    names = record["layer_names"]
     try:
         scores = _BITS if metric_of(record).bits else _SCORES
     except (KeyError, TypeError, ValueError):
         return False
+    if record["kind"] == "reference":
+        return record["images"] > 0 and _holds(record, scores) and _scores_fit(record)
+    names = record["layer_names"]
     return (
         all(isinstance(name, str) for name in (*names, *(record["layers"] or ())))
         and bool(record["rows"])

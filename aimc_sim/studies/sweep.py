@@ -16,7 +16,7 @@ from typing import Any
 from .. import __version__, arguments, mapping, markup
 from ..spec import ChipSpec
 from . import folder as results_folder
-from . import settings
+from . import reference, settings
 from .feed import Feed, MakeSource, TrialSource
 from .folder import Contents
 from .inputs import Inputs
@@ -145,6 +145,7 @@ def sweep(
         with run.segment:
             if not confirmed:
                 run.announce()
+            run.refer()
             run.go()
     return run.progress
 
@@ -160,6 +161,7 @@ class _Run:
         self.report, self.in_flight = report, 0
         shares = {name: record["shares"] for name, record in held.trials.items()}
         self.progress, self.safe_before = Progress(), len(shares)
+        self.references = held.references
         self._keep("studies", study.model_dump(mode="json"))
         self.feed: TrialSource
         with self._disk():
@@ -194,6 +196,17 @@ class _Run:
                 f"{self.pool.workers} at a time the {left:,} that are left take about "
                 f"{_duration(hours)}; give --yes to run it, or make it smaller"
             )
+
+    def refer(self) -> None:
+        """Write what the network scores in floating point, unless the folder holds it."""
+        given = self.inputs
+        if not reference.exists(given.metric) or reference.key_of(given) in self.references:
+            return
+        try:
+            found = reference.record(given)
+        except (ValueError, RuntimeError):
+            return  # the trials fail for the same reason, and say it
+        self._write(found)
 
     def go(self, most: int | None = None) -> None:
         """Run trials until there are none left, or `most` of them."""

@@ -4,6 +4,7 @@ Needs Chromium and its driver (Debian: chromium, chromium-driver); without them 
 is skipped and says so.
 """
 
+import base64
 import functools
 import http.server
 import json
@@ -22,6 +23,7 @@ from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -188,6 +190,7 @@ def test_values_show_at_the_pointer_and_with_the_keyboard(browser, site):
     later = tip(browser)
     first, *lines = later.splitlines()
     assert first == "1 h (%)"
+    assert lines.pop() == "in floating point: 100.0"
     assert len(lines) == 4
     head = table(browser, "accuracy").find_elements(By.CSS_SELECTOR, "tbody tr")
     cells = [[c.text for c in row.find_elements(By.CSS_SELECTOR, "th, td")] for row in head]
@@ -299,6 +302,81 @@ def test_a_phone_scrolls_the_page_down_only(browser, site, name):
     assert all(250 < width <= 360 for width in charts)
     small = browser.execute_script(SMALLEST)
     assert small >= 7.5
+
+
+HINTS = """
+return [...document.querySelectorAll(".scroll")].filter((e) => e.clientWidth).map((e) => {
+  const hint = e.previousElementSibling;
+  const over = e.scrollWidth > e.clientWidth + 2 || e.scrollHeight > e.clientHeight + 2;
+  return [over, hint.className.startsWith("hint") && hint.checkVisibility(), hint.textContent,
+    e.classList.contains("right"), e.scrollWidth > e.clientWidth + 2];
+})
+"""
+
+
+@pytest.mark.parametrize("name", ["study", "where"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_hint_stands_above_exactly_the_scrolled(browser, site, name, width):
+    look(browser, f"{site[0]}/{name}.html", width=width)
+    browser.execute_script(OPEN)
+    WebDriverWait(browser, 5).until(
+        lambda b: all(over == hint for over, hint, *_ in b.execute_script(HINTS))
+    )
+    found = browser.execute_script(HINTS)
+    assert len(found) > 8
+    assert any(over for over, *_ in found) == (width == 360 or any(f[0] for f in found))
+    for over, _, text, right, wide in found:
+        assert right == wide  # a shadow where there is more at the right
+        if over:
+            assert text.startswith("scroll ")
+            assert ("columns" in text or "sideways" in text) == wide or "of the figure" in text
+    if width == 360:
+        assert sum(over for over, *_ in found) >= 3
+        area = next(e for e in browser.find_elements(By.CSS_SELECTOR, ".scroll.right"))
+        browser.execute_script("arguments[0].scrollLeft = 1e6", area)
+        WebDriverWait(browser, 5).until(lambda b: "right" not in area.get_attribute("class"))
+        assert "left" in area.get_attribute("class").split()
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("name", ["study", "where"])
+def test_a_phone_shows_the_loss_without_scrolling_sideways(browser, site, name):
+    look(browser, f"{site[0]}/{name}.html", width=360, dark=True)
+    first = browser.find_element(By.CSS_SELECTOR, "#headline .scroll")
+    assert "lost" in first.text
+    assert browser.execute_script(
+        "return arguments[0].scrollWidth <= arguments[0].clientWidth", first
+    )
+    answer = browser.find_element(By.CSS_SELECTOR, ".answer")
+    assert "in floating point" in answer.text
+    assert answer.location["y"] < 800
+    for caption in browser.find_elements(By.CSS_SELECTOR, "caption span"):
+        box = browser.execute_script("return arguments[0].getBoundingClientRect().right", caption)
+        assert box <= 361
+
+
+PRINTED = """
+const page = document.documentElement.clientWidth + 1;
+return [...document.querySelectorAll("main *")].filter((e) => e.checkVisibility())
+  .filter((e) => !e.closest(".unseen, .figure svg *"))
+  .filter((e) => e.getBoundingClientRect().right > page).map((e) => e.outerHTML.slice(0, 90));
+"""
+
+
+@pytest.mark.parametrize("name", ["study", "where"])
+def test_nothing_is_cut_off_on_paper(browser, site, name):
+    """At the width of A4 between the page's margins (182 mm), in print: all columns are there."""
+    look(browser, f"{site[0]}/{name}.html", width=int(182 / 25.4 * 96), dark=True)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.execute_script(PRINTED) == []
+    hidden = browser.execute_script(
+        "return [...document.querySelectorAll('.hint, nav')].filter((e) => e.checkVisibility())"
+    )
+    assert hidden == []
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
+    assert base64.b64decode(printed["data"])[:5] == b"%PDF-"
 
 
 def test_every_control_has_a_name_and_is_reached_by_tab(browser, site):

@@ -207,7 +207,9 @@ def test_another_metric_brings_its_unit_and_direction():
     summary[["mean", "low", "high"]] = [[1.315, 1.3, 1.33], [1.41, 1.4, 1.42]]
     found = accuracy.chart(summary, by="preset", metric=metrics.BITS_PER_CHARACTER)
     (ax,) = lines.draw(found).axes
-    assert ax.get_ylabel() == "bits per character, less is better (bits)"
+    label, begin = ax.get_ylabel().splitlines()
+    assert label == "bits per character, less is better (bits)"
+    assert begin == f"axis begins at {ax.get_ylim()[0]:.3f} bits, not at 0"
     assert list(ax.lines[0].get_ydata()) == pytest.approx([1.315, 1.41])
     values = [a.get_gid() for a in ax.get_children() if (a.get_gid() or "").startswith("value")]
     assert values[0].startswith("value: now (bits); hermes-odp, gdc: 1.315 [1.300, 1.330]")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from aimc_sim import presets, results
 from aimc_sim.analysis.performance import performance
 from aimc_sim.chip import ledger
 from aimc_sim.pages import (
-    costs,
+    advice,
     figures,
     headline,
     limits,
@@ -24,11 +25,12 @@ from aimc_sim.pages import (
     page,
     parts,
     reproduce,
+    rivals,
     tables,
 )
 from aimc_sim.pages.sections import short
 from aimc_sim.spec import omissions
-from aimc_sim.studies import attribute, inputs, pools, schema, sweep
+from aimc_sim.studies import attribute, inputs, pools, schema, settings, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 VOID = {"meta", "link", "br"}
@@ -72,7 +74,12 @@ def folder(tmp_path_factory):
     choices = [
         {"name": NASTY, "changes": {"core.adc.bits": 8}},
         {"name": "rough", "changes": {"core.adc.bits": 6}},
-        {"name": "ideal", "ideal_devices": True, "programmings": 1},
+        {
+            "name": "ideal",
+            "changes": {"core.adc.bits": 8},
+            "ideal_devices": True,
+            "programmings": 1,
+        },
     ]
     out = tmp_path_factory.mktemp("page") / "out"
     return run(out, name=f"study {NASTY}", grid={}, settings=choices)
@@ -129,13 +136,24 @@ def test_the_charts_hold_what_the_statistics_say(made, text, folder):
     (picture, _) = made.parts("accuracy")
     assert picture.name == "accuracy"
     told = [v for v in Reader(text).values if v.startswith(("now (%)", "1 h (%)"))]
-    assert len(told) == 2 * 2 * 2  # at a desk and on a phone; whole, and its upper part
-    for row in summary.itertuples():
+    assert len(told) == 2 * 2  # at a desk and on a phone
+    for row in summary[summary["setting"] != "ideal"].itertuples():
         moment = "1 h" if row.time_seconds else "now"
         mean, low, high = (f"{100 * x:.1f}" for x in (row.mean, row.low, row.high))
         line = f"{row.setting}, {row.compensation}: {mean} [{low}, {high}]"
         found = [v for v in told if line in v.split("; ")]
-        assert [v.partition(" (")[0] for v in found].count(moment) == 4, line
+        assert [v.partition(" (")[0] for v in found].count(moment) == 2, line
+    # Perfect devices and floating point do not change: a level each, and one row of the table.
+    ideal = summary[summary["setting"] == "ideal"]
+    assert ideal["mean"].nunique() == 1
+    assert all(
+        v.endswith(f"; in floating point: 100.0; ideal: {100 * ideal['mean'].iloc[0]:.1f}")
+        for v in told
+    )
+    values = next(p for p in made.parts("accuracy") if isinstance(p, parts.TableGroup)).tables[0]
+    rows = [row for row in values.rows if row[0].text == "ideal"]
+    assert [(row[1].text, row[2].text) for row in rows] == [("any", "any")]
+    assert len(values.rows) == len(summary) - len(ideal) + 1
     head = made.facts.head
     assert head.setting != "ideal"  # never the machine without errors
     assert f"{100 * head.last['mean']:.1f} %" in text
@@ -156,7 +174,7 @@ def test_cost_of_the_machine_is_that_of_the_analysis(made):
     assert cards["cores"] == str(machine.compiled.cores_used)
     energy = made.parts("energy")[1].tables[0]
     assert sum(row[1].key for row in energy.rows) == pytest.approx(found.ledger.joules)
-    assert len(made.parts("pipeline")[1].tables[0].rows) == 3  # 6 and 8 bits, and 11 without errors
+    assert len(made.parts("pipeline")[1].tables[0].rows) == 2  # 8 bits, without errors too, and 6
 
 
 def test_figures_show_every_block_and_image(made, text):
@@ -202,8 +220,14 @@ def test_what_is_missing_is_said_with_its_command(tmp_path):
         for part in found
         if isinstance(part, parts.Paragraph) and part.kind == "absent"
     }
-    assert set(absent) == {"differences", "costs", "layers", "chip", "pipeline", "energy"}
+    assert set(absent) == {
+        "differences", "costs", "help", "layers", "chip", "pipeline", "energy",
+    }  # fmt: skip
     assert all("aimc-sim" in sentence for sentence in absent.values())
+    # The float score was stored by the sweep: it needs neither the network nor the data.
+    assert made.facts.losses.stored
+    (command,) = [part for part in made.parts("costs") if isinstance(part, parts.Code)]
+    assert "aimc-sim attribute --study why.yaml --out out/attribution" in command.text
     text = page.render(made)
     Reader(text)
     assert "one programming, 96 images; 95 % interval over other images (Wilson)" in text
@@ -219,12 +243,152 @@ def test_an_attribution_is_drawn_down_to_the_whole(tmp_path):
     assert set(made.facts.summary["setting"]) == {"everything", "nothing"}
     assert [picture.name for picture in made.pictures()].count("waterfall") == 1
     tips = Reader(page.render(made)).values
-    rows = costs.rows(made.facts.material.table)
+    rows = made.facts.attribution.rows
+    assert [one.name for one, _ in made.sections][:3] == ["headline", "costs", "help"]
     whole = rows[rows["kind"] == "whole"].iloc[0]["difference"]
     assert any(tip.startswith(f"all effects: {100 * whole:+.2f} [") for tip in tips)
     alone = rows[rows["kind"] == "alone"]["difference"].sum()
     assert any(tip.startswith(f"together, beyond the sum: {100 * (whole - alone):+.2f}")
                for tip in tips)  # fmt: skip
+
+
+def yaml_of(command):
+    """Return the study inside the commands of the page."""
+    return schema.make_study(yaml.safe_load(command.partition("\n")[2].partition("END\n")[0]))
+
+
+def test_the_top_says_how_much_is_lost(made, text, folder):
+    """The numbers of the sentence and of the short table are paired differences with float."""
+    head = made.facts.head
+    lost = results.against_reference(results.load(folder), results.load_reference(folder))
+    rows = lost[(lost["setting"] == head.setting) & (lost["compensation"] == head.compensation)]
+    last = rows.iloc[-1]
+    sentence = made.parts("headline")[0].text
+    size = [f"{-100 * last[name]:.1f}" for name in ("difference", "high", "low")]
+    assert f"loses {size[0]} percentage points of accuracy ({size[1]} to {size[2]})" in sentence
+    assert "after 1 h" in sentence
+    assert "100.0 % in floating point" in sentence
+    assert f"{100 * head.last['mean']:.1f} % on the chip." in sentence
+    table = made.parts("headline")[1].tables[0]
+    assert [row[0].text for row in table.rows] == [
+        "floating point", "perfect devices", "chip, now", "chip, 1 h",
+    ]  # fmt: skip
+    assert table.rows[-1][2].text == f"{size[0]} [{size[1]}, {size[2]}]"
+    assert text.index("loses") < text.index("<table>")
+
+
+def test_the_best_of_several_is_flagged_with_its_rivals(made, folder):
+    head = made.facts.head
+    assert len(head.rivals) == 3  # two settings with imperfect devices, two compensations
+    flag = next(
+        p.text for p in made.parts("headline")
+        if isinstance(p, parts.Paragraph) and p.kind == "flag"
+    )  # fmt: skip
+    assert "is the best of 4 candidates on the same images" in flag
+    found = made.facts.rivals
+    assert set(zip(found["setting"], found["compensation"], strict=True)) == {
+        *head.rivals, ("ideal", found.loc[found["setting"] == "ideal", "compensation"].iloc[0]),
+    }  # fmt: skip
+    nearest = found[found["rival"]].iloc[0]
+    assert f"'{nearest['label']}', {nearest['compensation']}: " in flag
+    direct = results.compare(
+        results.load(folder), {"setting": head.setting, "compensation": head.compensation},
+        {"setting": nearest["setting"], "compensation": nearest["compensation"]},
+    ).iloc[-1]  # fmt: skip
+    assert nearest["difference"] == direct["difference"]
+    assert (nearest["low"], nearest["high"]) == (direct["low"], direct["high"])
+    alone = page.gather(material.read(folder), setting=head.setting).facts.head
+    assert len(alone.rivals) == 1  # its other compensation
+
+
+def test_answers_follow_from_intervals():
+    row = {"larger": True, "low": 0.01, "high": 0.02}
+    assert rivals.answer(pd.Series(row)) == rivals.GAINS
+    assert rivals.answer(pd.Series(row | {"larger": False})) == rivals.LOSES
+    assert rivals.answer(pd.Series(row | {"low": -0.01})) == rivals.OPEN
+    assert rivals.answer(pd.Series(row | {"low": -0.02, "high": -0.01})) == rivals.LOSES
+
+
+def test_the_command_of_the_page_makes_the_attribution_that_the_page_then_shows(tmp_path, call):
+    """The machine in front is one of a grid: its changes are in the command."""
+    out = run(tmp_path / "out", programmings=1)
+    made = page.gather(material.read(out))
+    command = next(p for p in made.parts("costs") if isinstance(p, parts.Code)).text
+    study = yaml_of(command)
+    assert study.changes == {"core.adc.bits": 8}
+    (machine,) = [s.spec.id() for s in settings.settings(study)]
+    assert machine == made.facts.head.spec_id
+    study = attribute.make(study)
+    given = inputs.gather(study)
+    where = tmp_path / "where"
+    sweep.sweep(study, given, pools.InProcess(given, 1), where)
+    code, _, err = call("report", out, "--attribution", where, "--figures", tmp_path / "f")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "f" / "waterfall.svg").is_file()
+    text = (out / "report.html").read_text()
+    assert text.index('id="costs"') < text.index('id="help"') < text.index('id="accuracy"')
+    shutil.copytree(where, out / material.ATTRIBUTION)
+    again = page.gather(material.read(out))
+    assert again.facts.attribution.rows.equals(
+        page.gather(material.read(out), attribution=material.read(where)).facts.attribution.rows
+    )
+    assert len(again.facts.attribution.rows) > 5
+    # Another machine in front: the attribution is none of it, and says of which it is.
+    code, _, err = call("report", out, "--attribution", where, "--setting",
+                        "hermes-odp, core.adc.bits=6")  # fmt: skip
+    assert code == 2
+    assert "took apart another machine than 'hermes-odp, core.adc.bits=6'" in err
+    assert "(core.adc.bits: 6 to 8); give --setting 'hermes-odp, core.adc.bits=8'" in err
+    other = page.gather(material.read(out), setting="hermes-odp, core.adc.bits=6")
+    assert not len(other.facts.attribution.rows)
+    assert "took apart another machine" in other.parts("costs")[0].text
+
+
+def test_pointers_rest_on_results(made):
+    """A rule speaks if an interval excludes no change, with that interval; else it is silent."""
+    facts = made.facts
+    spec, metric = facts.material.specs[facts.head.spec_id], facts.metric
+    nothing = pd.DataFrame()
+
+    def told(front=facts.front, differences=nothing, others=nothing, effects=nothing):
+        return advice.pointers(facts.head, front, spec, metric, None, differences, others, effects)
+
+    assert told() == []
+    sure = {"difference": 0.05, "low": 0.04, "high": 0.06}
+    perfect = facts.rivals[facts.rivals["same_machine"]]
+    time = facts.differences[facts.differences["kind"] == "time"]
+    for frame, key in ((perfect, "others"), (time, "differences")):
+        assert told(**{key: frame.assign(low=-0.1, high=0.1)}) == []
+        sign = 1 if key == "others" else -1
+        low, high = sorted((sign * 0.04, sign * 0.06))
+        found = told(**{key: frame.assign(difference=sign * 0.05, low=low, high=high)})
+        assert len(found) == 1
+        assert f"{5 * sign:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] percentage" in found[0].fact
+    assert "compensations: [" in found[0].test
+    assert "adabs" in found[0].test  # the study did not run it
+    row = facts.differences.iloc[[0]].drop(columns=["kind", "question"])
+    name = "programming error"
+    effects = row.assign(kind="missing", effect=name, **{k: -v for k, v in sure.items()})
+    effects = effects.assign(low=-0.06, high=-0.04)
+    (found,) = told(effects=effects)
+    assert f"'{name}' costs the whole machine most: -5.0 [-6.0, -4.0]" in found.fact
+    for key in attribute.switches(spec)[name]:
+        assert key in found.test
+    assert told(effects=effects.assign(high=0.01)) == []
+    (found,) = told(front=facts.front.assign(adc_saturated_fraction=0.2))
+    assert "20 % of the ADC conversions saturate" in found.fact
+    assert "core.g_max_rule" in found.test
+
+
+def test_an_interrupted_study_shows_what_there_is(tmp_path):
+    out = run(tmp_path / "out", programmings=2)
+    segment = next((out / "trials").iterdir())
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join(lines[:2]) + lines[2][:99])  # killed in the second trial
+    made = page.gather(material.read(out))
+    Reader(page.render(made))
+    assert made.facts.losses.stored
+    assert "loses" in made.parts("headline")[0].text
 
 
 def test_settings_of_two_networks_are_told_apart(folder):

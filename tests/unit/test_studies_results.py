@@ -107,24 +107,26 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_a_sweep_goes_on_where_it_stopped(given, finished, copy):
     path = only_segment(copy)
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:2]) + lines[2][:50])  # killed while writing
+    assert b'"kind":"reference"' in lines[0]  # the network in floating point; then the trials
+    path.write_bytes(b"".join(lines[:3]) + lines[3][:50])  # killed while writing
     (damage,) = results.check(copy)
     assert damage.kind == "half-written"
     progress = sweep.sweep(made(), given, InProcess(given, 1), copy)
     assert (progress.done, progress.reused) == (4, 2)
     same(results.load(copy), results.load(finished))
     same(results.load_layers(copy), results.load_layers(finished))
-    assert path.read_bytes() == b"".join(lines[:2]) + lines[2][:50]  # untouched
+    assert path.read_bytes() == b"".join(lines[:3]) + lines[3][:50]  # untouched
 
 
 def test_a_changed_record_is_computed_again_and_told(given, finished, copy):
     path = only_segment(copy)
-    text = path.read_bytes().replace(b'"correct":', b'"correct":9', 1)
-    path.write_bytes(text)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(b'"correct":', b'"correct":9', 1)
+    path.write_bytes(b"".join(lines))
     with pytest.warns(UserWarning, match="were changed after they were written"):
         assert len(results.load(copy)) == 20
     assert sweep.sweep(made(), given, InProcess(given, 1), copy).done == 1
-    with pytest.warns(UserWarning, match="line 1 of"):
+    with pytest.warns(UserWarning, match="line 2 of"):
         same(results.load(copy), results.load(finished))
 
 
@@ -142,10 +144,10 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_safe(given, finished, tmp
     original, written = os.write, []
 
     def fills_up(descriptor, data):
-        if len(written) == 2:  # half a record fits
+        if len(written) == 3:  # the reference, two trials, half a record fits
             written.append(original(descriptor, data[:100]))
             return 100
-        if len(written) > 2:
+        if len(written) > 3:
             raise OSError(errno.ENOSPC, "No space left on device")
         written.append(original(descriptor, data))
         return written[-1]
@@ -236,7 +238,7 @@ def test_folders_of_several_machines_merge(given, finished, tmp_path):
 def test_two_different_results_of_one_trial_are_never_merged(finished, copy, tmp_path):
     path = only_segment(copy)
     rows = [json.loads(line.partition(" ")[2]) for line in path.read_text().splitlines()]
-    rows[0]["rows"][0]["adc_saturated"] += 1
+    rows[1]["rows"][0]["adc_saturated"] += 1
     path.write_bytes(b"".join(records.line_of(row) for row in rows))
     with pytest.raises(results.ConflictError, match="has two different results"):
         results.load([finished, copy])

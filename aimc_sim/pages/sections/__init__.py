@@ -13,8 +13,8 @@ A section of one's own is one file: a function from the results
         yield "Every programming has a seed."
         yield TableGroup([Table("Seeds", (">seed",), rows)])
 
-It is on every page that is made after the file was imported; files of this folder are imported
-by the page itself.
+It is on every page that is made after the file was imported: ``aimc-sim report DIR --section
+my_sections:seeds`` imports it. Files of this folder are imported by the page itself.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from ... import own
 from ..facts import Facts
 from ..parts import PagePart
 
-__all__ = ["Section", "registered", "section"]
+__all__ = ["Section", "add", "registered", "section"]
 
 Content = Callable[[Facts], Iterable[PagePart | str]]
 """From the results to the parts of a section."""
@@ -69,6 +70,9 @@ class Section:
 
 _SECTIONS: dict[str, Section] = {}
 
+_OWN = 85
+"""Order of a section of the user's own that does not say where it stands."""
+
 
 def section(name: str, *, order: int, title: str, link: str) -> Callable[[Content], Content]:
     """Register a function as a section of the page; one of the same name is replaced.
@@ -94,6 +98,41 @@ def section(name: str, *, order: int, title: str, link: str) -> Callable[[Conten
         return content
 
     return register
+
+
+def add(name: str) -> None:
+    """Load a section of the user's own; it is on every page that is made from now on.
+
+    Parameters
+    ----------
+    name : str
+        ``package.module:function`` or ``FILE.py:function``, see :mod:`aimc_sim.own`. The file is
+        executed. A function that was not registered with :func:`section` becomes a section of its
+        name, before those of the model's limits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such function, or its name cannot be part of an address.
+    """
+    own.look_in()
+    content = own.find(name, "--section")
+    if not callable(content):
+        raise TypeError(
+            f"--section {name} is a {type(content).__name__}; wanted a function from the results "
+            "to parts of a page"
+        )
+    registered()
+    if any(one.content is content for one in _SECTIONS.values()):
+        return
+    address = name.rpartition(":")[2].replace("_", "-").lower()
+    if address in _SECTIONS:
+        raise ValueError(
+            f"--section {name}: the page has a section '{address}' already; give the function "
+            "another name, or register it with @section(...), which replaces that one"
+        )
+    title = address.replace("-", " ").capitalize()
+    section(address, order=_OWN, title=title, link=title)(content)
 
 
 def registered() -> list[Section]:

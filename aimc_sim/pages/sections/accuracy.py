@@ -21,5 +21,9 @@ _NOTE = (
 @section("accuracy", order=10, title="{metric} against time", link="{metric}")
 def against_time(facts: Facts) -> Iterator[PagePart]:
     """Yield the curves and all values."""
-    yield chart("accuracy", accuracy.chart(facts.summary, facts.head), _NOTE)
-    yield TableGroup([accuracy.table(facts.summary)])
+    specs = facts.material.specs
+    shown, levels = accuracy.once(facts.summary, facts.front, specs, facts.head)
+    if facts.losses is not None:
+        levels = {"in floating point": facts.losses.value, **levels}
+    yield chart("accuracy", accuracy.chart(shown, facts.head, levels), _NOTE)
+    yield TableGroup([accuracy.table(facts.summary, facts.front, specs)])

@@ -5,39 +5,71 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+import pandas as pd
+
 from ...figures.axes import when
 from ...figures.waterfall import waterfall
-from .. import costs
+from ...studies import attribute
+from .. import advice, costs, machine
 from ..facts import Facts
-from ..parts import PagePart, Paragraph, Picture, TableGroup
+from ..parts import Code, PagePart, Paragraph, Picture, TableGroup
 from . import section
 
 MOST_WATERFALLS = 4
 """Times and compensations whose waterfalls are drawn."""
 
 _NOTE = (
-    "Orange bars lose, green bars win; whiskers are 95 % intervals over other programmings and "
-    "images. Effects act together: losses alone do not add up to the whole loss, and the rest is "
-    "shown."
+    "Hatched orange bars lose, plain green bars win; whiskers are 95 % intervals over other "
+    "programmings and images. Effects act together: losses alone do not add up to the whole loss, "
+    "and the rest is shown."
 )
 
 
-@section("costs", order=30, title="Where the {metric} goes", link="Where it goes")
+@section("costs", order=5, title="Why: where the {metric} goes", link="Why")
 def where(facts: Facts) -> Iterator[PagePart]:
     """Yield a waterfall for each time and compensation, and all values."""
-    found = costs.rows(facts.material.table)
-    if not len(found):
-        table = facts.material.table
-        preset = table.loc[table["label"] == facts.head.label, "preset"].iloc[0]
-        yield Paragraph(
-            "This folder holds no attribution. 'aimc-sim attribute --preset "
-            f"{preset} --model {facts.head.first['network']} --out where' makes one; then "
-            "'aimc-sim report where', or 'aimc-sim merge' both folders.", "absent",
-        )  # fmt: skip
+    found = facts.attribution
+    if found.about:
+        yield Paragraph(found.about, "" if len(found.rows) else "absent")
+    if not len(found.rows):
+        yield from _command(facts)
         return
-    groups = list(found.groupby(["time_seconds", "compensation"]))[:MOST_WATERFALLS]
+    groups = _ordered(found.rows, facts)[:MOST_WATERFALLS]
     for n, ((seconds, method), part) in enumerate(groups, 1):
         name = "waterfall" if len(groups) == 1 else f"waterfall{n}"
         title = f"Change of {facts.metric.name} by effect: {when(seconds)}, compensation {method}"
         yield Picture(name, title, partial(waterfall, part), _NOTE)
-    yield TableGroup([costs.table(found)])
+    yield TableGroup([costs.table(found.rows)])
+
+
+def _ordered(
+    rows: pd.DataFrame, facts: Facts
+) -> list[tuple[tuple[float, str], pd.DataFrame]]:  # fmt: skip
+    """Return the rows by time and compensation, those of the numbers in front first."""
+    groups = [
+        ((float(seconds), str(method)), part)
+        for (seconds, method), part in rows.groupby(["time_seconds", "compensation"])
+    ]
+    head = facts.head
+    front = float(head.last["time_seconds"]), head.compensation
+    return sorted(groups, key=lambda one: (one[0] != front, one[0][1] != front[1]))
+
+
+def _command(facts: Facts) -> Iterator[PagePart]:
+    """Yield how an attribution of the machine in front is made."""
+    material, head = facts.material, facts.head
+    spec = material.specs[head.spec_id]
+    rows = material.table[material.table["label"] == head.label]
+    if not attribute.effects(spec) or (rows["layers"] != "").any():
+        yield Paragraph(
+            f"'{head.label}' is not a whole machine with effects: there is nothing to take apart. "
+            "Give 'aimc-sim report' another setting in front with --setting.", "absent",
+        )  # fmt: skip
+        return
+    yield Paragraph(
+        f"There is no attribution of '{head.label}' yet, which switches every effect on and off. "
+        "These commands make it, beside the folder's own results; --attribution shows that of "
+        "another folder (aimc-sim report).", "absent",
+    )  # fmt: skip
+    (study, *_) = [*machine.studies_of(material, head), None]
+    yield Code("Commands of the attribution", advice.attribution_command(material, head, study))

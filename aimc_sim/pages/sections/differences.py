@@ -23,7 +23,7 @@ _NOTE = (
 @section("differences", order=20, title="Paired differences", link="Differences")
 def differences(facts: Facts) -> Iterator[PagePart | str]:
     """Yield the differences between settings, compensations and times."""
-    found = accuracy.differences(facts.front, facts.head)
+    found = facts.differences
     if not len(found):
         yield Paragraph(_ABSENT, "absent")
         return

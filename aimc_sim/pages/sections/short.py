@@ -1,44 +1,51 @@
-"""In short: the numbers in front."""
+"""In short: how much is lost, the choice among rivals, and what the machine costs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...figures.axes import when
+from .. import loss, rivals
 from ..facts import Facts
-from ..parts import Cards
+from ..parts import Cards, PagePart, Paragraph, TableGroup
 from ..tables import shown
 from . import section
 
+_NOW = "The folder did not hold the score in floating point: it was computed for this page."
+
 
 @section("headline", order=0, title="", link="In short")
-def short(facts: Facts) -> Iterator[Cards]:
-    """Yield the metric now and later, cores, energy and time."""
-    yield Cards(cards(facts))
+def short(facts: Facts) -> Iterator[PagePart]:
+    """Yield the loss in a sentence and a table, the rivals, and cores, energy and time."""
+    found = facts.losses
+    if found is not None:
+        yield Paragraph(loss.sentence(found, facts.head, facts.metric), "answer")
+    table = loss.table(facts.head, facts.summary, facts.metric, found, facts.ideal)
+    yield TableGroup([table], "")
+    if isinstance(facts.score, str):
+        yield Paragraph(facts.score, "absent")
+    elif not facts.score.stored:
+        yield Paragraph(_NOW, "note")
+    chosen = rivals.choice(facts.rivals, facts.head, facts.metric)
+    if chosen:
+        yield Paragraph(chosen, "flag")
+    if facts.machine is not None:
+        yield Cards(cards(facts))
 
 
 def cards(facts: Facts) -> list[tuple[str, str, str]]:
-    """Return the numbers in front: name, value, and a remark.
+    """Return what the machine in front costs: name, value, and a remark; empty without one.
 
     Parameters
     ----------
     facts : Facts
         The results.
     """
-    found, metric = [], facts.metric
-    rows = [facts.head.first, facts.head.last]
-    for row in rows if rows[0]["time_seconds"] < rows[1]["time_seconds"] else rows[:1]:
-        digits, seconds = metric.digits_of(int(row["images"])), row["time_seconds"]
-        name = f"{metric.name} now" if seconds == 0 else f"{metric.name} after {when(seconds)}"
-        value = f"{metric.show(row['mean'], digits)} {metric.unit}".rstrip()
-        found.append((name, value, metric.span(row["low"], row["high"], digits)))
     if facts.machine is None:
-        return found
+        return []
     place, speed = facts.machine.layout, facts.machine.performance
     return [
-        *found,
         ("cores", f"{place.cores_used}", f"of {place.cores_available}"),
-        ("energy per image", shown(speed.ledger.joules, "J"), "model"),
+        ("energy per image", shown(speed.energies.joules, "J"), "model"),
         ("latency", shown(speed.pipeline.first_image_seconds, "s"), "first image, model"),
         ("throughput", f"{1 / speed.ledger.seconds:,.0f} /s", "images, model"),
     ]

@@ -98,8 +98,31 @@ function figure(svg) {
   });
 }
 
+// A hint above what has to be scrolled, and a shadow at the sides where there is more.
+function hints(area) {
+  const hint = document.createElement("p");
+  hint.className = "hint";
+  hint.hidden = true;
+  area.before(hint);
+  const what = area.querySelector("table") ? ["columns", "rows"] : ["of the figure", "of the figure"];
+  const update = () => {
+    const wide = area.scrollWidth - area.clientWidth, tall = area.scrollHeight - area.clientHeight;
+    const across = area.clientWidth > 0 && wide > 2, down = area.clientWidth > 0 && tall > 2;
+    hint.hidden = !(across || down);
+    hint.className = across && down ? "hint both" : across ? "hint" : "hint down";
+    hint.textContent = across && down ? `scroll for more ${what[0]} and ${what[1]}`
+      : across ? `scroll sideways for more ${what[0]}` : `scroll down for more ${what[1]}`;
+    area.classList.toggle("right", across && area.scrollLeft < wide - 2);
+    area.classList.toggle("left", across && area.scrollLeft > 2);
+  };
+  area.addEventListener("scroll", update, { passive: true });
+  new ResizeObserver(update).observe(area);
+  update();
+}
+
 themes();
 document.querySelectorAll("table:not(.parameters)").forEach(sortable);
 document.querySelectorAll("figure svg").forEach(figure);
+document.querySelectorAll(".scroll").forEach(hints);
 addEventListener("scroll", () => tip.scrolled(), { passive: true, capture: true });
 addEventListener("beforeprint", () => { for (const part of document.querySelectorAll("details")) part.open = true; });
