@@ -114,6 +114,8 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Lead links to where their targets are in the site; explain abbreviations."""
     address = page.file.src_uri
+    if address == "index.md":
+        page.meta["hide"] = ["navigation", "toc"]
 
     def moved(match: re.Match[str]) -> str:
         target = match["target"]
