@@ -65,15 +65,14 @@ OWN_NETWORK, SHAPE = "own.py:network", ("--input", "1,8,8")
 MAP = "device=device,target=target[uS],time=time[s],conductance=conductance[uS]"
 
 COMMANDS = [
-    (["run", "--model", OWN_NETWORK, "--data", "own.py:data", "--seeds", "1", "--images", "16",
+    (["run", OWN_NETWORK, "--data", "own.py:data", "--programmings", "1", "--images", "16",
       "--times", "0,1h", "--out", "ran"], "ran/results.csv"),
     (["map", OWN_NETWORK, *SHAPE, "--out", "mapped"], "mapped"),
     (["perf", OWN_NETWORK, *SHAPE, "--images", "2", "--out", "timed"], "timed"),
     (["profile", OWN_NETWORK, *SHAPE, "--batch", "4", "--rounds", "1"], None),
     (["sweep", "study.yaml", "--out", "swept", "--workers", "0"], "swept/table.parquet"),
     (["merge", "swept", "--out", "merged"], "merged/table.parquet"),
-    (["attribute", "--study", "one.yaml", "--out", "shares", "--workers", "0", "--programmings",
-      "1"], "shares/trials"),
+    (["attribute", "--study", "one.yaml", "--out", "shares", "--workers", "0"], "shares/trials"),
     (["optimise", "search.yaml", "--out", "front", "--workers", "0"], "front/trials"),
     (["report", "swept", "--out", "page.html"], "page.html"),
     (["examples", "--out", "examples"], "examples/studies/drift.yaml"),

@@ -79,7 +79,7 @@ def call(draw):
 
 
 def test_a_sample_of_arguments(victim, capsys):
-    attack(victim, "arguments of public methods (sample)", call(), 100, capsys)
+    attack(victim, "arguments of public methods (sample)", call(), 50, capsys)
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def damage(draw, folder: Path):
 
 
 def test_a_sample_of_damaged_files(victim, sound, capsys):
-    attack(victim, "files (sample)", damage(sound), 60, capsys)
+    attack(victim, "files (sample)", damage(sound), 36, capsys)
 
 
 @pytest.mark.slow
@@ -149,7 +149,7 @@ def command(draw, folder: Path, names: tuple[str, ...]):
 
 def test_a_sample_of_commands(victim, sound, capsys):
     quick = ("map", "sweep", "merge", "attribute", "optimise", "info", "device import", "report")
-    attack(victim, "commands (sample)", command(sound, quick), 25, capsys)
+    attack(victim, "commands (sample)", command(sound, quick), 14, capsys)
 
 
 @pytest.mark.slow

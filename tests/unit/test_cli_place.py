@@ -99,13 +99,9 @@ def test_perf_simulates_the_pipeline(call, tmp_path):
 
 
 def test_through_the_host_it_is_slower(call, tmp_path):
-    for mode in ("pipelined", "host"):
-        assert call("perf", *TOY, "--mode", mode, "--out", mode)[0] == 0
-    times = [
-        json.loads((tmp_path / mode / "perf.json").read_text())["performance"]["interval_seconds"]
-        for mode in ("pipelined", "host")
-    ]
-    assert times[1] > 2 * times[0]
+    assert call("perf", *TOY, "--mode", "host", "--out", "host")[0] == 0
+    found = json.loads((tmp_path / "host" / "perf.json").read_text())["performance"]
+    assert found["interval_seconds"] > 2 * 64 * 520e-9  # from core to core, see above
 
 
 def test_patches_shorten_the_interval(call, tmp_path):

@@ -306,6 +306,7 @@ def python(root, code, **more):
         "PYTHONPATH": str(root),
         "HOME": home,
         "XDG_CACHE_HOME": home + "/c",
+        "NUMBA_CACHE_DIR": "",
         **more,
     }
     return subprocess.run(

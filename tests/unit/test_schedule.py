@@ -307,7 +307,7 @@ def networks(draw):
 
 
 @given(case=networks(), mode=st.sampled_from(["pipelined", "host"]))
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=9, deadline=None, derandomize=True)
 def test_random_networks(case, mode):
     model, spec, shape = case
     compiled = compile_network(trace(settle(model.eval())), spec)
