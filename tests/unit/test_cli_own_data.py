@@ -1,6 +1,7 @@
 """One network, one function of data, one vocabulary: every command takes them in the same words."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -468,3 +469,53 @@ def test_the_catalogue_is_the_zoo(name):
     assert catalogue.score(name)[1] in record.values()
     assert set(entries.ENTRIES) == set(catalogue.NETWORKS)
     assert set(catalogue.SHORT.values()) <= set(catalogue.NETWORKS)
+
+
+# ------------------------------------------------------------------ the page and the example
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/howto/own_data.md").read_text(encoding="utf-8")
+
+
+def page_blocks(kind: str) -> list[str]:
+    """Return the blocks of the page in one language."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.M | re.S)
+
+
+PAGE_COMMANDS = [line for block in page_blocks("sh") for line in block.splitlines()]
+
+
+def test_the_page_shows_every_command():
+    assert {line.split()[1] for line in PAGE_COMMANDS} == set(COMMANDS)
+
+
+@pytest.fixture
+def place_of_the_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for code in page_blocks("python"):
+        exec(compile(code, "own_data.md", "exec"), {})
+    for text in page_blocks("yaml"):
+        (tmp_path / text.split()[1]).write_text(text)
+    yield tmp_path
+    sys.modules.pop("mine", None)
+
+
+@pytest.mark.parametrize("line", PAGE_COMMANDS)
+def test_commands_of_the_page_run(line, place_of_the_page, call):
+    code, out, err = call(*line.split()[1:])
+    assert (code, err) == (0, "")
+    assert "mine.py" in out or line.split()[1] == "sweep"
+
+
+def test_the_example_is_a_file_that_commands_name(tmp_path, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    file = ROOT / "examples/09_your_own_data.py"
+    words = ("--model", f"{file}:network", "--data", f"{file}:data", "--out", "out")
+    code, _, err = call(*COMMANDS["run"], *words)
+    assert (code, err) == (0, "")
+    value, items = value_of(tmp_path, "run")
+    assert items == 88
+    assert value > 0.9
+    assert call("map", *words[:4], "--out", "where")[0] == 0

@@ -23,6 +23,7 @@ PICTURES = {
     "06_where_does_my_accuracy_go.py": ["waterfall.png"],
     "07_what_does_it_cost.py": ["energy.png", "pipeline.png"],
     "08_train_for_the_chip.py": ["trained_for_the_chip.png"],
+    "09_your_own_data.py": ["your_own_data.png"],
 }
 
 
@@ -76,7 +77,7 @@ def share(text):
 def test_the_numbered_examples_are_these():
     found = sorted(path.name for path in EXAMPLES.glob("*.py"))
     assert found == sorted(PICTURES)
-    assert [name[:2] for name in found] == [f"{n:02}" for n in range(1, 9)]
+    assert [name[:2] for name in found] == [f"{n:02}" for n in range(1, 10)]
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -184,3 +185,12 @@ def test_both_trainings_work_on_the_chip(printed):
         right = share(next(line for line in text.splitlines() if line.startswith(name)))
         assert len(right) == 4
         assert min(right) > 80
+
+
+def test_wines_are_told_apart_on_the_chip(printed):
+    text = output(printed, "09_your_own_data.py")
+    (torch,) = share(text.splitlines()[0])
+    rows = [share(line) for line in text.splitlines() if line[:4] in ("none", "gdc ")]
+    assert torch > 95
+    assert [len(row) for row in rows] == [2, 2]  # --quick: now and a year later
+    assert min(rows[0][0], *rows[1]) > 90
