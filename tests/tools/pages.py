@@ -77,7 +77,7 @@ def limits() -> str:
 def presets() -> str:
     """Return every parameter of every preset with value, unit, meaning and source."""
     from aimc_sim import presets as machines
-    from aimc_sim.spec.parameters import parameters, shown
+    from aimc_sim.spec.parameters import parameters
 
     specs = {name: build() for name, build in machines.PRESETS.items()}
     found = {name: {row.key: row for row in parameters(spec)} for name, spec in specs.items()}
@@ -118,21 +118,50 @@ def presets() -> str:
                 kinds = sorted({key.rpartition(".")[0] for key in gone})
                 text += f" It has none below {', '.join(f'`{kind}`' for kind in kinds)}."
             lines += [text, ""]
-        sections: dict[str, list[Any]] = {}
-        for row in rows.values():
-            sections.setdefault(row.source, []).append(row)
-        for source, members in sections.items():
-            said = cell(source) if source and source != "-" else "that of the part above it"
-            lines += [f"Source: {said}", ""]
-            lines += table(
-                ("parameter", "value", "unit", "meaning"),
-                ((f"`{row.key}`", shown(row.value), "" if row.unit == "-" else row.unit, row.about)
-                 for row in members),
-            )  # fmt: skip
-            lines.append("")
+        lines += by_source(rows.values())
+    lines += [
+        "## Single devices", "",
+        "Devices that are no machine's default: `core.device` of a machine, arrays that learn, or",
+        "the pulses of a closed loop. Parameters of absent effects are left out.", "",
+    ]  # fmt: skip
+    for name, spec in devices().items():
+        rows = [row for row in parameters(spec) if row.value is not None]
+        lines += [f"### {name}", "", *by_source(rows)]
+        found[name] = {row.key: row for row in rows}
     cited = machines.references(row.source for rows in found.values() for row in rows.values())
     lines += ["## References", "", *(f"- **{mark}** {cell(text)}" for mark, text in cited)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def by_source(rows: Iterable[Any]) -> Iterator[str]:
+    """Yield a table for each source."""
+    from aimc_sim.spec.parameters import shown
+
+    sections: dict[str, list[Any]] = {}
+    for row in rows:
+        sections.setdefault(row.source, []).append(row)
+    for source, members in sections.items():
+        said = cell(source) if source and source != "-" else "that of the part above it"
+        yield from (f"Source: {said}", "")
+        yield from table(
+            ("parameter", "value", "unit", "meaning"),
+            ((f"`{row.key}`", shown(row.value), "" if row.unit == "-" else row.unit, row.about)
+             for row in members),
+        )  # fmt: skip
+        yield ""
+
+
+def devices() -> dict[str, Any]:
+    """Return specifications of single devices by the words that make them."""
+    from aimc_sim import presets as machines
+
+    found: dict[str, Any] = {
+        "presets.pcm_nandakumar_2018()": machines.pcm_nandakumar_2018(),
+        "presets.pulses_hermes()": machines.pulses_hermes(),
+    }
+    return found | {
+        f'presets.STEPPED["{name}"]()': build() for name, build in machines.STEPPED.items()
+    }
 
 
 def commands() -> str:

@@ -35,10 +35,22 @@ def test_every_number_of_every_preset_is_listed():
     for name in presets.PRESETS:
         for row in parameters(presets.by_name(name)):
             line = f"| `{row.key}` | {pages.cell(shown(row.value))} |"
-            there = sections[name]
+            there = sections[name].split("\n## ")[0]
             assert line in there or (row == full.get(row.key) and line in sections[pages.FIRST])
             if line in there and row.source not in ("", "-"):
                 assert f"Source: {pages.cell(row.source)}" in there
+
+
+def test_every_number_of_single_devices_is_listed():
+    from aimc_sim.spec.parameters import parameters, shown
+
+    text = pages.presets()
+    assert len(pages.devices()) > 10
+    for name, spec in pages.devices().items():
+        part = text.split(f"\n### {name}\n", 1)[1].split("\n##", 1)[0]
+        for row in parameters(spec):
+            assert row.value is None or f"| `{row.key}` | {pages.cell(shown(row.value))} |" in part
+            assert row.source in ("", "-") or f"Source: {pages.cell(row.source)}" in part
 
 
 def test_every_command_and_option_is_listed():
