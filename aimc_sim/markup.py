@@ -53,6 +53,34 @@ _DOI = re.compile(r"\b(?:doi:|https://doi\.org/)(10\.\d{4,9}/[^\s,;()]*[^\s,;().
 _WIDE = 40  # letters of a cell from which on its lines are broken
 
 
+def printed(shown: object, printer: Any, cycle: bool) -> None:
+    """Keep the printed text beside a display: ``_repr_pretty_`` of results whose text has lines.
+
+    IPython would keep the ``repr`` of the record, with every array and event in it.
+
+    Parameters
+    ----------
+    shown : object
+        The result.
+    printer : IPython.lib.pretty.RepresentationPrinter
+        Takes the text.
+    cycle : bool
+        Whether the result holds itself; none does.
+    """
+    printer.text(str(shown))
+
+
+def named(shown: object, printer: Any, cycle: bool) -> None:
+    """Keep a short line beside a display: ``_repr_pretty_`` of results that hold arrays.
+
+    Parameters
+    ----------
+    shown, printer, cycle
+        As of :func:`printed`.
+    """
+    printer.text(f"<{type(shown).__module__}.{type(shown).__name__}>")
+
+
 def display(kind: str, name: str, *parts: Markup) -> str:
     """Return a whole display.
 

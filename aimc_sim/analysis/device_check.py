@@ -42,6 +42,8 @@ class Check:
     reach: Reach | None
     no_replay: str
 
+    _repr_pretty_ = markup.named
+
     def _repr_html_(self) -> str:
         laws = [markup.paragraph(f"laws: none; {self.unfit}")]
         if self.report is not None:

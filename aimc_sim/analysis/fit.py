@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .. import markup
 from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import Traces, traces
 from ..spec import DriftLaw, PcmSpec, ProgrammingLaw, ReadNoiseLaw, ResetState
@@ -61,6 +62,8 @@ class FitReport(LawReport):
     read_seconds: float | None
     laws: tuple[Law, ...]
     reset: ResetState | None
+
+    _repr_pretty_ = markup.named
 
     def to_pcm_spec(
         self, t_read_seconds: float | None = None, despite: Sequence[str] = ()

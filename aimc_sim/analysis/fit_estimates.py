@@ -186,6 +186,8 @@ class LawReport:
         ]  # fmt: skip
         return pd.DataFrame(rows, columns=COLUMNS)
 
+    _repr_pretty_ = markup.named
+
     def _repr_html_(self) -> str:
         found = sum(law.identified for law in self.laws)
         summary = f"{found} of {len(self.laws)} laws are identified, from {self.levels_text}"

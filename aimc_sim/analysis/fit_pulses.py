@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
+from .. import markup
 from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import traces
 from ..spec import AccumulationLaw
@@ -61,6 +62,8 @@ class PulseReport(LawReport):
     traces: int
     levels_text: str
     laws: tuple[Law, ...]
+
+    _repr_pretty_ = markup.named
 
     def to_accumulation(
         self, amperes: float, seconds: float, *, of_few: bool = False

@@ -125,6 +125,8 @@ class Layout:
                 found.append(("between chips", f"{self.traffic.off_chip:,} bytes per image"))
         return found
 
+    _repr_pretty_ = markup.printed
+
     def _repr_html_(self) -> str:
         layers = [
             (

@@ -169,6 +169,8 @@ class Performance:
             ("MVMs", str(self.energies)), ("area", silicon), *written,
         ]  # fmt: skip
 
+    _repr_pretty_ = markup.printed
+
     def _repr_html_(self) -> str:
         book = self.ledger
         shares = [

@@ -158,6 +158,8 @@ class Profile:
             f"{self.recorded_seconds / least:.1f} times as long"
         )
 
+    _repr_pretty_ = markup.printed
+
     def _repr_html_(self) -> str:
         columns = ("part", ">ms", ">share", ">MB", ">GB/s", ">GFLOP/s", ">limit")
         return markup.display(

@@ -282,6 +282,8 @@ class Program:
             f"{len(rows)} {many} on crossbars", markup.table(columns, rows, rest=".layers")
         )
 
+    _repr_pretty_ = markup.named
+
     def _repr_html_(self) -> str:
         digital = [
             (step.name, step.op, ", ".join(step.sources))

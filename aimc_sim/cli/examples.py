@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -31,8 +32,8 @@ def examples(
 ) -> None:
     """List the examples that come with this package, or copy them to a folder of yours.
 
-    Scripts for Python, studies for 'aimc-sim sweep' and searches for 'aimc-sim optimise': the
-    first lines of each say what it does and how it is run.
+    Scripts for Python, notebooks for Jupyter, studies for 'aimc-sim sweep' and searches for
+    'aimc-sim optimise': the first lines of each say what it does and how it is run.
     """
     with refusing():
         texts = {
@@ -70,6 +71,9 @@ def _first_sentence(name: str, text: str) -> str:
     """Return what a file says first about itself."""
     if name.endswith(".py"):
         text = ast.get_docstring(ast.parse(text)) or ""
+    elif name.endswith(".ipynb"):
+        title, *paragraphs = "".join(json.loads(text)["cells"][0]["source"]).split("\n\n")
+        text = f"{title.lstrip('# ')}: {paragraphs[0]}"
     else:
         comment = [line for line in text.splitlines() if line.startswith("#")]
         text = " ".join(line.lstrip("# ") for line in comment)

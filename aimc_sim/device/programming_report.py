@@ -66,6 +66,8 @@ class ProgrammingReport:
             self.squared_error + other.squared_error,
         )
 
+    _repr_pretty_ = markup.printed
+
     def _repr_html_(self) -> str:
         each = "-" if self.iterations is None or not self.tuned else self.iterations / self.tuned
         rows = [

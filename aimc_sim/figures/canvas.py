@@ -41,7 +41,9 @@ VALUE = "value: "
 """How the identity (``gid``) of an artist begins that carries a value for the pointer."""
 
 DPI = 160
-"""Pixels per inch of pictures, in files and in notebooks."""
+"""Pixels per inch of pictures in files."""
+
+_PAGE_DPI, _SHARP = 80, 1.5  # of a notebook's page, and how many pixels a picture has for each
 
 _TITLES: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
 
@@ -85,8 +87,8 @@ def look(number: int, dash: int = 0) -> Look:
 class Drawing(Figure):
     """A figure that shows itself in a notebook, with or without pyplot.
 
-    The picture has twice the pixels of its place in the page, at most 256 colours, and the
-    titles and axes of the figure as its alternative text.
+    The picture has half as many pixels again as its place in the page, at most 256 colours, and
+    the titles and axes of the figure as its alternative text.
     """
 
     def _repr_png_(self) -> tuple[bytes, dict[str, Any]]:
@@ -96,10 +98,10 @@ class Drawing(Figure):
         # The layout of axes with a fixed aspect needs a first drawing, as in files.
         self.draw_without_rendering()
         drawn, small = io.BytesIO(), io.BytesIO()
-        self.savefig(drawn, format="png", dpi=DPI)
+        self.savefig(drawn, format="png", dpi=_PAGE_DPI * _SHARP)
         picture = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         picture.save(small, "PNG", optimize=True)
-        return small.getvalue(), {"width": picture.width // 2, "alt": self.described()}
+        return small.getvalue(), {"width": round(picture.width / _SHARP), "alt": self.described()}
 
     def described(self) -> str:
         """Return titles and axes in words: the alternative text of the picture."""

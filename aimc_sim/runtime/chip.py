@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .. import arguments, mapping, presets, store, units
+from .. import arguments, mapping, markup, presets, store, units
 from ..chip import state as chip_state
 from ..chip.program import Program
 from ..core import compensation
@@ -389,6 +389,8 @@ class Chip(Held):
     def report(self) -> Report:
         """Return a record of the chip and of its work so far; print it or ``.to_dict()``."""
         return Report.of(self)
+
+    _repr_pretty_ = markup.named
 
     def _repr_html_(self) -> str:
         return chip_report.state(self)

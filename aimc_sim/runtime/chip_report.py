@@ -162,6 +162,8 @@ class Report:
         lines += [f"  - {text}" for text in self.not_modelled]
         return "\n".join(lines)
 
+    _repr_pretty_ = markup.printed
+
     def _repr_html_(self) -> str:
         (_, name), *facts = self._facts()
         layers = [

@@ -95,6 +95,8 @@ class Explanation:
         ]
         return "\n".join([*lines, "", *self._verdict()])
 
+    _repr_pretty_ = markup.printed
+
     def _repr_html_(self) -> str:
         rows = [(row.name, row.kind, row.fate, row.where) for row in self.rows]
         table = markup.table(("layer", "kind", "fate", "where"), rows, rest=".rows")

@@ -92,6 +92,8 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    _repr_pretty_ = markup.named
+
     def _repr_html_(self) -> str:
         names, shape = self.classes, " x ".join(map(str, self.images.shape[1:]))
         counts = self.labels.bincount(minlength=len(names)).tolist()

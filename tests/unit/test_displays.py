@@ -273,7 +273,7 @@ def test_figures_show_themselves_without_pyplot(chip):
     data, about = made._repr_png_()
     assert data.startswith(b"\x89PNG")
     width = int.from_bytes(data[16:20], "big")
-    assert about["width"] == width // 2
+    assert about["width"] == round(width / 1.5)
     assert "cores in use" in about["alt"]
     assert len(data) < 150_000
     again, _ = made._repr_png_()
@@ -286,6 +286,19 @@ def test_a_figure_says_titles_and_axes():
     assert figure.described() == "Figure. A title: accuracy (%) against time (s)"
     mine = pytest.importorskip("matplotlib.figure").Figure()
     assert figure_of(mine.subplots(), (4, 3))[0] is mine  # the caller's own stays as it is
+
+
+def test_a_notebook_keeps_the_printed_text_or_a_line(chip):
+    """Not the record with all its arrays: IPython's text of a result is short."""
+    pretty = pytest.importorskip("IPython.lib.pretty", reason="IPython is not installed").pretty
+    cost = performance.performance(chip.compiled, chip.spec, (20,), images=2)
+    where = layout.layout(chip.compiled, chip.spec)
+    for thing in (chip.report(), cost, cost.pipeline, where, chip.state.report()):
+        assert pretty(thing) == str(thing)
+    data = measured.read(DATA)
+    for thing in (cost.ledger, chip.compiled, digits("test"), data, fit.fit(data)):
+        assert re.fullmatch(r"<aimc_sim\.[\w.]+>", pretty(thing))
+        assert len(repr(thing)) > 200
 
 
 def test_nothing_is_said_while_a_display_is_made(chip, capsys):

@@ -147,6 +147,8 @@ class Ledger:
             sums[getattr(entry, key)] += entry.joules
         return dict(sums)
 
+    _repr_pretty_ = markup.named
+
     def _repr_html_(self) -> str:
         rows = [
             (name, units.show(joules, "J"), f"{joules / self.joules:.1%}" if self.joules else "-")

@@ -206,6 +206,8 @@ class PipelineReport:
     def __str__(self) -> str:
         return "\n".join(markup.lines(self.facts()))
 
+    _repr_pretty_ = markup.printed
+
     def _repr_html_(self) -> str:
         stalls = self.stalls()
         stages = [

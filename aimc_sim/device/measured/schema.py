@@ -134,6 +134,8 @@ class MeasuredData(BaseModel):
     def __len__(self) -> int:
         return len(self.device)
 
+    _repr_pretty_ = markup.named
+
     def _repr_html_(self) -> str:
         rows = []
         for name, values in self.columns().items():
