@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels import learning
 from ..kernels import pcm as kernels
 from ..rng import Key, Purpose
 from ..spec import PcmSpec, ProgrammingLaw, Replay, StateCurve, TemperatureLaw
@@ -55,10 +57,14 @@ class PcmState(DeviceState):
         Drift exponent.
     trace : (E, R, C) int32 or None
         Measured trace that an element follows, where devices are replayed; -1 for none.
+    age : (E, R, C) float64, seconds, or None
+        Time from the last pulse of an element to the start of the clock, where elements got pulses
+        one by one, as in training; None: ``t0`` for all.
     """
 
     nu: np.ndarray
     trace: np.ndarray | None = None
+    age: np.ndarray | None = None
 
 
 def reset_level(spec: PcmSpec) -> float:
@@ -186,6 +192,8 @@ def evaluate(
     age = t_seconds + spec.t0_seconds
     if state.trace is not None:
         return _replayed(state, spec, t_seconds)
+    if state.age is not None:
+        return _aged(state, spec, t_seconds, state.age)
     heat, haste = _thermal(spec.temperature)
     log_age = 0.0 if spec.drift is None else math.log1p(t_seconds * haste / spec.t0_seconds)
     law = spec.read_noise
@@ -202,6 +210,72 @@ def evaluate(
         return ElementsNow(now, None)
     amplitude *= np.float32(math.sqrt(fresh))
     return ElementsNow(now, amplitude)
+
+
+def _aged(state: PcmState, spec: PcmSpec, t_seconds: float, age: np.ndarray) -> ElementsNow:
+    """Return elements that drift since pulses of their own; the bits are those in training."""
+    now, variance = np.empty_like(state.g), np.empty_like(state.g)
+    law = PulsedClock.of(spec)
+    learning.devices_now(
+        state.g.reshape(-1), -age.reshape(-1), state.nu.reshape(-1), float(t_seconds), *law,
+        now.reshape(-1), variance.reshape(-1),
+    )  # fmt: skip
+    return ElementsNow(now, None if law.noise_scale == 0 else np.sqrt(variance))
+
+
+class PulsedClock(NamedTuple):
+    """The laws of drift and fresh noise since a device's own last pulse, as the kernels take them.
+
+    Attributes
+    ----------
+    clock : 3 float32
+        1 / t0, shortest age and duration of a read, seconds.
+    per_siemens : float32, 1 / S
+        State per conductance.
+    amplitude : 10 floats
+        Curve of the noise against state.
+    noise_scale : float32
+        Factor on it; 0 for none.
+    """
+
+    clock: tuple[np.float32, np.float32, np.float32]
+    per_siemens: np.float32
+    amplitude: Curve
+    noise_scale: np.float32
+
+    @classmethod
+    def of(cls, spec: PcmSpec) -> PulsedClock:
+        """Return the laws of a device.
+
+        Parameters
+        ----------
+        spec : PcmSpec
+            Its read noise, if any, is all fresh (``band = 'per_mvm'``), and it has no heat.
+
+        Raises
+        ------
+        ValueError
+            If it is not, or has.
+        """
+        law = spec.read_noise
+        if law is not None and law.band != "per_mvm":
+            raise ValueError(
+                f"read_noise.band = '{law.band}' of devices that drift from pulses of their own: "
+                "their noise is all drawn anew in every product; set it to 'per_mvm'"
+            )
+        if spec.temperature is not None:
+            raise ValueError(
+                "a temperature of devices that drift from pulses of their own has no law; set "
+                "core.device.temperature to None"
+            )
+        # Without a law of noise the shortest age is that of device.pulses, a microsecond.
+        reading = 1e-6 if law is None else law.t_read_seconds
+        clock = np.float32(1 / spec.t0_seconds), np.float32(reading), np.float32(reading)
+        return cls(
+            clock, np.float32(1 / spec.fitted_siemens),
+            curve_table(None if law is None else law.amplitude),
+            np.float32(0.0 if law is None else law.scale),
+        )  # fmt: skip
 
 
 def _replayed(state: PcmState, spec: PcmSpec, t_seconds: float) -> ElementsNow:

@@ -186,68 +186,65 @@ def apply_(
     return state
 
 
-def train_(
-    state: PulseState, spec: PcmSpec, index: np.ndarray, counts: np.ndarray, t_seconds: float,
-    key: Key,
-) -> None:  # fmt: skip
-    """Give trains of accumulating pulses to some devices, in place; same bits as :func:`apply_`.
+class Trains:
+    """Pulses to a few devices of many, in place; bits are those of :func:`apply_`.
 
     Parameters
     ----------
-    state : PulseState
-        Its arrays are changed where a device gets a pulse, and read nowhere else.
     spec : PcmSpec
-        With ``pulses.accumulation``.
-    index : (N,) int64
-        Devices, in C order of the state, each once.
-    counts : (N,) int32
-        Pulses to each, >= 0.
-    t_seconds : float, seconds
-        Not before the last pulse of these devices.
+        With ``pulses``.
     key : Key
         The one of :func:`fresh`.
-
-    Raises
-    ------
-    ValueError
-        If time goes backwards, or the device has no law of such pulses.
     """
-    law = _pulses(spec)
-    _check_laws(law, np.array([Pulse.ACCUMULATE], np.uint8))
-    last = _flat(state.last_seconds)
-    _check_latest(float(last[index].max(initial=-math.inf)), t_seconds)
-    train = sized(learning.train, 100 * index.size)
-    train(
-        index, counts, float(t_seconds), law.low_siemens, law.high_siemens,
-        _law_vectors(spec, law)[0], state.first,
-        np.array(key.child(Purpose.PULSE_DEVICE).words()),
-        np.array(key.child(Purpose.PULSE_CYCLE).words()),
-        _flat(state.g), _flat(state.pulses), _flat(state.events), last,
-    )  # fmt: skip
 
+    def __init__(self, spec: PcmSpec, key: Key) -> None:
+        self._law = _pulses(spec)
+        self._step, _, _, self._reset = _law_vectors(spec, self._law)
+        self._device = np.array(key.child(Purpose.PULSE_DEVICE).words())
+        self._cycle = np.array(key.child(Purpose.PULSE_CYCLE).words())
 
-def reset_(state: PulseState, spec: PcmSpec, index: np.ndarray, t_seconds: float, key: Key) -> None:
-    """RESET some devices in place; same bits as :func:`apply_`.
+    def accumulate(
+        self, state: PulseState, index: np.ndarray, counts: np.ndarray, t_seconds: float
+    ) -> None:
+        """Give trains of accumulating pulses.
 
-    Parameters
-    ----------
-    state, spec, index, t_seconds, key
-        As of :func:`train_`.
+        Parameters
+        ----------
+        state : PulseState
+            Its arrays are changed where a device gets a pulse, and read nowhere else.
+        index : (N,) int64
+            Devices, in C order of the state, each once.
+        counts : (N,) int32
+            Pulses to each, >= 0.
+        t_seconds : float, seconds
+            Not before the last pulse of these devices.
 
-    Raises
-    ------
-    ValueError
-        If time goes backwards, or the device has no pulses.
-    """
-    law = _pulses(spec)
-    last = _flat(state.last_seconds)
-    _check_latest(float(last[index].max(initial=-math.inf)), t_seconds)
-    reset = sized(learning.reset, 100 * index.size)
-    reset(
-        index, float(t_seconds), law.high_siemens, _law_vectors(spec, law)[3], state.first,
-        np.array(key.child(Purpose.PULSE_CYCLE).words()),
-        _flat(state.g), _flat(state.pulses), _flat(state.events), last,
-    )  # fmt: skip
+        Raises
+        ------
+        ValueError
+            If time goes backwards, or the device has no law of such pulses.
+        """
+        law = self._law
+        if law.accumulation is None:
+            _check_laws(law, np.array([Pulse.ACCUMULATE], np.uint8))
+        last = _flat(state.last_seconds)
+        _check_latest(float(last[index].max(initial=-math.inf)), t_seconds)
+        train = sized(learning.train, 100 * index.size)
+        train(
+            index, counts, float(t_seconds), law.low_siemens, law.high_siemens, self._step,
+            state.first, self._device, self._cycle,
+            _flat(state.g), _flat(state.pulses), _flat(state.events), last,
+        )  # fmt: skip
+
+    def reset(self, state: PulseState, index: np.ndarray, t_seconds: float) -> None:
+        """RESET devices; arguments and refusals as of :meth:`accumulate`."""
+        last = _flat(state.last_seconds)
+        _check_latest(float(last[index].max(initial=-math.inf)), t_seconds)
+        reset = sized(learning.reset, 100 * index.size)
+        reset(
+            index, float(t_seconds), self._law.high_siemens, self._reset, state.first, self._cycle,
+            _flat(state.g), _flat(state.pulses), _flat(state.events), last,
+        )  # fmt: skip
 
 
 def cost(spec: PcmSpec, kind: int, amperes: float | None = None) -> tuple[float, float]:

@@ -155,6 +155,23 @@ def products(x, w, v, y, s, part, parts):
 
 
 @loop
+def send(x, span, limit, out, outside, part, parts):
+    """Convert inputs, ``out = step clip(rint(x / step), +-limit)`` with ``step = span / limit``.
+
+    x : (B, R) float32; span : (B,) or (1,) float32, half the range, 0 for that of values that are
+    all zero; limit : float32; out : (B, R) float32 and outside : (B, R) bool, written.
+    """
+    for b in share(x.shape[0], part, parts):
+        half = span[b] if span.size > 1 else span[0]
+        step = (half if half > f32(0.0) else f32(1.0)) / limit
+        per_step = f32(1.0) / step
+        for r in range(x.shape[1]):
+            code = whole(x[b, r], per_step)
+            outside[b, r] = abs(code) > limit
+            out[b, r] = min(max(code, -limit), limit) * step
+
+
+@loop
 def convert(y, s, first, key, step, limit, rounds, beyond, part, parts):
     """Add noise to products and convert them, in place.
 
@@ -287,6 +304,18 @@ def train(
             value = f32(clip(raw, low, high))
             events[i] = np.uint32(events[i] + np.uint32(1))
         g[i], last[i] = value, t
+
+
+@serial
+def turns(devices, counts, cols, longest):
+    """Write the longest train of every row.
+
+    devices : (N,) int64 in C order of (..., R, C); counts : (N,) int; longest : (R,) int64,
+    zeros at first.
+    """
+    for n in range(devices.size):
+        r = devices[n] // cols % longest.size
+        longest[r] = max(longest[r], np.int64(counts[n]))
 
 
 @loop

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from aimc_sim.core import converters, quantise
+from aimc_sim.core import converters
 from aimc_sim.kernels import learning as kernels
 from aimc_sim.kernels import sized
 from aimc_sim.learning.clock import Clock
@@ -105,6 +105,8 @@ class Matrix(nn.Module):
         Seed of all draws.
     clock : Clock
         Of the network.
+    has_bias : bool
+        Whether the last input is always 1, and not the caller's.
 
     Notes
     -----
@@ -116,24 +118,25 @@ class Matrix(nn.Module):
 
     def __init__(
         self, path: str, start: np.ndarray, layout: WeightCuts, core: CoreSpec, device: Device,
-        update: Update, weight_range: float, seed: int, clock: Clock,
+        update: Update, weight_range: float, seed: int, clock: Clock, has_bias: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
+        self.has_bias = has_bias
         self.path, self.layout, self.clock, self.weight_range = path, layout, clock, weight_range
         self.mvm_seconds = core.read.mvm_seconds
         self.input_bits = core.dac.bits
         number = int.from_bytes(hashlib.sha256(path.encode()).digest()[:4], "big")
         key = Key(seed).child(number)
-        self.blocks: list[Piece] = []
+        self.pieces: list[Piece] = []
         for at, (_, cols, rows) in enumerate(layout.blocks()):
             weights = np.ascontiguousarray(start[cols, rows].T, np.float32)
             synapses = device.synapses(weights, weight_range, key.child(at), clock.seconds)
             engine = update.engine(synapses, key.child(at, Purpose.LEARNING_UPDATE))
-            self.blocks.append(Piece(rows, cols, synapses, engine))
+            self.pieces.append(Piece(rows, cols, synapses, engine))
         self._noise = [
             [
                 np.array(key.child(at, Purpose.MVM_NOISE, way).words())
-                for at in range(len(self.blocks))
+                for at in range(len(self.pieces))
             ]
             for way in range(3)
         ]
@@ -148,7 +151,7 @@ class Matrix(nn.Module):
         Parameters
         ----------
         x : (N, R) float32, dimensionless
-            Inputs.
+            Inputs, without that of the bias.
 
         Returns
         -------
@@ -159,6 +162,8 @@ class Matrix(nn.Module):
         beyond : (N, R) bool or None
             Inputs outside the range of their converter; None if there is none.
         """
+        if self.has_bias:
+            x = np.concatenate([x, np.ones((len(x), 1), np.float32)], axis=1)
         sent, outside, span = x, None, 0.0
         if self.input_bits is not None:
             top = float(np.abs(x).max(initial=0.0))
@@ -166,7 +171,7 @@ class Matrix(nn.Module):
                 old = self.book.input_range if self.book.input_range > 0 else top
                 self.book.input_range = float(np.float32(_KEEP * old + (1 - _KEEP) * top))
             span = self.book.input_range if self.book.input_range > 0 else top
-            sent, outside = self._sent(x, np.float32(span))
+            sent, outside = self._sent(x, np.array([span], np.float32))
         if self.training:
             self.book.reads[0] += len(x)
         # Evaluation has noise of its own: it changes nothing for later steps.
@@ -189,18 +194,17 @@ class Matrix(nn.Module):
         span = np.zeros(1, np.float32)
         if self.input_bits is not None:
             span = np.abs(d).max(axis=1, initial=0.0)
-            d, _ = self._sent(d, span[:, None])
+            d, _ = self._sent(d, span)
         self.book.reads[1] += len(d)
-        return self._products(d, 1, span)
+        y = self._products(d, 1, span)
+        return y[:, :-1] if self.has_bias else y
 
-    def _sent(
-        self, x: np.ndarray, span: np.ndarray | np.float32
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def _sent(self, x: np.ndarray, span: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         assert self.input_bits is not None
-        limit = np.float32(2 ** (self.input_bits - 1) - 1)
-        step = np.where(span > 0, span, np.float32(1)) / limit
-        codes, outside = quantise.codes(x, cast(Any, 1 / step), float(limit))  # one per vector
-        return codes * step, outside if outside.any() else None
+        out, outside = np.empty_like(x), np.empty(x.shape, bool)
+        send = sized(kernels.send, 2 * x.size)
+        send(x, span, np.float32(2 ** (self.input_bits - 1) - 1), out, outside)
+        return out, outside if outside.any() else None
 
     def _products(self, x: np.ndarray, way: int, span: np.ndarray) -> np.ndarray:
         width = self.layout.rows if way == 1 else self.layout.cols
@@ -208,14 +212,14 @@ class Matrix(nn.Module):
         self.book.vectors[way] += len(x)
         total = np.zeros((len(x), width), np.float32)
         beyond = np.empty(len(x), np.int64)
-        for at, block in enumerate(self.blocks):
-            source, target = block.rows, block.cols
-            product: Callable[..., tuple[np.ndarray, np.ndarray]] = block.synapses.products
+        for at, piece in enumerate(self.pieces):
+            source, target = piece.rows, piece.cols
+            product: Callable[..., tuple[np.ndarray, np.ndarray]] = piece.synapses.products
             if way == 1:
                 source, target = target, source
-                product = block.synapses.transposed
+                product = piece.synapses.transposed
             y, variance = product(x[:, source], self.clock.seconds)
-            step = np.asarray(span * np.float32(self.output_step * block.synapses.full_weight))
+            step = np.asarray(span * np.float32(self.output_step * piece.synapses.full_weight))
             convert = sized(kernels.convert, 16 * y.size)
             convert(
                 y, variance, first, self._noise[way][at], step.astype(np.float32),
@@ -240,9 +244,9 @@ class Matrix(nn.Module):
         d = np.concatenate([part for _, part in self.book.pending])
         self.book.pending = []
         spent = Spent()
-        for block in self.blocks:
-            spent = spent + block.engine.step(
-                np.ascontiguousarray(x[:, block.rows]), np.ascontiguousarray(d[:, block.cols]),
+        for piece in self.pieces:
+            spent = spent + piece.engine.step(
+                np.ascontiguousarray(x[:, piece.rows]), np.ascontiguousarray(d[:, piece.cols]),
                 lr, self.clock.seconds, self.book.steps,
             )  # fmt: skip
         self.book.steps += 1
@@ -265,8 +269,8 @@ class Matrix(nn.Module):
     def weights(self) -> np.ndarray:
         """Return the noiseless weights at the clock's time, (C, R) float32."""
         found = np.empty((self.layout.cols, self.layout.rows), np.float32)
-        for block in self.blocks:
-            found[block.cols, block.rows] = block.synapses.weights(self.clock.seconds).T
+        for piece in self.pieces:
+            found[piece.cols, piece.rows] = piece.synapses.weights(self.clock.seconds).T
         return found
 
     # -------------------------------------------------------------------------- state
@@ -290,17 +294,17 @@ class Matrix(nn.Module):
                 [spent.seconds, spent.joules, self.book.written_seconds], dtype=torch.float64
             ),
         }
-        for at, block in enumerate(self.blocks):
+        for at, piece in enumerate(self.pieces):
             for part in ("synapses", "engine"):
-                for name, array in getattr(block, part).arrays().items():
+                for name, array in getattr(piece, part).arrays().items():
                     found[f"{at}.{part}.{name}"] = _tensor(array)
         return found
 
     def set_extra_state(self, state: dict[str, Tensor]) -> None:
         """Go on from :meth:`get_extra_state`, bit for bit."""
-        for at, block in enumerate(self.blocks):
+        for at, piece in enumerate(self.pieces):
             for part in ("synapses", "engine"):
-                own = getattr(block, part)
+                own = getattr(piece, part)
                 arrays = {}
                 for name, array in own.arrays().items():
                     given = state.get(f"{at}.{part}.{name}")
@@ -324,9 +328,9 @@ class Matrix(nn.Module):
 
     def extra_repr(self) -> str:
         """Say how the matrix is cut and what it stands on."""
-        kind = type(self.blocks[0].synapses).__name__
+        kind = type(self.pieces[0].synapses).__name__
         cuts = self.layout
-        return f"{cuts.rows} x {cuts.cols} on {len(self.blocks)} crossbars, {kind}"
+        return f"{cuts.rows} x {cuts.cols} on {len(self.pieces)} crossbars, {kind}"
 
 
 def _tensor(array: np.ndarray) -> Tensor:
@@ -431,8 +435,10 @@ class _Through(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             found = matrix.back(d)
             if ctx.beyond is not None:
-                found[ctx.beyond] = 0
-            below = torch.from_numpy(found).to(gradient.device, gradient.dtype)
+                found = np.where(ctx.beyond[:, : found.shape[1]], 0, found)
+            below = torch.from_numpy(np.ascontiguousarray(found)).to(
+                gradient.device, gradient.dtype
+            )
         if ctx.needs_input_grad[1]:
             matrix.book.pending.append((ctx.sent, d))
         return below, None, None

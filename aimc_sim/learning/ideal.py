@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aimc_sim.device.family import DeviceState
+from aimc_sim.device.pcm import PcmState
 from aimc_sim.kernels import learning as kernels
 from aimc_sim.kernels import sized
 from aimc_sim.learning.engine import Engine, Update
 from aimc_sim.learning.synapses import Device, Spent, Synapses
 from aimc_sim.rng import Key
-from aimc_sim.spec import DeviceSpec
+from aimc_sim.spec import DeviceSpec, PcmSpec
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,18 @@ class IdealSynapses(Synapses):
         self.count += both[0].astype(np.int64) - both[1]
         self.given += both.sum(axis=0).astype(np.uint32)
         return Spent(pulses=int(both.sum()))
+
+    def elements(self, chip: DeviceSpec, t_seconds: float) -> tuple[DeviceState, float]:
+        """Return perfect devices; see :meth:`Synapses.elements`."""
+        if not isinstance(chip, PcmSpec) or chip != chip.ideal():
+            raise ValueError(
+                "weights on IdealDevice stand on perfect devices, and the chip has others: give "
+                "prepare presets.ideal_devices(spec)"
+            )
+        scale = chip.g_max_siemens / self.full_weight
+        w = self.weights(t_seconds) * np.float32(scale)
+        g = np.stack([np.maximum(w, 0), np.maximum(-w, 0)])
+        return PcmState(g, np.ones(g.shape, bool), g.copy(), np.zeros_like(g)), scale
 
     def writes(self) -> np.ndarray:
         """Return the pulses that every weight got, (R, C) uint32."""

@@ -44,19 +44,13 @@ class ArrayLayer(_Beside):
     weight: Any
     bias: Any
 
-    def vectors(self, x: Tensor) -> Tensor:
-        """Return products of the rows of (N, R), with the bias if it lies on the array."""
-        if self.bias_on_array:
-            x = functional.pad(x, (0, 1), value=1.0)
-        return through(x, self.weight)
-
 
 class ArrayLinear(ArrayLayer, nn.Linear):
     """Dense layer on arrays."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what torch's layer returns, through the arrays."""
-        y = self.vectors(x.reshape(-1, self.in_features))
+        y = through(x.reshape(-1, self.in_features), self.weight)
         y = y.reshape(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 
@@ -91,7 +85,7 @@ class _ArrayConvolution(ArrayLayer):
         dimensions = len(self.kernel_size)
         single = x.ndim == dimensions + 1
         patches, sizes = self._patches(x[None] if single else x)
-        y = self.vectors(patches.reshape(-1, patches.shape[2]))
+        y = through(patches.reshape(-1, patches.shape[2]), self.weight)
         y = y.reshape(len(patches), patches.shape[1], -1)
         if self.bias is not None:
             y = y + self.bias
@@ -147,7 +141,16 @@ def attach(
     on_array = bias == "array" and layer.bias is not None
     made = cast(ArrayLayer, layer)
     matrix = Matrix(
-        f"{path}.weight", start, layout, core, device, update, weight_range, seed, clock
+        f"{path}.weight",
+        start,
+        layout,
+        core,
+        device,
+        update,
+        weight_range,
+        seed,
+        clock,
+        on_array,
     )
     matrix.train(layer.training)
     learns = layer.get_parameter("weight").requires_grad

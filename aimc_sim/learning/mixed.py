@@ -91,11 +91,10 @@ class MixedEngine(Engine):
         self.chi = np.zeros(synapses.shape, np.float32)
         self.steps = 0
         self._hits = np.empty(synapses.shape[0], np.int64)
-        self._told = False
 
     def step(self, x: np.ndarray, d: np.ndarray, lr: float, t_seconds: float, number: int) -> Spent:
         """Accumulate, and give the pulses that are due; see :meth:`Engine.step`."""
-        if not self._told:
+        if self.steps == 0:
             self._warn(x, d, lr)
         work, factor = x.size * d.shape[1], np.float32(-lr)
         if isinstance(self.rule.product, ExactProduct):
@@ -114,11 +113,10 @@ class MixedEngine(Engine):
         return spent
 
     def _warn(self, x: np.ndarray, d: np.ndarray, lr: float) -> None:
-        """Warn once of updates that vanish in the rounding of the accumulator."""
+        """Warn of a first step that vanishes in the rounding of the accumulator."""
         largest = abs(lr) * float(np.abs(x).max(initial=0)) * float(np.abs(d).max(initial=0))
         reach = float(self.epsilon) * 2.0**-25
         if 0 < largest < reach:
-            self._told = True
             warnings.warn(
                 f"lr = {lr:.3g} is below the reach of the accumulator: the largest update of this "
                 f"step is {largest:.3g}, and beside a step of {float(self.epsilon):.3g} float32 "

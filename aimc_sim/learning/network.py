@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aimc_sim import arguments, units
+from aimc_sim.learning.chips import chip_of
 from aimc_sim.learning.clock import Clock
 from aimc_sim.learning.crossbars import ArrayWeight, Matrix
 from aimc_sim.learning.engine import Update
@@ -19,6 +20,7 @@ from aimc_sim.learning.mixed import MixedPrecision
 from aimc_sim.learning.synapses import Device
 from aimc_sim.machine import settings
 from aimc_sim.mapping.where import Where
+from aimc_sim.runtime.chip import Chip
 from aimc_sim.spec import ChipSpec
 from aimc_sim.training.checks import check_model, choose
 
@@ -38,6 +40,8 @@ class ArrayNetwork(nn.Module):
         Devices behind the weights.
     clock : Clock
         Time since the preparation.
+    example : tuple of tensors or None
+        First row of the first inputs, which a chip is recorded with.
     """
 
     def __init__(
@@ -46,9 +50,12 @@ class ArrayNetwork(nn.Module):
         super().__init__()
         self.model, self.spec, self.clock = model, spec, clock
         self.update, self.device = update, device
+        self.example: tuple[Tensor, ...] | None = None
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return what the network returns, through the arrays at the clock's time."""
+        if self.example is None and inputs and all(isinstance(x, Tensor) for x in inputs):
+            self.example = tuple(x[:1].detach().clone() for x in inputs)
         return self.model(*inputs, **named)
 
     def layers(self) -> Iterator[tuple[str, ArrayLayer]]:
@@ -109,6 +116,29 @@ class ArrayNetwork(nn.Module):
         if layer not in found:
             raise KeyError(arguments.unknown(f"no layer '{layer}' on arrays", layer, found))
         return found[layer].array.weights()
+
+    def to_chip(self, seed: int = 0, example: Any = None) -> Chip:
+        """Return a chip whose devices are these, at the clock's time; the network stays.
+
+        Parameters
+        ----------
+        seed : int
+            Of the chip's own draws: converters, noise of products.
+        example : tensor or tuple, optional
+            As of :meth:`aimc_sim.Chip.from_model`.
+
+        Returns
+        -------
+        Chip
+            Programmed, its time 0 now; calibrate it, and set its clock, as of any chip.
+
+        Raises
+        ------
+        ValueError
+            If a matrix lies in the digital unit, or its devices have no counterpart on a chip.
+        """
+        example = self.example if example is None else example
+        return chip_of(self.model, self.spec, arguments.seed(seed), example)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop all gradients, those of arrays included."""

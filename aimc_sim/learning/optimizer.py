@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from aimc_sim.learning.clock import Clock
-from aimc_sim.learning.crossbars import ArrayWeight, Matrix
+from aimc_sim.learning.crossbars import ArrayWeight
 
 
 class SGD(torch.optim.SGD):
@@ -97,7 +97,8 @@ class SGD(torch.optim.SGD):
                     writing[at] = max(writing.get(at, 0.0), spent.seconds)
         for at, clock in clocks.items():
             clock.advance(reading[at], writing[at])
-        super().step()
+        if any(not isinstance(p, ArrayWeight) for p in self._parameters()):
+            super().step()
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -108,34 +109,33 @@ class SGD(torch.optim.SGD):
         set_to_none : bool
             As of torch, for other parameters.
         """
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if isinstance(weight, ArrayWeight):
-                    weight.matrix.book.pending = []
-        super().zero_grad(set_to_none)
+        others = False
+        for weight in self._parameters():
+            if isinstance(weight, ArrayWeight):
+                weight.matrix.book.pending = []
+            else:
+                others = True
+        if others:
+            super().zero_grad(set_to_none)
 
     def _clip(self) -> float:
         """Return the factor of array gradients, and scale those of other parameters by it."""
         if self.clip_norm is None:
             return 1.0
         total, others = 0.0, []
-        for matrix in self._matrices():
-            total += matrix.norm_squared() if matrix.book.pending else 0.0
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if not isinstance(weight, ArrayWeight) and weight.grad is not None:
-                    gradient: Tensor = weight.grad
-                    others.append(gradient)
-                    total += float(gradient.double().square().sum())
+        for weight in self._parameters():
+            if isinstance(weight, ArrayWeight):
+                matrix = weight.matrix
+                total += matrix.norm_squared() if matrix.book.pending else 0.0
+            elif weight.grad is not None:
+                gradient: Tensor = weight.grad
+                others.append(gradient)
+                total += float(gradient.double().square().sum())
         factor = min(1.0, self.clip_norm / (math.sqrt(total) + 1e-6))
         for gradient in others:
             gradient.mul_(factor)
         return factor
 
-    def _matrices(self) -> list[Matrix]:
-        return [
-            weight.matrix
-            for group in self.param_groups
-            for weight in group["params"]
-            if isinstance(weight, ArrayWeight)
-        ]
+    def _parameters(self) -> Iterator[Tensor]:
+        for group in self.param_groups:
+            yield from group["params"]

@@ -20,7 +20,7 @@ import numpy as np
 
 from aimc_sim.arguments import choice
 from aimc_sim.device import pulses
-from aimc_sim.device.pcm import curve_table
+from aimc_sim.device.pcm import PcmState, PulsedClock, curve_table
 from aimc_sim.device.pulses import Pulse, PulseState
 from aimc_sim.kernels import learning as kernels
 from aimc_sim.kernels import sized
@@ -174,6 +174,8 @@ class PairSynapses(Synapses):
         top = (law.high_siemens - law.low_siemens) / self.siemens_per_weight
         self.bounds = (-top, top)
         self._law = law
+        self._trains = pulses.Trains(kind.device, key)
+        self._accumulating = pulses.cost(kind.device, Pulse.ACCUMULATE)
         self._device_words = np.array(key.child(Purpose.PULSE_DEVICE).words())
         self._tables()
         g = self._start(start, t_seconds)
@@ -230,13 +232,9 @@ class PairSynapses(Synapses):
     # ----------------------------------------------------------------------- products
 
     def _tables(self) -> None:
-        spec = self.kind.device
-        noise, drift = spec.read_noise, spec.drift
-        reading = 1e-6 if noise is None else noise.t_read_seconds
-        clock = (1 / spec.t0_seconds, pulses.shortest_age_seconds(spec), reading)
-        self._clock = tuple(np.float32(value) for value in clock)
-        self._amplitude = curve_table(None if noise is None else noise.amplitude)
-        self._noise_scale = np.float32(0.0 if noise is None else noise.scale)
+        drift = self.kind.device.drift
+        self._laws = PulsedClock.of(self.kind.device)
+        self._noise_scale = self._laws.noise_scale
         self._curves = tuple(
             np.array(curve_table(curve))
             for curve in (
@@ -272,12 +270,10 @@ class PairSynapses(Synapses):
         missing = rows[~self._valid[rows]]
         if missing.size == 0:
             return
-        spec = self.kind.device
         evaluate = sized(kernels.pair_rows, 16 * missing.size * self.shape[1])
         evaluate(
             missing, self.state.g, self.state.last_seconds, self._nu, float(t_seconds),
-            self._clock, np.float32(1 / spec.fitted_siemens), self._amplitude,
-            self._noise_scale, np.float32(1 / self.siemens_per_weight), self._w, self._v,
+            *self._laws, np.float32(1 / self.siemens_per_weight), self._w, self._v,
         )  # fmt: skip
         self._valid[missing] = True
 
@@ -329,11 +325,10 @@ class PairSynapses(Synapses):
     def _train(self, devices: np.ndarray, counts: np.ndarray, t_seconds: float) -> Spent:
         if devices.size == 0:
             return Spent()
-        spec = self.kind.device
-        pulses.train_(self.state, spec, devices, counts, t_seconds, self.key)
+        self._trains.accumulate(self.state, devices, counts, t_seconds)
         self._renew(self._nu, devices)
         self._valid[:] = False
-        seconds, joules = pulses.cost(spec, Pulse.ACCUMULATE)
+        seconds, joules = self._accumulating
         total = int(counts.sum())
         return Spent(
             pulses=total, seconds=seconds * self._turns(devices, counts), joules=joules * total
@@ -341,9 +336,9 @@ class PairSynapses(Synapses):
 
     def _turns(self, devices: np.ndarray, counts: np.ndarray) -> int:
         """Return the length of all trains: rows one after the other, devices of a row at once."""
-        rows = np.zeros(self.shape[0], np.int64)
-        np.maximum.at(rows, devices // self.shape[1] % self.shape[0], counts)
-        return int(rows.sum())
+        longest = np.zeros(self.shape[0], np.int64)
+        kernels.turns(devices, counts, self.shape[1], longest)
+        return int(longest.sum())
 
     def coincide(
         self, rows: np.ndarray, columns: np.ndarray, signs: tuple[np.ndarray, np.ndarray],
@@ -368,8 +363,7 @@ class PairSynapses(Synapses):
         now, variance = np.empty((2, *shape), np.float32)
         kernels.devices_now(
             state.g.reshape(-1), state.last_seconds.reshape(-1), self._nu.reshape(-1),
-            float(t_seconds), self._clock, np.float32(1 / spec.fitted_siemens), self._amplitude,
-            self._noise_scale, now.reshape(-1), variance.reshape(-1),
+            float(t_seconds), *self._laws, now.reshape(-1), variance.reshape(-1),
         )  # fmt: skip
         # Noise is at most 6.7 standard deviations (kernels.normal): the others need no draw.
         likely = now + np.float32(6.7) * np.sqrt(variance) > kind.refresh_above_siemens
@@ -389,7 +383,7 @@ class PairSynapses(Synapses):
         if pairs.size == 0:
             return Spent(reads=reads)
         both = np.concatenate([pairs, pairs + shape[1]])
-        pulses.reset_(state, spec, both, t_seconds, self.key)
+        self._trains.reset(state, both, t_seconds)
         self._renew(self._nu, both)
         self._valid[:] = False
         seconds, joules = pulses.cost(spec, Pulse.RESET)
@@ -403,6 +397,15 @@ class PairSynapses(Synapses):
         again = counts > 0
         side = np.where(difference > 0, pairs, pairs + shape[1])
         return spent + self._train(side[again], counts[again], t_seconds)
+
+    def elements(self, chip: DeviceSpec, t_seconds: float) -> tuple[PcmState, float]:
+        """Return the devices as a chip keeps them; see :meth:`Synapses.elements`."""
+        state = self.state
+        nu = np.broadcast_to(self._nu, state.g.shape).copy()
+        written = np.ones(state.g.shape, bool)
+        age = t_seconds - state.last_seconds
+        found = PcmState(state.g.copy(), written, state.g.copy(), nu, age=age)
+        return found, self.siemens_per_weight
 
     # -------------------------------------------------------------------------- state
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aimc_sim.device.family import DeviceState
 from aimc_sim.kernels import learning as kernels
 from aimc_sim.kernels import sized
 from aimc_sim.rng import Key
@@ -187,6 +188,33 @@ class Synapses(ABC):
     def refresh(self, t_seconds: float) -> Spent:
         """Write synapses anew whose devices are saturated; nothing where none saturate."""
         return Spent()
+
+    def elements(self, chip: DeviceSpec, t_seconds: float) -> tuple[DeviceState, float]:
+        """Return the devices as a chip keeps them, for :meth:`ArrayNetwork.to_chip`.
+
+        Parameters
+        ----------
+        chip : DeviceSpec
+            Devices of the chip, see :meth:`Device.on_chip`.
+        t_seconds : float, seconds
+            Start of the chip's clock.
+
+        Returns
+        -------
+        state : DeviceState
+            Elements (E, R, C), those of the positive polarity first.
+        siemens_per_weight : float, siemens
+            Scale of the weights.
+
+        Raises
+        ------
+        ValueError
+            If these devices have no counterpart on a chip.
+        """
+        raise ValueError(
+            f"{type(self).__name__} have no counterpart among the devices of a chip: evaluate the "
+            "network itself, with at()"
+        )
 
     @abstractmethod
     def writes(self) -> np.ndarray:

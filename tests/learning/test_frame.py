@@ -109,7 +109,7 @@ def test_clipped_norm_and_accumulated_gradients_equal_torch():
 def test_weights_and_accumulators_conserve_the_updates():
     """Ideal pulses: W + chi is the float trajectory of the updates that were asked for."""
     net = learning.prepare(mlp(), IDEAL, learning.MixedPrecision(refresh_every=0))
-    block = net.model[0].array.blocks[0]
+    block = net.model[0].array.pieces[0]
     total = block.synapses.weights(0.0).astype(np.float64)
     asked, steps, given = [], 0, block.engine.step
 
@@ -166,15 +166,15 @@ def test_sparse_trains_have_the_bits_of_the_pulse_emulator():
     dense = pulses.fresh((2, 40, 30), spec, key)
     sparse = copy.deepcopy(dense)
     index = np.sort(np.random.default_rng(0).choice(2400, 200, replace=False))
-    counts = np.full(200, 3, np.int32)
+    counts, trains = np.full(200, 3, np.int32), pulses.Trains(spec, key)
     where = np.zeros(2400, bool)
     where[index] = True
     for n in range(4):
         where_now = where.reshape(dense.g.shape)
         pulses.apply_(dense, spec, Pulse.ACCUMULATE, float(n), key, where=where_now, repeats=3)
-        pulses.train_(sparse, spec, index, counts, float(n), key)
+        trains.accumulate(sparse, index, counts, float(n))
     pulses.apply_(dense, spec, Pulse.RESET, 9.0, key, where=where.reshape(dense.g.shape))
-    pulses.reset_(sparse, spec, index, 9.0, key)
+    trains.reset(sparse, index, 9.0)
     for name in ("g", "pulses", "events", "last_seconds"):
         np.testing.assert_array_equal(getattr(dense, name), getattr(sparse, name))
 
@@ -203,7 +203,7 @@ def test_products_have_the_noise_of_their_devices():
     net = learning.prepare(model, ODP.with_({"core.adc.bits": None, "core.dac.bits": None}))
     x = torch.rand(1, 40).expand(4000, 40)
     y = net.eval()(x).detach().numpy()
-    block = net.model.array.blocks[0]
+    block = net.model.array.pieces[0]
     variance = block.synapses.products(x[:1].numpy(), 0.0)[1][0]
     np.testing.assert_allclose(y.var(axis=0) / variance, 1, atol=0.1)
     np.testing.assert_allclose(
@@ -273,7 +273,7 @@ def test_threads_change_nothing(monkeypatch):
         try:
             net = learning.prepare(mlp(), ODP, learning.MixedPrecision(refresh_every=2))
             trained(net, learning.SGD(net.parameters(), lr=0.5), batches((8, 300), 4))
-            return net.weights("0"), net.model[0].array.blocks[0].engine.chi
+            return net.weights("0"), net.model[0].array.pieces[0].engine.chi
         finally:
             threads.set_threads(before)
 

@@ -25,6 +25,7 @@ class Pcm(Family[PcmSpec, PcmState]):
     name = "pcm"
     spec_class = PcmSpec
     state_class = PcmState
+    array_units = {**Family.array_units, "age": "s"}
 
     def program(
         self, target: np.ndarray, programmed: np.ndarray, spec: PcmSpec, address: Address, key: Key,

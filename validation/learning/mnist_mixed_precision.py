@@ -1,0 +1,160 @@
+"""MNIST learned on pairs of phase-change devices by mixed precision, and kept for 1e6 seconds.
+
+    python validation/learning/mnist_mixed_precision.py --data-dir DIR [--work DIR] [--epochs 10]
+
+784-250-10 with sigmoids and biases (198,760 weights, 397,520 devices), squared error, one image at
+a time, a rate of 0.4 that is halved every three epochs; accumulated gradients give pulses of
+``presets.pcm_nandakumar_2018()``, pairs are checked every 100 images. Beside it: float in torch, and
+pulses that are all equal. After training the arrays become a chip, which drifts.
+
+Every run is a state in the work folder after each 20,000 images, and goes on from there.
+Runs (``--only``): float, ideal, pcm, which have one random order of images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from comparison import Row, write
+from mnist_perceptron import Images, read_mnist
+
+from aimc_sim import learning, presets
+
+HERE = Path(__file__).parent / "mnist_mixed_precision"
+SIZES, RATE, HALVED_EVERY, EPOCHS, SEED = (784, 250, 10), 0.4, 3, 10, 0
+KEPT_EVERY = 20_000
+"""Images between two states on disk; a divisor of an epoch."""
+SECONDS_PER_IMAGE = 1.0
+"""Assumption: in the microseconds of the cores the law of drift, measured from seconds on, would be
+extrapolated, to twice the conductance."""
+RUNS = ("float", "ideal", "pcm")
+TIMES = (1.0, 1e2, 1e4, 1e6)
+"""Seconds after the last image."""
+
+
+def network() -> nn.Sequential:
+    """Return the untrained perceptron, with weights as of random pairs of devices.
+
+    Smaller ones do not do: units that are alike reach their pulses in one and the same step.
+    """
+    torch.manual_seed(SEED)
+    model = nn.Sequential(
+        nn.Linear(784, 250), nn.Sigmoid(), nn.Linear(250, 10), nn.Sigmoid()
+    )  # fmt: skip
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=math.sqrt(2) * 0.83 / 8)
+    return model
+
+
+def machine(name: str) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Return the network of a run and its optimiser."""
+    if name == "float":
+        model: nn.Module = network()
+        return model, torch.optim.SGD(model.parameters(), lr=RATE)
+    spec = presets.hermes("odp")
+    about = {
+        "bias": "array", "weight_range": 1.0, "seed": SEED,
+        "clock": learning.Clock(seconds_per_step=SECONDS_PER_IMAGE),
+    }  # fmt: skip
+    device = learning.IdealDevice() if name == "ideal" else learning.PcmPairs()
+    net = learning.prepare(network(), spec, learning.MixedPrecision(), device=device, **about)
+    return net, learning.SGD(net.parameters(), lr=RATE)
+
+
+def accuracy(net: nn.Module, test: Images) -> float:
+    """Return the accuracy on the test images (%)."""
+    net.eval()
+    with torch.no_grad():
+        right = sum(
+            int((net(x).argmax(1) == y).sum())
+            for x, y in zip(test.images.split(500), test.labels.split(500), strict=True)
+        )
+    net.train()
+    return 100 * right / len(test.labels)
+
+
+def images(net, optimiser, data: Images, order: torch.Tensor) -> None:
+    """Train on images one at a time."""
+    wanted = torch.eye(10)
+    for i in order.tolist():
+        optimiser.zero_grad()
+        y = net(data.images[i : i + 1])
+        (0.5 * (y - wanted[data.labels[i]]).square().sum()).backward()
+        optimiser.step()
+
+
+def trained(
+    name: str, train: Images, test: Images, epochs: int, kept: Path, limit: int | None = None
+) -> tuple[nn.Module, dict]:
+    """Train a run, or go on with it; return the network and its record."""
+    net, optimiser = machine(name)
+    path, record = kept / f"{name}.pt", {"curve": [], "pulses": [], "images": 0, "seconds": 0.0}
+    if path.exists():
+        state = torch.load(path, weights_only=True)
+        net.load_state_dict(state["net"])
+        optimiser.load_state_dict(state["optimiser"])
+        record = json.loads(state["record"])
+    size = len(train.labels)
+    total = epochs * size if limit is None else limit
+    while record["images"] < total:
+        epoch, place = divmod(record["images"], size)
+        order = torch.randperm(size, generator=torch.Generator().manual_seed(epoch))
+        for group in optimiser.param_groups:
+            group["lr"] = RATE / 2 ** (epoch // HALVED_EVERY)
+        start = time.process_time()
+        step = min(KEPT_EVERY, total - record["images"])
+        images(net, optimiser, train, order[place : place + step])
+        record["seconds"] += time.process_time() - start
+        record["images"] += step
+        record["pulses"].append(pulses(net))
+        if record["images"] % size == 0 or limit is not None:
+            record["curve"].append(accuracy(net, test))
+        print(name, record["images"], record["curve"][-1:], pulses(net), record["seconds"],
+              flush=True)  # fmt: skip
+        state = {"net": net.state_dict(), "optimiser": optimiser.state_dict()}
+        torch.save(state | {"record": json.dumps(record)}, path.with_suffix(".new"))
+        os.replace(path.with_suffix(".new"), path)
+    return net, record
+
+
+def pulses(net: nn.Module) -> list[int]:
+    """Return pulses and refreshes of all arrays."""
+    if not isinstance(net, learning.ArrayNetwork):
+        return [0, 0]
+    spent = [layer.array.book.spent for _, layer in net.layers()]
+    return [sum(one.pulses for one in spent), sum(one.refreshed for one in spent)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("mnist_mixed_precision_work"))
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--images", type=int, help="a short trial: so many images, no table")
+    parser.add_argument("--only", choices=RUNS, help="this run alone, no table")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    train, test = (read_mnist(options.data_dir, part) for part in ("train", "test"))
+    names = RUNS if options.only is None else (options.only,)
+    found = {
+        name: trained(name, train, test, options.epochs, options.work, options.images)
+        for name in names
+    }
+    if options.images is None and options.only is None:
+        sys.exit(not tables(found, train, test, options.epochs))
+
+
+if __name__ == "__main__":
+    main()
