@@ -13,6 +13,8 @@ REFERENCES = {
     "doi:10.1038/s41467-020-16108-9; its points and traces as figures of the AIHWKit documentation",
     "Nandakumar 2018": "S. R. Nandakumar et al., J. Appl. Phys. (2018), read as implemented in "
     "YigitDemirag/srnn-pcm at 2d917836",
+    "Nandakumar 2020": "S. R. Nandakumar et al., Frontiers in Neuroscience 14, 406 (2020), "
+    "doi:10.3389/fnins.2020.00406, abstract, and arXiv:1712.01192, abstract",
     "Petropoulos 2020": "A. Petropoulos et al., ISCAS 2020, arXiv:2004.03073, abstract",
     "Dazzi 2021": "M. Dazzi et al., IEEE Trans. Computers 70, 922 (2021), "
     "doi:10.1109/TC.2021.3073255, and arXiv:1906.03474, abstracts",

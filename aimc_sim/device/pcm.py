@@ -228,7 +228,7 @@ class PulsedClock(NamedTuple):
 
     Attributes
     ----------
-    clock : 3 float32
+    clock : (3,) float32
         1 / t0, shortest age and duration of a read, seconds.
     per_siemens : float32, 1 / S
         State per conductance.

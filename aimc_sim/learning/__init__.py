@@ -26,6 +26,9 @@ file              contents
 ``layers``        dense and convolutional layers
 ``optimizer``     gradient descent by pulses
 ``network``       ``prepare`` and the network that it returns
+``chips``         a chip of the devices that were trained
+``report``        pulses, writes, time and energy, beside a digital update
+``saving``        ``save`` and ``load``
 ================  ==========================================================================
 """
 
@@ -42,6 +45,8 @@ from aimc_sim.learning.ostl import OSTL
 from aimc_sim.learning.pairs import PcmPairs
 from aimc_sim.learning.products import ExactProduct, OuterProduct, StochasticProduct
 from aimc_sim.learning.reading import Reading
+from aimc_sim.learning.report import LearningReport
+from aimc_sim.learning.saving import load, save
 from aimc_sim.learning.steps import StepDevices
 from aimc_sim.learning.stochastic import StochasticPulses
 from aimc_sim.learning.synapses import Device, Spent, Synapses
@@ -61,6 +66,7 @@ __all__ = [
     "ExactProduct",
     "Grapes",
     "IdealDevice",
+    "LearningReport",
     "MixedPrecision",
     "OuterProduct",
     "PcmPairs",
@@ -72,5 +78,7 @@ __all__ = [
     "Synapses",
     "TikiTaka",
     "Update",
+    "load",
     "prepare",
+    "save",
 ]  # fmt: skip

@@ -37,6 +37,8 @@ class Book:
         Vectors forward, backward, and forward in evaluation: they address the noise.
     steps : int
         Steps of the optimiser.
+    updates : int
+        Pairs of inputs and errors in all updates.
     reads : list of 2 int
         Vectors forward and backward since the last step.
     conversions, beyond : int
@@ -54,6 +56,7 @@ class Book:
     written_seconds: float
     vectors: list[int] = field(default_factory=lambda: [0, 0, 0])
     steps: int = 0
+    updates: int = 0
     reads: list[int] = field(default_factory=lambda: [0, 0])
     conversions: int = 0
     beyond: int = 0
@@ -250,6 +253,7 @@ class Matrix(nn.Module):
                 lr, self.clock.seconds, self.book.steps,
             )  # fmt: skip
         self.book.steps += 1
+        self.book.updates += len(x)
         self.book.written_seconds = self.clock.seconds
         self.book.spent = self.book.spent + spent
         return spent
@@ -284,7 +288,9 @@ class Matrix(nn.Module):
             )
         spent = self.book.spent
         found = {
-            "counts": torch.tensor([*self.book.vectors, self.book.steps, *self.book.reads]),
+            "counts": torch.tensor(
+                [*self.book.vectors, self.book.steps, self.book.updates, *self.book.reads]
+            ),
             "converters": torch.tensor([self.book.conversions, self.book.beyond]),
             "input_range": torch.tensor(self.book.input_range, dtype=torch.float64),
             "spent": torch.tensor(
@@ -317,7 +323,9 @@ class Matrix(nn.Module):
                         )
                     arrays[name] = given.numpy().astype(array.dtype)
                 own.load(arrays)
-        *self.book.vectors, self.book.steps, forward, backward = (int(n) for n in state["counts"])
+        *self.book.vectors, self.book.steps, self.book.updates, forward, backward = (
+            int(n) for n in state["counts"]
+        )
         self.book.reads = [forward, backward]
         self.book.conversions, self.book.beyond = (int(n) for n in state["converters"])
         self.book.input_range = float(state["input_range"])

@@ -17,6 +17,7 @@ from aimc_sim.learning.crossbars import ArrayWeight, Matrix
 from aimc_sim.learning.engine import Update
 from aimc_sim.learning.layers import PLAIN, ArrayLayer, BiasPlace, attach, start_of
 from aimc_sim.learning.mixed import MixedPrecision
+from aimc_sim.learning.report import LearningReport, report_of
 from aimc_sim.learning.synapses import Device
 from aimc_sim.machine import settings
 from aimc_sim.mapping.where import Where
@@ -40,14 +41,18 @@ class ArrayNetwork(nn.Module):
         Devices behind the weights.
     clock : Clock
         Time since the preparation.
+    seed : int
+        Seed of all draws.
     example : tuple of tensors or None
         First row of the first inputs, which a chip is recorded with.
     """
 
     def __init__(
-        self, model: nn.Module, spec: ChipSpec, update: Update, device: Device, clock: Clock
-    ) -> None:
+        self, model: nn.Module, spec: ChipSpec, update: Update, device: Device, clock: Clock,
+        seed: int,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.seed = seed
         self.model, self.spec, self.clock = model, spec, clock
         self.update, self.device = update, device
         self.example: tuple[Tensor, ...] | None = None
@@ -116,6 +121,13 @@ class ArrayNetwork(nn.Module):
         if layer not in found:
             raise KeyError(arguments.unknown(f"no layer '{layer}' on arrays", layer, found))
         return found[layer].array.weights()
+
+    def report(self) -> LearningReport:
+        """Return pulses, time, energy and writes of all devices; print it or ``.to_dict()``."""
+        return report_of(
+            {path: layer.array for path, layer in self.layers()}, self.spec,
+            type(self.update).__name__, type(self.device).__name__, self.clock.seconds,
+        )  # fmt: skip
 
     def to_chip(self, seed: int = 0, example: Any = None) -> Chip:
         """Return a chip whose devices are these, at the clock's time; the network stays.
@@ -229,7 +241,7 @@ def prepare(
             raise ValueError(f"weight_range = {width!r} must be finite and > 0")
         core = spec.for_layer(path).core if spec.layers else spec.core
         attach(layer, path or "model", core, device, update, bias, width, seed, clock)
-    return ArrayNetwork(prepared, spec, update, device, clock).train(model.training)
+    return ArrayNetwork(prepared, spec, update, device, clock, seed).train(model.training)
 
 
 def _check(model: Any, spec: Any, update: Any, device: Any, clock: Any) -> None:

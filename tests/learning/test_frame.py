@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import aimc_sim
 from aimc_sim import learning, presets
 from aimc_sim.device import pulses
 from aimc_sim.device.pulses import Pulse
@@ -403,3 +404,93 @@ def test_coincidences_are_counted_by_sign():
     kernels.coincidences(rows, columns, *signs, ups, downs)
     np.testing.assert_array_equal(ups, [[2, 0], [1, 2]])
     np.testing.assert_array_equal(downs, [[1, 1], [0, 0]])
+
+
+# ----------------------------------------------------------------- chips, reports, files
+
+
+@pytest.mark.parametrize("bias", ["digital", "array"])
+def test_a_chip_has_the_devices_that_learned(bias, tmp_path):
+    net = learning.prepare(mlp(), ODP, bias=bias, weight_range=1.0)
+    trained(net, learning.SGD(net.parameters(), lr=0.3), batches((8, 300), 10))
+    chip = net.eval().to_chip(seed=3)
+    name = "0.linear" if bias == "array" else "0"
+    np.testing.assert_allclose(chip.effective_weights(name), net.weights("0"), atol=1e-6)
+    x = batches((8, 300))[0][0]
+    chip.calibrate(x)
+    chip.save(tmp_path / "chip.h5")
+    loaded = aimc_sim.Chip.load(tmp_path / "chip.h5").at("1 day")
+    chip.at("1 day")
+    net.at(net.clock.seconds + 86400)
+    # Drift goes on from every device's own last pulse.
+    np.testing.assert_allclose(chip.effective_weights(name), net.weights("0"), atol=1e-6)
+    np.testing.assert_array_equal(chip.effective_weights(name), loaded.effective_weights(name))
+    assert torch.equal(chip(x, first_image=0), loaded(x, first_image=0))
+    drifted = np.abs(chip.effective_weights(name)).mean()
+    chip.compensate("gdc")
+    assert np.abs(chip.effective_weights(name)).mean() > 1.05 * drifted
+
+
+def test_chips_that_cannot_be_are_refused():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
+    net = learning.prepare(model, ODP, where={"1": "digital"})
+    net(torch.ones(1, 6))
+    with pytest.raises(ValueError, match="layer '1' learned in the digital unit"):
+        net.to_chip()
+    with pytest.raises(ValueError, match="ideal_devices"):
+        learning.prepare(model, ODP, device=learning.IdealDevice()).to_chip()
+    with pytest.raises(ValueError, match="bias='digital'"):
+        learning.prepare(nn.Conv2d(1, 1, 2), ODP, bias="array").to_chip()
+
+
+def test_the_report_counts_pulses_and_writes():
+    net = learning.prepare(mlp(), ODP, learning.MixedPrecision(refresh_every=2), weight_range=1.0)
+    trained(net, learning.SGD(net.parameters(), lr=0.5), batches((4, 300), 8))
+    report = net.report()
+    assert report.steps == 8
+    assert report.vectors == 32
+    assert report.multiplications == 32 * (300 * 20 + 20 * 5)
+    assert sum(row.devices for row in report.layers) == 2 * (300 * 20 + 20 * 5)
+    writes = [
+        np.concatenate([piece.synapses.writes().ravel() for piece in net.model[i].array.pieces])
+        for i in (0, 2)
+    ]
+    assert sum(int(one.sum()) for one in writes) == report.pulses > 0
+    for row in report.layers:
+        assert sum(row.writes) == row.devices
+    assert report.layers[1].most_writes == writes[1].max()
+    assert "8 steps" in str(report)
+    assert "FP16 multipliers" in str(report)
+    assert report.to_dict()["pulse_joules"] == pytest.approx(report.pulse_joules)
+
+
+def test_files_hold_the_training_and_refuse_another_network(tmp_path):
+    def fresh(seed=0):
+        net = learning.prepare(cnn_ready(), ODP, seed=seed)
+        groups = [{"params": net.arrays()}, {"params": net.digital(), "momentum": 0.9}]
+        return net, learning.SGD(groups, lr=0.2)
+
+    def cnn_ready():
+        model = cnn()
+        model(torch.zeros(2, 2, 9, 8))
+        return model
+
+    data = batches((4, 2, 9, 8), 6)
+    whole, optimizer = fresh()
+    trained(whole, optimizer, data)
+    first, optimizer = fresh()
+    trained(first, optimizer, data[:3])
+    learning.save(first, tmp_path / "net.pt", optimizer)
+    second, optimizer = fresh()
+    learning.load(second, tmp_path / "net.pt", optimizer)
+    trained(second, optimizer, data[3:])
+    for one, other in zip(whole.state_dict().values(), second.state_dict().values(), strict=True):
+        for name in one if isinstance(one, dict) else []:
+            assert torch.equal(one[name], other[name]), name
+        if not isinstance(one, dict):
+            assert torch.equal(one, other)
+    with pytest.raises(ValueError, match="seed = 0, and this one has 1"):
+        learning.load(fresh(1)[0], tmp_path / "net.pt")
+    (tmp_path / "other.pt").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"cannot be read as a file of learning\.save"):
+        learning.load(second, tmp_path / "other.pt")

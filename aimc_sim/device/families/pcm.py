@@ -7,6 +7,8 @@ reached: :mod:`aimc_sim.device.programming`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,7 +27,7 @@ class Pcm(Family[PcmSpec, PcmState]):
     name = "pcm"
     spec_class = PcmSpec
     state_class = PcmState
-    array_units = {**Family.array_units, "age": "s"}
+    array_units: ClassVar[Mapping[str, str]] = {**Family.array_units, "age": "s"}
 
     def program(
         self, target: np.ndarray, programmed: np.ndarray, spec: PcmSpec, address: Address, key: Key,
