@@ -186,7 +186,7 @@ def apply_(
     return state
 
 
-class Trains:
+class PulseTrains:
     """Pulses to a few devices of many, in place; bits are those of :func:`apply_`.
 
     Parameters

@@ -174,7 +174,7 @@ class PairSynapses(Synapses):
         top = (law.high_siemens - law.low_siemens) / self.siemens_per_weight
         self.bounds = (-top, top)
         self._law = law
-        self._trains = pulses.Trains(kind.device, key)
+        self._trains = pulses.PulseTrains(kind.device, key)
         self._accumulating = pulses.cost(kind.device, Pulse.ACCUMULATE)
         self._device_words = np.array(key.child(Purpose.PULSE_DEVICE).words())
         self._tables()

@@ -167,7 +167,7 @@ def test_sparse_trains_have_the_bits_of_the_pulse_emulator():
     dense = pulses.fresh((2, 40, 30), spec, key)
     sparse = copy.deepcopy(dense)
     index = np.sort(np.random.default_rng(0).choice(2400, 200, replace=False))
-    counts, trains = np.full(200, 3, np.int32), pulses.Trains(spec, key)
+    counts, trains = np.full(200, 3, np.int32), pulses.PulseTrains(spec, key)
     where = np.zeros(2400, bool)
     where[index] = True
     for n in range(4):
