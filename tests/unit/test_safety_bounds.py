@@ -251,7 +251,7 @@ def test_a_file_that_leaves_is_a_failure(call, tmp_path, monkeypatch, place):
 def test_a_network_that_leaves_while_it_runs_is_a_failure(call, monkeypatch):
     from aimc_sim.cli import info
 
-    monkeypatch.setattr(info, "_list", lambda console: sys.exit(0))
+    monkeypatch.setitem(info.KINDS, "presets", lambda console: sys.exit(0))
     code, _, err = call("info")
     assert (code, err.count("\n")) == (1, 1)
     assert "ended the process" in err
