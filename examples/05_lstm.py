@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 import aimc_sim
+from aimc_sim.figures.canvas import look
 from aimc_sim.zoo import digits
 
 
@@ -77,10 +78,10 @@ def main() -> None:
     runs["chip, 30 d, compensated"] = chip.at("30 d").compensate("gdc")(test)
     fig, axis = plt.subplots(figsize=(6.5, 4), layout="constrained")
     print("\nright after all 8 lines:")
-    for (name, scores), style in zip(runs.items(), ("o-", "s--", "^:"), strict=True):
+    for number, (name, scores) in enumerate(runs.items()):
         right = (scores.argmax(2) == labels).float().mean(0)
         print(f"  {name:24} {right[-1]:6.1%}")
-        axis.plot(range(1, 9), 100 * right, style, label=name)
+        axis.plot(range(1, 9), 100 * right, label=name, **look(number, number).line())
     axis.set(xlabel="lines of the digit that were read", ylabel="classified correctly (%)")
     axis.legend(frameon=False)
     fig.savefig(options.out / "lstm.png", dpi=150)

@@ -23,6 +23,7 @@ from comparison import Row, write
 
 from aimc_sim import presets
 from aimc_sim.core import adc, inputs
+from aimc_sim.figures.canvas import PALETTE
 from aimc_sim.rng import Key, Purpose
 from aimc_sim.spec import DacSpec
 from aimc_sim.spec.cco import CcoAdcSpec
@@ -164,12 +165,16 @@ def figure(folder: Path, spread, part) -> None:
     _, curve, before = part
     fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     bins = np.linspace(-80, 120, 201)
-    for (name, values), color in zip(list(spread.items())[:2], ("0.6", "C0"), strict=True):
+    for (name, values), color in zip(list(spread.items())[:2], ("0.6", PALETTE[0]), strict=True):
         label = f"{name}: sigma {100 * values.std():.3g} %"
         axes[0].hist(100 * values, bins, color=color, alpha=0.8, label=label, density=True)
     last = spread["after digital correction"]
     axes[0].vlines(
-        0, 0, 0.065, color="C3", label=f"after digital correction: sigma {100 * last.std():.2g} %"
+        0,
+        0,
+        0.065,
+        color=PALETTE[1],
+        label=f"after digital correction: sigma {100 * last.std():.2g} %",
     )
     axes[0].vlines([-21, 21], 0, 0.065, color="k", linestyle=":", label="+-21 %")
     axes[0].set(xlabel="gain error (%)", ylabel="ADCs per %", title="gain spread", ylim=(0, 0.115))
@@ -180,10 +185,12 @@ def figure(folder: Path, spread, part) -> None:
     ):
         inl, dnl = adc.linearity(what, SPEC, WINDOW)
         flat = inl.reshape(-1, inl.shape[-1])[:: COLUMNS // 16]
-        axis.plot(flat.T, color="C0", alpha=0.35, linewidth=0.8)
+        axis.plot(flat.T, color=PALETTE[0], alpha=0.35, linewidth=0.8)
         axis.axhspan(-1, 1, color="0.85", zorder=0, label="+-1 LSB")
-        axis.plot([], color="C0", label="INL")
-        axis.plot(dnl[0, 0], color="C1", label=f"DNL, |DNL| < {np.nanmax(np.abs(dnl)):.2g}")
+        axis.plot([], color=PALETTE[0], label="INL")
+        axis.plot(
+            dnl[0, 0], color=PALETTE[1], ls="--", label=f"DNL, |DNL| < {np.nanmax(np.abs(dnl)):.2g}"
+        )
         axis.set(xlabel="count", ylabel="LSB", title=f"{title}, 32 ADCs")
         axis.legend(frameon=False, fontsize=8, loc="lower left")
         axis.grid(alpha=0.3)

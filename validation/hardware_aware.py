@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -150,10 +151,21 @@ def checks(table: pd.DataFrame, floats: dict[str, float]) -> list[str]:
     return found
 
 
+def redraw(out: Path) -> None:
+    """Draw the figure anew from the tables of an earlier run; nothing is simulated."""
+    text = (out / "table.md").read_text()
+    found = re.findall(r"^- .* \(`([\w-]+)`\): ([\d.]+) % in float32 on these images", text, re.M)
+    floats = {network: float(percent) / 100 for network, percent in found}
+    draw(pd.read_csv(out / "accuracy.csv"), floats, out / "accuracy.png")
+
+
 def main() -> None:
     """Run, write, draw."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument(
+        "--redraw", action="store_true", help="only the figure, from accuracy.csv and table.md"
+    )
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--programmings", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2, help="0: in this process")
@@ -162,6 +174,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=work, help="folder of the studies")
     parser.add_argument("--out", type=Path, default=default)
     options = parser.parse_args()
+    if options.redraw:
+        redraw(options.out)
+        return
+    if options.data is None:
+        parser.error("--data is wanted: the folder of CIFAR-10")
     tables, floats = [], {}
     for network in NETWORKS:
         try:

@@ -20,6 +20,7 @@ import numpy as np
 from comparison import Row, write
 
 from aimc_sim.core import idle, wires
+from aimc_sim.figures.canvas import HATCHES, MARKERS, PALETTE
 from aimc_sim.rng import Key
 from aimc_sim.spec.wires import WireSpec
 
@@ -236,17 +237,21 @@ def figure(folder: Path, ohms: np.ndarray, errors: np.ndarray, residue: dict) ->
     left.set(title=f"all cells 5 uS, {OHM:g} ohm per cell",
              xlabel="column (drivers at 0)", ylabel="row (converters below 255)")  # fmt: skip
     names = ("grounded", "floating", "grounded, rescaled", "floating, rescaled")
-    for name, error, style in zip(names, errors, ("C0-", "C1-", "C0--", "C1--"), strict=True):
-        middle.loglog(ohms, 100 * error, style, label=f"idle lines {name}")
+    for name, error, style in zip(
+        names, errors, ((0, "-"), (1, "-"), (0, "--"), (1, "--")), strict=True
+    ):
+        number, dash = style
+        middle.loglog(ohms, 100 * error, ls=dash, color=PALETTE[number], marker=MARKERS[number],
+                      ms=4, label=f"idle lines {name}")  # fmt: skip
     middle.axvline(OHM, color="0.7", lw=1)
     middle.set(title="error of products, 256 x 256", xlabel="ohm per cell",
                ylabel="rms error / rms output (%)")  # fmt: skip
     middle.legend(frameon=False, fontsize=8)
     at = np.arange(len(KINDS))
     names = ("ideal wires", "idle lines grounded", "with correction")
-    for k, (name, colour) in enumerate(zip(names, ("0.7", "C0", "C2"), strict=True)):
+    for k, (name, colour) in enumerate(zip(names, ("0.7", *PALETTE[:2]), strict=True)):
         right.bar(at + 0.27 * (k - 1), [100 * residue[kind][k] for kind in KINDS], 0.25,
-                  label=name, color=colour)  # fmt: skip
+                  label=name, color=colour, hatch=HATCHES[k], ec="white", lw=0)  # fmt: skip
     right.set(title="against exact floating lines, 256 x 256", yscale="log", xticks=at,
               ylabel="rms error / rms output (%)")  # fmt: skip
     right.set_xticks(at, KINDS)

@@ -29,6 +29,7 @@ from aimc_sim.chip.pipeline import (
     with_buffers,
 )
 from aimc_sim.chip.program import Program
+from aimc_sim.figures.canvas import PALETTE
 from aimc_sim.frontend import trace
 from aimc_sim.mapping import compile_network
 from aimc_sim.mapping.schedule import schedule, tick_schedule
@@ -202,7 +203,7 @@ def gantt(compiled: Program, path: Path) -> None:
     rows = simulate(plan, 2, trace=10**6).gantt()
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for place, stage in enumerate(plan.stages):
-        for number, colour in ((0, "tab:blue"), (1, "tab:orange")):
+        for number, colour in enumerate(PALETTE[:2]):
             begins = [
                 r["begin_ps"] for r in rows if r["stage"] == stage.name and r["unit"] == "mvm"
                 and r["firing"] // stage.firings == number

@@ -22,6 +22,7 @@ from comparison import Row, write
 
 from aimc_sim import presets
 from aimc_sim.core import converters, programming, tile
+from aimc_sim.figures.canvas import HATCHES, PALETTE
 from aimc_sim.rng import Key
 
 COUNT = 10.35e-6 / 80  # siemens per count
@@ -110,10 +111,11 @@ def figure(folder: Path, table: pd.DataFrame) -> None:
     columns = ("MVM error at 1,000 s (%)", "chip time (s)", "chip energy (mJ)")
     labels = ("statistical\nlaw", "program-\nand-verify", "gradient")
     for axis, column in zip(axes, columns, strict=True):
-        for shift, mode in ((-0.2, "ODP"), (0.2, "TDP")):
+        for k, (shift, mode) in enumerate(((-0.2, "ODP"), (0.2, "TDP"))):
             values = table[table["mode"] == mode].set_index("scheme")[column].reindex(SCHEMES)
             heights = values.astype(float).to_numpy()
-            bars = axis.bar(np.arange(3) + shift, np.nan_to_num(heights), 0.36, label=mode)
+            bars = axis.bar(np.arange(3) + shift, np.nan_to_num(heights), 0.36, label=mode,
+                            color=PALETTE[k], hatch=HATCHES[k], ec="white", lw=0)  # fmt: skip
             texts = ["" if np.isnan(h) else f"{h:.3g}" for h in heights]
             axis.bar_label(bars, texts, fontsize=8)
         axis.set_xticks(range(3), labels, fontsize=8)

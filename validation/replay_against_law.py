@@ -27,7 +27,7 @@ import aimc_sim
 from aimc_sim import presets
 from aimc_sim.device import measured, synthetic
 from aimc_sim.device.measured import reach, replay
-from aimc_sim.figures.canvas import PALETTE
+from aimc_sim.figures.canvas import DASHES, MARKERS, PALETTE
 from aimc_sim.rng import Key
 from aimc_sim.spec import ChipSpec
 from aimc_sim.zoo import digits
@@ -143,7 +143,8 @@ def draw(path: Path, found: dict[str, dict]) -> None:
         error = accuracy.std(axis=0, ddof=1) / np.sqrt(len(accuracy))
         x = np.arange(len(MOMENTS)) + 0.07 * (i - 2)
         colour = "black" if i == 0 else PALETTE[i - 1]
-        ax.errorbar(x, accuracy.mean(axis=0), 2 * error, marker="o", color=colour, label=name)
+        ax.errorbar(x, accuracy.mean(axis=0), 2 * error, marker=MARKERS[i], ls=DASHES[i],
+                    color=colour, label=name)  # fmt: skip
     ax.set_xticks(range(len(MOMENTS)), ["right after", *MOMENTS[1:]])
     ax.set(ylabel="accuracy (%)", title="bars: twice the standard error over programmings")
     ax.grid(color="0.92")

@@ -22,6 +22,7 @@ from comparison import Row, write
 
 from aimc_sim import presets
 from aimc_sim.core import converters, programming, tile
+from aimc_sim.figures.canvas import MARKERS, PALETTE
 from aimc_sim.rng import Key
 
 COUNT = 10.35e-6 / 80  # siemens per count
@@ -133,12 +134,13 @@ def figure(folder: Path, results: dict) -> None:
         axis.plot(
             levels, [aihwkit(mode, v) for v in levels], "k:", label="AIHWKit's fit of the chip"
         )
-        for how, marker in (("program-and-verify", "o"), ("statistical", "x"), ("gradient", "^")):
+        for k, how in enumerate(("program-and-verify", "statistical", "gradient")):
             if (mode, how) in results:
                 targets, error, _ = results[mode, how]
                 at = np.linspace(0, LEVELS[mode][-1], 9)
                 seen = [spread(targets, error, v) for v in at]
-                axis.plot(at, seen, marker, label=f"simulated: {how}", markerfacecolor="none")
+                axis.plot(at, seen, MARKERS[k], color=PALETTE[k], label=f"simulated: {how}",
+                          markerfacecolor="none")  # fmt: skip
         axis.set(title=f"{mode.upper()}: {name} per weight", xlabel="|target| (ADC counts)",
                  xlim=(-3, top), ylim=(0, 20))  # fmt: skip
         axis.grid(alpha=0.3)

@@ -14,7 +14,9 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#8C6D31")
-"""Colours that stay apart for colour-blind readers: Okabe & Ito (2008), grey and brown added."""
+"""Colours that stay apart for colour-blind readers: M. Okabe and K. Ito, Color Universal Design
+(2008), https://jfly.uni-koeln.de/color/, without yellow and black; grey and brown are added, which
+only curves with a marker and a dash of their own get."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 """One for each colour, for readers without colours."""

@@ -225,8 +225,11 @@ def _looks(
     n = len(PALETTE)
     # Hues beyond the palette have a panel of their own, whose first curve is that in front.
     of = {name: i if i < n else 1 + (i - n) % (n - 1) for name, i in number.items()}
+    # Where no dash is to be told apart, every hue has one of its own beside its marker.
     single = split or len(dashes) == 1
-    return {(c.hue, c.dash): look(of[c.hue], 0 if single else patterns[c.dash]) for c in curves}
+    return {
+        (c.hue, c.dash): look(of[c.hue], of[c.hue] if single else patterns[c.dash]) for c in curves
+    }
 
 
 def _groups(chart: Chart, curves: Sequence[ChartCurve]) -> list[tuple[str, Sequence[ChartCurve]]]:

@@ -24,6 +24,7 @@ from comparison import Row, write
 
 from aimc_sim import presets, units
 from aimc_sim.core import compensation, converters, estimate, programming, tile
+from aimc_sim.figures.canvas import PALETTE
 from aimc_sim.rng import Key
 
 SIZE, PRODUCTS, ZEROS = 256, 2048, 0.3
@@ -202,7 +203,7 @@ def figure(folder: Path, results: dict) -> None:
     """Draw total, linear and residual error against time, with the N-bit lines."""
     fig, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
     styles = {"total": "o-", "linear": "s--", "residual": "^:"}
-    colours = {"odp": "tab:blue", "tdp": "tab:orange"}
+    colours = {"odp": PALETTE[0], "tdp": PALETTE[1]}
     for axis, how in zip(axes, ("program-and-verify", "statistical"), strict=True):
         for mode in ("odp", "tdp"):
             for part, style in styles.items():
@@ -210,7 +211,8 @@ def figure(folder: Path, results: dict) -> None:
                 # The clock of the device starts before the first product.
                 at = np.array(TIMES) + (200.0 if mode == "odp" else 300.0)
                 axis.loglog(at, values, style, color=colours[mode], markersize=4,
-                            label=f"{mode.upper()}, {part}", markerfacecolor="none")  # fmt: skip
+                            label=f"{mode.upper()}, {part}",
+                            markerfacecolor="none" if mode == "odp" else colours[mode])  # fmt: skip
         for bits in (3, 4, 6):
             axis.axhline(BITS[bits], color="grey", lw=0.8)
             # Below its line, where no curve is; the lowest one above, clear of the legend.

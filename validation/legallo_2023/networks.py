@@ -36,6 +36,7 @@ from comparison import Row, write
 
 import aimc_sim
 from aimc_sim import presets, zoo
+from aimc_sim.figures.canvas import PALETTE
 from aimc_sim.spec import PHYSICS_VERSION
 
 HERE = Path(__file__).with_suffix("")
@@ -261,7 +262,8 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
         ax.bar(x - 0.2, paper, 0.4, color="0.7", label="paper")
         ours = [v.mean() if len(v) else 0.0 for v in found]
         errors = [v.std(ddof=1) if len(v) > 1 else 0.0 for v in found]
-        ax.bar(x + 0.2, ours, 0.4, yerr=errors, color="C0", label="here: mean, std of programmings")
+        ax.bar(x + 0.2, ours, 0.4, yerr=errors, color=PALETTE[0],
+               label="here: mean, std of programmings")  # fmt: skip
         ax.set_xticks(x, bars, rotation=35, ha="right", fontsize=8)
         ax.set_ylabel(f"change from own float ({UNITS[name]})", fontsize=8)
         ax.set_title(name, fontsize=10)
