@@ -30,8 +30,9 @@ def with_product(model: AnyNetwork, product: StochasticProduct, seed: int = 0) -
     Parameters
     ----------
     model : module
-        float32; untouched. Names of parameters stay; every such layer has a buffer ``steps`` more,
-        the address of its next draws, so that a saved state goes on bit for bit.
+        Untouched. Names of parameters stay; every such layer has a buffer ``steps`` more, the
+        address of its next draws, so that a saved state goes on bit for bit. Only layers of
+        exactly these two classes are changed: recurrent layers and attention train exactly.
     product : StochasticProduct
         How outer products are made.
     seed : int
@@ -119,7 +120,7 @@ class _Dense(torch.autograd.Function):
         back = d @ weight if ctx.needs_input_grad[0] else None
         if not ctx.needs_input_grad[1]:
             return back, None, None
-        vectors = [one.reshape(-1, one.shape[-1]).numpy() for one in (x, d)]
+        vectors = [_numbers(one.reshape(-1, one.shape[-1])) for one in (x, d)]
         found = layer.product.sum(*vectors, layer.key, layer.step())
         return back, _tensor(found.T, weight), None
 
@@ -141,7 +142,7 @@ class _Convolution(torch.autograd.Function):
             )  # fmt: skip
         if not ctx.needs_input_grad[1]:
             return back, None, None
-        maps = [one.permute(0, 2, 3, 1).contiguous().numpy() for one in (x, d)]
+        maps = [_numbers(one.permute(0, 2, 3, 1)) for one in (x, d)]
         found = layer.product.patches(
             *maps, layer.kernel_size, layer.stride, layer.dilation, layer.key, layer.step()
         )
@@ -150,4 +151,10 @@ class _Convolution(torch.autograd.Function):
 
 def _tensor(values: np.ndarray, like: Tensor) -> Tensor:
     """Return an array as a tensor of the kind of another."""
-    return torch.from_numpy(np.ascontiguousarray(values)).to(like.dtype)
+    return torch.from_numpy(np.ascontiguousarray(values)).to(like)
+
+
+def _numbers(values: Tensor) -> np.ndarray:
+    """Return a tensor of any kind, on any device, as the product takes it."""
+    found: np.ndarray = values.detach().to("cpu", torch.float32).contiguous().numpy()
+    return found

@@ -96,6 +96,23 @@ def test_goes_on_bit_for_bit(network):
     assert type(network.a) is nn.Conv2d
 
 
+def test_number_formats():
+    """bfloat16 and float64 get the gradient of float32, rounded or not; other layers are exact."""
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(1)).bfloat16()
+    found = {}
+    for kind in (torch.float32, torch.float64, torch.bfloat16):
+        layer = nn.Linear(4, 3)
+        nn.init.constant_(layer.weight, 0.25)
+        model = with_product(nn.Sequential(layer).to(kind), StochasticProduct(8, 4))
+        model(x.to(kind)).sum().backward()
+        assert model[0].weight.grad.dtype == kind
+        found[kind] = model[0].weight.grad
+    assert torch.equal(found[torch.float32].double(), found[torch.float64])
+    assert torch.equal(found[torch.float32].bfloat16(), found[torch.bfloat16])
+    mixed = with_product(nn.Sequential(nn.Linear(3, 2), nn.LSTM(2, 2)), StochasticProduct())
+    assert type(mixed[1]) is nn.LSTM
+
+
 def test_learns(key):
     """Two classes of noisy vectors: a dense layer of one slot separates what a float one does."""
     rng = key.generator()
