@@ -12,6 +12,7 @@ file           contents
 ``results``    a folder of results that is written completely or not at all
 ``place``      ``aimc-sim map`` and ``aimc-sim perf``: place of a network on cores, time and energy
 ``profile``    ``aimc-sim profile``: time of a forward, part by part
+``learn``      ``aimc-sim learn``: training in the arrays, pulse by pulse
 ``sweep``      ``aimc-sim sweep`` runs a study, ``aimc-sim merge`` joins folders of results
 ``attribute``  ``aimc-sim attribute``: cost of every effect and layer
 ``report``     ``aimc-sim report``: one HTML page about a folder of results
@@ -44,6 +45,7 @@ from . import (
     examples,
     export,
     info,
+    learn,
     optimise,
     options,
     place,
@@ -86,6 +88,7 @@ app.command("run", cls=options.Command, epilog=run.EXAMPLES)(run.run)
 app.command("map", cls=options.Command, epilog=place.MAP_EXAMPLES)(place.map_)
 app.command("perf", cls=options.Command, epilog=place.PERF_EXAMPLES)(place.perf)
 app.command("profile", cls=options.Command, epilog=profile.EXAMPLES)(profile.profile)
+app.command("learn", cls=options.Command, epilog=learn.EXAMPLES)(learn.learn)
 app.command("sweep", cls=options.Command, epilog=sweep.SWEEP_EXAMPLES)(sweep.sweep)
 app.command("merge", cls=options.Command, epilog=sweep.MERGE_EXAMPLES)(sweep.merge)
 app.command("attribute", cls=options.Command, epilog=attribute.EXAMPLES)(attribute.attribute)

@@ -16,6 +16,7 @@ file             content
 ``roofline``     layers against the limits of a core
 ``pareto``       designs and their front
 ``devices``      measured devices, and the laws fitted to them
+``learning``     a training on arrays: accuracy, pulses, writes, weights, drift
 ===============  =============================================================================
 
 Every function returns a matplotlib ``Figure`` and needs no display; ``path`` also writes it.
@@ -23,6 +24,6 @@ Nothing is told apart by colour alone: curves have markers and dashes, bars and 
 """
 
 __all__ = [
-    "accuracy", "axes", "canvas", "devices", "energy", "floorplan", "lines", "output", "pareto",
-    "pipeline", "roofline", "svg", "waterfall",
+    "accuracy", "axes", "canvas", "devices", "energy", "floorplan", "learning", "lines", "output",
+    "pareto", "pipeline", "roofline", "svg", "waterfall",
 ]  # fmt: skip

@@ -29,6 +29,7 @@ file              contents
 ``chips``         a chip of the devices that were trained
 ``report``        pulses, writes, time and energy, beside a digital update
 ``saving``        ``save`` and ``load``
+``course``        the course of a training, beside float
 ================  ==========================================================================
 """
 

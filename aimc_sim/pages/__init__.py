@@ -25,6 +25,7 @@ file             content
 ``parameters``   the numbers of a machine with unit, meaning and source
 ``reproduce``    the study as a file again; commands; versions
 ``limits``       sentences on the limits of the model
+``learning``     the page of a training on arrays
 ``page``         all sections into ``templates/``: HTML, CSS and a small script
 ``figures``      the page's figures as files
 ===============  =============================================================================
@@ -34,7 +35,7 @@ it to itself (Content-Security-Policy). Figures are those of :mod:`aimc_sim.figu
 """
 
 __all__ = [
-    "accuracy", "advice", "costs", "errors", "facts", "figures", "headline", "limits", "loss",
-    "machine", "material", "page", "parameters", "parts", "reproduce", "rivals", "sections",
+    "accuracy", "advice", "costs", "errors", "facts", "figures", "headline", "learning", "limits",
+    "loss", "machine", "material", "page", "parameters", "parts", "reproduce", "rivals", "sections",
     "tables",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -85,17 +85,32 @@ def render(page: Page) -> str:
     page : Page
         From :func:`gather`.
     """
+    name = page.facts.metric.name
+    sections = [(section.named(name), content) for section, content in page.sections]
+    return html(_title(page), _lead(page.facts), sections)
+
+
+def html(
+    title: str, lead: str, sections: Iterable[tuple[Section, Iterable[PagePart | str]]]
+) -> str:
+    """Return a page of sections.
+
+    Parameters
+    ----------
+    title, lead : str
+        Heading, and the sentence below it.
+    sections : iterable of (Section, iterable of PagePart or str)
+        In the order of the page.
+    """
     files = resources.files(__package__) / "templates"
     script = (files / "page.js").read_text("utf-8")
-    name = page.facts.metric.name
-    sections = [
-        (section.named(name), [parts.written(part) for part in content])
-        for section, content in page.sections
+    written = [
+        (section, [parts.written(part) for part in content]) for section, content in sections
     ]
     return parts.environment().get_template("report.html.j2").render(
-        mark=MARK, title=_title(page), lead=_lead(page.facts), version=__version__,
+        mark=MARK, title=title, lead=lead, version=__version__,
         style=(files / "page.css").read_text("utf-8"), script=script, script_hash=_hash(script),
-        sections=sections,
+        sections=written,
     )  # fmt: skip
 
 

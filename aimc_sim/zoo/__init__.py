@@ -8,6 +8,7 @@ file               contents
 ``resnet``         ResNet-32
 ``paper_resnet``   the chip paper's ResNet-9
 ``paper_lstm``     the chip paper's character LSTM
+``small``          a perceptron that examples train
 ``stored``         reading weight files into them
 ``datasets``       digits (bundled with scikit-learn) and CIFAR-10 (from a folder)
 ``text``           Penn Treebank as characters (from a folder)

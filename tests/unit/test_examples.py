@@ -24,6 +24,7 @@ PICTURES = {
     "07_what_does_it_cost.py": ["energy.png", "pipeline.png"],
     "08_train_for_the_chip.py": ["trained_for_the_chip.png"],
     "09_your_own_data.py": ["your_own_data.png"],
+    "10_learn_on_the_chip.py": ["learned_on_the_chip.png"],
 }
 
 
@@ -77,7 +78,7 @@ def share(text):
 def test_the_numbered_examples_are_these():
     found = sorted(path.name for path in EXAMPLES.glob("*.py"))
     assert found == sorted(PICTURES)
-    assert [name[:2] for name in found] == [f"{n:02}" for n in range(1, 10)]
+    assert [name[:2] for name in found] == [f"{n:02}" for n in range(1, 11)]
 
 
 @pytest.mark.parametrize("name", PICTURES)
