@@ -32,7 +32,7 @@ def export(
         str | None, typer.Option(help="Its name in MLflow.  [default: that of the study]")
     ] = None,
 ) -> None:
-    """Write every trial of a study to MLflow, once: a later export adds what is missing.
+    """Write every trial of a study to MLflow, once; a later export adds missing trials.
 
     Needs the extra 'tracking': pip install 'aimc-sim[tracking]'.
     """

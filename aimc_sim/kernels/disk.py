@@ -44,7 +44,7 @@ import numba
 
 from .. import files
 
-__all__ = ["KEPT", "KEPT_DAYS", "Code", "folder", "of"]
+__all__ = ["KEPT", "KEPT_DAYS", "KernelFile", "folder", "of"]
 
 KEPT_DAYS = 30.0
 """Days after which code that nobody used is removed."""
@@ -59,7 +59,7 @@ _HERE = Path(__file__).resolve().parent
 _DAY_SECONDS = 86400.0
 
 
-def of(function: Callable[..., Any]) -> Code | None:
+def of(function: Callable[..., Any]) -> KernelFile | None:
     """Return the code on disk of a function; None if numba's own cache has to do.
 
     Parameters
@@ -69,7 +69,7 @@ def of(function: Callable[..., Any]) -> Code | None:
 
     Returns
     -------
-    Code or None
+    KernelFile or None
         To be set as the cache of its dispatcher.
     """
     if getattr(numba.config, "CACHE_LOCATOR_CLASSES", ""):  # the user has a cache of their own
@@ -79,7 +79,7 @@ def of(function: Callable[..., Any]) -> Code | None:
     if place is None or not source.is_file():
         return None
     try:
-        return Code(function, source, place)
+        return KernelFile(function, source, place)
     except (ImportError, AttributeError, TypeError):  # another numba
         return None
 
@@ -138,7 +138,7 @@ def _remove_unused(root: Path) -> None:
             shutil.rmtree(place, ignore_errors=True)
 
 
-class Code:
+class KernelFile:
     """Compiled code of one function, as numba's dispatchers ask for it.
 
     Parameters

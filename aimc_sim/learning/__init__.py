@@ -27,7 +27,7 @@ file              contents
 ``optimizer``     gradient descent by pulses
 ``network``       ``prepare`` and the network that it returns
 ``chips``         a chip of the devices that were trained
-``report``        pulses, writes, time and energy, beside a digital update
+``learning_report``  pulses, writes, time and energy, beside a digital update
 ``saving``        ``save`` and ``load``
 ``course``        the course of a training, beside float
 ================  ==========================================================================
@@ -39,6 +39,7 @@ from aimc_sim.learning.engine import Engine, Update
 from aimc_sim.learning.essop import ESSOP
 from aimc_sim.learning.grapes import Grapes
 from aimc_sim.learning.ideal import Exact, IdealDevice
+from aimc_sim.learning.learning_report import LearningReport
 from aimc_sim.learning.mixed import MixedPrecision
 from aimc_sim.learning.network import ArrayNetwork, prepare
 from aimc_sim.learning.optimizer import SGD
@@ -46,7 +47,6 @@ from aimc_sim.learning.ostl import OSTL
 from aimc_sim.learning.pairs import PcmPairs
 from aimc_sim.learning.products import ExactProduct, OuterProduct, StochasticProduct
 from aimc_sim.learning.reading import Reading
-from aimc_sim.learning.report import LearningReport
 from aimc_sim.learning.saving import load, save
 from aimc_sim.learning.steps import StepDevices
 from aimc_sim.learning.stochastic import StochasticPulses

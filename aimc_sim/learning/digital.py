@@ -20,11 +20,11 @@ from aimc_sim import arguments
 from aimc_sim.learning.products import StochasticProduct
 from aimc_sim.rng import Key, Purpose
 
-AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
+AnyModel = TypeVar("AnyModel", bound=nn.Module)
 """Class of a network, which is kept."""
 
 
-def with_product(model: AnyNetwork, product: StochasticProduct, seed: int = 0) -> AnyNetwork:
+def with_product(model: AnyModel, product: StochasticProduct, seed: int = 0) -> AnyModel:
     """Return a copy of a network whose dense layers and convolutions learn by another product.
 
     Parameters
@@ -85,7 +85,7 @@ class LearningLinear(_Learns, nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return what torch's layer returns."""
-        y: Tensor = cast(Any, _Dense).apply(input, self.weight, self)
+        y: Tensor = cast(Any, _DenseProduct).apply(input, self.weight, self)
         return y if self.bias is None else y + self.bias
 
 
@@ -97,7 +97,7 @@ class LearningConv2d(_Learns, nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Return what torch's layer returns."""
         padded = F.pad(input, self._reversed_padding_repeated_twice)
-        y: Tensor = cast(Any, _Convolution).apply(padded, self.weight, self)
+        y: Tensor = cast(Any, _ConvolutionProduct).apply(padded, self.weight, self)
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
@@ -107,7 +107,7 @@ _LEARNS: dict[type[nn.Module], type[_Learns]] = {
 }
 
 
-class _Dense(torch.autograd.Function):
+class _DenseProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, layer: LearningLinear) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -125,7 +125,7 @@ class _Dense(torch.autograd.Function):
         return back, _tensor(found.T, weight), None
 
 
-class _Convolution(torch.autograd.Function):
+class _ConvolutionProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, layer: LearningConv2d) -> Tensor:
         ctx.save_for_backward(x, weight)

@@ -16,8 +16,8 @@ from aimc_sim.learning.clock import Clock
 from aimc_sim.learning.crossbars import ArrayWeight, Matrix
 from aimc_sim.learning.engine import Update
 from aimc_sim.learning.layers import PLAIN, ArrayLayer, BiasPlace, attach, start_of
+from aimc_sim.learning.learning_report import LearningReport, report_of
 from aimc_sim.learning.mixed import MixedPrecision
-from aimc_sim.learning.report import LearningReport, report_of
 from aimc_sim.learning.synapses import Device
 from aimc_sim.machine import settings
 from aimc_sim.mapping.where import Where

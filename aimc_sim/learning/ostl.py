@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from aimc_sim import arguments
-from aimc_sim.spiking.units import SLOPE, State, Unit
+from aimc_sim.spiking.units import SLOPE, Unit, UnitState
 
 Regime = Literal["with-h", "without-h"]
 
@@ -41,7 +41,7 @@ class OSTL:
 
     Attributes
     ----------
-    state : State or None
+    state : UnitState or None
         State and output of the last step; None before the first one.
 
     Examples
@@ -56,7 +56,7 @@ class OSTL:
     torch.Size([2, 3])
     """
 
-    state: State | None
+    state: UnitState | None
 
     def __init__(self, unit: Unit, regime: Regime | None = None) -> None:
         if not isinstance(unit, Unit):

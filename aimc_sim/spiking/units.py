@@ -23,11 +23,11 @@ from torch.nn import functional as F
 
 from aimc_sim import arguments
 
-Transfer = Literal["identity", "relu", "leaky"]
+Nonlinearity = Literal["identity", "relu", "leaky"]
 """g: the identity (default of the unit read), ReLU (the paper's, RECALLED), or ReLU with a slope of
 0.1 below zero (of the tutorials read)."""
 
-State = tuple[Tensor, Tensor]
+UnitState = tuple[Tensor, Tensor]
 """State s and output y of the last step, (B, units) each."""
 
 SLOPE = 0.1
@@ -65,7 +65,7 @@ class Unit(nn.Module):
         units: int,
         decay: float = 0.8,
         recurrent: bool = False,
-        transfer: Transfer = "identity",
+        transfer: Nonlinearity = "identity",
         threshold: float = 1.0,
     ) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Unit(nn.Module):
         self.units = arguments.whole(units, "units", 1, 2**31)
         self.decay = arguments.number(decay, "decay", 0, 1)
         arguments.choice(transfer, "transfer", ("identity", "relu", "leaky"))
-        self.transfer: Transfer = transfer
+        self.transfer: Nonlinearity = transfer
         first = arguments.number(threshold, "threshold")
         self.weight = nn.Parameter(torch.empty(units, inputs))
         nn.init.uniform_(self.weight, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs))
@@ -113,7 +113,7 @@ class Unit(nn.Module):
         """
         raise NotImplementedError
 
-    def start(self, x: Tensor) -> State:
+    def start(self, x: Tensor) -> UnitState:
         """Return the state before the first step: zeros.
 
         Parameters
@@ -124,14 +124,14 @@ class Unit(nn.Module):
         zeros = x.new_zeros(len(x), self.units)
         return zeros, zeros
 
-    def drive(self, x: Tensor, state: State) -> Tensor:
+    def drive(self, x: Tensor, state: UnitState) -> Tensor:
         """Return the argument of g.
 
         Parameters
         ----------
         x : (B, inputs) tensor
             Inputs of the step.
-        state : State
+        state : UnitState
             Of the step before.
 
         Returns
@@ -151,33 +151,33 @@ class Unit(nn.Module):
             return drive
         return F.relu(drive) if self.transfer == "relu" else F.leaky_relu(drive, SLOPE)
 
-    def step(self, x: Tensor, state: State) -> State:
+    def step(self, x: Tensor, state: UnitState) -> UnitState:
         """Return state and output after one more step.
 
         Parameters
         ----------
         x : (B, inputs) tensor
             Inputs of the step.
-        state : State
+        state : UnitState
             Of the step before.
         """
         s = self.transferred(self.drive(x, state))
         return s, self.output(s - self.threshold)
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: UnitState | None = None) -> tuple[Tensor, UnitState]:
         """Return the outputs of all steps and the last state.
 
         Parameters
         ----------
         x : (T, B, inputs) tensor
             Inputs, step by step.
-        state : State, optional
+        state : UnitState, optional
             Of the step before the first; zeros if it is left out. A sequence in parts, with the
             state handed on, equals the whole.
 
         Returns
         -------
-        (T, B, units) tensor, State
+        (T, B, units) tensor, UnitState
             Outputs, and the state of the last step.
         """
         if x.ndim != 3 or x.shape[2] != self.inputs or not len(x):

@@ -48,7 +48,8 @@ class Contents:
     failures : dict
         Record of every trial that failed and did not succeed elsewhere, by identity.
     references : dict
-        Record of every network, data and metric in floating point, by :data:`.reference.Key`.
+        Record of every network, data and metric in floating point, by
+        :data:`.reference.NetworkAndData`.
     damage : list of Damage
         Lines that could not be used.
     """

@@ -24,11 +24,11 @@ from .records import metric_id, metric_of, packed, unpacked, value_of
 if TYPE_CHECKING:
     from .inputs import Inputs
 
-Key = tuple[str, str, str]
+NetworkAndData = tuple[str, str, str]
 """Network, data and metric: the first 16 hex digits of each, as a table has them."""
 
 
-def key_of(given: Inputs) -> Key:
+def key_of(given: Inputs) -> NetworkAndData:
     """Return what tells references apart.
 
     Parameters

@@ -65,7 +65,7 @@ class Exported(NamedTuple):
     again: int
 
 
-class _Run(NamedTuple):
+class _Entry(NamedTuple):
     """Content of one run."""
 
     identity: str
@@ -143,12 +143,12 @@ def _studies(folder: Path) -> dict[Path, dict[str, Any]]:
     return found
 
 
-def _head(folder: Path, studies: dict[Path, dict[str, Any]]) -> _Run:
+def _head(folder: Path, studies: dict[Path, dict[str, Any]]) -> _Entry:
     """Return the run that holds what belongs to a folder as a whole."""
     names = sorted({study["name"] for study in studies.values()})
     pages = [path for path in sorted(folder.glob("*.html")) if files.kind_of(path) == "a file"]
     params = {"studies": ", ".join(names), "networks": _each(studies, "network")}
-    return _Run(
+    return _Entry(
         identity=identity.digest(sorted(path.name for path in studies) or folder.resolve().name),
         name=names[0] if len(names) == 1 else folder.resolve().name,
         params=params,
@@ -162,7 +162,7 @@ def _each(studies: dict[Path, dict[str, Any]], key: str) -> str:
     return ", ".join(sorted({str(study.get(key)) for study in studies.values()}))
 
 
-def _trial(folder: Path, record: dict[str, Any]) -> _Run:
+def _trial(folder: Path, record: dict[str, Any]) -> _Entry:
     """Return the run of one trial."""
     rows = list(rows_of(record))
     metric = metric_of(record)
@@ -188,7 +188,7 @@ def _trial(folder: Path, record: dict[str, Any]) -> _Run:
         folder / kind / f"{name}.json"
         for kind, name in parts.items() if re.fullmatch("[0-9a-f]{1,64}", name)
     ]  # fmt: skip
-    return _Run(
+    return _Entry(
         identity=record["identity"],
         name=f"{record['setting']}, seed {record['seed']}",
         params={_key(name): _short(value) for name, value in params.items()},
@@ -246,14 +246,14 @@ class _Store:
             if not token:
                 return found
 
-    def missing(self, runs: Iterable[_Run]) -> list[_Run]:
+    def missing(self, runs: Iterable[_Entry]) -> list[_Entry]:
         """Return the runs that are not there, or not finished."""
         return [
             run for run in runs
             if run.identity not in self._runs or not _finished(self._runs[run.identity])
         ]  # fmt: skip
 
-    def head(self, run: _Run) -> str:
+    def head(self, run: _Entry) -> str:
         """Write the run of the folder where it is missing, and files that changed; return its id.
 
         A file's tag holds its checksum, so that a page that was made anew is written again.
@@ -270,7 +270,7 @@ class _Store:
         self._client.set_terminated(name)
         return name
 
-    def add(self, run: _Run, head: str) -> bool:
+    def add(self, run: _Entry, head: str) -> bool:
         """Write the run of a trial; return whether it took the place of an unfinished one."""
         there = self._runs.get(run.identity)
         if there is not None:
@@ -282,7 +282,7 @@ class _Store:
         self.added += 1
         return there is not None
 
-    def _create(self, run: _Run, head: str | None) -> Any:
+    def _create(self, run: _Entry, head: str | None) -> Any:
         """Write a run with its parameters and metrics; it is not finished yet."""
         from mlflow.entities import Metric, Param
 

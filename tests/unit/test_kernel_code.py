@@ -163,9 +163,9 @@ def test_what_is_enclosed_and_the_file_itself_are_part_of_the_name(place):
     times(2.0)(x)
     times(5.0)(x)
     assert x[0] == 10.0
-    names = {disk.Code(run, Path(__file__), place)._made_from}
-    names.add(disk.Code(run, PACKAGE / "files.py", place)._made_from)
-    names.add(disk.Code(doubled, Path(__file__), place)._made_from)
+    names = {disk.KernelFile(run, Path(__file__), place)._made_from}
+    names.add(disk.KernelFile(run, PACKAGE / "files.py", place)._made_from)
+    names.add(disk.KernelFile(doubled, Path(__file__), place)._made_from)
     assert len(names) == 3
 
 
