@@ -29,6 +29,8 @@ REFERENCES = {
     "Zarcone 2020": "R. V. Zarcone et al., Scientific Reports (2020), "
     "doi:10.1038/s41598-020-63723-z; measured PCM of rzarcone/PCM_Paper",
     "Levy": "Levy et al.; measured RRAM of akashlevy/RRAM-Relaxation-Master-Model (MIT)",
+    "Rasch 2024": "M. J. Rasch et al., Nature Communications 15, 7133 (2024), "
+    "doi:10.1038/s41467-024-51221-z; its claims at second hand",
     "Gong 2018": "Gong et al., Nature Communications (2018), "
     "doi:10.1038/s41467-018-04485-1; pulse responses of the "
     "examples of IBM/aihwkit",

@@ -28,7 +28,7 @@ from scipy import optimize
 from .. import markup
 from ..device.measured.schema import MeasuredData
 from ..device.measured.traces import traces
-from ..spec import AccumulationLaw
+from ..spec import AccumulationLaw, ConstantStep, CycleNoise, LinearStep, StepSpec
 from .fit_estimates import FEWEST_DEVICES, Estimate, Law, LawReport
 
 CONSTANT, SOFT, EXPONENTIAL, ACCUMULATION = (
@@ -54,6 +54,8 @@ class PulseReport(LawReport):
         Kind of the records in words.
     laws : tuple of Law
         "step up" and "step down".
+    lines : tuple of (float, siemens)
+        Slope and offset of the straight line through the steps of each law, whatever its form.
     """
 
     title: str
@@ -62,6 +64,7 @@ class PulseReport(LawReport):
     traces: int
     levels_text: str
     laws: tuple[Law, ...]
+    lines: tuple[tuple[float, float], ...] = ()
 
     _repr_pretty_ = markup.named
 
@@ -99,6 +102,92 @@ class PulseReport(LawReport):
             source=f"fitted to '{self.title}': {self.traces} trains of {self.devices} devices",
         )
 
+    def to_steps(
+        self, pulse_seconds: float, pulse_volts: float, low_siemens: float | None = None,
+        high_siemens: float | None = None, *, of_few: bool = False,
+    ) -> StepSpec:  # fmt: skip
+        """Return steps up and down as a device that learns, with weights from -1 to 1.
+
+        The weight is linear in the conductance: -1 at ``low_siemens`` and 1 at ``high_siemens``.
+        Both steps are straight lines, or constants; the noise of pulses is that in the middle of
+        the range. Differences between devices are not in it.
+
+        Parameters
+        ----------
+        pulse_seconds : float, seconds
+            Duration of a pulse.
+        pulse_volts : float, volts
+            Its voltage.
+        low_siemens, high_siemens : float, siemens, optional
+            Ends of the range. Default: the lowest and highest conductance of the records' steps.
+        of_few : bool
+            Take the law of fewer than five devices as that of all.
+
+        Returns
+        -------
+        StepSpec
+            Of both directions.
+
+        Raises
+        ------
+        ValueError
+            If a step is not identified, depends on the number of pulses, grows towards its bound,
+            or has the wrong direction.
+        """
+        lines, ends = {}, []
+        for name in ("step up", "step down"):
+            law = self.law(name)
+            if not law.identified and not (of_few and law.estimates):
+                raise ValueError(f"no step law from these records: {name}: {law.reason}")
+            found = {e.quantity: e.value for e in law.estimates if math.isnan(e.level)}
+            first = found.get("A1", 0.0) * math.exp(-1 / found.get("alpha", 1.0))
+            mean = [e.value for e in law.estimates if e.quantity == "mean step"]
+            if abs(first) > _FIRST * max(map(abs, mean)):
+                raise ValueError(
+                    f"no step law from these records: the {name} depends on the number of pulses "
+                    "(accumulation); to_accumulation holds such a law"
+                )
+            lines[name] = found
+            ends += [e.level for e in law.estimates if e.quantity == "mean step"]
+        low = min(ends) if low_siemens is None else low_siemens
+        high = max(ends) if high_siemens is None else high_siemens
+        if not 0 <= low < high:
+            raise ValueError(
+                f"the range of conductances is {low:.3g} to {high:.3g} S; wanted 0 <= low < high"
+            )
+        scale, middle = 2 / (high - low), (low + high) / 2
+        sizes, lost, stds = [], [], []
+        constant = all("m1" not in line and "A" not in line for line in lines.values())
+        for sign, (name, line), straight in zip((1, -1), lines.items(), self.lines, strict=True):
+            slope, offset = (0.0, line["c1"]) if constant else straight
+            size = sign * scale * (slope * middle + offset)
+            if size <= 0:
+                raise ValueError(f"the {name} goes the other way in the middle of the range")
+            share = -slope / size
+            if share < -_ROUND:
+                raise ValueError(
+                    f"the {name} grows towards its bound (by {-share:.3g} of itself); laws of "
+                    "steps fall towards it"
+                )
+            sizes.append(size)
+            lost.append(max(share, 0.0))
+            stds.append(scale * (line["m2"] * middle + line["c2"]))
+        up, down = sizes
+        source = f"fitted to '{self.title}': {self.traces} trains of {self.devices} devices"
+        shape = ConstantStep(source=source) if constant else LinearStep(
+            decrease_up=lost[0], decrease_down=lost[1], source=source
+        )  # fmt: skip
+        return StepSpec(
+            g_max_siemens=high, low_siemens=low, t0_seconds=1.0, lower=-1.0, upper=1.0,
+            step=max(up, down), up_down=1 - down / up if up > down else up / down - 1,
+            shape=shape, cycle=CycleNoise(std=1.0, offset=sum(stds) / 2, source=source),
+            pulse_seconds=pulse_seconds, pulse_volts=pulse_volts, source=source,
+        )  # fmt: skip
+
+
+_ROUND = 1e-9
+_FIRST = 0.2  # extra of the first pulse, against the largest mean step, that is no step law
+
 
 @dataclass(frozen=True)
 class _Steps:
@@ -130,15 +219,21 @@ def fit_pulses(data: MeasuredData) -> PulseReport:
             "with aimc_sim.analysis.fit.fit"
         )
     found = traces(data)
-    laws = tuple(
-        _law(name, _steps(data, direction))
-        for name, direction in (("step up", 1), ("step down", -1))
-    )
+    given = {name: _steps(data, way) for name, way in (("step up", 1), ("step down", -1))}
+    laws = tuple(_law(name, steps) for name, steps in given.items())
+    lines = tuple(_line(steps) for steps in given.values())
     pulses = int(found.reads.sum()) - len(found)
     return PulseReport(
         data.provenance.title or "untitled", len(data), len(np.unique(found.device)), len(found),
-        f"{pulses:,} steps of pulses", laws,
+        f"{pulses:,} steps of pulses", laws, lines,
     )  # fmt: skip
+
+
+def _line(steps: _Steps) -> tuple[float, float]:
+    if len(steps.step) < _FEWEST_STEPS:
+        return math.nan, math.nan
+    slope, offset = _soft(steps).values
+    return float(slope), float(offset)
 
 
 def _steps(data: MeasuredData, direction: int) -> _Steps:

@@ -168,8 +168,11 @@ def mean_steps(spec: StepSpec, states: np.ndarray | float) -> tuple[np.ndarray, 
     states = np.asarray(states, float)
     table = fresh(1, nominal_device(spec), Key(0)).table
     law = law_of(spec)
-    up = np.array([kernels.change(p, True, 0, table, law) for p in states.ravel()])
-    down = np.array([kernels.change(p, False, 0, table, law) for p in states.ravel()])
+    up, down = (
+        np.array([kernels.change(p, way, *kernels.device(0, way, table)[:2], law)
+                  for p in states.ravel()])
+        for way in (True, False)
+    )  # fmt: skip
     if spec.directions == "up":
         down[:] = 0.0
     return up.reshape(states.shape), down.reshape(states.shape)

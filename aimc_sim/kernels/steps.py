@@ -42,6 +42,12 @@ _N_CHANGE, _N_SCALE, _N_OFFSET, _N_STATE, _WRITE, _RESET_STD, _ONE_WAY = range(6
 NOMINAL = 23
 """Numbers that constants are drawn from, float64, see :func:`constants`."""
 
+LANES = 64
+"""Pulses that are drawn together."""
+
+_CHUNK = 256
+"""Devices of a list that are pulsed together."""
+
 _DEVICE, _PULSE, _READ = np.uint32(1), np.uint32(2), np.uint32(3)
 """Streams: the last word of the counter."""
 
@@ -49,7 +55,14 @@ _DEVICE, _PULSE, _READ = np.uint32(1), np.uint32(2), np.uint32(3)
 
 
 @point
-def change(p, up, k, table, law):
+def numbers(law):
+    """Return the numbers of a law as a tuple: loops pass it on without counting references."""
+    return (law[0], law[1], law[2], law[3], law[4], law[5], law[6], law[7], law[8], law[9],
+            law[10], law[11], law[12])  # fmt: skip
+
+
+@point
+def change(p, up, scale, slope, law):
     """Return the mean change of a state by one pulse, >= 0 in the direction of the pulse.
 
     Parameters
@@ -58,38 +71,44 @@ def change(p, up, k, table, law):
         State before the pulse.
     up : bool
         Direction.
-    k : int
-        Row of the table.
-    table : (n, 8) float32
-        Constants.
-    law : (LAW,) float64
+    scale, slope : float
+        Of the device, in that direction.
+    law : LAW floats
         Numbers of the law.
     """
     if law[_FORM] == EXPONENTIAL:
-        z = np.float64(table[k, SLOPE_UP]) * p + law[_B]
-        if up:
-            return np.float64(table[k, UP]) * max(
-                0.0, 1.0 - law[_FACTOR_UP] * math.exp(law[_RATE_UP] * z)
-            )
-        return np.float64(table[k, DOWN]) * max(
-            0.0, 1.0 - law[_FACTOR_DOWN] * math.exp(-law[_RATE_DOWN] * z)
-        )
-    if up:
-        return np.float64(table[k, UP]) + np.float64(table[k, SLOPE_UP]) * p
-    return np.float64(table[k, DOWN]) + np.float64(table[k, SLOPE_DOWN]) * p
+        z = slope * p + law[_B]
+        power = law[_RATE_UP] * z if up else -law[_RATE_DOWN] * z
+        factor = law[_FACTOR_UP] if up else law[_FACTOR_DOWN]
+        mean = scale * max(0.0, 1.0 - factor * math.exp(power))
+    else:
+        mean = scale + slope * p
+    return mean
 
 
 @point
-def after(p, up, xi, k, table, law):
-    """Return the state after one pulse; xi is a fresh standard normal number."""
-    mean = change(p, up, k, table, law)
-    scale = np.float64(table[k, UP]) if up else np.float64(table[k, DOWN])
+def after(p, up, xi, device, law):
+    """Return the state after one pulse; xi is a fresh standard normal number.
+
+    ``device`` holds the device's scale and slope in that direction, and its bounds.
+    """
+    scale, slope, low, high = device
+    mean = change(p, up, scale, slope, law)
     std = (
         law[_N_CHANGE] * abs(mean) + law[_N_SCALE] * scale + law[_N_OFFSET] + law[_N_STATE] * abs(p)
     )
     moved = mean + std * xi
-    p = p + moved if up else p - moved
-    return min(max(p, np.float64(table[k, LOW])), np.float64(table[k, HIGH]))
+    return min(max(p + (moved if up else -moved), low), high)
+
+
+@point
+def device(k, up, table):
+    """Return scale and slope of a device in a direction, and its bounds, as float64."""
+    scale = table[k, UP] if up else table[k, DOWN]
+    slope = table[k, SLOPE_UP] if up else table[k, SLOPE_DOWN]
+    return (
+        np.float64(scale), np.float64(slope), np.float64(table[k, LOW]), np.float64(table[k, HIGH])
+    )  # fmt: skip
 
 
 @point
@@ -121,14 +140,85 @@ def left(t, i, last, rates):
 @point
 def strike(i, up, times, t, law, first, key, table, p, shown, events, last, rates):
     """Give a device a train of equal pulses, in place."""
-    k = i if table.shape[0] > 1 else 0
+    own = device(i if table.shape[0] > 1 else 0, up, table)
     state, event = np.float64(p[i]) * left(t, i, last, rates), events[i]
     noise = 0.0
     for _ in range(times):
         xi, noise = pulse_normals(first + i, event, key)
-        state = np.float64(np.float32(after(state, up, xi, k, table, law)))
+        state = np.float64(np.float32(after(state, up, xi, own, law)))
         event = np.uint32(event + np.uint32(1))
     _keep(i, state, noise, event, t, law, p, shown, events, last, rates)
+
+
+@point
+def room(size):
+    """Return arrays for the work of :func:`burst` on up to ``size`` devices."""
+    return (
+        np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.bool_),
+        np.empty(size, np.int64), np.empty(size, np.float64), np.empty(size, np.float64),
+        np.zeros((2, LANES), np.uint32), np.empty((2, LANES), np.uint32),
+        np.empty((2, LANES), np.float32),
+    )  # fmt: skip
+
+
+@point
+def burst(n, work, t, law, first, key, table, p, shown, events, last, rates):
+    """Give n devices trains of pulses, in place: those that ``work`` lists, each once.
+
+    Its first three arrays hold devices, lengths and directions. The pulses that all trains have
+    come first, then the next ones: normals of many devices are drawn together, as SIMD code, and
+    always in full runs, so that a device gets the same bits whatever else is pulsed.
+    """
+    index, hits, ups, live, state, noise, places, words, normals = work
+    # No calls with arrays in these loops: each would count references.
+    leaks, noisy, each, most = rates.size > 1, shown.size > 1, table.shape[0] > 1, 0
+    for k in range(n):
+        state[k] = np.float64(p[index[k]])
+        most = max(most, hits[k])
+    if leaks:
+        for k in range(n):
+            i = index[k]
+            state[k] *= math.exp(-np.float64(rates[i]) * max(t - last[i], 0.0))
+    for h in range(most):
+        m = 0
+        for k in range(n):
+            live[m] = k
+            m += hits[k] > h
+        for start in range(0, m, LANES):
+            for lane in range(min(LANES, m - start)):
+                i = index[live[start + lane]]
+                places[0, lane] = np.uint32(first + i)
+                places[1, lane] = np.uint32(events[i] + np.uint32(h))
+            # Words first, then normals: two short loops keep their values in registers.
+            for lane in range(LANES):
+                w0, w1, _, _ = philox10(
+                    places[0, lane], places[1, lane], np.uint32(0), _PULSE, key[0], key[1]
+                )
+                words[0, lane] = w0
+                words[1, lane] = w1
+            for lane in range(LANES):
+                normals[0, lane], normals[1, lane] = wide_pair(words[0, lane], words[1, lane])
+            for lane in range(min(LANES, m - start)):
+                k = live[start + lane]
+                row, up = index[k] if each else 0, ups[k]
+                own = (
+                    np.float64(table[row, UP] if up else table[row, DOWN]),
+                    np.float64(table[row, SLOPE_UP] if up else table[row, SLOPE_DOWN]),
+                    np.float64(table[row, LOW]), np.float64(table[row, HIGH]),
+                )  # fmt: skip
+                moved = after(state[k], up, np.float64(normals[0, lane]), own, law)
+                state[k] = np.float64(np.float32(moved))
+                noise[k] = np.float64(normals[1, lane])
+    for k in range(n):
+        i = index[k]
+        p[i] = state[k]
+        events[i] = np.uint32(events[i] + np.uint32(hits[k]))
+    if noisy:
+        for k in range(n):
+            shown[index[k]] = state[k] + law[_WRITE] * noise[k]
+    if leaks:
+        for k in range(n):
+            last[index[k]] = t
 
 
 @point
@@ -292,20 +382,24 @@ def pulse(index, counts, t, offset, law, first, key, table, p, shown, events, la
     part, parts : int
         Share of the work that this call does, counted from 0, and the number of shares.
     """
+    law, work = numbers(law), room(_CHUNK)
+    pairs, n = offset > 0, 0
     for m in share(index.size, part, parts):
-        n, i = np.int64(counts[m]), index[m]
-        if n == 0:
-            continue
-        up = n > 0
-        if offset > 0 and not up:
-            i += offset
-        strike(i, up or offset > 0, abs(n), t, law, first, key, table, p, shown, events, last,
-               rates)  # fmt: skip
+        count = np.int64(counts[m])
+        work[0][n] = index[m] + (offset if pairs and count < 0 else 0)
+        work[1][n] = abs(count)
+        work[2][n] = pairs or count > 0
+        n += count != 0
+        if n == _CHUNK:
+            burst(n, work, t, law, first, key, table, p, shown, events, last, rates)
+            n = 0
+    burst(n, work, t, law, first, key, table, p, shown, events, last, rates)
 
 
 @loop
 def reset_some(index, t, law, first, key, table, p, shown, events, last, rates, part, parts):
     """Give a RESET pulse to some devices, in place; arguments as in :func:`pulse`."""
+    law = numbers(law)
     for m in share(index.size, part, parts):
         reset(index[m], t, law, first, key, table, p, shown, events, last, rates)
 
@@ -337,25 +431,38 @@ def coincide(
         Share of the work that this call does, counted from 0, and the number of shares.
     """
     vectors, width = columns.shape
+    law, work = numbers(law), room(width + 1)
     for r in share(rows.shape[1], part, parts):
         total = 0
         for b in range(vectors):
-            word = rows[b, r]
-            if word == np.uint64(0):
+            if rows[b, r] == np.uint64(0):
                 continue
-            sign = row_signs[b, r]
-            for m in range(actives[b]):
-                c = active[b, m]
-                hits = ones(word & columns[b, c])
-                if hits > 0:
-                    up = sign == column_signs[b, c]
-                    i = r * width + c
-                    if offset > 0 and not up:
-                        i += offset
-                    strike(i, up or offset > 0, hits, t, law, first, key, table, p, shown, events,
-                           last, rates)  # fmt: skip
-                    total += hits
+            n, hits = meetings(
+                rows[b, r], row_signs[b, r], columns[b], column_signs[b], active[b], actives[b],
+                r * width, offset, work,
+            )  # fmt: skip
+            burst(n, work, t, law, first, key, table, p, shown, events, last, rates)
+            total += hits
         given[r] = total
+
+
+@point
+def meetings(word, sign, columns, column_signs, active, actives, start, offset, work):
+    """List the devices of a row whose two trains coincide, in ``work``; see :func:`burst`.
+
+    Returns how many there are, and their pulses; ``start`` is the first device of the row.
+    """
+    n, total = 0, 0
+    for m in range(actives):
+        c = active[m]
+        hits = ones(word & columns[c])
+        up = sign == column_signs[c]
+        work[0][n] = start + c + (offset if offset > 0 and not up else 0)
+        work[1][n] = hits
+        work[2][n] = up or offset > 0
+        n += hits > 0
+        total += hits
+    return n, total
 
 
 @loop
@@ -406,6 +513,7 @@ def write(
     part, parts : int
         Share of the work that this call does, counted from 0, and the number of shares.
     """
+    law = numbers(law)
     one_way = law[_ONE_WAY] > 0
     for i in share(target.size, part, parts):
         iterations[i], reached[i] = 0, False
@@ -426,7 +534,8 @@ def write(
             if one_way and not up:
                 reset(i, t, law, first, key, table, p, shown, events, last, rates)
                 continue
-            size = change(found, up, 0, nominal, law)
+            scale, slope, _, _ = device(0, up, nominal)
+            size = change(found, up, scale, slope, law)
             n = np.float64(most)
             if size > 0.0:
                 n = min(max(np.rint(abs(error) / size), 1.0), n)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import loop, share
-from .steps import REFERENCE, left, ones, read_normal, strike
+from .steps import REFERENCE, burst, left, meetings, numbers, read_normal, room
 from .trains import stopped, uniform, whole
 
 READ, BUFFER, DYNAMIC = 0, 1, 2
@@ -75,22 +75,19 @@ def rows(
     width, alike = columns.shape[1], table.shape[0] == 1
     most, rest, forget = control[0], control[1], control[2] > 0
     noise, step, bound, std = control[3], control[4], control[5], control[6]
-    period = np.int64(chop[1])
+    period, law, work = np.int64(chop[1]), numbers(law), room(width + 1)
     for r in share(trains.shape[1], part, parts):
         total = 0
         for b in range(due.size):
             for v in range(b * words, (b + 1) * words):
-                word = trains[v, r]
-                if word == np.uint64(0):
+                if trains[v, r] == np.uint64(0):
                     continue
-                sign = row_signs[v, r] * chopper[r]
-                for m in range(actives[v]):
-                    c = active[v, m]
-                    hits = ones(word & columns[v, c])
-                    if hits > 0:
-                        strike(r * width + c, sign == column_signs[v, c], hits, t, law, first, key,
-                               table, p, shown, events, last, rates)  # fmt: skip
-                        total += hits
+                n, hits = meetings(
+                    trains[v, r], row_signs[v, r] * chopper[r], columns[v], column_signs[v],
+                    active[v], actives[v], r * width, 0, work,
+                )  # fmt: skip
+                burst(n, work, t, law, first, key, table, p, shown, events, last, rates)
+                total += hits
             if due[b] != r:
                 continue
             at, sign = slot[b], np.float64(chopper[r])
@@ -114,15 +111,15 @@ def rows(
                         past[r, c] = mean[r, c]
                     change = value - np.float64(past[r, c])
                     mean[r, c] = np.float64(mean[r, c]) * (1.0 - chop[2]) + value * chop[2]
-                h, n = np.float64(buffer[r, c]) + sign * change * scale[b], 0.0
+                h, push = np.float64(buffer[r, c]) + sign * change * scale[b], 0.0
                 if abs(h) >= 1.0:
-                    n = whole(h, most)
-                    h = h * rest if forget else h - (1.0 - rest) * n
+                    push = whole(h, most)
+                    h = h * rest if forget else h - (1.0 - rest) * push
                 buffer[r, c] = h
                 # Means of the first period are not those of a chopper period yet.
                 if kind == DYNAMIC and reads[r] <= period:
-                    n = 0.0
-                steps[at, c] = np.int32(n)
+                    push = 0.0
+                steps[at, c] = np.int32(push)
             flip = period > 0 and reads[r] % period + 1 == period
             if chop[0] > 0.0:
                 count = np.uint64(reads[r])

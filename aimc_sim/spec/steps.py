@@ -34,9 +34,11 @@ class LinearStep(Spec):
     """
 
     form: Literal["linear"] = quantity("-", "the step is linear in the state", "linear")
-    decrease_up: float = quantity("-", "g+: share of the step up that is lost at the upper bound")
+    decrease_up: float = quantity(
+        "-", "g+: share of the step up that is lost at the upper bound", ge=0
+    )
     decrease_down: float = quantity(
-        "-", "g-: share of the step down that is lost at the lower bound"
+        "-", "g-: share of the step down that is lost at the lower bound", ge=0
     )
     device_std_up: float = quantity("-", "standard deviation of g+ between devices", 0.0, ge=0)
     device_std_down: float = quantity("-", "standard deviation of g- between devices", 0.0, ge=0)

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from aimc_sim import presets
 from aimc_sim.analysis.fit import fit
 from aimc_sim.analysis.fit_pulses import ACCUMULATION, CONSTANT, EXPONENTIAL, SOFT, fit_pulses
+from aimc_sim.device import steps
 from aimc_sim.device.measured import MeasuredData, read, replay, write
+from aimc_sim.spec import LinearStep
 
 US = 1e-6
 
@@ -96,3 +99,47 @@ def test_records_and_reads_are_told_apart(key, tmp_path):
     plain = MeasuredData.of(device=[0], cycle=[0], time_seconds=[0.0], conductance_siemens=[1e-6])
     with pytest.raises(ValueError, match="no pulse records"):
         fit_pulses(plain)
+
+
+def staircase(spec, key, devices=30, pulses=150):
+    """Trains of pulses up, then down, on stepped devices of a specification."""
+    state, reads = steps.fresh(devices, spec, key), []
+    steps.put(state, np.full(devices, -0.7, np.float32), np.ones(devices, bool), 0.0)
+    ways = [0] + [1] * pulses + [-1] * pulses
+    for way in ways:
+        if way:
+            steps.pulse(state, np.arange(devices), np.full(devices, way, np.int32), 0.0)
+        unit = (spec.g_max_siemens - spec.low_siemens) / (spec.upper - spec.lower)
+        reads.append(spec.low_siemens + unit * (state.p.astype(float) - spec.lower))
+    device, number = np.indices((devices, len(ways))).reshape(2, -1)
+    return MeasuredData.of(
+        device=device, cycle=np.zeros(device.size, int), time_seconds=np.zeros(device.size),
+        pulse_number=number, pulse_direction=np.tile(ways, devices),
+        conductance_siemens=np.array(reads).T.ravel(),
+    )  # fmt: skip
+
+
+def test_a_staircase_becomes_a_device_that_learns(key):
+    """9,000 steps of 0.01 with noise 0.003: the step within 3 %, its fall within 0.05."""
+    truth = presets.ecram().with_(
+        variation=None, lower=-1.0, upper=1.0, step=0.01, up_down=0.2,
+        shape=LinearStep(decrease_up=0.3, decrease_down=0.5),
+    )  # fmt: skip
+    report = fit_pulses(staircase(truth, key))
+    found = report.to_steps(5e-9, 1.0, truth.low_siemens, truth.g_max_siemens)
+    assert found.scales == pytest.approx(truth.scales, rel=0.03)
+    assert found.shape.decrease_up == pytest.approx(0.3, abs=0.05)
+    assert found.shape.decrease_down == pytest.approx(0.5, abs=0.05)
+    assert found.cycle.offset == pytest.approx(0.3 * 0.009, rel=0.15)
+    again = fit_pulses(staircase(found, key)).to_steps(5e-9, 1.0, truth.low_siemens,
+                                                       truth.g_max_siemens)  # fmt: skip
+    assert again.scales == pytest.approx(truth.scales, rel=0.05)
+
+
+def test_records_that_are_no_step_law(key):
+    up_only = fit_pulses(trains(FORMS[SOFT], key))
+    with pytest.raises(ValueError, match="no step law from these records: step down"):
+        up_only.to_steps(5e-9, 1.0)
+    first = fit_pulses(trains(FORMS[ACCUMULATION], key))
+    with pytest.raises(ValueError, match=r"depends on the number of pulses.*to_accumulation"):
+        first.to_steps(5e-9, 1.0)
