@@ -1,14 +1,14 @@
 """ESSOP: outer products from random bits, against closed forms, and a ResNet trained by them.
 
-    python validation/learning/essop.py --data-dir DIR [--work FOLDER] [--rounds N]
+    python validation/learning/essop.py --data-dir DIR [--work FOLDER] [--rounds N N]
 
 (i) Mean and standard deviation of the estimate of ``p q`` for random numbers of 1 to 16 bits and
 1 to 64 slots. (ii) A ResNet-8 (three stages of one block, width 16) and a CNN of three convolutions
 (16-32-32) on the first 10,000 images of CIFAR-10: in float, and with the weight gradients of all
 layers made from 1, 4 and 16 slots of 8-bit numbers, all by one schedule. DIR holds
 ``cifar-10-batches-py``. The settings take turns, epoch by epoch; FOLDER keeps the state after each,
-and a run that was stopped goes on from there. ``--rounds`` ends the ResNet after so many epochs of
-its schedule.
+and a run that was stopped goes on from there. ``--rounds`` ends both networks after so many epochs
+of their schedules.
 
 The paper (arXiv:2003.11256) trained a ResNet-32; of its results only the abstract was read:
 "baseline comparable". Depth, images and epochs are fewer here (ResNet: 15 minutes of one core).
@@ -203,12 +203,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("essop_work"), help="states of trainings")
-    parser.add_argument("--rounds", type=int, help="epochs of the ResNet; default: all")
+    parser.add_argument(
+        "--rounds", type=int, nargs=2, default=list(EPOCHS.values()), metavar="N",
+        help="epochs of the ResNet and of the CNN; default: all of their schedules",
+    )  # fmt: skip
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows, notes, curves = moments(), [NOTE], {}
-    for kind, epochs in EPOCHS.items():
-        rounds = epochs if options.rounds is None or kind != "ResNet-8" else options.rounds
+    for (kind, epochs), rounds in zip(EPOCHS.items(), options.rounds, strict=True):
         work = options.work / kind
         curves[kind] = train(kind, options.data_dir, work, rounds)
         best = final(kind, options.data_dir, work)
@@ -224,8 +226,10 @@ def main() -> None:
         notes.append("\n".join(lines))
     HERE.mkdir(exist_ok=True)
     (HERE / "curves.json").write_text(json.dumps(curves, indent=1) + "\n")
-    done = write(HERE, "ESSOP: outer products from random bits",
-                 "python validation/learning/essop.py --data-dir DIR", rows,
+    command = "python validation/learning/essop.py --data-dir DIR"
+    if options.rounds != list(EPOCHS.values()):
+        command += " --rounds " + " ".join(map(str, options.rounds))
+    done = write(HERE, "ESSOP: outer products from random bits", command, rows,
                  "\n\n".join(notes))  # fmt: skip
     sys.exit(not done)
 
