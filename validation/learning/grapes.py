@@ -36,8 +36,9 @@ SIZES, RATE, BATCH, EPOCHS, SEEDS = (784, 256, 256, 10), 0.01, 64, 5, 5
 RULES = ("plain", "GRAPES", "control")
 EVERY, GOAL = 134, 90.0
 """Steps between two evaluations, a seventh of an epoch; accuracy (%) that epochs are counted to."""
-PCM_IMAGES, PCM_RATE, PCM_EVERY, PCM_GOAL, PCM_TESTED = 20_000, 0.05, 26, 85.0, 2_000
-"""Of the runs on arrays; fewer test images before the end."""
+PCM_IMAGES, PCM_RATE, PCM_EVERY, PCM_GOAL, PCM_TESTED = 20_000, 0.05, 26, 75.0, 2_000
+"""Of the runs on arrays. The goal is the highest multiple of five that all runs reach; curves are
+of the first test images, the end of all."""
 
 
 def rule_of(name: str, net: nn.Module) -> learning.Grapes | None:
@@ -130,8 +131,10 @@ def main() -> None:
     rows: list[Row] = []
     notes = [
         "Equations RECALLED. Five epochs at a rate of 0.01 do not reach 95 %, so they are counted "
-        f"to {GOAL:.0f} % (devices: {PCM_GOAL:.0f} %, of one pass over 20,000 images), on lines "
-        "between evaluations."
+        f"to {GOAL:.0f} %, on lines between evaluations. On devices, one pass over 20,000 images, "
+        f"they are counted to {PCM_GOAL:.0f} % of the first 2,000 test images, the highest "
+        "multiple of five that all runs reach. GRAPES is faster than plain descent by the larger "
+        "learning rate: the control, with the mean of its factors in every layer, is as fast."
     ]
     pcm_each = PCM_EVERY * BATCH / PCM_IMAGES
     for where, make, goal, each in (
