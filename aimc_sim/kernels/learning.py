@@ -81,28 +81,62 @@ def pair_rows(
     none; per_weight : float32, weight per siemens.
     w, v : (R, C) float32, these rows are written: weights, and variances of their fresh noise.
     """
+    scratch = np.empty((8, LANES), np.float32)
+    for i in share(rows.size, part, parts):
+        _row(
+            rows[i], g, last, nu, t, clock, per_siemens, amplitude, scale, per_weight, w, v,
+            scratch,
+        )  # fmt: skip
+
+
+@point
+def _row(
+    r, g, last, nu, t, clock, per_siemens, amplitude, scale, per_weight, w, v, scratch
+):  # fmt: skip
+    """Evaluate a row of pairs; arguments as of :func:`pair_rows`, scratch (8, LANES) float32."""
     cols, one = g.shape[2], nu.size == 1
     squared = per_weight * per_weight
-    value, age = np.empty((2, LANES), np.float32), np.empty((2, LANES), np.float32)
-    exponent = np.empty((2, LANES), np.float32)
-    noise = np.empty((2, LANES), np.float32)
-    exponent[:] = nu[0, 0, 0]
-    for i in share(rows.size, part, parts):
-        r = rows[i]
-        for start in range(0, cols, LANES):
-            lanes = min(LANES, cols - start)
-            for k in range(2):
-                _load(g[k, r], last[k, r], t, start, lanes, value[k], age[k])
-                if not one:
-                    for lane in range(lanes):
-                        exponent[k, lane] = nu[k, r, start + lane]
-                _drift(
-                    value[k], age[k], exponent[k], LANES, noise[k],
-                    clock, per_siemens, amplitude, scale,
-                )  # fmt: skip
-            for lane in range(lanes):
-                w[r, start + lane] = (value[0, lane] - value[1, lane]) * per_weight
-                v[r, start + lane] = (noise[0, lane] + noise[1, lane]) * squared
+    value, age, exponent, noise = scratch[0:2], scratch[2:4], scratch[4:6], scratch[6:8]
+    if one:
+        exponent[:] = nu[0, 0, 0]
+    for start in range(0, cols, LANES):
+        lanes = min(LANES, cols - start)
+        for k in range(2):
+            _load(g[k, r], last[k, r], t, start, lanes, value[k], age[k])
+            if not one:
+                for lane in range(lanes):
+                    exponent[k, lane] = nu[k, r, start + lane]
+            _drift(
+                value[k], age[k], exponent[k], LANES, noise[k],
+                clock, per_siemens, amplitude, scale,
+            )  # fmt: skip
+        for lane in range(lanes):
+            w[r, start + lane] = (value[0, lane] - value[1, lane]) * per_weight
+            v[r, start + lane] = (noise[0, lane] + noise[1, lane]) * squared
+
+
+@serial
+def pair_products(
+    x, valid, g, last, nu, t, clock, per_siemens, amplitude, scale, per_weight, w, v, y, s
+):
+    """Evaluate the rows that have an input, unless they are valid, and multiply.
+
+    x : (B, R) float32; valid : (R,) bool, updated; y, s : (B, C) float32, written, as of
+    :func:`products`; other arguments as of :func:`pair_rows`.
+    """
+    scratch = np.empty((8, LANES), np.float32)
+    for r in range(x.shape[1]):
+        if not valid[r]:
+            for b in range(x.shape[0]):
+                if x[b, r] != f32(0.0):
+                    _row(
+                        r, g, last, nu, t, clock, per_siemens, amplitude, scale, per_weight, w, v,
+                        scratch,
+                    )  # fmt: skip
+                    valid[r] = True
+                    break
+    for b in range(x.shape[0]):
+        _product(x, w, v, y, s, b, scale > f32(0.0))
 
 
 @loop
@@ -137,21 +171,25 @@ def products(x, w, v, y, s, part, parts):
 
     x : (B, R) float32; w, v : (R, C) float32, v may be empty; y, s : (B, C) float32, written.
     """
-    rows, cols, noisy = w.shape[0], w.shape[1], v.size > 0
     for b in share(x.shape[0], part, parts):
-        for c in range(cols):
-            y[b, c] = f32(0.0)
-            s[b, c] = f32(0.0)
-        for r in range(rows):
-            value = x[b, r]
-            if value == f32(0.0):
-                continue
-            for c in range(cols):
-                y[b, c] += value * w[r, c]
-            if noisy:
-                square = value * value
-                for c in range(cols):
-                    s[b, c] += square * v[r, c]
+        _product(x, w, v, y, s, b, v.size > 0)
+
+
+@point
+def _product(x, w, v, y, s, b, noisy):
+    for c in range(w.shape[1]):
+        y[b, c] = f32(0.0)
+        s[b, c] = f32(0.0)
+    for r in range(w.shape[0]):
+        value = x[b, r]
+        if value == f32(0.0):
+            continue
+        for c in range(w.shape[1]):
+            y[b, c] += value * w[r, c]
+        if noisy:
+            square = value * value
+            for c in range(w.shape[1]):
+                s[b, c] += square * v[r, c]
 
 
 @loop

@@ -144,6 +144,9 @@ class Matrix(nn.Module):
             for way in range(3)
         ]
         self.output_step, self.output_limit = _output_converter(core)
+        self._units = [
+            np.float32(self.output_step * piece.synapses.full_weight) for piece in self.pieces
+        ]
         self.book = Book(clock.seconds)
 
     # ----------------------------------------------------------------------- products
@@ -222,10 +225,10 @@ class Matrix(nn.Module):
                 source, target = target, source
                 product = piece.synapses.transposed
             y, variance = product(x[:, source], self.clock.seconds)
-            step = np.asarray(span * np.float32(self.output_step * piece.synapses.full_weight))
+            step = span * self._units[at]
             convert = sized(kernels.convert, 16 * y.size)
             convert(
-                y, variance, first, self._noise[way][at], step.astype(np.float32),
+                y, variance, first, self._noise[way][at], step,
                 np.float32(self.output_limit), self.output_step > 0, beyond,
             )  # fmt: skip
             self.book.conversions += y.size
@@ -243,15 +246,19 @@ class Matrix(nn.Module):
         lr : float
             Learning rate.
         """
-        x = np.concatenate([part for part, _ in self.book.pending])
-        d = np.concatenate([part for _, part in self.book.pending])
+        (x, d), *more = self.book.pending
+        if more:
+            x = np.concatenate([part for part, _ in self.book.pending])
+            d = np.concatenate([part for _, part in self.book.pending])
         self.book.pending = []
         spent = Spent()
         for piece in self.pieces:
-            spent = spent + piece.engine.step(
+            more_spent = piece.engine.step(
                 np.ascontiguousarray(x[:, piece.rows]), np.ascontiguousarray(d[:, piece.cols]),
                 lr, self.clock.seconds, self.book.steps,
             )  # fmt: skip
+            if more_spent.pulses or more_spent.reads or more_spent.seconds:  # most steps: none
+                spent = spent + more_spent
         self.book.steps += 1
         self.book.updates += len(x)
         self.book.written_seconds = self.clock.seconds

@@ -23,7 +23,7 @@ from aimc_sim.device import pulses
 from aimc_sim.device.pcm import PcmState, PulsedClock, curve_table
 from aimc_sim.device.pulses import Pulse, PulseState
 from aimc_sim.kernels import learning as kernels
-from aimc_sim.kernels import sized
+from aimc_sim.kernels import ENOUGH, sized
 from aimc_sim.learning.ideal import IdealDevice
 from aimc_sim.learning.synapses import Device, Spent, Synapses
 from aimc_sim.presets import pcm_nandakumar_2018
@@ -168,6 +168,7 @@ class PairSynapses(Synapses):
         self.kind, self.key = kind, key
         self.shape = (int(start.shape[0]), int(start.shape[1]))
         self.siemens_per_weight = kind.working_siemens / weight_range
+        self._per_siemens = np.float32(1 / self.siemens_per_weight)
         self.up = self.down = kind.step_siemens / self.siemens_per_weight
         law = kind.device.pulses
         assert law is not None  # checked with the specification
@@ -273,7 +274,7 @@ class PairSynapses(Synapses):
         evaluate = sized(kernels.pair_rows, 16 * missing.size * self.shape[1])
         evaluate(
             missing, self.state.g, self.state.last_seconds, self._nu, float(t_seconds),
-            *self._laws, np.float32(1 / self.siemens_per_weight), self._w, self._v,
+            *self._laws, self._per_siemens, self._w, self._v,
         )  # fmt: skip
         self._valid[missing] = True
 
@@ -292,8 +293,16 @@ class PairSynapses(Synapses):
     def products(self, x: np.ndarray, t_seconds: float) -> tuple[np.ndarray, np.ndarray]:
         """Return products; only rows with an input other than zero are evaluated."""
         x = np.ascontiguousarray(x, np.float32)
-        self._evaluate(np.flatnonzero(x.any(axis=0)), t_seconds)
         y, s = np.empty((2, len(x), self.shape[1]), np.float32)
+        if (16 + len(x)) * self._w.size < ENOUGH:  # one call in place of a few
+            if t_seconds != self._at:
+                self._valid[:], self._at = False, t_seconds
+            kernels.pair_products(
+                x, self._valid, self.state.g, self.state.last_seconds, self._nu, float(t_seconds),
+                *self._laws, self._per_siemens, self._w, self._v, y, s,
+            )  # fmt: skip
+            return y, s
+        self._evaluate(np.flatnonzero(x.any(axis=0)), t_seconds)
         v = self._v if self._noise_scale else _NONE
         sized(kernels.products, x.size * self.shape[1])(x, self._w, v, y, s)
         return y, s

@@ -198,6 +198,19 @@ def test_drifted_rows_equal_the_pulse_emulator():
     assert abs(ratio.mean() - 1) < 0.0075
 
 
+def test_both_ways_of_products_have_the_same_bits(monkeypatch):
+    start = np.random.default_rng(4).uniform(-0.3, 0.3, (90, 70)).astype(np.float32)
+    x = np.random.default_rng(5).normal(size=(5, 90)).astype(np.float32) * (np.arange(90) % 3 > 0)
+    found = []
+    for enough in (2**20, 0):  # one call, or rows first
+        monkeypatch.setattr("aimc_sim.learning.pairs.ENOUGH", enough)
+        pairs = learning.PcmPairs().synapses(start, 1.0, Key(2))
+        pairs.pulse(np.arange(0, 6300, 7), np.ones(900, np.int32), 1.0)
+        found.append(pairs.products(x, 2.5))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_products_have_the_noise_of_their_devices():
     """Sample variance of noisy products against x^2 V; n = 4000: 2.2 % standard deviation."""
     model = nn.Linear(40, 3, bias=False)
