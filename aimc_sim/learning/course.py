@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aimc_sim.learning.learning_report import classes
 from aimc_sim.learning.network import ArrayNetwork
 from aimc_sim.learning.optimizer import SGD
-from aimc_sim.learning.report import classes
 
 _BINS = 41
 _AT_ONCE = 500

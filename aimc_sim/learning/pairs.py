@@ -22,8 +22,8 @@ from aimc_sim.arguments import choice
 from aimc_sim.device import pulses
 from aimc_sim.device.pcm import PcmState, PulsedClock, curve_table
 from aimc_sim.device.pulses import Pulse, PulseState
-from aimc_sim.kernels import learning as kernels
 from aimc_sim.kernels import ENOUGH, sized
+from aimc_sim.kernels import learning as kernels
 from aimc_sim.learning.ideal import IdealDevice
 from aimc_sim.learning.synapses import Device, Spent, Synapses
 from aimc_sim.presets import pcm_nandakumar_2018
