@@ -15,7 +15,7 @@ import torch
 
 from aimc_sim import learning, presets
 from aimc_sim.figures.learning import learning as picture
-from aimc_sim.learning.course import Labelled, train
+from aimc_sim.learning.course import TrainingData, train
 from aimc_sim.zoo import digits
 from aimc_sim.zoo.small import DigitsPerceptron
 
@@ -35,7 +35,7 @@ def main() -> None:
     net = learning.prepare(
         model, presets.hermes("odp"), learning.MixedPrecision(), weight_range=1.0, seed=0
     )
-    images = [Labelled(part.images, part.labels) for part in (digits("train"), digits("test"))]
+    images = [TrainingData(part.images, part.labels) for part in (digits("train"), digits("test"))]
     # The loop itself is an ordinary one: loss.backward(), then step() of learning.SGD.
     course = train(
         model, net, *images, epochs=2 if options.quick else 6, batch=8, rate=0.03, seed=0,

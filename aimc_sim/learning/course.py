@@ -21,7 +21,7 @@ _AT_ONCE = 500
 
 
 @dataclass(frozen=True)
-class Labelled:
+class TrainingData:
     """Inputs and their classes.
 
     Attributes
@@ -78,7 +78,7 @@ class TrainingCourse:
 
 
 def train(
-    model: nn.Module, net: ArrayNetwork, data: Labelled, test: Labelled, *, epochs: int, batch: int,
+    model: nn.Module, net: ArrayNetwork, data: TrainingData, test: TrainingData, *, epochs: int, batch: int,
     rate: float, seed: int, times: Sequence[float] = (),
     told: Callable[[str], None] = lambda text: None,
 ) -> TrainingCourse:  # fmt: skip
@@ -90,7 +90,7 @@ def train(
         The network in float; a copy is trained.
     net : ArrayNetwork
         Prepared from it; trained in place.
-    data, test : Labelled
+    data, test : TrainingData
         Training and test set.
     epochs, batch : int
         Passes over the training set; vectors of a step.
@@ -140,14 +140,14 @@ def train(
     return course
 
 
-def accuracy(network: Callable[[Tensor], Tensor], test: Labelled) -> float:
+def accuracy(network: Callable[[Tensor], Tensor], test: TrainingData) -> float:
     """Return the share of right answers.
 
     Parameters
     ----------
     network : callable
         A network or a chip.
-    test : Labelled
+    test : TrainingData
         Test set.
     """
     right = 0
@@ -157,7 +157,7 @@ def accuracy(network: Callable[[Tensor], Tensor], test: Labelled) -> float:
     return right / len(test.labels)
 
 
-def _note(course: TrainingCourse, net: ArrayNetwork, plain: nn.Module, test: Labelled) -> None:
+def _note(course: TrainingCourse, net: ArrayNetwork, plain: nn.Module, test: TrainingData) -> None:
     for network, found in ((net, course.accuracy), (plain, course.float_accuracy)):
         network.eval()
         found.append(accuracy(network, test))
@@ -179,7 +179,7 @@ def _histogram(course: TrainingCourse, before: np.ndarray, after: np.ndarray) ->
 
 
 def _drift(
-    course: TrainingCourse, net: ArrayNetwork, data: Labelled, test: Labelled,
+    course: TrainingCourse, net: ArrayNetwork, data: TrainingData, test: TrainingData,
     times: Sequence[float],
 ) -> None:  # fmt: skip
     chip = net.eval().to_chip().calibrate(data.inputs[:_AT_ONCE])
