@@ -100,8 +100,8 @@ def learn(
             train, test = _digits()
         with status("training"), refusing(ValueError, TypeError, RuntimeError):
             found = course.train(
-                network, net, course.TrainingData(*train), course.TrainingData(*test), epochs=epochs,
-                batch=batch, rate=rate, seed=seed, times=later, told=say,
+                network, net, course.TrainingData(*train), course.TrainingData(*test),
+                epochs=epochs, batch=batch, rate=rate, seed=seed, times=later, told=say,
             )  # fmt: skip
         command = shlex.join(["aimc-sim", *(context.obj or ["learn"])])
         name = "perceptron" if model is None else own.label(model)

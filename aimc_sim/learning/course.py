@@ -78,8 +78,8 @@ class TrainingCourse:
 
 
 def train(
-    model: nn.Module, net: ArrayNetwork, data: TrainingData, test: TrainingData, *, epochs: int, batch: int,
-    rate: float, seed: int, times: Sequence[float] = (),
+    model: nn.Module, net: ArrayNetwork, data: TrainingData, test: TrainingData, *, epochs: int,
+    batch: int, rate: float, seed: int, times: Sequence[float] = (),
     told: Callable[[str], None] = lambda text: None,
 ) -> TrainingCourse:  # fmt: skip
     """Train a network on arrays and a copy in float with the same batches.
