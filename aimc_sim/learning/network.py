@@ -226,7 +226,7 @@ def prepare(
     if device is None:
         raise ValueError(
             f"{type(update).__name__} takes no devices of itself on '{spec.name}': give prepare "
-            "device, for example learning.PcmPairs()"
+            "device, for example learning.PcmPairs() or learning.StepDevices(presets.ecram())"
         )
     spec = spec.with_({"core.device": device.on_chip(spec.core.device)})
     clock = Clock() if clock is None else copy.copy(clock)
