@@ -138,7 +138,7 @@ def linked(value: str) -> Markup:
     Parameters
     ----------
     value : str
-        For example a source: "Author et al. (2023), doi:10.1000/182".
+        For example a source: "M. Le Gallo et al. (2023), doi:10.1038/s41928-023-01010-1".
     """
     link = Markup('<a href="https://doi.org/{0}" rel="noopener">doi:{0}</a>')
     parts: list[Markup] = []

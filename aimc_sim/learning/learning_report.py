@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from aimc_sim import units
+from aimc_sim import markup, units
 from aimc_sim.chip.ledger.energy import mvm_joules
 from aimc_sim.learning.cost import of_multiplications
 from aimc_sim.learning.crossbars import Matrix
@@ -114,25 +114,69 @@ class LearningReport:
         """Return the report as text."""
         return "\n".join(self._lines())
 
-    def _lines(self) -> Iterable[str]:
+    def _repr_html_(self) -> str:
+        (title, *_), *facts = self._facts()
+        rows = [
+            (
+                row.name, f"{row.rows} x {row.cols}", f"{row.devices:,}", f"{row.pulses:,}",
+                f"{row.most_writes:,}", f"{row.adc_saturated_fraction:.2%}",
+            )
+            for row in self.layers
+        ]  # fmt: skip
+        columns = (
+            "layer", ">weights", ">devices", ">pulses", ">most writes of a device",
+            ">ADC saturated",
+        )  # fmt: skip
+        return markup.display(
+            "LearningReport", title,
+            markup.facts((name, " ".join(texts)) for name, *texts in facts),
+            markup.folded("layers", markup.table(columns, rows)),
+        )  # fmt: skip
+
+    def _facts(self) -> list[tuple[str, ...]]:
+        """Return title, then names with one line of text or several."""
         devices = sum(row.devices for row in self.layers)
-        yield f"Learning in the arrays of {self.preset}: {self.update} on {self.device}"
-        yield (
-            f"{self.steps:,} steps, {self.vectors:,} updates by a vector, clock "
-            f"{units.show(self.clock_seconds, 's')}"
-        )
-        yield (
-            f"pulses          {self.pulses:,}: {self.pulses / max(1, devices):.3g} per device, "
-            f"{self.resets:,} RESETs, {self.refreshed:,} refreshes"
-        )
-        yield (
-            f"their cost      {units.show(self.pulse_joules, 'J')} in the devices, "
-            f"{units.show(self.pulse_seconds, 's')}"
-        )
-        energy = units.show(self.mvm_joules, "J")
-        yield f"products        {self.mvms:,} MVMs: {energy} (whole cores)"
-        yield from of_multiplications(self.multiplications).lines()
-        yield "  (digital updates: each of these multiplications also writes a weight, not counted)"
+        writes = np.sum([row.writes for row in self.layers], 0)
+        return [
+            (f"Learning in the arrays of {self.preset}: {self.update} on {self.device}",),
+            (
+                "steps",
+                f"{self.steps:,}, {self.vectors:,} updates by a vector, clock "
+                f"{units.show(self.clock_seconds, 's')}",
+            ),
+            (
+                "pulses",
+                f"{self.pulses:,}: {self.pulses / max(1, devices):.3g} per device, "
+                f"{self.resets:,} RESETs, {self.refreshed:,} refreshes",
+            ),
+            (
+                "their cost",
+                f"{units.show(self.pulse_joules, 'J')} in the devices, "
+                f"{units.show(self.pulse_seconds, 's')}",
+            ),
+            ("products", f"{self.mvms:,} MVMs: {units.show(self.mvm_joules, 'J')} (whole cores)"),
+            (
+                "outer products",
+                *of_multiplications(self.multiplications).lines(),
+                "(digital updates: each of these multiplications also writes a weight, "
+                "not counted)",
+            ),
+            (
+                "writes",
+                ", ".join(
+                    f"{label}: {count:,}"
+                    for label, count in zip(classes(), writes, strict=True)
+                    if count
+                ),
+            ),
+        ]
+
+    def _lines(self) -> Iterable[str]:
+        (title, *_), *facts = self._facts()
+        yield title
+        for name, *texts in facts:
+            for number, line in enumerate(texts):
+                yield f"{'' if number else name:15} {line}"
         name = max([5, *(len(row.name) for row in self.layers)])
         yield f"{'layer':{name}}  {'weights':>12} {'devices':>9} {'pulses':>9} {'most':>6}  ADC"
         for row in self.layers:
@@ -140,12 +184,6 @@ class LearningReport:
                 f"{row.name:{name}}  {f'{row.rows} x {row.cols}':>12} {row.devices:>9,} "
                 f"{row.pulses:>9,} {row.most_writes:>6,}  {row.adc_saturated_fraction:.2%}"
             )
-        yield "writes          " + ", ".join(
-            f"{label}: {count:,}"
-            for label, count in zip(classes(), np.sum([r.writes for r in self.layers], 0),
-                                    strict=True)
-            if count
-        )  # fmt: skip
 
 
 def classes() -> tuple[str, ...]:

@@ -361,6 +361,8 @@ COMMANDS = {
             "--figures": ["plain.txt", "x" * 300],
             "--setting": TEXTS,
             "--metric": METRICS,
+            "--attribution": [*TARGETS, "nothing", "."],
+            "--section": MODELS,
             "--force": ["x"],
         },
         ("page.html",),
@@ -370,6 +372,25 @@ COMMANDS = {
         ("export", "results", "--mlflow", "file:runs"),  # refused, with or without MLflow
         {1: [*TARGETS, "nothing", "."], "--mlflow": TEXTS, "--experiment": TEXTS},
         trees=("results",),
+    ),
+    "learn": Command(
+        ("learn", "--epochs", "1", "--batch", "64", *OUT),
+        {
+            "--model": [*MODELS, "toy_attack:tiny"],
+            "--data": ["cifar10", *TEXTS],
+            "--preset": TEXTS,
+            "--set": SETTINGS,
+            "--update": TEXTS,
+            "--epochs": NUMBERS,
+            "--batch": NUMBERS,
+            "--rate": NUMBERS,
+            "--weight-range": NUMBERS,
+            "--seed": NUMBERS,
+            "--times": ["1 parsec", "1e308", "-1s", "9" * 400],
+            "--out": TARGETS,
+            "--force": ["x"],
+        },
+        ("out/learning.json",),
     ),
     "examples": Command(
         ("examples", *OUT), {"--out": TARGETS, "--force": ["x"]}, ("out/01_one_device.py",)

@@ -260,7 +260,7 @@ def test_the_command_prints_and_writes(call, tmp_path, model, shape):
         (("resnet31",), "no network named 'resnet31'; did you mean 'resnet32'?"),
         (("toy_profile:build",), "give the shape of one image for toy_profile:build"),
         (("toy_profile:build", "--input", "0"), "--input '0': wanted sizes above zero"),
-        (("toy_profile:build", "--input", "4,8,8"), "wants (batch, 3, height, width)"),
+        (("toy_profile:build", "--input", "4,8,8"), "cannot read inputs of the shape (4, 8, 8)"),
         (("resnet32", "--batch", "0"), "--batch = 0: wanted a whole number from 1 to 4096"),
         (("resnet32", "--threads", "0"), "--threads = 0: wanted a whole number from 1 to"),
         (("resnet32", "--rounds", "1001"), "--rounds = 1001: wanted a whole number from 1 to 1000"),
