@@ -70,6 +70,7 @@ COMMANDS = [
     (["map", OWN_NETWORK, *SHAPE, "--out", "mapped"], "mapped"),
     (["perf", OWN_NETWORK, *SHAPE, "--images", "2", "--out", "timed"], "timed"),
     (["profile", OWN_NETWORK, *SHAPE, "--batch", "4", "--rounds", "1"], None),
+    (["learn", "--epochs", "1", "--batch", "64", "--out", "learned"], "learned/learning.html"),
     (["sweep", "study.yaml", "--out", "swept", "--workers", "0"], "swept/table.parquet"),
     (["merge", "swept", "--out", "merged"], "merged/table.parquet"),
     (["attribute", "--study", "one.yaml", "--out", "shares", "--workers", "0"], "shares/trials"),
@@ -101,6 +102,21 @@ def leaves(command, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
     return set().union(*(leaves(one, (*path, name)) for name, one in inner.items()))
 
 
+def known() -> set[tuple[str, ...]]:
+    """Return the names of all commands."""
+    import typer
+
+    from aimc_sim.cli import app
+
+    return leaves(typer.main.get_command(app))
+
+
+def ran() -> set[tuple[str, ...]]:
+    """Return the names of the commands that are run here."""
+    run_here = {tuple(words[: 1 + (words[0] in ("device", "results"))]) for words, _ in COMMANDS}
+    return run_here | {tuple(words[:1]) for words, _ in REFUSED}
+
+
 def call(words: list[str]) -> tuple[int, str]:
     """Run a command here; return its exit code and all that it printed."""
     from aimc_sim.cli import main
@@ -126,17 +142,12 @@ def run() -> int:
         [Path(sys.executable).with_name("aimc-sim"), "--version"], capture_output=True, text=True,
         check=True,
     ).stdout  # fmt: skip
-    import typer
-
     import aimc_sim
-    from aimc_sim.cli import app
 
     print(f"{version.strip()} from {Path(aimc_sim.__file__).parent}")
     failed = []
-    commands = leaves(typer.main.get_command(app))
-    run_here = {tuple(words[: 1 + (words[0] in ("device", "results"))]) for words, _ in COMMANDS}
-    run_here |= {tuple(words[:1]) for words, _ in REFUSED}
-    if missing := commands - run_here:
+    commands = known()
+    if missing := commands - ran():
         failed.append(f"commands that {Path(__file__).name} does not run: {sorted(missing)}")
     for path in sorted({name[:n] for name in commands for n in range(len(name) + 1)}):
         code, said = call([*path, "--help"])

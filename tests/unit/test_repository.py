@@ -189,6 +189,14 @@ def test_every_folder_of_tests_is_run():
     assert folders == set(told["testpaths"]) | {f"tests/{name}" for name in own}
 
 
+def test_every_command_is_run_from_the_wheel():
+    """Tests of the wheel take minutes; this says in one second that a command is missing."""
+    import smoke
+
+    assert smoke.known() <= smoke.ran()
+    assert ("learn",) in smoke.known()
+
+
 def test_every_example_is_run():
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     for path in (ROOT / "examples").glob("*.py"):
