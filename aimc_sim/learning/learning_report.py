@@ -177,11 +177,11 @@ class LearningReport:
         for name, *texts in facts:
             for number, line in enumerate(texts):
                 yield f"{'' if number else name:15} {line}"
-        name = max([5, *(len(row.name) for row in self.layers)])
-        yield f"{'layer':{name}}  {'weights':>12} {'devices':>9} {'pulses':>9} {'most':>6}  ADC"
+        width = max([5, *(len(row.name) for row in self.layers)])
+        yield f"{'layer':{width}}  {'weights':>12} {'devices':>9} {'pulses':>9} {'most':>6}  ADC"
         for row in self.layers:
             yield (
-                f"{row.name:{name}}  {f'{row.rows} x {row.cols}':>12} {row.devices:>9,} "
+                f"{row.name:{width}}  {f'{row.rows} x {row.cols}':>12} {row.devices:>9,} "
                 f"{row.pulses:>9,} {row.most_writes:>6,}  {row.adc_saturated_fraction:.2%}"
             )
 
