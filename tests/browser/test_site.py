@@ -105,22 +105,18 @@ def brightness(colour):
     return sum(float(text) for text in numbers) / 3
 
 
-VIEWS = {
-    "pages": ((1280, "light"), (1280, "dark"), (360, "dark"), (360, "light")),
-    # Pages of one template, made from docstrings and files: one of each width and colour.
-    "api": ((1280, "light"), (360, "dark")),
-    "repository": ((1280, "light"), (360, "dark")),
-}
-"""Widths and colours that pages are opened in, by the part of the site."""
+PARTS = ("pages", "api", "repository")
+VIEWS = ((1280, "light"), (1280, "dark"), (360, "dark"), (360, "light"))
+"""Widths and colours that every page is opened in."""
 
 
-def faults(browser, url, page, views):
+def faults(browser, url, page):
     """Open a page once; check it in every view."""
     found = []
-    width(browser, views[0][0])
-    scheme(browser, views[0][1])
+    width(browser, VIEWS[0][0])
+    scheme(browser, VIEWS[0][1])
     browser.get(f"{url}/{page}")
-    for pixels, name in views:
+    for pixels, name in VIEWS:
         width(browser, pixels)
         scheme(browser, name)
         try:  # the page hears of a new preference a moment later
@@ -140,13 +136,13 @@ def faults(browser, url, page, views):
     return found + [f"{page}: {entry['message']}" for entry in browser.get_log("browser")]
 
 
-@pytest.mark.parametrize("part", VIEWS)
+@pytest.mark.parametrize("part", PARTS)
 def test_every_page(browser, address, part):
     """No console message, nothing beyond the edge, pictures there, colours as the system asks."""
-    mine = [page for page in PAGES if part == (first if (first := page.split("/")[0]) in VIEWS
+    mine = [page for page in PAGES if part == (first if (first := page.split("/")[0]) in PARTS
                                                else "pages")]  # fmt: skip
     assert len(mine) > 20
-    found = [fault for page in mine for fault in faults(browser, address, page, VIEWS[part])]
+    found = [fault for page in mine for fault in faults(browser, address, page)]
     assert not found
 
 

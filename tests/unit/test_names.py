@@ -4,9 +4,8 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
-import aimc_sim
-
-PACKAGE = Path(aimc_sim.__file__).parent
+# Of the checkout: a wheel holds the examples too, which are modules of their own.
+PACKAGE = Path(__file__).resolve().parents[2] / "aimc_sim"
 
 ALLOWED: dict[str, str] = {}
 """Names that may be defined more than once, each with the reason."""
