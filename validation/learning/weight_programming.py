@@ -7,14 +7,15 @@ the gradient of the squared error: stochastic pulses (SGD), mixed precision, Tik
 chopped, AGAD. Devices have soft bounds, 20 or 1,000 states; the fast array's weights are counted
 from a reference of standard deviation 0, 0.1 or 0.5. The number is rms(W - target) / 2, in percent
 of the range, a mean over the last 2,000 vectors. The experiment and its conditions are those of
-M. J. Rasch et al., Nature Communications 15, 7133 (2024), which was read at second hand: their
-order is compared, not their numbers. Writes ``weight_programming/`` beside this script:
+M. J. Rasch et al., Nature Communications 15, 7133 (2024), which was read at second hand: order and
+ratios are compared, not numbers (the paper: SGD above 25 %, TTv2 5 %, 9 % from an offset of 0.1;
+c-TTv2 as good at 0.5 as at 0). Writes ``weight_programming/`` beside this script:
 ``rows.csv``, ``table.md``, ``results.csv``. FOLDER keeps finished runs, so that a run that was
 stopped goes on.
 
 Where AIHWKit can be imported its tiles get the same vectors, and means over 10 seeds are compared
-within two standard errors; elsewhere these rows are left out, which the table says. About four
-minutes of one core without AIHWKit.
+within two standard errors; elsewhere, unless FOLDER has these runs, such rows are left out, which
+the table says. About four minutes of one core without AIHWKit.
 """
 
 from __future__ import annotations
@@ -202,6 +203,10 @@ def rows_of(mean: dict[tuple[str, int, float], float]) -> list[Row]:
         holds("SGD is at least twice TTv2, 20 states", few["SGD", 0.0] >= 2 * few["TTv2", 0.0]),
         holds("TTv2 at offset 0.5 is at least three times that at 0, 20 states",
               few["TTv2", 0.5] >= 3 * few["TTv2", 0.0]),
+        holds("TTv2 at offset 0.1 is at least one and a half times that at 0, 20 states",
+              few["TTv2", 0.1] >= 1.5 * few["TTv2", 0.0]),
+        holds("c-TTv2 changes by less than 1 point from offset 0 to 0.5, 20 states",
+              abs(few["c-TTv2", 0.5] - few["c-TTv2", 0.0]) < 1),
         holds("c-TTv2 at offset 0.5 is below TTv2 there, 20 states",
               few["c-TTv2", 0.5] < few["TTv2", 0.5]),
         holds("AGAD changes by less than 1 point over offsets, 20 states",
@@ -229,19 +234,18 @@ def rows_of(mean: dict[tuple[str, int, float], float]) -> list[Row]:
 
 
 def against_the_kit(kept: Kept) -> tuple[list[Row], str]:
-    """Return rows against AIHWKit and a note; no rows where it is missing."""
-    try:
-        import aihwkit  # noqa: F401
-    except ImportError as reason:
-        return [], f"No rows against AIHWKit: {reason}."
+    """Return rows against AIHWKit and a note; no rows where a run is neither kept nor possible."""
     found, states = [], STATES[0]
     for name in UPDATES:
         for offset in (0.0,) if name in ONE_ARRAY else KIT_OFFSETS:
-            samples = [
-                np.array([kept.get(call, name, states, offset, seed, KIT_VECTORS)
-                          for seed in range(KIT_SEEDS)])
-                for call in (kit_run, run)
-            ]  # fmt: skip
+            try:
+                samples = [
+                    np.array([kept.get(call, name, states, offset, seed, KIT_VECTORS)
+                              for seed in range(KIT_SEEDS)])
+                    for call in (kit_run, run)
+                ]  # fmt: skip
+            except ImportError as reason:
+                return [], f"No rows against AIHWKit: {reason}."
             theirs, ours = (float(sample.mean()) for sample in samples)
             spread = np.sqrt(sum(s.var(ddof=1) for s in samples) / KIT_SEEDS)
             # Targets are shared; the devices of every seed are not, so errors are of two samples.
@@ -251,7 +255,7 @@ def against_the_kit(kept: Kept) -> tuple[list[Row], str]:
                     "standard errors of the difference", "predicted", theirs + 5 * float(spread),
                     "AIHWKit")
             )  # fmt: skip
-    return found, "AIHWKit was installed."
+    return found, "AIHWKit's tiles got the same vectors."
 
 
 def main() -> None:
