@@ -52,8 +52,14 @@ KEPT_DAYS = 30.0
 KEPT = 16
 """Sources whose code is kept, 10 MB each at most."""
 
-_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
-"""Settings of numba, from its environment, that change code; the processor has its own part."""
+_SETTINGS = (
+    "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "USING_SVML",
+)  # fmt: skip
+"""Settings of numba, from its environment, that change code; the processor has its own part.
+
+With ``USING_SVML`` code calls Intel's vector functions: where they are not installed it could not
+be linked, and where they are, logarithms have other last bits.
+"""
 
 _HERE = Path(__file__).resolve().parent
 _DAY_SECONDS = 86400.0
@@ -131,9 +137,12 @@ def _roots() -> Iterator[Path]:
 def _remove_unused(root: Path) -> None:
     """Remove the code of sources that nobody has used for a long time, or of too many."""
     before = time.time() - KEPT_DAYS * _DAY_SECONDS
-    places = [place for place in root.iterdir() if re.fullmatch("[0-9a-f]{16}", place.name)]
-    used = sorted(((place.stat().st_mtime, place) for place in places), reverse=True)
-    for number, (when, place) in enumerate(used):
+    used = []
+    for place in root.iterdir():
+        if re.fullmatch("[0-9a-f]{16}", place.name):
+            with suppress(FileNotFoundError):  # another process was faster
+                used.append((place.stat().st_mtime, place))
+    for number, (when, place) in enumerate(sorted(used, reverse=True)):
         if when < before or number >= KEPT:
             shutil.rmtree(place, ignore_errors=True)
 

@@ -177,10 +177,16 @@ def test_the_processor_and_settings_of_numba_are_part_of_the_name(place, monkeyp
     code = doubled()._cache
     names = {code._path((), Codegen(cpu)).name for cpu in ("skylake", "generic")}
     assert len(names) == 2
-    here = disk.folder()
-    disk.folder.cache_clear()
-    monkeypatch.setattr(numba.config, "LOOP_VECTORIZE", 0)
-    assert disk.folder() != here
+    places = {disk.folder()}
+    for setting, value in (
+        ("LOOP_VECTORIZE", 0),
+        ("USING_SVML", not numba.config.USING_SVML),  # of an installation that has Intel's library
+    ):
+        disk.folder.cache_clear()
+        with monkeypatch.context() as changed:
+            changed.setattr(numba.config, setting, value)
+            places.add(disk.folder())
+    assert len(places) == 3
 
 
 def test_code_that_nobody_uses_is_removed(place):
@@ -193,6 +199,23 @@ def test_code_that_nobody_uses_is_removed(place):
         os.utime(folder, (long_ago, long_ago))
     disk.folder()
     assert [folder.exists() for folder in (old, new, foreign)] == [False, True, True]
+
+
+def test_a_folder_that_another_process_removed_meanwhile_changes_nothing(place, monkeypatch):
+    """Processes that start at one time remove the same folders."""
+    before = place / ("0" * 16)
+    before.mkdir(parents=True)
+    listed = Path.iterdir
+
+    def slow(folder):
+        found = list(listed(folder))
+        if folder == place:
+            before.rmdir()
+        return iter(found)
+
+    monkeypatch.setattr(Path, "iterdir", slow)
+    assert disk.folder().parent == place
+    assert not before.exists()
 
 
 def test_code_of_few_sources_is_kept(place):
