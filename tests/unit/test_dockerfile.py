@@ -67,6 +67,16 @@ def test_it_ends_as_an_ordinary_user_with_the_command():
     assert STEPS.index(("USER", "aimc")) < STEPS.index(("ENTRYPOINT", entry))
 
 
+def test_users_with_other_numbers_use_the_compiled_kernels():
+    """``docker run --user`` gives the number of the caller, who may write nobody else's folders."""
+    (compiles,) = [line for line in of("RUN") if line.startswith("aimc-sim run")]
+    given = dict(word.split("=") for line in of("ENV") for word in line.split())
+    after = compiles.partition("&&")[2]
+    assert 'chmod -R a+rwX "$NUMBA_CACHE_DIR"/*' in after
+    assert re.search(r'rm -rf [^&]*"\$MPLCONFIGDIR"', after)
+    assert f"mkdir -m 1777 {given['NUMBA_CACHE_DIR']}" in " ".join(of("RUN"))
+
+
 def test_commands_of_the_image_are_commands():
     text = (ROOT / "Dockerfile").read_text()
     calls = re.findall(r"aimc-sim (run [^&\n]*)", text)

@@ -68,6 +68,13 @@ def test_every_command_and_option_is_listed():
                 assert f"`{option.opts[0]}" in part, (name, option.opts)
 
 
+def test_every_script_is_on_the_first_page():
+    page = (pages.ROOT / "docs" / "index.md").read_text()
+    scripts = sorted((pages.ROOT / "examples").glob("*.py"))
+    assert len(scripts) > 5
+    assert [one.name for one in scripts if f"](../examples/{one.name})" not in page] == []
+
+
 def test_links_of_the_pages_lead_somewhere():
     faults = [fault for path in links.pages() for fault in links.page_faults(path)]
     assert not faults
