@@ -11,7 +11,7 @@ and a run that was stopped goes on from there. ``--rounds`` ends both networks a
 of their schedules.
 
 The paper (arXiv:2003.11256) trained a ResNet-32; of its results only the abstract was read:
-"baseline comparable". Depth, images and epochs are fewer here (ResNet: 15 minutes of one core).
+"baseline comparable". Depth, images and epochs are fewer here (16 minutes of one core).
 """
 
 from __future__ import annotations
