@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import arguments, files, own
+from ..presets import ideal_devices
 from ..progress import status
 from . import inputs, options
 from .errors import BadInput, refusing
@@ -54,7 +55,10 @@ def learn(
     preset: options.Preset = "hermes-odp",
     set_: options.Set = None,
     update: Annotated[
-        str, typer.Option(help=f"From gradients to pulses: {', '.join(UPDATES)}.")
+        str,
+        typer.Option(
+            help=f"From gradients to pulses: {', '.join(UPDATES)} (the control, on ideal devices)."
+        ),
     ] = "mixed-precision",
     epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 6,
     batch: Annotated[int, typer.Option(help="Images of a step.")] = 8,
@@ -84,6 +88,8 @@ def learn(
         raise BadInput(f"--rate {rate:g}: wanted a number above 0")
     later = inputs.times(times or TIMES)
     (spec,) = inputs.specs([preset], inputs.settings(set_ or [])).values()
+    if update == "exact":  # no device can follow it
+        spec = ideal_devices(spec)
     with results_folder(out, FILES, force) as scratch:
         with status("preparing the arrays"):
             import torch

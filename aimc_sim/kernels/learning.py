@@ -301,9 +301,10 @@ def take(chi, epsilon, hits, index, counts):
     """Take whole pulses out of an accumulator: ``n = trunc(chi / eps)``, ``chi -= n eps``.
 
     chi, epsilon, hits as of :func:`accumulate`; index : (N,) int64 and counts : (N,) int32,
-    written, N the sum of hits: entries in C order and their pulses with sign.
+    written, N the sum of hits: entries in C order and their pulses with sign. Returns the largest
+    number of pulses of an entry, which 2^31 and more leave without a count.
     """
-    cols, n = chi.shape[1], 0
+    cols, n, most = chi.shape[1], 0, 0.0
     for r in range(chi.shape[0]):
         if hits[r] == 0:
             continue
@@ -311,8 +312,10 @@ def take(chi, epsilon, hits, index, counts):
             if abs(chi[r, c]) >= epsilon:
                 pulses = np.trunc(np.float64(chi[r, c]) / np.float64(epsilon))
                 chi[r, c] = f32(np.float64(chi[r, c]) - pulses * np.float64(epsilon))
+                most = max(most, abs(pulses))
                 index[n], counts[n] = r * cols + c, np.int32(pulses)
                 n += 1
+    return most
 
 
 # --------------------------------------------------------------------------- pulses

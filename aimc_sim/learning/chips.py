@@ -20,6 +20,8 @@ from aimc_sim.learning.layers import PLAIN, ArrayLayer
 from aimc_sim.runtime.chip import Chip
 from aimc_sim.spec import ChipSpec
 
+_KINDS = {analog: kind for kind, analog in PLAIN.items()}
+
 
 class WithOne(nn.Module):
     """A dense layer whose bias is the weight of an input that is always 1.
@@ -58,7 +60,6 @@ def plain(model: nn.Module) -> nn.Module:
     ValueError
         If the bias of a convolution lies on its array.
     """
-    kinds = {analog: kind for kind, analog in PLAIN.items()}
     made = copy.deepcopy(model)
     for path, layer in list(made.named_modules()):
         if not isinstance(layer, ArrayLayer):
@@ -66,7 +67,7 @@ def plain(model: nn.Module) -> nn.Module:
         weights = torch.from_numpy(layer.array.weights())
         found = cast(nn.Module, layer)
         del found.array, found.weight
-        found.__class__ = kinds[type(layer)]
+        found.__class__ = _KINDS[type(layer)]
         if not layer.bias_on_array:
             shape = _shape(found)
             found.weight = nn.Parameter(weights.reshape(shape))
@@ -111,7 +112,8 @@ def chip_of(model: nn.Module, spec: ChipSpec, seed: int, example: Any) -> Chip:
     matrices = {}
     for path, layer in model.named_modules():
         if isinstance(layer, ArrayLayer):
-            matrices[f"{path}.linear".lstrip(".") if layer.bias_on_array else path] = layer.array
+            name = path or _KINDS[type(layer)].__name__  # as a chip names a network of one layer
+            matrices[f"{path}.linear".lstrip(".") if layer.bias_on_array else name] = layer.array
     tiles = {}
     for step in chip.compiled.layers:
         matrix = matrices.get(step.owner)

@@ -106,7 +106,17 @@ def train(
     Returns
     -------
     TrainingCourse
+
+    Raises
+    ------
+    ValueError
+        Before the training, if a step takes more vectors than there are, or if there are times and
+        the devices have no chip.
     """
+    if not 0 < batch <= len(data.labels):
+        raise ValueError(f"batch = {batch} with {len(data.labels)} vectors: wanted 1 to as many")
+    if times:
+        net.to_chip(example=data.inputs[:1])
     course, plain = TrainingCourse(), copy.deepcopy(model)
     own = SGD(net.parameters(), lr=rate)
     other = torch.optim.SGD(plain.parameters(), lr=rate)

@@ -370,6 +370,11 @@ def _output_converter(core: CoreSpec) -> tuple[float, float]:
     quantiser = converters.adc(core.with_({"dac.encoding": "pwm"}))
     if not quantiser.rounds:
         return 0.0, 0.0
+    if core.dac.bits is None:
+        raise ValueError(
+            "core.dac.bits = None with an ADC of finite steps: inputs without a range leave the "
+            "step unknown for arrays that learn; give core.dac.bits, or set core.adc.bits to None"
+        )
     return quantiser.step / core.dac.max_code, float(quantiser.limit)
 
 
@@ -437,7 +442,10 @@ class ArrayWeight(nn.Parameter):
 class _Through(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, matrix: Matrix) -> Tensor:
-        y, ctx.sent, ctx.beyond = matrix.through(_numbers(x))
+        numbers = _numbers(x)
+        y, sent, ctx.beyond = matrix.through(numbers)
+        # Without a converter these are the caller's numbers, which may change before the step.
+        ctx.sent = sent.copy() if sent is numbers and ctx.needs_input_grad[1] else sent
         ctx.matrix = matrix
         return torch.from_numpy(y).to(x.device, x.dtype)
 
@@ -455,7 +463,7 @@ class _Through(torch.autograd.Function):
                 gradient.device, gradient.dtype
             )
         if ctx.needs_input_grad[1]:
-            matrix.book.pending.append((ctx.sent, d))
+            matrix.book.pending.append((ctx.sent, d.copy()))  # torch may go on in its buffer
         return below, None, None
 
 
@@ -473,8 +481,20 @@ def through(x: Tensor, weight: ArrayWeight) -> Tensor:
     -------
     (N, C) tensor, dimensionless
         Converted products.
+
+    Raises
+    ------
+    ValueError
+        If the inputs are no floating-point numbers, or not R of them.
     """
-    result: Tensor = cast(Any, _Through).apply(x, weight, weight.matrix)
+    matrix = weight.matrix
+    wanted = matrix.layout.rows - matrix.has_bias
+    if not x.is_floating_point() or x.shape[1] != wanted:
+        raise ValueError(
+            f"'{matrix.path}' got vectors of {x.shape[1]} numbers of {x.dtype}: wanted {wanted} of "
+            "a floating-point type, for example float32"
+        )
+    result: Tensor = cast(Any, _Through).apply(x, weight, matrix)
     return result
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
@@ -96,8 +97,10 @@ class LearningConv2d(_Learns, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return what torch's layer returns."""
-        padded = F.pad(input, self._reversed_padding_repeated_twice)
+        single = input.ndim == 3
+        padded = F.pad(input[None] if single else input, self._reversed_padding_repeated_twice)
         y: Tensor = cast(Any, _ConvolutionProduct).apply(padded, self.weight, self)
+        y = y[0] if single else y
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
@@ -115,6 +118,7 @@ class _DenseProduct(torch.autograd.Function):
         return F.linear(x, weight)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (d,), (x, weight), layer = gradients, ctx.saved_tensors, ctx.layer
         back = d @ weight if ctx.needs_input_grad[0] else None
@@ -133,6 +137,7 @@ class _ConvolutionProduct(torch.autograd.Function):
         return F.conv2d(x, weight, None, layer.stride, 0, layer.dilation)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (d,), (x, weight), layer = gradients, ctx.saved_tensors, ctx.layer
         back = None

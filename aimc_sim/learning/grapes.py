@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from aimc_sim import arguments
+from aimc_sim.learning.network import ArrayNetwork
 
 _KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
@@ -78,7 +79,7 @@ class Grapes:
         self.model = model
         self.damping = arguments.number(damping, "damping", 0, 1)
         self.control = arguments.flag(control, "control")
-        self._inside = getattr(model, "model", model)  # of a network on arrays
+        self._inside = model.model if isinstance(model, ArrayNetwork) else model
         self.layers = self._in_order() if layers is None else list(layers)
         known = dict(self._inside.named_modules())
         for name in self.layers:
@@ -178,7 +179,8 @@ class Grapes:
 
     def _hook(self, name: str) -> Any:
         """Return a forward hook that modulates the error of the outputs on its way back."""
-        axis = -1 if isinstance(self._modules[self.layers.index(name)], nn.Linear) else 1
+        # Behind the nodes lie the pixels of a convolution, with or without a batch before them.
+        axis = -1 - len(getattr(self._modules[self.layers.index(name)], "kernel_size", ()))
 
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
             if output.requires_grad:

@@ -72,8 +72,11 @@ class LearningReport:
         Time on the network's clock.
     pulses, resets, refreshed : int
         Of all layers.
+    reads : int
+        Rows that were read to decide about pulses.
     pulse_seconds, pulse_joules : float
-        Busy time of the arrays one after the other, and heat of pulses and reads in the devices.
+        Busy time of the arrays one after the other, and heat of pulses in the devices, without
+        that of reads.
     mvms : int
         Products of one crossbar and one vector, forward and backward, evaluation included.
     mvm_joules : float, joules
@@ -97,6 +100,7 @@ class LearningReport:
     pulses: int
     resets: int
     refreshed: int
+    reads: int
     pulse_seconds: float
     pulse_joules: float
     mvms: int
@@ -223,7 +227,7 @@ def report_of(
     return LearningReport(
         spec.name, update, device, max(book.steps for book in books),
         max(book.updates for book in books), seconds,
-        spent.pulses, spent.resets, spent.refreshed, spent.seconds, spent.joules,
+        spent.pulses, spent.resets, spent.refreshed, spent.reads, spent.seconds, spent.joules,
         products, products * mvm_joules(spec), multiplications, cost.fp16_joules,
         cost.essop_joules, tuple(rows),
     )  # fmt: skip

@@ -233,9 +233,14 @@ def prepare(
     prepared = copy.deepcopy(model)
     for path in chosen:
         layer = prepared.get_submodule(path)
-        width = weight_range
+        width, start = weight_range, start_of(layer, bias)
+        if not np.isfinite(start).all():
+            raise ValueError(
+                f"layer '{path or 'model'}' has {np.count_nonzero(~np.isfinite(start))} weights "
+                "that are not finite"
+            )
         if width is None:
-            largest = float(np.abs(start_of(layer, bias)).max(initial=0.0))
+            largest = float(np.abs(start).max(initial=0.0))
             width = headroom * largest if largest > 0 else 1.0
         if not 0 < width < float("inf"):
             raise ValueError(f"weight_range = {width!r} must be finite and > 0")

@@ -52,7 +52,11 @@ class SGD(torch.optim.SGD):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters; refuse options that pulses cannot follow for groups with arrays."""
         super().add_param_group(param_group)
-        group = self.param_groups[-1]
+        self._check(self.param_groups[-1])
+
+    @staticmethod
+    def _check(group: dict[str, Any]) -> None:
+        """Refuse a group whose arrays cannot follow its options."""
         arrays = [p for p in group["params"] if isinstance(p, ArrayWeight)]
         for name in ("momentum", "weight_decay", "dampening", "nesterov"):
             if arrays and group[name]:
@@ -81,6 +85,8 @@ class SGD(torch.optim.SGD):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        for group in self.param_groups:
+            self._check(group)  # schedulers and files change groups
         factor = self._clip()
         reading: dict[int, float] = {}
         writing: dict[int, float] = {}

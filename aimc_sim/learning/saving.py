@@ -44,7 +44,7 @@ def load(
     Parameters
     ----------
     net : ArrayNetwork
-        Prepared with equal model, specification, update, devices and seed.
+        Prepared with equal model, specification, update, devices, seed and duration of a step.
     path : path
         The file.
     optimizer : torch.optim.Optimizer, optional
@@ -82,4 +82,5 @@ def _made(net: ArrayNetwork) -> dict[str, str]:
     return {
         "spec": net.spec.id(), "update": repr(net.update), "device": repr(net.device),
         "seed": str(net.seed), "weight_range": repr(ranges),
+        "seconds_per_step": repr(net.clock.seconds_per_step),
     }  # fmt: skip

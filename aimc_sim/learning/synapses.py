@@ -37,9 +37,9 @@ class Spent:
     reads : int
         Rows or columns that were read to decide about pulses.
     seconds : float, seconds
-        Time that the array was busy.
+        Time of pulses, and of reads of devices that give its duration.
     joules : float, joules
-        Energy of pulses and reads.
+        Heat of pulses; that of reads is not counted.
     """
 
     pulses: int = 0

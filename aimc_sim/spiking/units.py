@@ -99,18 +99,7 @@ class Unit(nn.Module):
         raise NotImplementedError
 
     def slope(self, excess: Tensor) -> Tensor:
-        """Return the derivative of h that the backward pass takes.
-
-        Parameters
-        ----------
-        excess : any shape float tensor
-            s - theta.
-
-        Returns
-        -------
-        tensor
-            dy / ds, of the same shape.
-        """
+        """Return dy / ds as the backward pass takes it; shapes as of :meth:`output`."""
         raise NotImplementedError
 
     def start(self, x: Tensor) -> UnitState:
@@ -203,7 +192,7 @@ class SNU(Unit):
 
     def slope(self, excess: Tensor) -> Tensor:
         """Return the derivative of tanh, which stands in for that of the step."""
-        return 1 - torch.tanh(excess) ** 2
+        return _tanh_slope(excess)
 
 
 class SoftSNU(Unit):
@@ -230,4 +219,8 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (excess,) = ctx.saved_tensors
-        return gradients[0] * (1 - torch.tanh(excess) ** 2)
+        return gradients[0] * _tanh_slope(excess)
+
+
+def _tanh_slope(excess: Tensor) -> Tensor:
+    return 1 - torch.tanh(excess) ** 2

@@ -445,6 +445,15 @@ def test_a_chip_has_the_devices_that_learned(bias, tmp_path):
     assert np.abs(chip.effective_weights(name)).mean() > 1.05 * drifted
 
 
+@pytest.mark.parametrize("bias", ["digital", "array"])
+def test_a_network_of_one_layer_has_a_chip(bias):
+    net = learning.prepare(nn.Linear(6, 4), ODP, bias=bias).eval()
+    net(torch.ones(1, 6))
+    name = "linear" if bias == "array" else "Linear"
+    found = net.to_chip().effective_weights(name)
+    np.testing.assert_allclose(found, net.weights(""), atol=1e-6)
+
+
 def test_chips_that_cannot_be_are_refused():
     model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
     net = learning.prepare(model, ODP, where={"1": "digital"})
@@ -508,3 +517,86 @@ def test_files_hold_the_training_and_refuse_another_network(tmp_path):
     (tmp_path / "other.pt").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"cannot be read as a file of learning\.save"):
         learning.load(second, tmp_path / "other.pt")
+
+
+# ------------------------------------------------------------------ numbers given by callers
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "words"),
+    [
+        (nn.Linear(4, 3), torch.ones(2, 4, dtype=torch.int64), r"numbers of torch\.int64"),
+        (nn.Conv2d(3, 2, 3), torch.ones(1, 1, 5, 5), "vectors of 9 numbers .* wanted 27"),
+        (nn.Conv2d(3, 2, 3), torch.ones(1, 4, 5, 5), "vectors of 36 numbers .* wanted 27"),
+    ],
+)
+@pytest.mark.parametrize("bias", ["digital", "array"])
+def test_inputs_that_torch_refuses_are_refused(model, x, words, bias):
+    net = learning.prepare(model, ODP, bias=bias)
+    with pytest.raises(ValueError, match=words):
+        net(x)
+
+
+def test_a_buffer_that_is_filled_again_changes_no_gradient():
+    """Inputs written over between two backward passes, and errors that torch clips in place."""
+    model = nn.Linear(4, 3)
+    net = learning.prepare(model, IDEAL, learning.Exact())
+    own = learning.SGD(net.parameters(), lr=1.0, clip_norm=0.5)
+    plain = torch.optim.SGD(model.parameters(), lr=1.0)
+    x = torch.empty(4)
+    for value in (1.0, -2.0):
+        for module in (net, model):
+            module(x.fill_(value)).square().sum().backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+    own.step(), plain.step()
+    torch.testing.assert_close(
+        torch.from_numpy(net.weights("")), model.weight.detach(), atol=1e-6, rtol=1e-5
+    )
+
+
+def test_updates_that_diverge_are_refused():
+    net = learning.prepare(nn.Linear(4, 3), IDEAL)
+    optimizer = learning.SGD(net.parameters(), lr=1e12)
+    net(torch.ones(1, 4)).sum().backward()
+    with pytest.raises(ValueError, match="pulses in one step: the training has diverged"):
+        optimizer.step()
+    net(torch.ones(1, 4)).sum().mul(float("nan")).backward()
+    with pytest.raises(ValueError, match="not finite: the training has diverged"):
+        optimizer.step()
+    model = nn.Linear(4, 3)
+    nn.init.constant_(model.weight, float("nan"))
+    with pytest.raises(ValueError, match="layer 'model' has 12 weights that are not finite"):
+        learning.prepare(model, ODP, weight_range=1.0)
+
+
+def test_an_adc_without_a_range_of_inputs_is_refused():
+    with pytest.raises(ValueError, match=r"core\.dac\.bits = None with an ADC"):
+        learning.prepare(nn.Linear(4, 3), ODP.with_({"core.dac.bits": None}))
+
+
+def test_schedules_of_momentum_are_refused():
+    net = learning.prepare(nn.Linear(4, 3), IDEAL)
+    optimizer = learning.SGD(net.parameters(), lr=0.1)
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=10)
+    net(torch.ones(1, 4)).sum().backward()
+    with pytest.raises(ValueError, match=r"momentum = 0\.95 for 'model\.weight'"):
+        optimizer.step()
+
+
+def test_files_of_another_clock_are_refused(tmp_path):
+    model = nn.Linear(4, 3)
+
+    def fresh(seconds):
+        return learning.prepare(model, ODP, clock=learning.Clock(seconds))
+
+    learning.save(fresh(1e-3), tmp_path / "net.pt")
+    learning.load(fresh(1e-3), tmp_path / "net.pt")
+    with pytest.raises(ValueError, match=r"seconds_per_step = 0\.001, and this one has None"):
+        learning.load(fresh(None), tmp_path / "net.pt")
+
+
+def test_reads_before_refreshes_are_counted():
+    net = learning.prepare(mlp(), ODP, learning.MixedPrecision(refresh_every=2), weight_range=1.0)
+    trained(net, learning.SGD(net.parameters(), lr=0.5), batches((4, 300), 4))
+    # Two checks of all rows of the crossbars: 300 inputs cut in two, then 20.
+    assert net.report().reads == 2 * (300 + 20)

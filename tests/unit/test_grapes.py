@@ -142,3 +142,30 @@ def test_refusals():
         Grapes(nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), ["0", "1"])
     with pytest.raises(ValueError, match="damping"):
         Grapes(perceptron(), damping=2)
+
+
+class Wrapped(nn.Module):
+    """A network whose part has the name of that of a network on arrays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model, self.head = perceptron(), nn.Linear(3, 2)
+
+
+def test_a_part_that_is_called_model_is_not_the_network():
+    with pytest.raises(ValueError, match="Wrapped does not say in which order"):
+        Grapes(Wrapped())
+    layers = ["model.0", "model.2", "model.4", "head"]
+    assert Grapes(Wrapped(), layers).layers == layers
+
+
+def test_an_image_without_a_batch():
+    model = nn.Sequential(nn.Conv1d(1, 3, 3), nn.ReLU(), nn.Conv1d(3, 2, 3))
+    Grapes(model, damping=1.0)
+    x = torch.randn(1, 7, generator=torch.Generator().manual_seed(1))
+    found = []
+    for one in (x, x[None]):
+        model.zero_grad()
+        model(one).square().sum().backward()
+        found.append(model[0].weight.grad)
+    torch.testing.assert_close(*found)

@@ -140,3 +140,18 @@ def test_refusals(network):
     diverged = with_product(nn.Linear(2, 2), product)
     with pytest.raises(ValueError, match="d holds 2 numbers that are not finite"):
         diverged(torch.ones(1, 2)).sum().mul(float("nan")).backward()
+
+
+def test_an_image_without_a_batch_and_second_derivatives():
+    model = with_product(nn.Conv2d(2, 3, 3), StochasticProduct(8, 4))
+    x = images(1)
+    found = []
+    for one in (x, x[0]):
+        model.zero_grad()
+        model.steps.zero_()
+        model(one).square().sum().backward()
+        found.append(model.weight.grad)
+    torch.testing.assert_close(*found)
+    (gradient,) = torch.autograd.grad(model(x).square().sum(), model.weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
