@@ -56,6 +56,8 @@ class PulseReport(LawReport):
         "step up" and "step down".
     lines : tuple of (float, siemens)
         Slope and offset of the straight line through the steps of each law, whatever its form.
+    reach : (float, float), siemens
+        Lowest and highest conductance that a step of either law started from; NaN without steps.
     """
 
     title: str
@@ -65,6 +67,7 @@ class PulseReport(LawReport):
     levels_text: str
     laws: tuple[Law, ...]
     lines: tuple[tuple[float, float], ...] = ()
+    reach: tuple[float, float] = (math.nan, math.nan)
 
     _repr_pretty_ = markup.named
 
@@ -119,7 +122,8 @@ class PulseReport(LawReport):
         pulse_volts : float, volts
             Its voltage.
         low_siemens, high_siemens : float, siemens, optional
-            Ends of the range. Default: the lowest and highest conductance of the records' steps.
+            Ends of the range. Default: the lowest and highest conductance that a step started
+            from, :attr:`reach`; devices go no further.
         of_few : bool
             Take the law of fewer than five devices as that of all.
 
@@ -134,7 +138,7 @@ class PulseReport(LawReport):
             If a step is not identified, depends on the number of pulses, grows towards its bound,
             or has the wrong direction.
         """
-        lines, ends = {}, []
+        lines = {}
         for name in ("step up", "step down"):
             law = self.law(name)
             if not law.identified and not (of_few and law.estimates):
@@ -148,9 +152,8 @@ class PulseReport(LawReport):
                     "(accumulation); to_accumulation holds such a law"
                 )
             lines[name] = found
-            ends += [e.level for e in law.estimates if e.quantity == "mean step"]
-        low = min(ends) if low_siemens is None else low_siemens
-        high = max(ends) if high_siemens is None else high_siemens
+        low = self.reach[0] if low_siemens is None else low_siemens
+        high = self.reach[1] if high_siemens is None else high_siemens
         if not 0 <= low < high:
             raise ValueError(
                 f"the range of conductances is {low:.3g} to {high:.3g} S; wanted 0 <= low < high"
@@ -222,10 +225,12 @@ def fit_pulses(data: MeasuredData) -> PulseReport:
     given = {name: _steps(data, way) for name, way in (("step up", 1), ("step down", -1))}
     laws = tuple(_law(name, steps) for name, steps in given.items())
     lines = tuple(_line(steps) for steps in given.values())
+    states = np.concatenate([steps.state for steps in given.values()])
+    reach = (float(states.min()), float(states.max())) if len(states) else (math.nan, math.nan)
     pulses = int(found.reads.sum()) - len(found)
     return PulseReport(
         data.provenance.title or "untitled", len(data), len(np.unique(found.device)), len(found),
-        f"{pulses:,} steps of pulses", laws, lines,
+        f"{pulses:,} steps of pulses", laws, lines, reach,
     )  # fmt: skip
 
 

@@ -28,10 +28,11 @@ class ProgrammingReport:
     pulses : int or None
         Write pulses in all, those that SET and RESET devices included.
     seconds : float or None
-        Pulses and reads of one core after the other; the control logic is not modelled.
+        Pulses and reads of one core after the other; the control logic is not modelled. Of
+        stepped devices the pulses alone, one device after the other: their reads have no law.
     joules : float or None
         Heat of the write pulses and of the verify reads in the devices; drivers and converters
-        are not modelled.
+        are not modelled. Of stepped devices the pulses alone.
     cells, squared_error : int, float (siemens squared)
         Programmed cells and the summed squares of their error, ``net - target``, at t0.
     """

@@ -245,13 +245,14 @@ def soft_bounds(states: float, *, reference_std: float = 0.0) -> StepSpec:
     Parameters
     ----------
     states : float
-        Nominal steps in the range.
+        Nominal steps in the range, 1 to 2^20.
     reference_std : float, dimensionless
         Standard deviation of the reference that every device's weight is counted from.
     """
+    states = arguments.number(states, "states", 1, 2**20)
     return _device(
         "assumption: a family of devices for experiments; step 2 / states; variation of step, "
-        "bounds and pulses 0.3, up-down 0.05, as in the facts behind validation/learning",
+        "bounds and pulses 0.3, up-down 0.05",
         SoftBounds(reference_std=reference_std),
         max(0.02, 2.0 / states),
         step=2.0 / states, lower=-1.0, upper=1.0,

@@ -235,4 +235,5 @@ class StepSpec(DeviceSpec):
             *super().not_modelled(),
             "half-selected pulses, temperature and nonlinear current of stepped devices "
             "(core.device)",
+            "time and energy of the reads in the writing loop of stepped devices (core.device)",
         )

@@ -53,12 +53,30 @@ def ratio(figure):
 @pytest.fixture
 def threads(request):
     """Threads of torch and, through it, of the chip; and of the loops."""
+    if request.param > numba.config.NUMBA_NUM_THREADS:
+        pytest.skip(f"this machine has {numba.config.NUMBA_NUM_THREADS} processors")
     before = torch.get_num_threads(), loops.get_threads()
     torch.set_num_threads(request.param)
     loops.set_threads(request.param)
     yield request.param
     torch.set_num_threads(before[0])
     loops.set_threads(before[1])
+
+
+@pytest.fixture
+def best():
+    """Call ``best(action, rounds)``: the shortest time (s) of a few rounds, after one more."""
+
+    def shortest(action, rounds=3):
+        action()  # compiles
+        times = []
+        for _ in range(rounds):
+            began = time.perf_counter()
+            action()
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    return shortest
 
 
 @pytest.fixture

@@ -8,43 +8,18 @@ The best of a few rounds is quoted, as devices per second; the oracle of each pa
 
 from __future__ import annotations
 
-import time
-
-import numba
 import numpy as np
 import pytest
 
 from aimc_sim import presets
 from aimc_sim.device import pcm, programming, pulses
 from aimc_sim.device.pulses import Pulse
-from aimc_sim.kernels import threads as kernel_threads
 from aimc_sim.rng import Key
 
 CORES, ROWS, COLS = 64, 256, 256
 DEVICES = CORES * 4 * ROWS * COLS
 ADDRESS = (COLS, ROWS * COLS)
 DAY = 86400.0
-
-
-@pytest.fixture
-def threads(request):
-    before = kernel_threads.get_threads()
-    if request.param > numba.config.NUMBA_NUM_THREADS:
-        pytest.skip(f"this machine has {numba.config.NUMBA_NUM_THREADS} processors")
-    kernel_threads.set_threads(request.param)
-    yield request.param
-    kernel_threads.set_threads(before)
-
-
-def best(action, rounds=3):
-    """Shortest time of a few rounds, after one that compiles."""
-    action()
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - begin)
-    return min(times)
 
 
 def blocks():
@@ -56,7 +31,7 @@ def blocks():
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
-def test_statistical_law(threads, figure):
+def test_statistical_law(threads, figure, best):
     """Targets: <= 2 s to program and <= 1 s to move a full chip with 2 threads."""
     spec, chip = presets.pcm_hermes_one_device(), list(blocks())
 
@@ -87,7 +62,7 @@ def test_statistical_law(threads, figure):
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
 @pytest.mark.parametrize("fill", ["one-device", "max-set-fill"])
-def test_program_and_verify(threads, fill, figure):
+def test_program_and_verify(threads, fill, figure, best):
     """Target: <= 60 s for a full chip from pulses."""
     spec = presets.pcm_hermes_closed_loop(fill)
     rng = np.random.default_rng(0)
@@ -112,7 +87,7 @@ def test_program_and_verify(threads, fill, figure):
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
-def test_pulses(threads, figure):
+def test_pulses(threads, figure, best):
     """One accumulating pulse to every device of a full chip."""
     spec = presets.pcm_nandakumar_2018()
     state = pulses.fresh(DEVICES, spec, Key(0))
@@ -133,7 +108,7 @@ def test_pulses(threads, figure):
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
 @pytest.mark.filterwarnings("ignore:replay of measured traces")  # low targets are extrapolated
-def test_replay(threads, figure, tmp_path):
+def test_replay(threads, figure, best, tmp_path):
     """Replayed traces instead of laws."""
     from pathlib import Path
 

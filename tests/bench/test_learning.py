@@ -7,30 +7,16 @@ The best of a few rounds is quoted; the slow twins of all paths run in ``tests/u
 
 from __future__ import annotations
 
-import time
-
-import numba
 import numpy as np
 import pytest
 
 from aimc_sim import presets
 from aimc_sim.device import steps
-from aimc_sim.kernels import threads as kernel_threads
 from aimc_sim.learning import StepDevices, StochasticPulses
 from aimc_sim.rng import Key
 
 SIDE = 4096
 DEVICES = SIDE * SIDE
-
-
-@pytest.fixture
-def threads(request):
-    before = kernel_threads.get_threads()
-    if request.param > numba.config.NUMBA_NUM_THREADS:
-        pytest.skip(f"this machine has {numba.config.NUMBA_NUM_THREADS} processors")
-    kernel_threads.set_threads(request.param)
-    yield request.param
-    kernel_threads.set_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +25,9 @@ def array():
     return StepDevices(presets.ecram()).synapses(start, 1.0, Key(0))
 
 
-def best(action, rounds=3):
-    """Shortest time of a few rounds, after one that compiles."""
-    action()
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - begin)
-    return min(times)
-
-
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
 @pytest.mark.parametrize("batch", [1, 64])
-def test_pulse_trains(array, threads, batch, figure):
+def test_pulse_trains(array, threads, batch, figure, best):
     """Target: <= 0.5 s with 2 threads for 16.8 M devices of which 1 % get a pulse, by a batch."""
     rng = np.random.default_rng(0)
     x = rng.random((batch, SIDE), np.float32)
@@ -74,7 +49,7 @@ def test_pulse_trains(array, threads, batch, figure):
 
 
 @pytest.mark.parametrize("threads", [1, 2], indirect=True)
-def test_lists_of_pulses(array, threads, figure):
+def test_lists_of_pulses(array, threads, figure, best):
     index = np.arange(0, DEVICES, 100)
     counts = np.where(np.arange(len(index)) % 2, 1, -1).astype(np.int32)
     seconds = best(lambda: steps.pulse(array.state, index, counts, 0.0))

@@ -5,8 +5,6 @@ pytest tests/bench/test_pipeline.py
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from aimc_sim.chip.pipeline import estimate, simulate
@@ -14,17 +12,6 @@ from aimc_sim.chip.program import AnalogLayer, Block, Program, Transfer
 from aimc_sim.mapping.route import dataflow
 from aimc_sim.mapping.schedule import schedule
 from aimc_sim.presets import hermes
-
-
-def best(action, rounds=5):
-    """Shortest time of a few rounds, after one that compiles."""
-    action()
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - begin)
-    return min(times)
 
 
 def chain(layers, channels, rows_per_block):
@@ -57,7 +44,7 @@ def chain(layers, channels, rows_per_block):
     return Program("input", steps[-1].name, tuple(steps), transfers, core)
 
 
-def test_events(figure):
+def test_events(figure, best):
     """Target: 300,000 events per second, on a network like ResNet-32 and on a large one."""
     for name, layers, channels, size in (("31 layers", 31, 32, 32), ("60 layers", 60, 128, 28)):
         compiled = chain(layers, channels, 252)
@@ -69,10 +56,10 @@ def test_events(figure):
         assert events / seconds >= 300_000
 
 
-def test_estimate(figure):
+def test_estimate(figure, best):
     """Target: milliseconds."""
     compiled = chain(60, 128, 252)
     plan = schedule(compiled, hermes(), (128, 28, 28))
-    seconds = best(lambda: estimate(plan))
+    seconds = best(lambda: estimate(plan), rounds=5)
     figure(f"closed-form estimate, {len(compiled.blocks)} cores", f"{seconds * 1e3:.1f} ms")
     assert seconds < 0.5

@@ -136,6 +136,17 @@ def test_a_staircase_becomes_a_device_that_learns(key):
     assert again.scales == pytest.approx(truth.scales, rel=0.05)
 
 
+def test_the_range_is_that_of_the_records(key):
+    """The ends are those of the reads less noise, not the means of groups of steps: 2 %."""
+    truth = presets.ecram().with_(variation=None, lower=-1.0, upper=1.0, step=0.01)
+    data = staircase(truth, key)
+    found = fit_pulses(data).to_steps(5e-9, 1.0)
+    reads = data.columns()["conductance_siemens"]
+    span = reads.max() - reads.min()
+    assert found.low_siemens == pytest.approx(reads.min(), abs=0.02 * span)
+    assert found.g_max_siemens == pytest.approx(reads.max(), abs=0.02 * span)
+
+
 def test_records_that_are_no_step_law(key):
     up_only = fit_pulses(trains(FORMS[SOFT], key))
     with pytest.raises(ValueError, match="no step law from these records: step down"):

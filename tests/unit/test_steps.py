@@ -285,6 +285,8 @@ def test_bad_specifications():
         spec.with_(low_siemens=1e-4)
     with pytest.raises(ValueError, match="form"):
         spec.with_({"shape": {"form": "cubic"}})
+    with pytest.raises(ValueError, match=r"states = 0: wanted a finite number from 1 to"):
+        presets.soft_bounds(0)
 
 
 def test_bad_pulses(key):
