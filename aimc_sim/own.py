@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,9 @@ HOW = "package.module:function or path/to/file.py:function"
 
 _FILES: dict[Path, ModuleType] = {}
 """Modules that were made of files, by the file's full path."""
+
+_CODES: dict[str, tuple[ModuleSpec | None, str]] = {}
+"""Of each module that was found: how it was imported, and the SHA-256 of its file then, or ""."""
 
 
 def look_in(*folders: Path | None) -> None:
@@ -96,10 +100,12 @@ def loaded(name: str) -> ModuleType | None:
 def code_of(name: str) -> str:
     """Return the SHA-256 (64 hex digits) of the file behind a name whose object was found.
 
+    It is that of the file as it was when its module was found first: a file that is edited
+    afterwards is executed again by a new process, or after ``importlib.reload``, and not before.
     "" for a module that has no file.
     """
-    path = getattr(loaded(name), "__file__", None)
-    return files.sha256(Path(path)) if path else ""
+    module = loaded(name)
+    return "" if module is None else _remembered(module)
 
 
 def label(name: str) -> str:
@@ -146,12 +152,15 @@ def _module(name: str, what: str) -> ModuleType:
             f"(.py); wanted {HOW}"
         )
     try:
-        if not _is_file(place):
-            return importlib.import_module(place)
-        path = files.require_file(place, "Python file").resolve()
-        if path not in _FILES:
-            _FILES[path] = _executed(path)
-        return _FILES[path]
+        if _is_file(place):
+            path = files.require_file(place, "Python file").resolve()
+            if path not in _FILES:
+                _FILES[path] = _executed(path)
+            found = _FILES[path]
+        else:
+            found = importlib.import_module(place)
+        _remembered(found)
+        return found
     except (Exception, SystemExit) as error:  # whatever the user's file does when it is read
         where = (
             "" if _is_file(place) else "; it is looked for beside the study, in the present folder "
@@ -161,6 +170,15 @@ def _module(name: str, what: str) -> ModuleType:
             f"{what}: '{place}' of '{name}' cannot be imported ({type(error).__name__}: {error})"
             f"{where}"
         ) from error
+
+
+def _remembered(module: ModuleType) -> str:
+    """Return the SHA-256 of a module's file at the first call since the module was executed."""
+    spec = module.__spec__  # another one after a reload
+    if module.__name__ not in _CODES or _CODES[module.__name__][0] is not spec:
+        path = getattr(module, "__file__", None)
+        _CODES[module.__name__] = spec, files.sha256(Path(path)) if path else ""
+    return _CODES[module.__name__][1]
 
 
 def _executed(path: Path) -> ModuleType:

@@ -126,6 +126,7 @@ def _made(
     preset = "hermes-tdp" if preset is None else preset
     few = dict.fromkeys(catalogue.DATA, IMAGES)
     choice = inputs.data_choice(data, folder, images, name, few)
+    inputs.refuse_digits_weights(name, weights, choice)
     inputs.count("--programmings", programmings, schema.MOST_PROGRAMMINGS)
     here = Path.cwd()
     chosen = choice.model_dump(exclude_unset=True) | {"name": own.absolute(choice.name, here)}

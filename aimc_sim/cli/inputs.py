@@ -148,6 +148,30 @@ def data_choice(
     )  # fmt: skip
 
 
+def refuse_digits_weights(model: str, weights: str | None, choice: DataChoice) -> None:
+    """Raise BadInput where a network of the zoo that was trained on the digits is given CIFAR-10.
+
+    Parameters
+    ----------
+    model : str
+        Name of the network.
+    weights : str or None
+        Of ``--weights``.
+    choice : DataChoice
+        The data.
+    """
+    from ..zoo.catalogue import listed
+
+    trained = listed(model)
+    ours = trained is not None and trained.data == "digits" and weights is None
+    if ours and choice.name == "cifar10" and choice.folder is not None:
+        raise BadInput(
+            "--data-dir puts CIFAR-10 in place of the digits, and the weights of this network are "
+            "for digits: give --model resnet32-cifar10, or --weights PATH of a ResNet-32 that was "
+            "trained on CIFAR-10"
+        )
+
+
 def data(choice: DataChoice) -> Data:
     """Return the data of a choice."""
     from ..studies.inputs import load_data

@@ -68,7 +68,7 @@ def map_(
     spec = _spec(preset, set_, replicate)
     with results_folder(out, MAP_FILES, force) as scratch:
         if name.startswith(PAPER):
-            compiled, found = _paper(name, spec, weights, data, data_dir, input_)
+            compiled, found = _paper(name, preset, spec, weights, data, data_dir, input_)
         else:
             network = inputs.network(name, weights)
             given = inputs.data_of(data, data_dir, name, network)
@@ -168,12 +168,18 @@ def _patch(text: str) -> list[Any]:
     return [pattern, int(number)]
 
 
-def _paper(name: str, spec: ChipSpec, *given: Any) -> tuple[Program, Any]:
-    """Return a layout of the chip paper; options about a network are refused."""
+def _paper(name: str, preset: str, spec: ChipSpec, *given: Any) -> tuple[Program, Any]:
+    """Return a layout of the chip paper; options about network and mapping are refused."""
+    from .. import presets
+
     if any(one is not None for one in given):
         raise BadInput(
             f"'{name}' is a layout of the chip paper without a network behind it; leave --weights, "
             "--data, --data-dir and --input out"
+        )
+    if spec.mapping != presets.by_name(preset).mapping:
+        raise BadInput(
+            f"'{name}' is placed as in the chip paper; leave --replicate and --set mapping... out"
         )
     from ..mapping.named import named
 

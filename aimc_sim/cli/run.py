@@ -90,17 +90,10 @@ def run(
             f"{len(methods)} compensations are more than {MOST_RUNS:,} runs over the images; "
             "make them fewer, or use 'aimc-sim sweep', which keeps results as they arrive"
         )
-    trained = catalogue.listed(name)
-    ours = trained is not None and trained.data == "digits" and weights is None
-    if ours and data_dir is not None and data in (None, "cifar10"):
-        raise BadInput(
-            "--data-dir puts CIFAR-10 in place of the digits, and the weights of this network are "
-            "for digits: give --model resnet32-cifar10, or --weights PATH of a ResNet-32 that was "
-            "trained on CIFAR-10"
-        )
+    choice = inputs.data_choice(data, data_dir, images, name)
+    inputs.refuse_digits_weights(name, weights, choice)
     with results_folder(out, FILES, force) as scratch:
         with status("loading network and images"):
-            choice = inputs.data_choice(data, data_dir, images, name)
             with refusing(prefix="--metric: "):
                 from .. import metrics, own
 
@@ -126,6 +119,7 @@ def run(
                 progress.advance(tasks[name], n)
 
             outcome = drift.compute(ready, step)
+        trained = catalogue.listed(name)
         request = {
             "command": shlex.join(["aimc-sim", *(context.obj or [])]),
             "model": own.label(name),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +68,12 @@ def find(
             "is no score of it to lose against."
         )
     found, stored = _stored(material, head, metric), True
+    if len(found) > 1:
+        return (
+            f"The folder holds results of {len(found)} versions of the metric {metric.name}, and "
+            "the network in floating point scores differently by each: run the study with an "
+            "--out of its own."
+        )
     if found.empty:
         stored = False
         problem = _problem(head, metric, given)
@@ -91,9 +98,9 @@ def _stored(material: Material, head: Headline, metric: Metric) -> pd.DataFrame:
     same = (
         (rows["network_id"] == head.first["network_id"])
         & (rows["data_id"] == head.first["data_id"])
-        & (rows["metric"] == metric.name)
+        & (rows["metric_data"] == json.dumps(metric.described(), sort_keys=True))
     )
-    return rows[same].iloc[:1]
+    return rows[same]
 
 
 def _problem(head: Headline, metric: Metric, given: Inputs | None) -> str:

@@ -113,7 +113,9 @@ class Search(Checked):
     )
     data: Annotated[DataChoice, BeforeValidator(schema.named)] = DataChoice()
     metric: str = Field(
-        default=ACCURACY, description="what is scored, see aimc_sim.metrics, or package.module:name"
+        default=ACCURACY,
+        description="what is scored, see aimc_sim.metrics, or package.module:name or "
+        "path/to/file.py:name",
     )
     preset: str = Field(default="hermes-tdp", description="of every design; see 'aimc-sim info'")
     changes: dict[str, Any] = Field(default={}, description="of every design: dotted key to value")

@@ -161,15 +161,25 @@ def metric_of(record: dict[str, Any]) -> Metric:
     return metrics.read(record["metric"]) if "metric" in record else metrics.ACCURACY
 
 
-def metric_id(metric: Metric) -> str:
-    """Return the identity of a metric: that of everything but its functions."""
-    text = json.dumps(metric.described(), sort_keys=True, allow_nan=False)
+def metric_id(metric: Metric, code: str = "") -> str:
+    """Return the identity of a metric: that of everything but its functions.
+
+    Parameters
+    ----------
+    metric : Metric
+        The metric.
+    code : str
+        SHA-256 of the file of a user's own metric, where results of two versions of it are to be
+        told apart.
+    """
+    text = json.dumps(metric.described(), sort_keys=True, allow_nan=False) + code
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def reference_key(record: dict[str, Any]) -> tuple[str, str, str]:
     """Return what tells records of references apart: network, data and metric."""
-    return record["network_id"], record["data_id"], metric_id(metric_of(record))
+    metric = metric_id(metric_of(record), str(record.get("metric_code", "")))
+    return record["network_id"], record["data_id"], metric
 
 
 def value_of(metric: Metric, row: dict[str, Any]) -> float:

@@ -36,7 +36,8 @@ def key_of(given: Inputs) -> NetworkAndData:
     given : Inputs
         Of a study.
     """
-    return given.network_id[:16], given.data_id[:16], metric_id(given.metric)
+    metric = given.metric
+    return given.network_id[:16], given.data_id[:16], metric_id(metric, metric.code)
 
 
 def exists(metric: Metric) -> bool:
@@ -62,7 +63,8 @@ def record(given: Inputs) -> dict[str, Any]:
     -------
     dict
         JSON values: kind, names and identities of network and data, ``images`` and the scores,
-        see :func:`.records.packed`.
+        see :func:`.records.packed`; ``metric_code``, the SHA-256 of the file of a user's own
+        metric.
 
     Raises
     ------
@@ -75,6 +77,7 @@ def record(given: Inputs) -> dict[str, Any]:
         "data": given.data_name, "data_id": given.data_id[:16], "aimc_sim": __version__,
         "images": len(given.images), **packed(scores),
         **({} if given.metric.identity() is None else {"metric": given.metric.described()}),
+        **({"metric_code": given.metric.code} if given.metric.code else {}),
     }  # fmt: skip
 
 
@@ -111,7 +114,8 @@ def load(folders: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per network, data and metric: network, network_id, data, data_id, metric, value,
+        One row per network, data and metric, and per version of a user's own metric that scores
+        otherwise: network, network_id, data, data_id, metric, value,
         images, metric_data, aimc_sim, and ``accuracy`` and ``correct_bits``, or ``scores``, as in
         :func:`.results.load`. Without rows where the folder is of before references were kept.
 
@@ -123,8 +127,11 @@ def load(folders: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     several = [folders] if isinstance(folders, (str, Path)) else folders
     found = results_folder.read([Path(f) for f in several], keep_rows=False).references
     rows = [row_of(found[key]) for key in sorted(found)]
-    columns = ["network", "network_id", "data", "data_id", "metric", "value", "images"]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    if not rows:
+        columns = ["network", "network_id", "data", "data_id", "metric", "value", "images"]
+        return pd.DataFrame(columns=columns)
+    table = pd.DataFrame(rows)
+    return table.drop_duplicates([name for name in table if name != "aimc_sim"], ignore_index=True)
 
 
 def _outputs(given: Inputs) -> np.ndarray:

@@ -7,6 +7,7 @@ into the same folder goes on with the others.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -145,8 +146,15 @@ def sweep(
         with run.segment:
             if not confirmed:
                 run.announce()
-            run.refer()
+            problem = run.refer()
             run.go()
+    if problem and run.progress.done + run.progress.reused:
+        # Else the trials failed for the same reason, and said it.
+        warnings.warn(
+            "the network could not be scored in floating point, so that losses against it are "
+            f"unknown: {problem}",
+            stacklevel=2,
+        )
     return run.progress
 
 
@@ -197,16 +205,25 @@ class _Run:
                 f"{_duration(hours)}; give --yes to run it, or make it smaller"
             )
 
-    def refer(self) -> None:
-        """Write what the network scores in floating point, unless the folder holds it."""
+    def refer(self) -> str:
+        """Write what the network scores in floating point, unless the folder holds it.
+
+        Returns
+        -------
+        str
+            Why it has no score; "" if it has one, or needs none.
+        """
         given = self.inputs
         if not reference.exists(given.metric) or reference.key_of(given) in self.references:
-            return
+            return ""
+        if not self.feed.most:  # a search for costs alone runs no images
+            return ""
         try:
             found = reference.record(given)
-        except (ValueError, RuntimeError):
-            return  # the trials fail for the same reason, and say it
+        except (ValueError, RuntimeError) as error:
+            return " ".join(str(error).split())
         self._write(found)
+        return ""
 
     def go(self, most: int | None = None) -> None:
         """Run trials until there are none left, or `most` of them."""

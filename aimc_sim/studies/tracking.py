@@ -8,7 +8,7 @@ again.
 ==============  ==============================================================================
 in MLflow       from the results
 ==============  ==============================================================================
-experiment      name of the study, or as given
+experiment      name of the study, or as given; of several studies it has to be given
 run             one trial; nested in a run of the folder
 parameters      setting, preset, network, data, layers, seed, and what the study changes
 metrics         ``accuracy.gdc`` and so on: metric and compensation, one step per time;
@@ -86,7 +86,7 @@ def to_mlflow(folder: str | Path, uri: str, experiment: str | None = None) -> Ex
     uri : str
         Of the tracking server or database: ``http://...``, ``sqlite:///runs.db``.
     experiment : str, optional
-        Its name. Default: that of the study.
+        Its name. Default: that of the study, where the folder holds one.
 
     Returns
     -------
@@ -99,7 +99,8 @@ def to_mlflow(folder: str | Path, uri: str, experiment: str | None = None) -> Ex
     FileNotFoundError
         If the folder holds no results.
     ValueError
-        If MLflow refuses the address or an entry, or the folder is damaged.
+        If MLflow refuses the address or an entry, the folder is damaged, or the experiment is not
+        given for a folder of several studies.
     """
     folder = arguments.path(folder, "folder")
     uri = arguments.text(uri, "uri")
@@ -111,8 +112,15 @@ def to_mlflow(folder: str | Path, uri: str, experiment: str | None = None) -> Ex
     contents = results_folder.read([folder])
     studies = _studies(folder)
     names = {study["name"] for study in studies.values()}
+    if experiment is None and len(names) > 1:
+        # None of them, nor a name that is none: an earlier export of this folder, when it held one
+        # study, went to the experiment of that one, and its trials would be written again.
+        raise ValueError(
+            f"'{folder}' holds the studies {', '.join(sorted(names))}: name the experiment that "
+            "their trials go into (--experiment); one that they are in already gets the others"
+        )
     if experiment is None:
-        experiment = names.pop() if len(names) == 1 else folder.resolve().name
+        experiment = names.pop() if names else folder.resolve().name
     runs = [_trial(folder, record) for record in contents.trials.values()]
     try:
         from mlflow.exceptions import MlflowException

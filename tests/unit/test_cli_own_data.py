@@ -230,6 +230,14 @@ def test_an_attribution_takes_a_study_and_ones_own_data(folder, call):
         assert f"{option.partition('=')[0]} is part of the study" in err
 
 
+@pytest.mark.parametrize("command", ["run", "attribute"])
+def test_weights_for_digits_are_not_scored_on_cifar10(command, folder, call):
+    for words in ((), ("--data", "cifar10"), ("--model", "resnet32")):
+        code, _, err = call(*COMMANDS[command], *words, "--data-dir", ".", "--out", "out")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "the weights of this network are for digits" in err
+
+
 # ------------------------------------------------------------------ the shape of an input
 
 
@@ -312,6 +320,10 @@ def test_a_layout_of_the_paper_has_no_data(folder, call):
     code, _, err = call("map", "paper:resnet9", "--data", "digits", "--out", "other")
     assert (code, err.count("\n")) == (2, 1)
     assert "leave --weights, --data, --data-dir and --input out" in err
+    for words in (("--replicate", "conv1=2"), ("--set", "mapping.blocks_per_core=4")):
+        code, _, err = call("map", "paper:resnet9", *words, "--out", "other")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "placed as in the chip paper; leave --replicate and --set mapping... out" in err
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in FILED])

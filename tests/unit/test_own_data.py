@@ -1,5 +1,7 @@
 """Objects of a user's own: modules and files, and what a function of data may return."""
 
+import importlib
+import os
 import pickle
 import subprocess
 import sys
@@ -49,6 +51,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(own, "_FILES", {})
+    monkeypatch.setattr(own, "_CODES", {})
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -134,6 +137,25 @@ def test_results_do_not_tell_where_a_file_lies(place):
     assert found[0].described() == found[1].described()
     assert own.absolute("toy.py:x", place) == f"{place}/toy.py:x"
     assert own.absolute("toy:x", place) == own.label("toy:x") == "toy:x"
+
+
+@pytest.mark.parametrize("name", ["toy_own:wrong", "toy_own.py:wrong"])
+def test_the_code_of_a_metric_is_that_which_was_executed(place, name):
+    """A file that is edited in between changes no function of this process, and so no identity."""
+    own.look_in()
+    path = written(place / "toy_own.py")
+    before = metrics.named(name)
+    written(path, FILE.replace("!= targets", "== targets"))
+    again = metrics.named(name)
+    assert again.score is before.score
+    assert again.identity() == before.identity()
+    os.utime(path, (1, 1))  # of another time than its compiled form
+    importlib.reload(sys.modules["toy_own"])
+    anew = metrics.named(name)
+    assert anew.identity() != before.identity()
+    targets = np.array([0, 1, 1])
+    for metric, value in ((before, 1 / 3), (anew, 2 / 3)):
+        assert metric.value(metric.scored(np.eye(3, dtype="f4"), targets)) == pytest.approx(value)
 
 
 WORKER = """

@@ -1,11 +1,15 @@
 """The network in floating point beside the trials: stored once, paired image by image."""
 
+import sys
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 import torch
 import toy_study
 
-from aimc_sim import results
+from aimc_sim import own, results
+from aimc_sim.pages import material, page
 from aimc_sim.studies import folder, inputs, pools, reference, schema, sweep
 
 DATA = f"{__file__}:wrong_data"
@@ -130,3 +134,64 @@ def test_a_damaged_reference_is_left_out_and_told(out, tmp_path):
     )
     assert results.load_reference(bad).empty
     assert [damage.kind for damage in results.check(bad)] == ["damaged"]
+
+
+VERSION = """
+import numpy as np
+from aimc_sim.metrics import Metric
+
+
+def score(outputs, targets):
+    return SCALE * (outputs.argmax(1) == targets)
+
+
+points = Metric("points", score, larger=True)
+"""
+
+
+def test_two_versions_of_a_metric_have_a_score_each(tmp_path, monkeypatch):
+    """A file that gives two points for one, in a folder that holds results of the first version."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    data, path = {"name": DATA, "calibration": 64}, tmp_path / "points_of_mine.py"
+    out, floats = tmp_path / "out", []
+    for scale, preset in (("1.0", "hermes-odp"), ("2.0", "hermes-tdp"), ("2.0 ", "generic-pcm")):
+        path.write_text(VERSION.replace("SCALE", scale))
+        sys.modules.pop(path.stem, None)
+        monkeypatch.setattr(own, "_FILES", {})
+        run(out, data=data, metric=f"{path}:points", presets=preset, programmings=1)
+        floats.append(sorted(results.load_reference(out)["value"]))
+    sys.modules.pop(path.stem, None)
+    # The third differs by a space only: its scores are those of the second.
+    assert floats == [[84 / 96], [84 / 96, 2 * 84 / 96], [84 / 96, 2 * 84 / 96]]
+    with pytest.raises(ValueError, match="2 rows to compare with; wanted one of 'points'"):
+        results.against_reference(results.load(out), results.load_reference(out))
+    told = page.render(page.gather(material.read(out)))
+    assert "The folder holds results of 2 versions of the metric points" in told
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])
+def test_a_score_that_cannot_be_computed_is_told_where_the_trials_run(kind, tmp_path, monkeypatch):
+    def record(given):
+        raise kind("not enough memory:\nyou tried to allocate 1 TB")
+
+    monkeypatch.setattr(reference, "record", record)
+    with pytest.warns(UserWarning, match=r"losses .* unknown: not enough memory: you tried"):
+        _, progress = run(tmp_path / "out", programmings=1)
+    assert progress.done == 2
+    assert results.load_reference(tmp_path / "out").empty
+
+
+def test_a_study_without_trials_has_no_score(tmp_path, monkeypatch):
+    """A search for costs alone runs no images, and neither does the network in floating point."""
+
+    class Nothing:
+        held, reused, total, most = MappingProxyType({}), 0, 0, 0
+
+        def next(self):
+            return None
+
+    monkeypatch.setattr(reference, "record", lambda given: pytest.fail("images were run"))
+    study = schema.make_study({**toy_study.STUDY, "data": DATA})
+    given = inputs.gather(study)
+    pool = pools.InProcess(given, 1)
+    sweep.sweep(study, given, pool, tmp_path / "out", source=lambda *_: Nothing())

@@ -172,6 +172,21 @@ def test_a_second_export_adds_nothing_and_a_grown_folder_what_is_missing(store, 
     assert len(parents - {None}) <= 2  # a run for each set of studies
 
 
+def test_a_folder_that_gets_a_second_study_is_exported_to_a_named_experiment(
+    store, tmp_path, monkeypatch
+):
+    """Its trials would be written again if the experiment changed its name with the studies."""
+    uri, _ = store
+    out = tmp_path / "two"
+    toy_study.run(out, 1)
+    assert results.to_mlflow(out, uri) == ("toy", 2, 0, 0)
+    monkeypatch.setitem(toy_study.STUDY, "name", "other")
+    toy_study.run(out, 2)
+    with pytest.raises(ValueError, match=r"holds the studies other, toy: name the experiment"):
+        results.to_mlflow(out, uri)
+    assert results.to_mlflow(out, uri, "toy") == ("toy", 2, 2, 0)
+
+
 def test_a_run_that_was_left_unfinished_is_written_again(store, study):
     uri, runs = store
     results.to_mlflow(study, uri)
