@@ -45,9 +45,9 @@ class Bars(Protocol):
 
     def update(
         self, task_id: Any, *, total: float | None = None, completed: float | None = None,
-        description: str | None = None,
+        description: str | None = None, before: float | None = None,
     ) -> None:  # fmt: skip
-        """Set how far a task is."""
+        """Set how far a task is; `before` of it took none of its time."""
         ...
 
     def advance(self, task_id: Any, advance: float = 1) -> None:
@@ -128,7 +128,9 @@ def trials() -> Iterator[Callable[[TrialCounts], Any]]:
         def report(state: TrialCounts) -> None:
             done = state.reused + state.done + state.failed
             text = f"running ({state.failed} failed)" if state.failed else "running"
-            bar.update(task, total=state.total, completed=done, description=text)
+            bar.update(
+                task, total=state.total, completed=done, description=text, before=state.reused
+            )
 
         yield report
 
@@ -159,11 +161,13 @@ class _Task:
     completed: float = 0.0
     began: float | None = None
     seconds: float = 0.0  # from its beginning to its last step
+    before: float = 0.0  # completed without any of these seconds
 
     def left(self) -> str:
-        if not self.total or not self.completed or self.completed >= self.total:
+        own = self.completed - self.before
+        if not self.total or own <= 0 or self.completed >= self.total:
             return "-"
-        return f"{self.seconds * (self.total - self.completed) / self.completed:,.0f} s"
+        return f"{self.seconds * (self.total - self.completed) / own:,.0f} s"
 
 
 @dataclass(frozen=True)
@@ -207,9 +211,10 @@ class _KernelBars:
 
     def update(
         self, task_id: int, *, total: float | None = None, completed: float | None = None,
-        description: str | None = None,
+        description: str | None = None, before: float | None = None,
     ) -> None:  # fmt: skip
         task = self._tasks[task_id]
+        task.before = task.before if before is None else before
         task.total = task.total if total is None else total
         task.completed = task.completed if completed is None else completed
         task.description = task.description if description is None else description

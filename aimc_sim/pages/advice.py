@@ -13,11 +13,12 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from ..figures.axes import when
 from ..metrics import Metric
 from ..runtime.clipping import ADVICE
 from ..spec import ChipSpec
 from ..studies import attribute, settings
-from ..studies.schema import Study, StudyMethod, make_study
+from ..studies.schema import LONGEST_NAME, Study, StudyMethod, make_study
 from . import reproduce
 from .headline import Headline
 from .loss import FloatScore, of_front
@@ -96,8 +97,9 @@ def _by_effect(
     worst = sure.loc[(sure["difference"] * (1 if metric.larger else -1)).idxmin()]
     keys = ", ".join(attribute.switches(spec).get(worst["effect"], {}))
     yield Pointer(
-        f"Of all effects, '{worst['effect']}' costs the whole machine most: "
-        f"{_told(worst, metric)}.",
+        f"Of the effects whose interval excludes no change, '{worst['effect']}' costs the whole "
+        f"machine most: {_told(worst, metric)}, {when(worst['time_seconds'])}, compensation "
+        f"{worst['compensation']}.",
         f"Vary the numbers behind it ({keys}) under 'grid' of a study.",
     )
 
@@ -179,7 +181,7 @@ def _told(row: Any, metric: Metric) -> str:
 
 
 def attribution_command(material: Material, head: Headline, study: Study | None) -> str:
-    """Return the command that takes the machine in front apart, for this network and these data.
+    """Return the command that takes the machine in front apart; "" if the folder does not say how.
 
     Parameters
     ----------
@@ -193,7 +195,8 @@ def attribution_command(material: Material, head: Headline, study: Study | None)
     Returns
     -------
     str
-        Lines of a shell: a study of one machine as a file, and two commands.
+        Lines of a shell: a study of one machine as a file, and two commands. "" where the changes
+        of the machine stand in no study of the folder.
     """
     row = material.table[material.table["label"] == head.label].iloc[0]
     data: dict[str, Any] = {"network": row["network"], "data": row["data"]}
@@ -201,12 +204,15 @@ def attribution_command(material: Material, head: Headline, study: Study | None)
     if study is not None:
         data, changes = study.model_dump(exclude_unset=True), _changes(study, head)
     data |= {
-        "name": f"why {head.setting}", "presets": row["preset"], "changes": changes, "grid": {},
-        "settings": [], "times": float(head.last["time_seconds"]),
+        "name": f"why {head.setting}"[:LONGEST_NAME], "presets": row["preset"],
+        "changes": changes, "grid": {}, "settings": [], "times": float(head.last["time_seconds"]),
         "compensations": head.compensation, "programmings": int(head.last["programmings"]),
         "probe_images": 0,
     }  # fmt: skip
-    text = reproduce.study_text(make_study(data))
+    made = make_study(data)
+    if [setting.spec.id() for setting in settings.settings(made)] != [head.spec_id]:
+        return ""
+    text = reproduce.study_text(made)
     out = shlex.quote(material.folder.resolve().name)
     return (
         f"cat > why.yaml <<'END'\n{text}END\n"

@@ -33,10 +33,13 @@ class Attribution:
         As from :func:`.attribute.table`; empty without one.
     about : str
         Which machine, network and images it took apart, and how they differ from those in front.
+    of_front : bool
+        Whether it took the machine and network in front apart.
     """
 
     rows: pd.DataFrame
     about: str
+    of_front: bool = True
 
 
 def find(material: Material, head: Headline, extra: Material | None, demanded: bool) -> Attribution:
@@ -59,7 +62,7 @@ def find(material: Material, head: Headline, extra: Material | None, demanded: b
         If the other folder was demanded and took another machine or network apart, or scores
         another metric.
     """
-    inside = _parts(material.table)
+    inside = [] if demanded else _parts(material.table)
     for part in inside:
         if _same(part, head):
             return Attribution(attribute.table(part), _about(part, head))
@@ -74,7 +77,7 @@ def find(material: Material, head: Headline, extra: Material | None, demanded: b
             raise ValueError(fault)
         return Attribution(pd.DataFrame(), f"{fault}.")
     if inside:  # of another machine: still the only one that the folder holds
-        return Attribution(attribute.table(inside[0]), _about(inside[0], head))
+        return Attribution(attribute.table(inside[0]), _about(inside[0], head), of_front=False)
     return Attribution(pd.DataFrame(), "")
 
 

@@ -189,13 +189,13 @@ def table(
     found : FloatScore or None
         Float score and losses; None leaves their column and row out.
     ideal : str or None
-        Setting of the same machine with perfect devices, which is shown once.
+        Setting of the same machine with perfect devices, which is shown once: at its last time.
     """
     made: list[list[TableCell]] = []
     digits = metric.digits_of(int(head.last["images"]))
     if found is not None:
-        own = found.row.iloc[0]
-        text = _value(metric, own["value"], own["low"], own["high"], digits)
+        score = found.row.iloc[0]
+        text = _value(metric, score["value"], score["low"], score["high"], digits)
         made.append(
             [
                 TableCell("floating point"),
@@ -204,7 +204,10 @@ def table(
             ]
         )
     if ideal is not None:
-        one = summary[summary["setting"] == ideal].sort_values("time_seconds").iloc[0]
+        rows = same_place(summary, head.last)
+        rows = rows[rows["setting"] == ideal].sort_values("time_seconds", ascending=False)
+        own = rows[rows["compensation"] == head.compensation]
+        one = (own if len(own) else rows).iloc[0]
         place = ideal, str(one["compensation"])
         made.append(_row("perfect devices", one, *place, metric, digits, found))
     front = summary[
@@ -220,10 +223,11 @@ def table(
         loss = " (points)" if metric.unit == "%" else f" ({metric.unit})" if metric.unit else ""
         columns.append(f">{'lost' if metric.larger else 'more'}{loss}")
         caption += (
-            f"; {'lost' if metric.larger else 'more'} than in floating point: over other "
-            "programmings and other images, paired image by image; perfect devices: the same "
-            "converters"
+            f"; {'lost against' if metric.larger else 'more than in'} floating point: over other "
+            "programmings and other images, paired image by image"
         )
+    if ideal is not None:
+        caption += "; perfect devices: the same converters"
     return Table(caption[:1].upper() + caption[1:], columns, made)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from .. import presets, results
+from .. import metrics, presets, results
 from ..figures.axes import when
 from ..metrics import Metric
 from ..spec import ChipSpec
@@ -17,7 +17,7 @@ from .material import Material
 from .tables import Table, TableCell, shown
 
 MOST = 40
-"""Rivals that are compared with the one in front."""
+"""Rivals that are compared with the one in front: those of the best means."""
 
 GAINS, LOSES, OPEN, BOUND = "better", "worse", "not told apart", "bound: perfect devices"
 """The answers of a paired interval."""
@@ -65,42 +65,55 @@ def compare(
         Columns of :func:`aimc_sim.results.compare`, and ``label``, ``setting``, ``spec_id``,
         ``answer``, ``rival`` (whether it was a candidate for the front, see
         :class:`.headline.Headline`), ``same_machine`` (whether it is that machine with perfect
-        devices); best first. Machines with perfect devices stand once. Settings without a seed in
-        common are left out.
+        devices); best first. Machines with perfect devices whose results depend neither on the
+        programming nor on the compensation stand once, with ``compensation`` "any"; others, whose
+        converters differ from chip to chip, are paired like every rival. Settings without a seed
+        in common are left out, and of more than :data:`MOST` those of the worst means.
     """
     near = same_place(front, head.first)
     last = near[near["time_seconds"] == head.last["time_seconds"]]
-    places = last.drop_duplicates(["label", "setting", "compensation", "spec_id"])
+    names = ["label", "setting", "compensation", "spec_id"]
+    means = last.groupby(names, sort=False, as_index=False)["value"].mean()
+    places = means.sort_values("value", ascending=not metrics.of(last).larger, kind="stable")
     chosen = {"setting": head.setting, "compensation": head.compensation}
+    others = places[
+        (places["setting"] != head.setting) | (places["compensation"] != head.compensation)
+    ]
     found: list[pd.DataFrame] = []
     levels: set[str] = set()
-    for place in places.head(MOST + 1).itertuples():
+    for place in others.head(MOST).itertuples():
         other = {"setting": place.setting, "compensation": place.compensation}
-        if other == chosen:
-            continue
         perfect = not attribute.has_imperfect_devices(material.specs[place.spec_id])
-        if perfect and place.label in levels:
+        level = perfect and _is_level(last[last["setting"] == place.setting])
+        if level and place.label in levels:
             continue
         try:
             rows = (
-                _minus_front(last, head, other) if perfect else results.compare(last, chosen, other)
+                _minus_front(last, head, other) if level else results.compare(last, chosen, other)
             )
         except (KeyError, ValueError):  # no seeds in common
             continue
-        levels |= {place.label} if perfect else set()
+        levels |= {place.label} if level else set()
         rows = rows.assign(
             label=place.label, setting=place.setting, spec_id=place.spec_id,
             answer=BOUND if perfect else answer(rows.iloc[0]),
             rival=(place.setting, place.compensation) in head.rivals,
-            same_machine=place.setting == ideal,
+            same_machine=place.setting == ideal
+            and (level or place.compensation == head.compensation),
         )  # fmt: skip
-        found.append(rows)
+        found.append(rows.assign(compensation="any") if level else rows)
     if not found:
         return pd.DataFrame()
     whole = pd.concat(found, ignore_index=True)
     sign = 1.0 if bool(whole["larger"].iloc[0]) else -1.0
     order = (sign * whole["difference"]).sort_values(ascending=False, kind="stable").index
     return whole.loc[order].reset_index(drop=True)
+
+
+def _is_level(rows: pd.DataFrame) -> bool:
+    """Return whether every programming and compensation of a setting has the same scores."""
+    kept = [name for name in ("correct_bits", "scores") if name in rows]
+    return all(rows[name].nunique(dropna=False) == 1 for name in kept)
 
 
 def _minus_front(last: pd.DataFrame, head: Headline, other: dict[str, str]) -> pd.DataFrame:
@@ -198,7 +211,7 @@ def table(
         rows.append(
             [
                 TableCell(row.label),
-                TableCell("any" if row.answer == BOUND else row.compensation),
+                TableCell(row.compensation),
                 TableCell(difference(row, metric), float(row.difference)),
                 TableCell(row.answer),
                 *_costs(cost_of(machines, specs[row.spec_id]), own),

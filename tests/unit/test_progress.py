@@ -86,6 +86,12 @@ def test_failures_and_the_time_that_is_left_are_shown(kernel, monkeypatch):
         # Four times as much as was done is left: 8 of 10 trials.
         seconds = float(text.split(' s</td><td class="number">')[0].rpartition(">")[2])
         assert f"{4 * seconds:,.0f} s" in text
+        # Trials that the folder held took no time: with three of them five are left, 2.5 times two.
+        report(sweep.Progress(total=10, done=1, failed=1, reused=3))
+        text = states[-1]._repr_html_()
+        assert "5 of 10 trials" in text
+        seconds = float(text.split(' s</td><td class="number">')[0].rpartition(">")[2])
+        assert f"{2.5 * seconds:,.0f} s" in text
     with progress.status("loading"):
         assert "loading" in kernel[-1][0]._repr_html_()
 

@@ -1,5 +1,6 @@
 """The report page: what it says, that it says it safely, what the command refuses."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -18,9 +19,11 @@ from aimc_sim.analysis.performance import performance
 from aimc_sim.chip import ledger
 from aimc_sim.pages import (
     advice,
+    costs,
     figures,
     headline,
     limits,
+    loss,
     material,
     page,
     parts,
@@ -28,7 +31,8 @@ from aimc_sim.pages import (
     rivals,
     tables,
 )
-from aimc_sim.pages.sections import short
+from aimc_sim.pages.sections import help, short
+from aimc_sim.pages.sections.accuracy import against_time
 from aimc_sim.spec import omissions
 from aimc_sim.studies import attribute, inputs, pools, schema, settings, sweep
 
@@ -270,6 +274,13 @@ def test_the_top_says_how_much_is_lost(made, text, folder):
         "floating point", "perfect devices", "chip, now", "chip, 1 h",
     ]  # fmt: skip
     assert table.rows[-1][2].text == f"{size[0]} [{size[1]}, {size[2]}]"
+    assert "; lost against floating point: " in table.caption
+    # Another network of the same folder, with a setting of the same name, changes no number.
+    facts = made.facts
+    other = facts.summary.assign(network_id="f" * 16, mean=0.5, low=0.4, high=0.6)
+    both = pd.concat([other, facts.summary])
+    again = loss.table(head, both[both["label"] != head.label], facts.metric, facts.losses, "ideal")
+    assert [cell.text for cell in again.rows[1]] == [cell.text for cell in table.rows[1]]
     assert text.index("loses") < text.index("<table>")
 
 
@@ -297,6 +308,40 @@ def test_the_best_of_several_is_flagged_with_its_rivals(made, folder):
     assert len(alone.rivals) == 1  # its other compensation
 
 
+def test_the_nearest_of_many_rivals_are_compared(made, monkeypatch):
+    facts = made.facts
+    monkeypatch.setattr(rivals, "MOST", 1)
+    found = rivals.compare(facts.front, facts.material, facts.head, facts.ideal)
+    assert len(found) == 1
+    assert found["difference"].iloc[0] == facts.rivals["difference"].iloc[0]
+    rest = dataclasses.replace(facts, rivals=facts.rivals[facts.rivals["setting"] != "ideal"])
+    assert next(help.what_would_help(rest)).startswith("None of the 3 others with the best means")
+
+
+def test_converters_that_differ_from_chip_to_chip_are_paired(tmp_path):
+    """Perfect devices behind them have no single result: all programmings count."""
+    changes = {"core.adc": {"kind": "cco"}}
+    choices = [{"name": "real", "changes": changes},
+               {"name": "ideal", "changes": changes, "ideal_devices": True}]  # fmt: skip
+    out = run(tmp_path / "out", grid={}, settings=choices)
+    facts = page.gather(material.read(out)).facts
+    found = facts.rivals[facts.rivals["setting"] == "ideal"]
+    assert set(found["answer"]) == {rivals.BOUND}
+    assert set(found["compensation"]) == {"none", "gdc"}
+    assert found["same_machine"].tolist() == (found["compensation"] == "gdc").tolist()
+    table = results.load(out)
+    assert table.loc[table["setting"] == "ideal", "value"].nunique() > 1
+    last = table[table["time_seconds"] > 0]
+    for row in found.itertuples():
+        direct = results.compare(
+            last, {"setting": "real", "compensation": facts.head.compensation},
+            {"setting": "ideal", "compensation": row.compensation},
+        ).iloc[0]  # fmt: skip
+        assert (row.difference, row.low, row.high) == (
+            direct["difference"], direct["low"], direct["high"]
+        )  # fmt: skip
+
+
 def test_answers_follow_from_intervals():
     row = {"larger": True, "low": 0.01, "high": 0.02}
     assert rivals.answer(pd.Series(row)) == rivals.GAINS
@@ -312,6 +357,13 @@ def test_the_command_of_the_page_makes_the_attribution_that_the_page_then_shows(
     command = next(p for p in made.parts("costs") if isinstance(p, parts.Code)).text
     study = yaml_of(command)
     assert study.changes == {"core.adc.bits": 8}
+    facts = made.facts
+    assert advice.attribution_command(facts.material, facts.head, None) == ""  # not its changes
+    name = schema.LONGEST_NAME * "n"
+    choice = {"name": name, "changes": {"core.adc.bits": 8}}
+    long = schema.make_study({**toy_study.STUDY, "grid": {}, "settings": [choice]})
+    head = dataclasses.replace(facts.head, setting=name)
+    assert yaml_of(advice.attribution_command(facts.material, head, long)).name.startswith("why nn")
     (machine,) = [s.spec.id() for s in settings.settings(study)]
     assert machine == made.facts.head.spec_id
     study = attribute.make(study)
@@ -329,6 +381,10 @@ def test_the_command_of_the_page_makes_the_attribution_that_the_page_then_shows(
         page.gather(material.read(out), attribution=material.read(where)).facts.attribution.rows
     )
     assert len(again.facts.attribution.rows) > 5
+    # A folder that was asked for is the one that is shown, or is refused.
+    with pytest.raises(ValueError, match="holds no attribution"):
+        page.gather(material.read(where), attribution=material.read(out))
+    assert not page.gather(material.read(where), setting="nothing").facts.attribution.of_front
     # Another machine in front: the attribution is none of it, and says of which it is.
     code, _, err = call("report", out, "--attribution", where, "--setting",
                         "hermes-odp, core.adc.bits=6")  # fmt: skip
@@ -371,9 +427,32 @@ def test_pointers_rest_on_results(made):
     for key in attribute.switches(spec)[name]:
         assert key in found.test
     assert told(effects=effects.assign(high=0.01)) == []
+    for of_front in (True, False):  # the costs of another machine are no pointer for this one
+        shown = dataclasses.replace(facts, attribution=costs.Attribution(effects, "", of_front))
+        parts_ = [str(part) for part in help.what_would_help(shown)]
+        assert any("costs the whole machine most" in part for part in parts_) == of_front
     (found,) = told(front=facts.front.assign(adc_saturated_fraction=0.2))
     assert "20 % of the ADC conversions saturate" in found.fact
     assert "core.g_max_rule" in found.test
+
+
+def test_the_level_of_one_of_several_networks_has_its_name(made):
+    facts = made.facts
+    second = {"network_id": "f" * 16, "network": "second"}
+    both = dataclasses.replace(
+        facts, summary=pd.concat([
+            facts.summary, facts.summary.assign(**second, label=facts.summary["label"] + " second")
+        ]), front=pd.concat([
+            facts.front, facts.front.assign(**second, label=facts.front["label"] + " second")
+        ]),
+    )  # fmt: skip
+    names = [
+        {level.name for level in next(against_time(one)).draw.args[0].levels}
+        for one in (facts, both)
+    ]
+    assert "in floating point" in names[0]
+    assert "in floating point (toy_study:network, toy_study:data)" in names[1]
+    assert "in floating point" not in names[1]
 
 
 def test_an_interrupted_study_shows_what_there_is(tmp_path):

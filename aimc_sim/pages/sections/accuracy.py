@@ -24,6 +24,9 @@ def against_time(facts: Facts) -> Iterator[PagePart]:
     specs = facts.material.specs
     shown, levels = accuracy.once(facts.summary, facts.front, specs, facts.head)
     if facts.losses is not None:
-        levels = {"in floating point": facts.losses.value, **levels}
+        name = "in floating point"
+        if facts.summary["network_id"].nunique() > 1 or facts.summary["data_id"].nunique() > 1:
+            name = f"{name} ({facts.head.first['network']}, {facts.head.first['data']})"
+        levels = {name: facts.losses.value, **levels}
     yield chart("accuracy", accuracy.chart(shown, facts.head, levels), _NOTE)
     yield TableGroup([accuracy.table(facts.summary, facts.front, specs)])

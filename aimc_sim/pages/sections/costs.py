@@ -66,10 +66,18 @@ def _command(facts: Facts) -> Iterator[PagePart]:
             "Give 'aimc-sim report' another setting in front with --setting.", "absent",
         )  # fmt: skip
         return
+    (study, *_) = [*machine.studies_of(material, head), None]
+    command = advice.attribution_command(material, head, study)
+    if not command:
+        yield Paragraph(
+            f"There is no attribution of '{head.label}', and the folder holds no study with its "
+            "changes. Give them to 'aimc-sim attribute' with --set; 'aimc-sim report' takes its "
+            "folder with --attribution.", "absent",
+        )  # fmt: skip
+        return
     yield Paragraph(
         f"There is no attribution of '{head.label}' yet, which switches every effect on and off. "
         "These commands make it, beside the folder's own results; --attribution shows that of "
         "another folder (aimc-sim report).", "absent",
     )  # fmt: skip
-    (study, *_) = [*machine.studies_of(material, head), None]
-    yield Code("Commands of the attribution", advice.attribution_command(material, head, study))
+    yield Code("Commands of the attribution", command)

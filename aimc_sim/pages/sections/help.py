@@ -29,9 +29,10 @@ def what_would_help(facts: Facts) -> Iterator[PagePart | str]:
         )
     else:
         yield Paragraph(_ALONE, "absent")
+    costs = facts.attribution.rows
     pointers = advice.pointers(
         facts.head, facts.front, facts.material.specs[facts.head.spec_id], metric, facts.losses,
-        facts.differences, found, facts.attribution.rows,
+        facts.differences, found, costs if facts.attribution.of_front else costs.iloc[:0],
     )  # fmt: skip
     if not pointers:
         yield Paragraph(_NONE, "note")
@@ -63,4 +64,7 @@ def _verdict(facts: Facts) -> str:
         f" {len(open_)} of the {len(found)} others cannot be told apart from it with these "
         "programmings and images."
     )  # fmt: skip
-    return f"No other setting of this study is better than '{facts.head.label}'.{left}"
+    told = "No other setting or compensation of this study is"
+    if len(facts.rivals) >= rivals.MOST:
+        told = f"None of the {len(found)} others with the best means is"
+    return f"{told} better than '{facts.head.label}'.{left}"
