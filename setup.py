@@ -24,8 +24,9 @@ class Build(build_py):
                 self.copy_file(str(source), target)
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
-        """Return all files that are written."""
-        return [*super().get_outputs(include_bytecode), *self._shipped()]
+        """Return all files that are written; an editable installation has no folders inside."""
+        shipped = [] if self.editable_mode else self._shipped()
+        return [*super().get_outputs(include_bytecode), *shipped]
 
     def _shipped(self) -> dict[str, Path]:
         """Return the files to be copied, by the place where they go."""

@@ -158,6 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--html", type=Path, help="folder for HTML; nothing is run")
     parser.add_argument("--theme", choices=("light", "dark"), default="light")
     options = parser.parse_args(arguments)
+    if unknown := sorted(set(options.name) - {path.stem for path in names()}):
+        parser.error(f"no notebook {', '.join(unknown)}; there are {[p.stem for p in names()]}")
     wrong = 0
     for path in names():
         if options.name and path.stem not in options.name:

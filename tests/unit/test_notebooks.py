@@ -97,6 +97,14 @@ def test_outputs_are_compared_in_form(tmp_path):
     assert "cell 2: 1 outputs, now 0" in found
 
 
+def test_the_command_refuses_names_that_do_not_exist(capsys):
+    """It would find no difference in nothing."""
+    with pytest.raises(SystemExit) as refused:
+        notebooks.main(["first_chips"])
+    assert refused.value.code == 2
+    assert "no notebook first_chips; there are ['first_chip'" in capsys.readouterr().err
+
+
 def test_the_command_converts_without_scripts(tmp_path, capsys):
     pytest.importorskip("nbconvert", reason="nbconvert is not installed")
     assert notebooks.main(["--html", str(tmp_path), "--theme", "dark", "train_for_the_chip"]) == 0

@@ -95,6 +95,29 @@ def test_an_installation_has_the_folders_inside(tmp_path):
     assert found() == str(package / "examples")
 
 
+BUILD = """
+import runpy, setuptools
+given = {}
+setuptools.setup = lambda **more: given.update(more)
+runpy.run_path("setup.py")
+command = given["cmdclass"]["build_py"](setuptools.Distribution({"packages": []}))
+command.ensure_finalized()
+for command.editable_mode in (False, True):
+    print(len(command.get_outputs()))
+"""
+
+
+def test_an_editable_installation_is_promised_no_folders_inside():
+    """The strict kind takes every file that the build promises from the folder of the build."""
+    pytest.importorskip("setuptools", reason="setuptools is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    files = sum(len(shipped.contents(name)) for name in shipped.FOLDERS)
+    assert [int(line) for line in done.stdout.split()] == [files, 0]
+
+
 def test_examples_are_listed_and_copied(elsewhere, call):
     code, out, _ = call("examples")
     assert code == 0
