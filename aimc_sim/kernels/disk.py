@@ -102,7 +102,9 @@ def folder() -> Path | None:
     sources = sorted(_HERE.glob("*.py"))
     if not sources:  # a package without sources
         return None
-    found = hashlib.sha256(f"{sys.implementation.cache_tag} {numba.__version__}".encode())
+    # A build of Python without the lock has its own layout of objects, and the same tag.
+    python = f"{sys.implementation.cache_tag}{getattr(sys, 'abiflags', '')}"
+    found = hashlib.sha256(f"{python} {numba.__version__}".encode())
     found.update(f" {llvmlite.__version__} {_settings()}".encode())
     for path in sources:
         found.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())

@@ -178,15 +178,17 @@ def test_the_processor_and_settings_of_numba_are_part_of_the_name(place, monkeyp
     names = {code._path((), Codegen(cpu)).name for cpu in ("skylake", "generic")}
     assert len(names) == 2
     places = {disk.folder()}
-    for setting, value in (
-        ("LOOP_VECTORIZE", 0),
-        ("USING_SVML", not numba.config.USING_SVML),  # of an installation that has Intel's library
+    for home, setting, value in (
+        (numba.config, "LOOP_VECTORIZE", 0),
+        # of an installation that has Intel's library
+        (numba.config, "USING_SVML", not numba.config.USING_SVML),
+        (sys, "abiflags", "t"),  # of a Python without the lock
     ):
         disk.folder.cache_clear()
         with monkeypatch.context() as changed:
-            changed.setattr(numba.config, setting, value)
+            changed.setattr(home, setting, value, raising=False)
             places.add(disk.folder())
-    assert len(places) == 3
+    assert len(places) == 4
 
 
 def test_code_that_nobody_uses_is_removed(place):
