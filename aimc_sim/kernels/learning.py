@@ -74,45 +74,58 @@ def pair_rows(
 ):
     """Evaluate some rows of pairs of devices at a time: weights and variances of their noise.
 
-    rows : (N,) int64; g : (2, R, C) float32, siemens; last : (2, R, C) float64, s;
+    rows : (N,) int64, rising; g : (2, R, C) float32, siemens; last : (2, R, C) float64, s;
     nu : (2, R, C) float32, or (1, 1, 1) where all are equal; t : float, s; clock : 3 float32:
     1 / t0, shortest age, duration of a read, in seconds; per_siemens : float32, 1 / S, state per
     conductance; amplitude : 10 floats, curve of the noise; scale : float32, factor on it, 0 for
     none; per_weight : float32, weight per siemens.
     w, v : (R, C) float32, these rows are written: weights, and variances of their fresh noise.
     """
+    cols, size = w.shape[1], w.size
+    flat_g, flat_last = g.reshape(2, size), last.reshape(2, size)
+    exponents = nu.reshape(nu.shape[0], nu.size // nu.shape[0])
+    flat_w, flat_v = w.reshape(size), v.reshape(size)
     scratch = np.empty((8, LANES), np.float32)
-    for i in share(rows.size, part, parts):
-        _row(
-            rows[i], g, last, nu, t, clock, per_siemens, amplitude, scale, per_weight, w, v,
-            scratch,
+    turns = share(rows.size, part, parts)
+    i = turns.start
+    while i < turns.stop:
+        first = i
+        i += 1
+        while i < turns.stop and rows[i] == rows[i - 1] + 1:
+            i += 1
+        _evaluate(
+            rows[first] * cols, (rows[i - 1] + 1) * cols, flat_g, flat_last, exponents, t, clock,
+            per_siemens, amplitude, scale, per_weight, flat_w, flat_v, scratch,
         )  # fmt: skip
 
 
 @point
-def _row(
-    r, g, last, nu, t, clock, per_siemens, amplitude, scale, per_weight, w, v, scratch
+def _evaluate(
+    first, stop, g, last, nu, t, clock, per_siemens, amplitude, scale, per_weight, w, v, scratch
 ):  # fmt: skip
-    """Evaluate a row of pairs; arguments as of :func:`pair_rows`, scratch (8, LANES) float32."""
-    cols, one = g.shape[2], nu.size == 1
-    squared = per_weight * per_weight
+    """Evaluate the pairs first to stop - 1, which may span rows: those of few pairs fill the runs.
+
+    g, last, nu : (2, R C), nu also (1, 1); w, v : (R C,); scratch : (8, LANES) float32; others as
+    of :func:`pair_rows`.
+    """
+    one, squared = nu.size == 1, per_weight * per_weight
     value, age, exponent, noise = scratch[0:2], scratch[2:4], scratch[4:6], scratch[6:8]
     if one:
-        exponent[:] = nu[0, 0, 0]
-    for start in range(0, cols, LANES):
-        lanes = min(LANES, cols - start)
+        exponent[:] = nu[0, 0]
+    for start in range(first, stop, LANES):
+        lanes = min(LANES, stop - start)
         for k in range(2):
-            _load(g[k, r], last[k, r], t, start, lanes, value[k], age[k])
+            _load(g[k], last[k], t, start, lanes, value[k], age[k])
             if not one:
                 for lane in range(lanes):
-                    exponent[k, lane] = nu[k, r, start + lane]
+                    exponent[k, lane] = nu[k, start + lane]
             _drift(
                 value[k], age[k], exponent[k], LANES, noise[k],
                 clock, per_siemens, amplitude, scale,
             )  # fmt: skip
         for lane in range(lanes):
-            w[r, start + lane] = (value[0, lane] - value[1, lane]) * per_weight
-            v[r, start + lane] = (noise[0, lane] + noise[1, lane]) * squared
+            w[start + lane] = (value[0, lane] - value[1, lane]) * per_weight
+            v[start + lane] = (noise[0, lane] + noise[1, lane]) * squared
 
 
 @serial
@@ -124,17 +137,27 @@ def pair_products(
     x : (B, R) float32; valid : (R,) bool, updated; y, s : (B, C) float32, written, as of
     :func:`products`; other arguments as of :func:`pair_rows`.
     """
+    cols, size = w.shape[1], w.size
+    flat_g, flat_last = g.reshape(2, size), last.reshape(2, size)
+    exponents = nu.reshape(nu.shape[0], nu.size // nu.shape[0])
+    flat_w, flat_v = w.reshape(size), v.reshape(size)
     scratch = np.empty((8, LANES), np.float32)
-    for r in range(x.shape[1]):
-        if not valid[r]:
+    first = -1  # of the rows that wait
+    for r in range(x.shape[1] + 1):
+        missing = False
+        if r < x.shape[1] and not valid[r]:
             for b in range(x.shape[0]):
                 if x[b, r] != f32(0.0):
-                    _row(
-                        r, g, last, nu, t, clock, per_siemens, amplitude, scale, per_weight, w, v,
-                        scratch,
-                    )  # fmt: skip
-                    valid[r] = True
+                    missing = valid[r] = True
                     break
+        if missing and first < 0:
+            first = r
+        if not missing and first >= 0:
+            _evaluate(
+                first * cols, r * cols, flat_g, flat_last, exponents, t, clock, per_siemens,
+                amplitude, scale, per_weight, flat_w, flat_v, scratch,
+            )  # fmt: skip
+            first = -1
     for b in range(x.shape[0]):
         _product(x, w, v, y, s, b, scale > f32(0.0))
 

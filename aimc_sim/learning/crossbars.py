@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -245,12 +246,22 @@ class Matrix(nn.Module):
         ----------
         lr : float
             Learning rate.
+
+        Raises
+        ------
+        ValueError
+            If inputs, errors or learning rate are not finite; no device has changed then.
         """
         (x, d), *more = self.book.pending
         if more:
             x = np.concatenate([part for part, _ in self.book.pending])
             d = np.concatenate([part for _, part in self.book.pending])
         self.book.pending = []
+        if not (np.isfinite(x).all() and np.isfinite(d).all() and math.isfinite(lr)):
+            raise ValueError(
+                f"inputs, errors or learning rate of '{self.path}' are not finite: the training "
+                "has diverged; lower the learning rate"
+            )
         spent = Spent()
         for piece in self.pieces:
             more_spent = piece.engine.step(

@@ -27,7 +27,6 @@ from aimc_sim.learning.synapses import Device, Spent, Synapses
 from aimc_sim.rng import Key
 from aimc_sim.spec import DeviceSpec
 
-_DIVERGED = "{}: the training has diverged; lower the learning rate"
 _MOST_PULSES = 2**31
 """Pulses of a step that counts of 32 bits do not hold."""
 
@@ -98,8 +97,6 @@ class MixedEngine(Engine):
 
     def step(self, x: np.ndarray, d: np.ndarray, lr: float, t_seconds: float, number: int) -> Spent:
         """Accumulate, and give the pulses that are due; see :meth:`Engine.step`."""
-        if not (np.isfinite(x).all() and np.isfinite(d).all() and np.isfinite(lr)):
-            raise ValueError(_DIVERGED.format("x, d or lr of an update is not finite"))
         if self.steps == 0:
             self._warn(x, d, lr)
         work, factor = x.size * d.shape[1], np.float32(-lr)
@@ -113,7 +110,10 @@ class MixedEngine(Engine):
             index, counts = np.empty(n, np.int64), np.empty(n, np.int32)
             most = kernels.take(self.chi, self.epsilon, self._hits, index, counts)
             if not most < _MOST_PULSES:
-                raise ValueError(_DIVERGED.format(f"a weight is due {most:.3g} pulses in one step"))
+                raise ValueError(
+                    f"a weight is due {most:.3g} pulses in one step: the training has diverged; "
+                    "lower the learning rate"
+                )
             spent = self.synapses.pulse(index, counts, t_seconds)
         self.steps += 1
         if self.rule.refresh_every and self.steps % self.rule.refresh_every == 0:
