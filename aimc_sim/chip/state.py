@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..core import compensation, programming, tile
+from ..device import family
 from ..device.programming import ProgrammingReport
 from ..rng import Key
 from ..spec import ChipSpec
@@ -58,6 +59,28 @@ class ChipState:
     def spec_of(self, core: int, spec: ChipSpec) -> ChipSpec:
         """Return the specification of a tile's core."""
         return spec.for_layer(self.layer_of[core]) if spec.layers else spec
+
+    def demand_own_devices(self, spec: ChipSpec) -> None:
+        """Raise unless a programming of the chip can write its devices again.
+
+        Parameters
+        ----------
+        spec : ChipSpec
+            Of the chip.
+
+        Raises
+        ------
+        ValueError
+            If a core holds devices that come from elsewhere; names its layer.
+        """
+        for core, crossbar in self.tiles.items():
+            laws = family.of(self.spec_of(core, spec).core.device)
+            if not laws.writes_again(crossbar.devices):
+                raise ValueError(
+                    f"layer '{self.layer_of[core]}' lies on devices that learned, with bounds and "
+                    "steps of their own, and a refresh would write others: program(seed) writes "
+                    "the weights into new devices"
+                )
 
     def report(self) -> ProgrammingReport:
         """Return the cost and error of programming all cores, one after the other."""

@@ -273,6 +273,13 @@ class Family(ABC, Generic[S, T]):
         state = self.program(target, programmed, spec, address, key, cycle)
         return state, drawn_report(request, state)
 
+    def writes_again(self, state: T) -> bool:
+        """Return whether a later programming of the core writes the devices of a state again.
+
+        Their own properties then follow from the core's key, as in :meth:`program`.
+        """
+        return True
+
     # --------------------------------------------------------------------- display, files
 
     def summary(self, spec: S) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +20,7 @@ from aimc_sim.device.programming_report import ProgrammingReport
 from aimc_sim.learning.crossbars import Matrix
 from aimc_sim.learning.layers import PLAIN, ArrayLayer
 from aimc_sim.runtime.chip import Chip
-from aimc_sim.spec import ChipSpec
+from aimc_sim.spec import ChipSpec, CoreSpec, DifferentialEncoding, SeveralDevicesEncoding
 
 _KINDS = {analog: kind for kind, analog in PLAIN.items()}
 
@@ -106,6 +108,11 @@ def chip_of(model: nn.Module, spec: ChipSpec, seed: int, example: Any) -> Chip:
         Of the draws of the chip's converters and products.
     example : object
         As of :meth:`Chip.from_model`.
+
+    Raises
+    ------
+    ValueError
+        If a layer has devices, cells or conductances that a chip cannot have; names it.
     """
     on_chip = spec.with_({"core.g_max_rule": "device"})
     chip = Chip.from_model(plain(model).eval(), on_chip, example=example)
@@ -114,7 +121,7 @@ def chip_of(model: nn.Module, spec: ChipSpec, seed: int, example: Any) -> Chip:
         if isinstance(layer, ArrayLayer):
             name = path or _KINDS[type(layer)].__name__  # as a chip names a network of one layer
             matrices[f"{path}.linear".lstrip(".") if layer.bias_on_array else name] = layer.array
-    tiles = {}
+    tiles, lowest = {}, {}
     for step in chip.compiled.layers:
         matrix = matrices.get(step.owner)
         if matrix is None:
@@ -122,8 +129,13 @@ def chip_of(model: nn.Module, spec: ChipSpec, seed: int, example: Any) -> Chip:
                 f"layer '{step.owner}' learned in the digital unit and would lie on crossbars of "
                 "the chip: to_chip takes networks whose matrices are all on arrays"
             )
-        device = on_chip.for_layer(step.owner).core.device
-        elements, scale = _elements(matrix, device)
+        core = on_chip.for_layer(step.owner).core
+        try:
+            _demand_cells(core)
+            elements, scale = _elements(matrix, core.device)
+        except ValueError as error:
+            raise ValueError(f"layer '{step.owner}': {error}") from None
+        lowest[step.owner] = (float(elements.g.min()), int((elements.g < 0).sum()))
         for block in step.blocks if step.devices is None else ():
             place = (
                 slice(None), slice(block.row_start, block.row_stop),
@@ -134,9 +146,44 @@ def chip_of(model: nn.Module, spec: ChipSpec, seed: int, example: Any) -> Chip:
             tiles[block.tile] = TileState(
                 _part(elements, place), np.full(block.col_stop - block.col_start, scale), report
             )
+    _demand_conductances(lowest)
     layer_of = {block.tile: block.layer for block in chip.compiled.blocks}
     chip.state = ChipState(seed, tiles, layer_of=layer_of)
     return chip
+
+
+def _demand_cells(core: CoreSpec) -> None:
+    """Raise unless a weight is one cell of two devices, as in the arrays that learn."""
+    encoding = core.encoding
+    one = isinstance(encoding, SeveralDevicesEncoding) and encoding.devices == 1
+    if not (one or isinstance(encoding, DifferentialEncoding)):
+        raise ValueError(
+            f"core.encoding is '{encoding.kind}', and a weight that learned is one cell of two "
+            "devices: prepare the network with core.encoding.kind = 'differential'"
+        )
+
+
+def _demand_conductances(lowest: Mapping[str, tuple[float, int]]) -> None:
+    """Raise if a conductance is below zero, which only the straight lines of states give.
+
+    Parameters
+    ----------
+    lowest : mapping from str to (float, int)
+        Lowest conductance of every layer, in siemens, and the number of those below zero.
+    """
+    layer, (least, _) = min(lowest.items(), key=lambda item: item[1][0])
+    if least < 0:
+        below = sum(count for _, count in lowest.values())
+        # Two digits, rounded away from zero.
+        unit = 10.0 ** (math.floor(math.log10(-least)) - 1)
+        more = math.ceil(-least / unit) * unit
+        raise ValueError(
+            f"{below:,} devices are in states whose conductance would be below zero (down to "
+            f"{least:.2g} S, in layer '{layer}'), since states below the nominal lower bound "
+            "conduct less than low_siemens: prepare the network with devices whose low_siemens "
+            f"and g_max_siemens are both higher by {more:.2g} S, and load_state_dict of this one, "
+            "whose states do not depend on them"
+        )
 
 
 def _elements(matrix: Matrix, device: Any) -> tuple[DeviceState, float]:

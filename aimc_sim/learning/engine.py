@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
@@ -68,7 +69,17 @@ class Engine(ABC):
 
 
 class Update(ABC):
-    """Specification of an update; frozen. Users choose one in ``learning.prepare``."""
+    """Specification of an update; frozen. Users choose one in ``learning.prepare``.
+
+    Attributes
+    ----------
+    examples : tuple of str
+        Devices that it works with, as a user writes them, for messages.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "learning.StepDevices(presets.ecram())", "learning.PcmPairs()"
+    )  # fmt: skip
 
     @abstractmethod
     def engine(self, synapses: Synapses, key: Key) -> Engine:

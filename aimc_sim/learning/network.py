@@ -132,6 +132,8 @@ class ArrayNetwork(nn.Module):
     def to_chip(self, seed: int = 0, example: Any = None) -> Chip:
         """Return a chip whose devices are these, at the clock's time; the network stays.
 
+        Of two arrays (Tiki-Taka) it has that of the weights.
+
         Parameters
         ----------
         seed : int
@@ -147,7 +149,8 @@ class ArrayNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If a matrix lies in the digital unit, or its devices have no counterpart on a chip.
+            If a matrix lies in the digital unit, or its devices have no counterpart on a chip: no
+            device, another cell than two devices, or states without a conductance.
         """
         example = self.example if example is None else example
         return chip_of(self.model, self.spec, arguments.seed(seed), example)
@@ -225,8 +228,9 @@ def prepare(
     device = update.device(spec.core.device) if device is None else device
     if device is None:
         raise ValueError(
-            f"{type(update).__name__} takes no devices of itself on '{spec.name}': give prepare "
-            "device, for example learning.PcmPairs() or learning.StepDevices(presets.ecram())"
+            f"{type(update).__name__} takes no devices of itself on '{spec.name}', whose devices "
+            f"are of the family '{spec.core.device.family}': choose some in prepare, with "
+            + " or ".join(f"device={example}" for example in update.examples)
         )
     spec = spec.with_({"core.device": device.on_chip(spec.core.device)})
     clock = Clock() if clock is None else copy.copy(clock)

@@ -25,7 +25,7 @@ from aimc_sim.device.pulses import Pulse, PulseState
 from aimc_sim.kernels import ENOUGH, sized
 from aimc_sim.kernels import learning as kernels
 from aimc_sim.learning.ideal import IdealDevice
-from aimc_sim.learning.synapses import Device, Spent, Synapses
+from aimc_sim.learning.synapses import Device, Spent, Synapses, demand_device
 from aimc_sim.presets import pcm_nandakumar_2018
 from aimc_sim.rng import Key, Purpose
 from aimc_sim.spec import DeviceSpec, PcmSpec
@@ -409,6 +409,7 @@ class PairSynapses(Synapses):
 
     def elements(self, chip: DeviceSpec, t_seconds: float) -> tuple[PcmState, float]:
         """Return the devices as a chip keeps them; see :meth:`Synapses.elements`."""
+        demand_device(chip, self.kind.device)
         state = self.state
         nu = np.broadcast_to(self._nu, state.g.shape).copy()
         written = np.ones(state.g.shape, bool)

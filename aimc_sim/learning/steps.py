@@ -20,8 +20,9 @@ import numpy as np
 
 from aimc_sim import arguments
 from aimc_sim.device import steps
+from aimc_sim.device.families.steps import SteppedState, siemens, siemens_per_weight
 from aimc_sim.learning.reading import Reading
-from aimc_sim.learning.synapses import Device, Spent, Synapses
+from aimc_sim.learning.synapses import Device, Spent, Synapses, demand_device
 from aimc_sim.rng import Key
 from aimc_sim.spec import DeviceSpec, StepSpec
 
@@ -252,6 +253,29 @@ class StepSynapses(Synapses):
             Time of its start.
         """
         return StepSynapses(self.kind, self.scale, np.zeros(self.shape, np.float32), key, t_seconds)
+
+    def elements(self, chip: DeviceSpec, t_seconds: float) -> tuple[SteppedState, float]:
+        """Return the devices as a chip keeps them; see :meth:`Synapses.elements`.
+
+        A single device and its reference, or the two devices of a pair, are the elements of a
+        cell. Conductances follow the straight line of the specification, below zero as well.
+        """
+        demand_device(chip, self.kind.device)
+        lead = (-1, *self.shape)
+        found = steps.states(self.state, t_seconds).reshape(lead)
+        rates = None
+        if self.kind.device.leak is not None:
+            rates = self.state.rates[: self.state.p.size].reshape(lead)
+        if not self.pairs:
+            found = np.stack([found[0], self._reference])
+            rates = None if rates is None else np.stack([rates[0], np.zeros_like(rates[0])])
+        fixed = np.zeros(found.shape, bool)
+        fixed[1] = not self.pairs
+        g = siemens(found, self.kind.device)
+        g[np.abs(g) < 2.0**-22 * chip.g_max_siemens] = 0.0  # states are rounded to float32
+        g = g.astype(np.float32)
+        state = SteppedState(g, np.ones(g.shape, bool), g.copy(), rates, fixed)
+        return state, siemens_per_weight(self.kind.device) / self.scale
 
     # ------------------------------------------------------------------------- state
 

@@ -229,6 +229,25 @@ class Synapses(ABC):
         """Go on from a state of :meth:`arrays`, bit for bit."""
 
 
+def demand_device(chip: DeviceSpec, own: DeviceSpec) -> None:
+    """Raise unless the devices of a chip are those of an array.
+
+    Parameters
+    ----------
+    chip : DeviceSpec
+        Of the chip, or of one of its layers.
+    own : DeviceSpec
+        Of the array.
+    """
+    if chip != own:
+        ours, theirs = own.model_dump(), chip.model_dump()
+        names = [n for n in {**ours, **theirs} if ours.get(n) != theirs.get(n)]
+        raise ValueError(
+            f"its core.device differs from the devices that learned ({', '.join(names)}): leave "
+            "core.device out of the specification's layers"
+        )
+
+
 def _products(x: np.ndarray, w: np.ndarray, v: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     x = np.ascontiguousarray(x, np.float32)
     y, s = np.empty((2, len(x), w.shape[1]), np.float32)

@@ -31,7 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -100,6 +100,8 @@ class TikiTaka(Update):
     refresh_every : int
         Steps between two checks of C for saturated devices; 0 for none.
     """
+
+    examples: ClassVar[tuple[str, ...]] = ("learning.StepDevices(presets.ecram())",)
 
     version: Literal[1, 2] = 2
     chopped: float = 0.0

@@ -195,8 +195,14 @@ class Chip(Held):
 
         Devices keep their own properties (faults, deviations of their pulses); errors that belong
         to a programming are drawn again. Drift compensation is measured afresh against now.
+
+        Raises
+        ------
+        ValueError
+            If a core holds devices that learned before and whose bounds and steps are their own.
         """
         state = self.check_written()
+        state.demand_own_devices(self.spec)
         self.state = chip_state.program(
             self.compiled, self.spec, state.seed, self.time_seconds, state.cycle + 1,
             self.ranges,

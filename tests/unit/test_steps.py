@@ -226,6 +226,18 @@ def test_a_chip_of_stepped_devices():
     assert "closed loop" not in str(ideal.report())
 
 
+@pytest.mark.parametrize("name", ["ecram", "capacitor"])
+def test_a_chip_of_stepped_devices_comes_back_from_its_file(name, tmp_path):
+    chip = chip_of(STEPPED[name]())  # without leakage, and with it
+    chip.save(tmp_path / "chip.h5")
+    loaded = aimc_sim.Chip.load(tmp_path / "chip.h5")
+    for one in (chip, loaded):
+        one.at(0.5)
+    np.testing.assert_array_equal(chip.conductances(0), loaded.conductances(0))
+    assert torch.equal(chip(IMAGES, first_image=0), loaded(IMAGES, first_image=0))
+    chip.refresh()  # devices of its own
+
+
 def test_margin_and_bounds_of_written_devices(key):
     spec = STEPPED["ecram"]()
     target = np.linspace(1e-6, 8e-6, 2 * 8 * 10).reshape(2, 8, 10).astype(np.float32)

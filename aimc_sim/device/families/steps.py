@@ -2,7 +2,9 @@
 
 The laws are those of :mod:`..steps`. A state is a conductance, linear from ``low_siemens`` at the
 nominal lower bound to ``g_max_siemens`` at the upper one; a state beyond them conducts accordingly,
-never less than nothing. References of learning arrays have no part in it.
+never less than nothing. A chip's own loop writes both devices of a cell. Where a single device
+learned against a fixed reference (:mod:`aimc_sim.learning.steps`), the reference is the other
+element of its cell, which neither leaks nor has noise.
 """
 
 from __future__ import annotations
@@ -35,9 +37,13 @@ class SteppedState(DeviceState):
         Conductance right after writing.
     rate : (E, R, C) float32, 1/s, or None
         Rate of leakage; None: no leakage.
+    fixed : (E, R, C) bool, or None
+        True for elements that are fixed references of devices which learned, False for those
+        devices; None: the loop of the chip wrote all elements.
     """
 
-    rate: np.ndarray | None
+    rate: np.ndarray | None = None
+    fixed: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,16 @@ class Steps(Family[StepSpec, SteppedState]):
         self, state: SteppedState, spec: StepSpec, t_seconds: float, address: Address, key: Key
     ) -> ElementsNow:
         """Return conductances whose states have leaked, and the noise of reads."""
-        g, slope = state.g, _siemens_per_weight(spec)
+        g, slope = state.g, siemens_per_weight(spec)
         if state.rate is not None:
-            zero = np.float32(_siemens(np.zeros(1), spec)[0])
+            zero = np.float32(siemens(np.zeros(1), spec)[0])
             g = zero + (g - zero) * np.exp(-state.rate * np.float32(t_seconds))
         if not spec.read_noise:
             return ElementsNow(g, None)
-        return ElementsNow(g, np.full(g.shape, np.float32(spec.read_noise * slope)))
+        fresh = np.full(g.shape, np.float32(spec.read_noise * slope))
+        if state.fixed is not None:
+            fresh[state.fixed] = 0.0
+        return ElementsNow(g, fresh)
 
     def has_fresh_noise(self, spec: StepSpec) -> bool:
         """Return whether reads have noise."""
@@ -108,6 +117,10 @@ class Steps(Family[StepSpec, SteppedState]):
             *error_sum(net - request.net(), request.programmed),
         )  # fmt: skip
 
+    def writes_again(self, state: SteppedState) -> bool:
+        """Return False for devices that learned: the core's key is not that of their bounds."""
+        return state.fixed is None
+
     def summary(self, spec: StepSpec) -> str:
         """Return form, number of steps and range of the devices."""
         written = "ideal write" if spec.programming is None else "written by pulses"
@@ -117,19 +130,35 @@ class Steps(Family[StepSpec, SteppedState]):
         )
 
 
-def _siemens_per_weight(spec: StepSpec) -> float:
+def siemens_per_weight(spec: StepSpec) -> float:
+    """Return the change of conductance by a change of the state by one, in siemens."""
     return (spec.g_max_siemens - spec.low_siemens) / (spec.upper - spec.lower)
 
 
-def _siemens(states: np.ndarray, spec: StepSpec) -> np.ndarray:
-    """Return the conductances of states."""
-    g = spec.low_siemens + (states.astype(float) - spec.lower) * _siemens_per_weight(spec)
-    return np.maximum(g, 0.0).astype(np.float32)
+def siemens(states: np.ndarray, spec: StepSpec) -> np.ndarray:
+    """Return the straight line of conductances through the nominal bounds.
+
+    Parameters
+    ----------
+    states : float array of any shape, dimensionless
+        States of devices.
+    spec : StepSpec
+        Their kind.
+
+    Returns
+    -------
+    float64 array of the states' shape, siemens
+        Below zero for states that no device with these conductances has.
+    """
+    g: np.ndarray = spec.low_siemens + (states.astype(float) - spec.lower) * siemens_per_weight(
+        spec
+    )
+    return g
 
 
-def _states(siemens: np.ndarray, spec: StepSpec) -> np.ndarray:
+def _states(g: np.ndarray, spec: StepSpec) -> np.ndarray:
     """Return the states of conductances."""
-    w = spec.lower + (siemens.astype(float) - spec.low_siemens) / _siemens_per_weight(spec)
+    w = spec.lower + (g.astype(float) - spec.low_siemens) / siemens_per_weight(spec)
     return w.astype(np.float32)
 
 
@@ -160,7 +189,8 @@ def _written(
         found = steps.states(state, 0.0).reshape(rows, width)[:, :cols]
         # Targets that a device takes without error keep their bits.
         exact = found == wanted[:, :cols]
-        g[e] = np.where(exact, target[e], _siemens(found, spec))
+        conducts = np.maximum(siemens(found, spec), 0.0).astype(np.float32)
+        g[e] = np.where(exact, target[e], conducts)
         if len(state.rates) > 1:
             rate[e] = state.rates[: rows * width].reshape(rows, width)[:, :cols]
     kept = None if spec.leak is None else rate
