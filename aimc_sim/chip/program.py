@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from .. import arguments, markup
+from ..ops import RECURRENT
 
 _SLOT = 2**16
 """Tile numbers of the blocks that share a core differ by multiples of this."""
@@ -146,8 +147,8 @@ class DigitalStep:
 
     ``attrs`` holds plain JSON values, ``arrays`` what the operation has learned; the operations
     are listed in :mod:`aimc_sim.ops`. ``modules`` are the torch modules behind it.
-    A recurrent step ("lstm", "gru", "rnn") writes ``NAME.h`` and ``NAME.c`` beside its outputs:
-    hidden and cell state after the last time step.
+    A recurrent step ("lstm", "gru", "rnn", "spiking") writes ``NAME.h`` and ``NAME.c`` beside its
+    outputs: hidden and cell state after the last time step.
     """
 
     name: str
@@ -250,7 +251,7 @@ class Program:
     @property
     def recurrent(self) -> bool:
         """Whether the network has state that goes from one time step to the next."""
-        return any(layer.loop is not None for layer in self.layers)
+        return any(isinstance(step, DigitalStep) and step.op in RECURRENT for step in self.steps)
 
     @property
     def layers(self) -> tuple[AnalogLayer, ...]:

@@ -3,8 +3,9 @@
 - :mod:`.apply`: an operation of :mod:`aimc_sim.ops`, from its attributes, values and arrays
 - :mod:`.rounding`: from values to codes
 - :mod:`.cells`: one time step of a recurrent layer, and the loop over steps, exactly
+- :mod:`.spiking`: spiking neurons over time, exactly, with surrogate gradients
 """
 
 __all__ = [
-    "apply", "cells", "rounding",
+    "apply", "cells", "rounding", "spiking",
 ]  # fmt: skip

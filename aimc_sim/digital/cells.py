@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from aimc_sim.digital import spiking
 
 State = tuple[Tensor, Tensor]
 """Hidden and cell state, (B, H) each."""
@@ -76,9 +80,56 @@ def _rnn(x: Tensor, made: Tensor, state: State, function: str) -> State:
     return (made.relu() if function == "relu" else made.tanh()), state[1]
 
 
-CELLS: dict[str, Callable[[Tensor, Tensor, State, str], State]] = {
+_CELLS: dict[str, Callable[[Tensor, Tensor, State, str], State]] = {
     "lstm": _lstm,
     "gru": _gru,
     "rnn": _rnn,
 }
-"""Input gates, hidden gates (with the input's, but for a GRU), state, function -> state."""
+
+
+def cell_of(
+    op: str, attrs: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Callable[[Tensor, Tensor | None, State], State]:
+    """Return one time step of a recurrent layer.
+
+    Parameters
+    ----------
+    op : "lstm", "gru", "rnn" or "spiking"
+        The layer.
+    attrs : mapping of str to JSON values
+        Attributes of its node.
+    arrays : mapping of str to numpy.ndarray
+        Arrays of its node.
+
+    Returns
+    -------
+    callable
+        Function from the input gates (B, G), the hidden gates (with the input's, but for a GRU and
+        spiking neurons; None without any) and the state to the next state.
+    """
+    if op == "spiking":
+        return _spiking(attrs, arrays)
+    known, function = _CELLS[op], attrs.get("function", "tanh")
+
+    def cell(x: Tensor, made: Tensor | None, state: State) -> State:
+        assert made is not None  # these layers have a hidden matrix
+        return known(x, made, state, function)
+
+    return cell
+
+
+def _spiking(
+    attrs: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Callable[[Tensor, Tensor | None, State], State]:
+    neuron = spiking.Neuron.of(attrs["neuron"])
+    known = {k: torch.from_numpy(arrays[k]) for k in ("threshold", "strength") if k in arrays}
+
+    def cell(x: Tensor, made: Tensor | None, state: State) -> State:
+        drives = x.chunk(neuron.parts, -1)
+        fed = () if made is None else made.chunk(neuron.parts, -1)
+        own = {name: array.to(x.device) for name, array in known.items()}
+        states = spiking.unpacked(state, neuron)
+        after = spiking.advance(neuron, drives, fed, states, own["threshold"], own.get("strength"))
+        return spiking.packed(after)
+
+    return cell

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aimc_sim.digital.apply import Dims, apply
-from aimc_sim.digital.cells import CELLS, unroll
+from aimc_sim.digital.cells import cell_of, unroll
 from aimc_sim.mapping.graph import Network, Node
-from aimc_sim.ops import GATES, RECURRENT
+from aimc_sim.ops import GATES, RECURRENT, spiking_states
 
 
 def run_network(network: Network, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -83,18 +83,25 @@ def _recurrent(node: Node, inputs: list[Tensor]) -> dict[str, Tensor]:
     attrs, axis = node.attrs, int(node.attrs.get("axis", 0))
     arrays = {k: torch.from_numpy(a) for k, a in node.arrays.items()}
     x = inputs[0].movedim(axis, 0)
-    gates = F.linear(x, arrays["weight_ih"], arrays.get("bias_ih"))
-    weight, projection = arrays["weight_hh"], arrays.get("weight_hr")
-    hidden = len(weight) // GATES[node.op]
+    spiking = node.op == "spiking"  # its input is made by a layer of its own
+    gates = x if spiking else F.linear(x, arrays["weight_ih"], arrays.get("bias_ih"))
+    weight, projection = arrays.get("weight_hh"), arrays.get("weight_hr")
     given = inputs[1 : 1 + int(attrs.get("initial", 0))]
-    h = given[0] if given else x.new_zeros(len(x), weight.shape[1])
-    c = given[1] if len(given) > 1 else x.new_zeros(len(x), hidden)
+    if weight is None or spiking:
+        sizes = spiking_states(attrs, tuple(gates.shape))
+    else:
+        sizes = (len(x), weight.shape[1]), (len(x), len(weight) // GATES[node.op])
+    h = given[0] if given else x.new_zeros(sizes[0])
+    c = given[1] if len(given) > 1 else x.new_zeros(sizes[1])
     lengths = inputs[-1].long() if attrs.get("lengths") else None
+    one = cell_of(node.op, attrs, node.arrays)
 
     def cell(t: int, now: Tensor, state: Any) -> Any:
-        made = F.linear(state[0], weight, arrays.get("bias_hh"))
-        made = made if node.op == "gru" else made + now
-        h, c = CELLS[node.op](now, made, state, attrs.get("function", "tanh"))
+        made = None
+        if weight is not None:
+            made = F.linear(state[0], weight, arrays.get("bias_hh"))
+            made = made if node.op == "gru" or spiking else made + now
+        h, c = one(now, made, state)
         return (h if projection is None else F.linear(h, projection)), c
 
     y, (h, c) = unroll(gates, (h, h if node.op == "gru" else c), cell, attrs["reverse"], lengths)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -282,6 +282,8 @@ def _candidates(model: nn.Module) -> Iterator[Tensor]:
             yield normal(2, *layer.normalized_shape)
             if len(layer.normalized_shape) == 1:
                 yield sequence(layer.normalized_shape[0])
+        elif hasattr(layer, "batch_first") and hasattr(layer, "inputs"):  # spiking units
+            yield sequence(int(cast(int, layer.inputs)))
         else:
             for parameter in layer.parameters(recurse=False):
                 if parameter.ndim == 2:

@@ -2,7 +2,7 @@
 
 from collections import ChainMap
 
-from aimc_sim.frontend import forms, layers, recurrent
+from aimc_sim.frontend import forms, layers, recurrent, spiking
 
-RULES = ChainMap(layers.RULES, recurrent.RULES, forms.RULES)
+RULES = ChainMap(layers.RULES, recurrent.RULES, spiking.RULES, forms.RULES)
 """A view: a rule that is replaced in its family is replaced here."""

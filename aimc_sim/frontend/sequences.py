@@ -1,14 +1,16 @@
-"""Recurrent layers and packed sequences, kept whole while a network is exported.
+"""Recurrent layers, spiking neurons and packed sequences, kept whole while a network is exported.
 
 ATen unrolls a recurrent layer over its time steps as soon as sizes are wanted, which would fix the
 number of steps; and a packed sequence has a size that depends on data. So calls of torch's
-recurrent functions are recorded as one operation ``aimc_sim::recurrent``, and packing leaves
-sequences padded and in their order, with their lengths beside them. The mode acts in the thread
-that exports, and nowhere else.
+recurrent functions are recorded as one operation ``aimc_sim::recurrent``, those of
+:func:`aimc_sim.digital.spiking.sequence` as ``aimc_sim::spiking``, and packing leaves sequences
+padded and in their order, with their lengths beside them. The mode acts in the thread that exports,
+and nowhere else.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import Any
@@ -19,6 +21,7 @@ from torch.nn.modules import rnn as modules
 from torch.nn.utils import rnn as utilities
 from torch.overrides import TorchFunctionMode
 
+from aimc_sim.digital import spiking
 from aimc_sim.ops import GATES
 
 # Any: these parts of torch have no types.
@@ -29,6 +32,10 @@ _LIBRARY = _library.Library("aimc_sim", "DEF")
 _LIBRARY.define(
     "recurrent(Tensor x, Tensor[] states, Tensor[] weights, Tensor? lengths, str kind, "
     "bool biases, int layers, bool bidirectional, bool batch_first) -> (Tensor, Tensor, Tensor)"
+)
+_LIBRARY.define(
+    "spiking(Tensor x, Tensor[] states, Tensor[] inputs, Tensor[] recurrent, Tensor threshold, "
+    "Tensor? bias, Tensor? strength, str neuron, int batch) -> (Tensor, Tensor, Tensor, Tensor)"
 )
 _LIBRARY.define("trim(Tensor x, Tensor lengths, int dim) -> Tensor")
 
@@ -56,12 +63,28 @@ def _recurrent_sizes(
     return y, h, x.new_empty((layers * directions, batch, hidden))
 
 
+def _spiking_sizes(
+    x: Tensor, states: list[Tensor], inputs: list[Tensor], recurrent: list[Tensor],
+    threshold: Tensor, bias: Tensor | None, strength: Tensor | None, neuron: str, batch: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return stand-ins of the outputs, and of the last states s, y and b."""
+    if inputs:
+        _check(x.shape[-1] == inputs[0].shape[1])
+    units = inputs[0].shape[0] if inputs else x.shape[-1]
+    sizes = [*x.shape[:-1], units]
+    last = [*sizes[batch : batch + 1], *sizes[2:]]
+    for state in states:
+        _check(state.shape[0] == last[0])
+    return x.new_empty(sizes), x.new_empty(last), x.new_empty(last), x.new_empty(last)
+
+
 def _trim_sizes(x: Tensor, lengths: Tensor, dim: int) -> Tensor:
     """Return a stand-in of trimmed sequences."""
     return torch.empty_like(x)  # as long as the longest sequence, which only data tell
 
 
 _library.register_fake("aimc_sim::recurrent")(_recurrent_sizes)
+_library.register_fake("aimc_sim::spiking")(_spiking_sizes)
 _library.register_fake("aimc_sim::trim")(_trim_sizes)
 
 
@@ -102,6 +125,8 @@ class Sequences(TorchFunctionMode):
             raise TimeoutError("the sizes of this network take too long to reason about")
         if func in _KINDS and not kwargs:
             return self._recurrent(_KINDS[func], *args)
+        if func is spiking.sequence:
+            return _spiking(*args)
         if func == _PACK:
             return self._pack(*args, **kwargs)
         if func == _PAD:
@@ -181,3 +206,15 @@ class Sequences(TorchFunctionMode):
             if id(first) in self.packed and args[1] == 0:
                 return True, self.packed[id(first)][2]  # the largest batch of all time steps
         return False, None
+
+
+def _spiking(
+    x: Tensor, states: spiking.States | None, weights: spiking.Weights, neuron: spiking.Neuron,
+    batch: int,
+) -> tuple[Tensor, spiking.States]:  # fmt: skip
+    """Return the results of a layer of spiking neurons, as one operation."""
+    y, *last = torch.ops.aimc_sim.spiking(
+        x, [] if states is None else list(states), list(weights.inputs), list(weights.recurrent),
+        weights.threshold, weights.bias, weights.strength, json.dumps(neuron.attrs()), batch,
+    )  # fmt: skip
+    return y, tuple(last[: 2 if neuron.adaptation is None else 3])

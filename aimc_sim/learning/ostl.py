@@ -61,6 +61,12 @@ class OSTL:
     def __init__(self, unit: Unit, regime: Regime | None = None) -> None:
         if not isinstance(unit, Unit):
             raise TypeError(f"unit is a {type(unit).__name__}: wanted an SNU or a SoftSNU")
+        if not unit.plain:
+            raise ValueError(
+                "OSTL has traces for the delayed reset to zero and the matrices W and R: the unit "
+                "has another reset, lateral inhibition, axo-axonic or axo-somatic inputs, or a "
+                "detached reset; train it by backpropagation through time"
+            )
         self.unit = unit
         self.full = unit.recurrent_weight is not None
         if regime is not None:

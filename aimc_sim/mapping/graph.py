@@ -17,6 +17,9 @@ lstm, gru, rnn      weight_ih, weight_hh, bias_ih?, bias_hh?, weight_hr?; revers
                     initial (values given for hidden and cell state), lengths (whether the last
                     value read holds them), layers: names of its matrices; writes NAME,
                     NAME.h and NAME.c
+spiking             threshold (units,), strength? (units,), weight_hh? (sums, units); reverse,
+                    neuron (:class:`aimc_sim.digital.spiking.Neuron`), axis, initial, layers: reads
+                    the sums of inputs that a layer before it made; writes as lstm
 batch_norm          scale (channels,), offset (channels,): y = scale x + offset;
                     mean, std (channels,), optional: of y during training
 relu, add           --
@@ -61,6 +64,7 @@ _ARRAYS = {
     "linear": _MATRICES,
     "batch_norm": ({"scale", "offset"}, {"mean", "std"}),
     **dict.fromkeys(RECURRENT, _GATES),
+    "spiking": ({"threshold"}, {"weight_hh", "strength"}),
 }
 _WEIGHT_NDIM = {
     "conv2d": 4, "conv1d": 4, "conv_transpose2d": 4, "conv_transpose1d": 4, "linear": 2,
@@ -72,6 +76,7 @@ _ATTRS = {
     "conv_transpose2d": _GEOMETRY | {"output_padding"},
     "conv_transpose1d": _GEOMETRY | {"output_padding"},
     **{op: {"reverse", "layers"} for op in RECURRENT},
+    "spiking": {"reverse", "layers", "neuron"},
     "max_pool2d": {"kernel_size", "stride", "padding", "dilation", "ceil_mode"},
     "avg_pool2d": {"kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"},
     "subsample": {"slices"},
@@ -87,8 +92,8 @@ _ARITY = {
 }  # fmt: skip
 """Fewest and most values read."""
 
-ANALOG = frozenset({*_WEIGHT_NDIM, *RECURRENT})
-"""Operations whose weights go on crossbars."""
+ANALOG = frozenset({*_WEIGHT_NDIM, *RECURRENT} - {"spiking"})
+"""Operations whose weights go on crossbars; spiking neurons stand behind one of them."""
 
 OPERATIONS = frozenset({"input", "batch_norm", *ANALOG, *DIGITAL})
 """Every operation that a graph may hold."""

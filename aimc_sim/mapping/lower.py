@@ -84,6 +84,8 @@ class _Lowering:
             self.steps[node.name] = analog_layer(node, sources[0])
         elif node.op.startswith("conv_transpose"):
             self._transposed(node, sources[0])
+        elif node.op == "spiking":
+            self._spiking(node, sources)
         elif node.op in RECURRENT:
             self._recurrent(node, sources)
         elif node.op == "batch_norm":
@@ -246,6 +248,24 @@ class _Lowering:
             self.steps[projection.name] = projection
         self.steps[node.name] = DigitalStep(
             node.name, node.op, (first.name, *sources[1:]), attrs, {}, node.modules
+        )
+        self.floating.add(f"{node.name}.c")
+
+    def _spiking(self, node: Node, sources: tuple[str, ...]) -> None:
+        """Add spiking neurons, and the matrix of their outputs where these come back.
+
+        Sums of inputs and of outputs meet in the digital unit, as those of a GRU.
+        """
+        attrs, arrays = dict(node.attrs), dict(node.arrays)
+        name, matrix = attrs["layers"].get("hh"), arrays.pop("weight_hh", None)
+        if name is not None and matrix is not None:
+            fed = Node(name, "linear", (node.name,), {}, {"weight": matrix}, node.modules)
+            devices = attrs.get("devices", {}).get("hh")
+            self.steps[name] = replace(
+                analog_layer(fed, node.name), loop=node.name, devices=devices
+            )  # fmt: skip
+        self.steps[node.name] = DigitalStep(
+            node.name, node.op, sources, attrs, arrays, node.modules
         )
         self.floating.add(f"{node.name}.c")
 

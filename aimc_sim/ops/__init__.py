@@ -35,9 +35,11 @@ from aimc_sim.ops import (
     views,
 )
 from aimc_sim.ops.record import Operation, Sizes
-from aimc_sim.ops.recurrent import GATES, RECURRENT
+from aimc_sim.ops.recurrent import GATES, RECURRENT, spiking_states
 
-__all__ = ["ATEN", "FAMILIES", "GATES", "OPERATIONS", "RECURRENT", "Operation", "Sizes"]
+__all__ = [
+    "ATEN", "FAMILIES", "GATES", "OPERATIONS", "RECURRENT", "Operation", "Sizes", "spiking_states",
+]  # fmt: skip
 
 FAMILIES: dict[str, tuple[Operation, ...]] = {
     "pointwise": pointwise.RECORDS,

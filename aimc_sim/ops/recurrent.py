@@ -5,11 +5,20 @@ from math import prod
 
 from aimc_sim.ops.record import Attributes, Operation, Sizes
 
+
+def _neurons(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:
+    """Count per neuron and step: its inputs, leak, reset, comparison, and gate and threshold."""
+    neuron = attrs["neuron"]
+    each = 5.0 + 6.0 * bool(neuron["gate"]) + 5.0 * (neuron["adaptation"] is not None)
+    return each * prod(result)
+
+
 # Per hidden unit: four gates of one FMA and one function value each, the state, its tanh.
 RECORDS = (
     Operation("lstm", "float", 19.0, by_step=True),
     Operation("gru", "float", 17.0, by_step=True),
     Operation("rnn", "float", 3.0, by_step=True),
+    Operation("spiking", "float", _neurons, by_step=True),
 )
 
 RECURRENT = frozenset(record.name for record in RECORDS)
@@ -17,6 +26,28 @@ RECURRENT = frozenset(record.name for record in RECORDS)
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 """Rows of the hidden matrix per hidden unit, by operation."""
+
+
+def spiking_states(attrs: Attributes, gates: Sizes) -> tuple[Sizes, Sizes]:
+    """Return the sizes of the outputs and of the state of spiking neurons after a step.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Attributes of the node "spiking".
+    gates : tuple of int
+        Of what it reads, batch first: (B, T, ..., sums of inputs).
+
+    Returns
+    -------
+    outputs, state : tuple of int
+        (B, ..., units), and (B, ..., numbers of state).
+    """
+    neuron = attrs["neuron"]
+    adapts = neuron["adaptation"] is not None
+    units = gates[-1] // (1 + bool(neuron["gate"]) + adapts)
+    inner = (gates[0], *gates[2:-1])
+    return (*inner, units), (*inner, units * (1 + adapts))
 
 
 def _recurrence(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:

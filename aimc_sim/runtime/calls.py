@@ -230,21 +230,21 @@ class LoopCall:
     Attributes
     ----------
     step : DigitalStep
-        "lstm", "gru" or "rnn".
-    hidden : LayerCall
-        The hidden matrix.
+        "lstm", "gru", "rnn" or "spiking".
+    hidden : LayerCall or None
+        The hidden matrix; None for spiking neurons whose outputs do not come back.
     projection : LayerCall or None
         From the cell's outputs to the hidden state.
     """
 
     step: DigitalStep
-    hidden: LayerCall
+    hidden: LayerCall | None
     projection: LayerCall | None
 
     @property
     def layers(self) -> tuple[LayerCall, ...]:
         """The analog layers inside the loop."""
-        return (self.hidden,) if self.projection is None else (self.hidden, self.projection)
+        return tuple(one for one in (self.hidden, self.projection) if one is not None)
 
 
 Call = LayerCall | DigitalCall | LoopCall

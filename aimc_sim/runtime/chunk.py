@@ -99,7 +99,10 @@ class Run:
         step = call.step
         found = run_loop(self.plan, self.span, call, values, self.layer, self._whole(call))
         inputs = tuple(values[step.sources[0]].codes.shape)
-        self.count(step, [inputs], (*inputs[:2], step.attrs["hidden"]))
+        outputs = (*inputs[:2], step.attrs["hidden"]) if "hidden" in step.attrs else (
+            tuple(found[step.name].codes.shape)
+        )  # fmt: skip
+        self.count(step, [inputs], outputs)
         return found
 
     def _whole(self, call: LoopCall) -> Callable[..., tuple[Tensor, State]] | None:
@@ -111,6 +114,7 @@ class Run:
             return None
 
         def run(call: LoopCall, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+            assert call.hidden is not None  # prepared with it
             start, seen = self.span.start, self.counts[call.hidden.layer.name]
             seen.images += self.n if start == 0 else 0
             return whole.run(

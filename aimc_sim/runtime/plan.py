@@ -164,7 +164,8 @@ def build(
             calls.append(builder.layer(step))
         elif step.op in RECURRENT:
             layers = step.attrs["layers"]
-            calls.append(LoopCall(step, inside[layers["hh"]], inside.get(layers.get("hr"))))
+            hidden, projection = (inside.get(layers.get(key)) for key in ("hh", "hr"))
+            calls.append(LoopCall(step, hidden, projection))
         else:
             passes = quantisers[step.name] is not AS_IT_IS and keeps_codes(step, quantisers)
             calls.append(DigitalCall(step, None if passes else quantisers[step.name]))

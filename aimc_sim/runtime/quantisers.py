@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TypeGuard
 
+from ..chip import membranes
 from ..chip.program import AnalogLayer, DigitalStep, Program
 from ..chip.state import Ranges
 from ..core import converters
@@ -28,8 +29,9 @@ def value_quantisers(compiled: Program, spec: ChipSpec, ranges: Ranges) -> dict[
         else AS_IT_IS
         for name in compiled.inputs
     }
-    gates = {step.attrs["layers"]["hh"] for step in compiled.steps if _is_recurrent(step)}
-    gates |= {step.sources[0] for step in compiled.steps if _is_recurrent(step)}
+    loops = [step for step in compiled.steps if _is_recurrent(step)]
+    gates = {step.attrs["layers"]["hh"] for step in loops if "hh" in step.attrs["layers"]}
+    gates |= {step.sources[0] for step in loops}
     for step in compiled.steps:
         if isinstance(step, AnalogLayer):
             own = spec.for_layer(step.owner).core.ldpu.output_bits
@@ -90,6 +92,9 @@ def _state_quantisers(
 ) -> dict[str, Quantiser]:  # fmt: skip
     """Return the quantisers of the hidden state, of the value projected to it and of the cell."""
     name, bits = step.name, spec.gdpu.output_bits
+    if step.op == "spiking" and membranes.binary(step.attrs["neuron"]):
+        spikes = Quantiser(1.0, 1, True)
+        return {name: spikes, f"{name}.h": spikes, f"{name}.c": AS_IT_IS}
     bounded = step.op != "rnn" or step.attrs.get("function", "tanh") == "tanh"
     projected = "hr" in step.attrs["layers"]
     unit = converters.integer_range(bits, 1.0)

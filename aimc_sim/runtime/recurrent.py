@@ -1,4 +1,4 @@
-"""Recurrent layers: cores run once per time step, state stays in the global digital units."""
+"""Recurrent layers: cores run once per time step, state stays in the digital units."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..chip import gdpu, gdpu_cells
+from ..chip import gdpu, gdpu_cells, membranes
 from ..chip.program import AnalogLayer, DigitalStep
 from ..digital import rounding
-from ..digital.cells import CELLS, State, unroll
+from ..digital.cells import State, cell_of, unroll
+from ..ops import spiking_states
 from ..spec.gdpu import GdpuSpec
 from .calls import LayerCall, LoopCall
 from .convert import CodedValue
@@ -99,7 +100,8 @@ def run_loop(
     """
     step = call.step
     name, first = step.name, step.sources[0]
-    hidden, gates = plan.quantisers[name], plan.quantisers[call.hidden.layer.name]
+    hidden = plan.quantisers[name]
+    gates = 1.0 if call.hidden is None else plan.quantisers[call.hidden.layer.name].step
     raw = plan.quantisers[name if call.projection is None else f"{name}.raw"]
     inputs = _batch_first(step, values[first].codes)
     real = {s: plan.real(values[s].codes, s) for s in step.sources[1:]}
@@ -108,16 +110,18 @@ def run_loop(
     if name in span.states:
         state = span.states[name]
     else:
-        h, c = _initial_state(step, call.hidden.layer, real, inputs)
+        h, c = _initial_state(
+            step, None if call.hidden is None else call.hidden.layer, real, inputs
+        )
         state = rounding.codes(h, hidden.per_step, hidden.limit, hidden.rounds), c
-    digital = _DIGITAL[step.op](
-        step, plan.gdpu, plan.quantisers[first].step, gates.step, 1 / raw.step
-    )
+    digital = _DIGITAL[step.op](step, plan.gdpu, plan.quantisers[first].step, gates, 1 / raw.step)
 
     def cell(t: int, x: Tensor, state: State) -> State:
         time = span.start + t
-        inner = {name: CodedValue(state[0]), first: CodedValue(x)}
-        made = layer(call.hidden, inner, time).codes
+        made = None
+        if call.hidden is not None:
+            inner = {name: CodedValue(state[0]), first: CodedValue(x)}
+            made = layer(call.hidden, inner, time).codes
         h, c = digital(x, made, state)
         if call.projection is not None:
             h = layer(call.projection, {f"{name}.raw": CodedValue(h)}, time).codes
@@ -154,16 +158,17 @@ def float_loop(
     lengths : (B,) tensor, optional
         Time steps of every sequence; default: all that the inputs have.
     """
-    hidden = layers[step.attrs["layers"]["hh"]]
+    hidden = layers.get(step.attrs["layers"].get("hh", ""))
     projection = layers.get(step.attrs["layers"].get("hr", ""))
     first, name = step.sources[0], step.name
     inputs = _batch_first(step, values[first])
     lengths = _lengths(step, values, lengths)
     state = _initial_state(step, hidden, values, inputs)
+    one = cell_of(step.op, step.attrs, step.arrays)
 
     def cell(t: int, x: Tensor, state: State) -> State:
-        made = product(hidden, {name: state[0], first: x})
-        h, c = CELLS[step.op](x, made, state, step.attrs.get("function", "tanh"))
+        made = None if hidden is None else product(hidden, {name: state[0], first: x})
+        h, c = one(x, made, state)
         return (h if projection is None else product(projection, {f"{name}.raw": h})), c
 
     outputs, (h, c) = unroll(inputs, state, cell, step.attrs["reverse"], lengths)
@@ -171,13 +176,17 @@ def float_loop(
 
 
 def _initial_state(
-    step: DigitalStep, hidden: AnalogLayer, values: Mapping[str, Tensor], inputs: Tensor
+    step: DigitalStep, hidden: AnalogLayer | None, values: Mapping[str, Tensor], inputs: Tensor
 ) -> State:
     """Return the state before the first time step: as given, or zero."""
-    batch, width = len(inputs), hidden.weight.shape[0]
+    if step.op == "spiking":
+        sizes = spiking_states(step.attrs, tuple(inputs.shape))
+    else:
+        assert hidden is not None  # these layers have a hidden matrix
+        sizes = (len(inputs), hidden.weight.shape[0]), (len(inputs), step.attrs["hidden"])
     given = [values[name] for name in step.sources[1 : 1 + int(step.attrs.get("initial", 0))]]
-    h = given[0] if given else inputs.new_zeros(batch, width)
-    c = given[1] if len(given) > 1 else inputs.new_zeros(batch, step.attrs["hidden"])
+    h = given[0] if given else inputs.new_zeros(sizes[0])
+    c = given[1] if len(given) > 1 else inputs.new_zeros(sizes[1])
     return h, (h if step.op == "gru" else c)
 
 
@@ -208,8 +217,9 @@ def _tensors(codes: np.ndarray, cell: np.ndarray, device: torch.device) -> State
     return torch.from_numpy(codes).to(device), torch.from_numpy(cell).to(device)
 
 
-UnitCell = Callable[[Tensor, Tensor, State], State]
-"""Input codes, codes of the gates and state -> state, in a digital unit."""
+UnitCell = Callable[[Tensor, "Tensor | None", State], State]
+"""Input codes, codes of the hidden gates (None: there are none) and state -> state, in a digital
+unit."""
 
 
 def _lstm(
@@ -220,7 +230,8 @@ def _lstm(
     order = gdpu.gate_columns(size)
     registers = gdpu.GdpuRegisters(np.full(4, gate_step), np.zeros(4), per_code)
 
-    def cell(x: Tensor, made: Tensor, state: State) -> State:
+    def cell(x: Tensor, made: Tensor | None, state: State) -> State:
+        assert made is not None  # the layer has a hidden matrix
         codes, before = _numpy(made, state[1])
         after = gdpu.lstm_passes(codes[:, order], before, registers, unit)
         return _tensors(after.codes, after.cell, made.device)
@@ -231,7 +242,8 @@ def _lstm(
 def _gru(
     step: DigitalStep, unit: GdpuSpec, input_step: float, gate_step: float, per_code: float
 ) -> UnitCell:
-    def cell(x: Tensor, made: Tensor, state: State) -> State:
+    def cell(x: Tensor, made: Tensor | None, state: State) -> State:
+        assert made is not None  # the layer has a hidden matrix
         inputs, codes, before = _numpy(x, made, state[1])
         after = gdpu_cells.gru_step(inputs, codes, before, input_step, gate_step, per_code, unit)
         return _tensors(after.codes, after.cell, made.device)
@@ -244,10 +256,28 @@ def _rnn(
 ) -> UnitCell:
     function = step.attrs.get("function", "tanh")
 
-    def cell(x: Tensor, made: Tensor, state: State) -> State:
+    def cell(x: Tensor, made: Tensor | None, state: State) -> State:
+        assert made is not None  # the layer has a hidden matrix
         (codes,) = _numpy(made)
         after = gdpu_cells.rnn_step(codes, gate_step, per_code, unit, function)
         return torch.from_numpy(after.codes).to(made.device), state[1]
+
+    return cell
+
+
+def _spiking(
+    step: DigitalStep, unit: GdpuSpec, input_step: float, gate_step: float, per_code: float
+) -> UnitCell:
+    neuron, learned = step.attrs["neuron"], step.arrays
+    loaded = membranes.registers(
+        neuron, learned["threshold"], learned.get("strength"), input_step, gate_step, per_code, unit
+    )
+
+    def cell(x: Tensor, made: Tensor | None, state: State) -> State:
+        inputs, sent, before = _numpy(x, state[0], state[1])
+        codes = None if made is None else _numpy(made)[0]
+        after = membranes.step(neuron, loaded, inputs, codes, sent, before, unit)
+        return _tensors(after.codes, after.cell, x.device)
 
     return cell
 
@@ -256,4 +286,5 @@ _DIGITAL: dict[str, Callable[[DigitalStep, GdpuSpec, float, float, float], UnitC
     "lstm": _lstm,
     "gru": _gru,
     "rnn": _rnn,
+    "spiking": _spiking,
 }

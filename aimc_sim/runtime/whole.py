@@ -20,7 +20,7 @@ from ..core.quantise import Quantiser
 from ..digital.cells import State
 from ..kernels import recurrent as kernel
 from ..spec.gdpu import GdpuSpec
-from .calls import CoreCall, LoopCall
+from .calls import CoreCall, LayerCall, LoopCall
 from .convert import COMPILED
 from .counts import Counts
 
@@ -58,11 +58,12 @@ def prepare(call: LoopCall, quantisers: Mapping[str, Quantiser], unit: GdpuSpec)
     lines, phases that an image may saturate, counting circuits); and where the digital unit
     computes in float32.
     """
+    if call.step.op not in ("lstm", "gru") or call.hidden is None:
+        return None
     cores = [core for chain in call.hidden.chains for core in chain]
     layer = call.hidden.layer
     if (
         not cores[0].kernel.is_cpu
-        or call.step.op not in ("lstm", "gru")
         or call.projection is not None
         or call.hidden.dac is not None
         or layer.weight.size > LARGEST
@@ -95,7 +96,7 @@ def prepare(call: LoopCall, quantisers: Mapping[str, Quantiser], unit: GdpuSpec)
         np.array(rounding, np.float32), cores[0].bit_true,
     )  # fmt: skip
     kind = kernel.LSTM if call.step.op == "lstm" else kernel.GRU
-    return Whole(kind, hidden, _unit(call, quantisers, unit))
+    return Whole(kind, hidden, _unit(call, call.hidden, quantisers, unit))
 
 
 def _plain(core: CoreCall) -> bool:
@@ -111,9 +112,11 @@ def _plain(core: CoreCall) -> bool:
     )
 
 
-def _unit(call: LoopCall, quantisers: Mapping[str, Quantiser], spec: GdpuSpec) -> tuple[Any, ...]:
+def _unit(
+    call: LoopCall, hidden: LayerCall, quantisers: Mapping[str, Quantiser], spec: GdpuSpec
+) -> tuple[Any, ...]:
     step = call.step
-    gates = quantisers[call.hidden.layer.name].step
+    gates = quantisers[hidden.layer.name].step
     per_code = 1 / quantisers[step.name].step
     size = step.attrs["hidden"]
     if step.op == "lstm":
