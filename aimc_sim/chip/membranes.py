@@ -21,7 +21,7 @@ from .gdpu import LstmStep, largest_code, sigmoid
 _SLOPE = 0.1
 """Slope of the leaky ReLU, as :data:`aimc_sim.digital.spiking.SLOPE`."""
 
-Attributes = Mapping[str, Any]
+NeuronFields = Mapping[str, Any]
 """Fields of :class:`aimc_sim.digital.spiking.Neuron`, by name."""
 
 
@@ -29,7 +29,7 @@ Attributes = Mapping[str, Any]
 class Registers:
     """Contents of the unit's registers, float32 that its format holds.
 
-    Attributes
+    NeuronFields
     ----------
     input_scale, other_scale, fed_scale : float32
         Value per code of the own inputs (with their gain), of those of gate and threshold, and of
@@ -56,7 +56,7 @@ class Registers:
 
 
 def registers(
-    neuron: Attributes, threshold: np.ndarray, strength: np.ndarray | None, input_step: float,
+    neuron: NeuronFields, threshold: np.ndarray, strength: np.ndarray | None, input_step: float,
     fed_step: float, codes_per_value: float, spec: GdpuSpec,
 ) -> Registers:  # fmt: skip
     """Return what the registers are loaded with.
@@ -92,7 +92,7 @@ def registers(
 
 
 def step(
-    neuron: Attributes, loaded: Registers, inputs: np.ndarray, fed: np.ndarray | None,
+    neuron: NeuronFields, loaded: Registers, inputs: np.ndarray, fed: np.ndarray | None,
     sent: np.ndarray, state: np.ndarray, spec: GdpuSpec,
 ) -> LstmStep:  # fmt: skip
     """Take one time step.
@@ -152,23 +152,23 @@ def step(
     return LstmStep(codes, np.concatenate([s, *more], axis=-1), beyond)
 
 
-def _limit(neuron: Attributes, spec: GdpuSpec) -> float:
+def _limit(neuron: NeuronFields, spec: GdpuSpec) -> float:
     """Return the largest output code."""
     return 1.0 if binary(neuron) else largest_code(spec)
 
 
-def binary(neuron: Attributes) -> bool:
+def binary(neuron: NeuronFields) -> bool:
     """Return whether every output is 0 or 1, as of :class:`aimc_sim.digital.spiking.Neuron`."""
     return neuron["output"] == "spike" and not neuron["gate"]
 
 
-def _resetting(neuron: Attributes, y: np.ndarray) -> np.ndarray:
+def _resetting(neuron: NeuronFields, y: np.ndarray) -> np.ndarray:
     """Return the outputs that reset a state."""
     return y.max(axis=-1, keepdims=True) if neuron["inhibition"] else y
 
 
 def _total(
-    neuron: Attributes, loaded: Registers, x: np.ndarray, s: np.ndarray, y: np.ndarray,
+    neuron: NeuronFields, loaded: Registers, x: np.ndarray, s: np.ndarray, y: np.ndarray,
     unit: Arithmetic,
 ) -> np.ndarray:  # fmt: skip
     """Return what leak, delayed reset and inputs leave; y is the output of the step before."""
@@ -182,7 +182,7 @@ def _total(
     return total
 
 
-def _transferred(neuron: Attributes, total: np.ndarray, unit: Arithmetic) -> np.ndarray:
+def _transferred(neuron: NeuronFields, total: np.ndarray, unit: Arithmetic) -> np.ndarray:
     if neuron["transfer"] == "identity":
         return total
     below = 0.0 if neuron["transfer"] == "relu" else _SLOPE

@@ -36,7 +36,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function
 
-Output = Literal["spike", "sigmoid"]
+Firing = Literal["spike", "sigmoid"]
 """h: a step, or the sigmoid."""
 
 Reset = Literal["zero", "subtract", "none"]
@@ -95,7 +95,7 @@ class Neuron:
         Whether gradients stop at the reset.
     """
 
-    output: Output = "spike"
+    output: Firing = "spike"
     decay: float = 0.8
     transfer: Nonlinearity = "identity"
     reset: Reset = "zero"
@@ -129,7 +129,7 @@ class Neuron:
         return cls(**attrs)
 
 
-class Weights(NamedTuple):
+class NeuronWeights(NamedTuple):
     """Arrays of a layer; matrices of the own input, the gate and the threshold, as there are.
 
     Attributes
@@ -247,7 +247,7 @@ def advance(
     states : States
         Of the step before.
     threshold, strength : (units,) or () tensors
-        See :class:`Weights`.
+        See :class:`NeuronWeights`.
     """
     s, y = states[:2]
     s = transferred(
@@ -269,7 +269,7 @@ def advance(
     return (s, y, *more)
 
 
-def step(x: Tensor, states: States, weights: Weights, neuron: Neuron) -> States:
+def step(x: Tensor, states: States, weights: NeuronWeights, neuron: Neuron) -> States:
     """Return the states after a step.
 
     Parameters
@@ -278,7 +278,7 @@ def step(x: Tensor, states: States, weights: Weights, neuron: Neuron) -> States:
         Inputs of the step.
     states : States
         Of the step before.
-    weights : Weights
+    weights : NeuronWeights
         Arrays of the layer.
     neuron : Neuron
         How its neurons work.
@@ -291,21 +291,21 @@ def step(x: Tensor, states: States, weights: Weights, neuron: Neuron) -> States:
     return advance(neuron, made, fed, states, weights.threshold, weights.strength)
 
 
-def _biases(weights: Weights, neuron: Neuron) -> list[Tensor | None]:
+def _biases(weights: NeuronWeights, neuron: Neuron) -> list[Tensor | None]:
     found: list[Tensor | None] = [None] * neuron.parts
     if neuron.gate:
         found[1] = weights.bias
     return found
 
 
-def start(x: Tensor, weights: Weights, neuron: Neuron) -> States:
+def start(x: Tensor, weights: NeuronWeights, neuron: Neuron) -> States:
     """Return the states before the first step: zeros.
 
     Parameters
     ----------
     x : (B, inputs) tensor, or the sums of the inputs in any shape
         Inputs of a step: sizes, number format and device.
-    weights : Weights
+    weights : NeuronWeights
         Arrays of the layer.
     neuron : Neuron
         How its neurons work.
@@ -316,7 +316,7 @@ def start(x: Tensor, weights: Weights, neuron: Neuron) -> States:
 
 
 def sequence(
-    x: Tensor, states: States | None, weights: Weights, neuron: Neuron, batch: int = 1
+    x: Tensor, states: States | None, weights: NeuronWeights, neuron: Neuron, batch: int = 1
 ) -> tuple[Tensor, States]:
     """Return the outputs of all steps and the last states.
 
@@ -328,7 +328,7 @@ def sequence(
         Inputs, step by step.
     states : States or None
         Before the first step; None: zeros.
-    weights : Weights
+    weights : NeuronWeights
         Arrays of the layer.
     neuron : Neuron
         How its neurons work.

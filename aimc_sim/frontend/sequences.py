@@ -209,7 +209,7 @@ class Sequences(TorchFunctionMode):
 
 
 def _spiking(
-    x: Tensor, states: spiking.States | None, weights: spiking.Weights, neuron: spiking.Neuron,
+    x: Tensor, states: spiking.States | None, weights: spiking.NeuronWeights, neuron: spiking.Neuron,
     batch: int,
 ) -> tuple[Tensor, spiking.States]:  # fmt: skip
     """Return the results of a layer of spiking neurons, as one operation."""

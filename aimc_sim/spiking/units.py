@@ -16,7 +16,15 @@ from torch import Tensor, nn
 
 from aimc_sim import arguments
 from aimc_sim.digital import spiking
-from aimc_sim.digital.spiking import SLOPE, SURROGATES, Neuron, Nonlinearity, Output, Reset, Weights
+from aimc_sim.digital.spiking import (
+    SLOPE,
+    SURROGATES,
+    Firing,
+    Neuron,
+    NeuronWeights,
+    Nonlinearity,
+    Reset,
+)
 
 __all__ = ["LIF", "SLOPE", "SNU", "Nonlinearity", "SoftSNU", "Unit", "UnitState"]
 
@@ -25,7 +33,7 @@ UnitState = tuple[Tensor, ...]
 one."""
 
 
-def _neuron(output: Output, **given: Any) -> Neuron:
+def _neuron(output: Firing, **given: Any) -> Neuron:
     """Return checked neurons; messages name the arguments of the layers here."""
     arguments.choice(given["transfer"], "transfer", ("identity", "relu", "leaky"))
     arguments.choice(given["reset"], "reset", ("zero", "subtract", "none"))
@@ -99,7 +107,7 @@ class Unit(nn.Module):
         All else.
     """
 
-    _output: Output
+    _output: Firing
 
     def __init__(
         self,
@@ -162,11 +170,11 @@ class Unit(nn.Module):
         return self.neuron.transfer
 
     @property
-    def weights(self) -> Weights:
+    def weights(self) -> NeuronWeights:
         """All arrays, as the recursion takes them."""
         inputs = (self.weight, self.gate_weight, self.soma_weight)
         fed = (self.recurrent_weight, self.gate_recurrent_weight, self.soma_recurrent_weight)
-        return Weights(
+        return NeuronWeights(
             tuple(one for one in inputs if one is not None),
             tuple(one for one in fed if one is not None),
             self.threshold, self.gate_bias, self.soma_strength,
@@ -291,13 +299,13 @@ class Unit(nn.Module):
 class SNU(Unit):
     """Spiking neural unit: the output is 1 where the state is above the threshold, else 0."""
 
-    _output: Output = "spike"
+    _output: Firing = "spike"
 
 
 class SoftSNU(Unit):
     """Soft SNU (sSNU): the output is the sigmoid of the state above the threshold."""
 
-    _output: Output = "sigmoid"
+    _output: Firing = "sigmoid"
 
 
 class LIF(nn.Module):
@@ -382,7 +390,7 @@ class LIF(nn.Module):
                 f"LIF got inputs of the shape {tuple(x.shape)}: wanted ({wanted}, ...) with at "
                 "least one step"
             )
-        return spiking.sequence(x, state, Weights((), (), self.threshold), self.neuron, batch)
+        return spiking.sequence(x, state, NeuronWeights((), (), self.threshold), self.neuron, batch)
 
     def extra_repr(self) -> str:
         """Return the arguments, for printing."""
