@@ -209,8 +209,8 @@ class Sequences(TorchFunctionMode):
 
 
 def _spiking(
-    x: Tensor, states: spiking.States | None, weights: spiking.NeuronWeights, neuron: spiking.Neuron,
-    batch: int,
+    x: Tensor, states: spiking.States | None, weights: spiking.NeuronWeights,
+    neuron: spiking.Neuron, batch: int,
 ) -> tuple[Tensor, spiking.States]:  # fmt: skip
     """Return the results of a layer of spiking neurons, as one operation."""
     y, *last = torch.ops.aimc_sim.spiking(
