@@ -5,12 +5,13 @@ A name that an option had before is taken for one release: :data:`OLD`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+from typer.models import OptionInfo
 
 from .output import complain
 
@@ -94,6 +95,23 @@ def complete_compensations(incomplete: str) -> list[str]:
 
 # ------------------------------------------------------------------ network and data
 
+
+def _named(flag: str, complete: Callable[[str], list[str]], told: str) -> OptionInfo:
+    """Return an option whose value is a name that a shell can complete.
+
+    Parameters
+    ----------
+    flag : str
+        The option, with its dashes.
+    complete : callable
+        Takes the typed text and returns the names that begin with it.
+    told : str
+        Help; says the default.
+    """
+    found: OptionInfo = typer.Option(flag, show_default=False, autocompletion=complete, help=told)
+    return found
+
+
 OWN = "package.module:function or path/to/file.py:function of your own"
 
 _NETWORK = (
@@ -117,18 +135,12 @@ PlaceArgument = Annotated[
 ]  # fmt: skip
 ModelOption = Annotated[
     str | None,
-    typer.Option(
-        "--model", help="The network, if not as the argument.", show_default=False,
-        autocompletion=complete_networks,
-    ),
-]  # fmt: skip
+    _named("--model", complete_networks, "The network, if not as the argument."),
+]
 StudyModel = Annotated[
     str | None,
-    typer.Option(
-        "--model", help=f"In place of the file's network: {_NETWORK}", show_default=False,
-        autocompletion=complete_networks,
-    ),
-]  # fmt: skip
+    _named("--model", complete_networks, f"In place of the file's network: {_NETWORK}"),
+]
 Weights = Annotated[
     str | None,
     typer.Option(help="Path of a state dict for the network.  [default: its own weights]"),
@@ -136,26 +148,15 @@ Weights = Annotated[
 _DATA = f"digits, cifar10, ptb, or {OWN} that returns (inputs, targets, calibration inputs)."
 DataName = Annotated[
     str | None,
-    typer.Option(
-        "--data", show_default=False, autocompletion=complete_data,
-        help=f"{_DATA}  [default: those of the zoo's network; else digits, or cifar10 with "
-        "--data-dir]",
+    _named(
+        "--data", complete_data, f"{_DATA}  [default: those of the zoo's network; else digits, or "
+        "cifar10 with --data-dir]",
     ),
 ]  # fmt: skip
-ShapeData = Annotated[
-    str | None,
-    typer.Option(
-        "--data", show_default=False, autocompletion=complete_data,
-        help=f"Gives the inputs: {_DATA}",
-    ),
-]  # fmt: skip
+ShapeData = Annotated[str | None, _named("--data", complete_data, f"Gives the inputs: {_DATA}")]
 StudyData = Annotated[
-    str | None,
-    typer.Option(
-        "--data", show_default=False, autocompletion=complete_data,
-        help=f"In place of the file's data: {_DATA}",
-    ),
-]  # fmt: skip
+    str | None, _named("--data", complete_data, f"In place of the file's data: {_DATA}")
+]
 DataFolder = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder that holds cifar-10-batches-py or ptb.char.test.txt."),
@@ -178,18 +179,15 @@ _METRIC = (
 )
 MetricOption = Annotated[
     str | None,
-    typer.Option(
-        "--metric", show_default=False, autocompletion=complete_metrics,
-        help=f"Scored: {_METRIC}  [default: accuracy, bits-per-character of ptb]",
+    _named(
+        "--metric", complete_metrics,
+        f"Scored: {_METRIC}  [default: accuracy, bits-per-character of ptb]",
     ),
 ]  # fmt: skip
 StudyMetric = Annotated[
     str | None,
-    typer.Option(
-        "--metric", show_default=False, autocompletion=complete_metrics,
-        help=f"Scored in place of the file's: {_METRIC}",
-    ),
-]  # fmt: skip
+    _named("--metric", complete_metrics, f"Scored in place of the file's: {_METRIC}"),
+]
 
 # ------------------------------------------------------------------ machine
 

@@ -218,17 +218,19 @@ def table(
         made.append(_row(name, one, head.setting, head.compensation, metric, digits, found))
     unit = f" ({metric.unit})" if metric.unit else ""
     columns = ["run", f">{metric.name}{unit}"]
-    caption = f"{metric.name} with 95 % intervals"
+    caption = [f"{metric.name} with 95 % intervals"]
     if found is not None:
         loss = " (points)" if metric.unit == "%" else f" ({metric.unit})" if metric.unit else ""
-        columns.append(f">{'lost' if metric.larger else 'more'}{loss}")
-        caption += (
-            f"; {'lost against' if metric.larger else 'more than in'} floating point: over other "
-            "programmings and other images, paired image by image"
+        name = "lost" if metric.larger else "more"
+        columns.append(f">{name}{loss}")
+        caption.append(
+            f"The column '{name}' is the difference from floating point on the same images; its "
+            "interval covers other programmings and other images"
         )
     if ideal is not None:
-        caption += "; perfect devices: the same converters"
-    return Table(caption[:1].upper() + caption[1:], columns, made)
+        caption.append("Perfect devices have the same converters")
+    told = ". ".join(caption)
+    return Table(told[:1].upper() + told[1:], columns, made)
 
 
 def _row(

@@ -261,6 +261,15 @@ def soft_bounds(states: float, *, reference_std: float = 0.0) -> StepSpec:
     )  # fmt: skip
 
 
+def _levels(source: str, levels: int, leak: StepLeak | None = None) -> StepSpec:
+    """Return equal devices of constant steps between hard ends at +-1."""
+    arguments.whole(levels, "levels", 2, 2**20)
+    step = 2.0 / (levels - 1)
+    return _device(
+        source, ConstantStep(), max(0.02, step), step=step, lower=-1.0, upper=1.0, leak=leak
+    )
+
+
 def mosfet_synapse(levels: int = 256, leak_seconds: float | None = None) -> StepSpec:
     """Return a transistor whose gate charge is the weight: a linear and symmetric response.
 
@@ -271,15 +280,12 @@ def mosfet_synapse(levels: int = 256, leak_seconds: float | None = None) -> Step
     leak_seconds : float, seconds, optional
         Time constant with which the charge leaks away; not found in the source, default none.
     """
-    arguments.whole(levels, "levels", 2, 2**20)
-    return _device(
+    return _levels(
         "DERIVED from the abstract of arXiv:1907.00625 (linear, symmetric response; weight in the "
         "charge of a gate); number of levels and leakage are assumptions, no numbers were found",
-        ConstantStep(),
-        max(0.02, 2.0 / (levels - 1)),
-        step=2.0 / (levels - 1), lower=-1.0, upper=1.0,
-        leak=None if leak_seconds is None else StepLeak(seconds=leak_seconds),
-    )  # fmt: skip
+        levels,
+        None if leak_seconds is None else StepLeak(seconds=leak_seconds),
+    )
 
 
 def domain_wall_synapse(levels: int = 256) -> StepSpec:
@@ -291,15 +297,12 @@ def domain_wall_synapse(levels: int = 256) -> StepSpec:
         Levels between the ends, >= 2: length of the track over pulse length times velocity; not
         found in the source.
     """
-    arguments.whole(levels, "levels", 2, 2**20)
-    return _device(
+    return _levels(
         "DERIVED from the abstract of arXiv:1811.09966 (conductance linear in the position of the "
         "wall, write current pulses); no noise and the number of levels are assumptions, no "
         "numbers were found",
-        ConstantStep(),
-        max(0.02, 2.0 / (levels - 1)),
-        step=2.0 / (levels - 1), lower=-1.0, upper=1.0,
-    )  # fmt: skip
+        levels,
+    )
 
 
 STEPPED: dict[str, Callable[[], StepSpec]] = {

@@ -274,7 +274,7 @@ def test_the_top_says_how_much_is_lost(made, text, folder):
         "floating point", "perfect devices", "chip, now", "chip, 1 h",
     ]  # fmt: skip
     assert table.rows[-1][2].text == f"{size[0]} [{size[1]}, {size[2]}]"
-    assert "; lost against floating point: " in table.caption
+    assert ". The column 'lost' is the difference from floating point" in table.caption
     # Another network of the same folder, with a setting of the same name, changes no number.
     facts = made.facts
     other = facts.summary.assign(network_id="f" * 16, mean=0.5, low=0.4, high=0.6)

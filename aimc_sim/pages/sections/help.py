@@ -64,7 +64,7 @@ def _verdict(facts: Facts) -> str:
         f" {len(open_)} of the {len(found)} others cannot be told apart from it with these "
         "programmings and images."
     )  # fmt: skip
-    told = "No other setting or compensation of this study is"
+    others = "No other setting or compensation of this study is"
     if len(facts.rivals) >= rivals.MOST:
-        told = f"None of the {len(found)} others with the best means is"
-    return f"{told} better than '{facts.head.label}'.{left}"
+        others = f"None of the {len(found)} others with the best means is"
+    return f"{others} better than '{facts.head.label}'.{left}"
