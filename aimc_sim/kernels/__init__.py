@@ -4,9 +4,9 @@ Read in this order: ``philox`` (addressed random words), ``math32`` (functions t
 ``normal`` (words to normals), ``flicker`` (1/f noise as a process), ``pcm`` (the statistical
 laws), ``pulses`` and ``verify`` (devices written pulse by pulse), ``replay`` (measured traces),
 ``wires`` (IR drop), ``half`` and ``ldpu`` (the digital unit in half precision), ``epilogue`` (read
-noise, ADC, affine, ReLU, requantisation); ``outer`` (gradients from random bits);
-``anneal`` (placement), ``ways`` (routing) and ``events`` (the pipeline), the last two on a
-``heap``.
+noise, ADC, affine, ReLU, requantisation); ``tiles`` (sums of rows) and ``learning`` (arrays that
+learn by pulses); ``outer`` (gradients from random bits); ``anneal`` (placement), ``ways``
+(routing) and ``events`` (the pipeline), the last two on a ``heap``.
 
 ========================  ==========================================  =========================
 kernel                    formula                                     source
@@ -27,6 +27,7 @@ verify.settle             G e^(-(nu - mean nu) ln(t0 / t))            assumption
 replay.at_time            linear in ln t between measured reads       derived here
 wires                     Chebyshev iteration over two ladder families  derived here
 rounding.codes            clip(rint(x per_step), +-limit)             chip paper, LDPU
+tiles.add_rows            out + a[0] m[i[0]] + a[1] m[i[1]] + ...     order of plain loops
 half.fma_half             a b + c, rounded once to half              exact, round to odd
 ldpu                      the epilogue's loops in half precision      chip paper, LDPU
 outer.vectors, patches    coincidences of shared random numbers       ESSOP's abstract, derived

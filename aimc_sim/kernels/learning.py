@@ -23,12 +23,16 @@ from .pulses import (
     step_factor,
 )
 from .rounding import whole
+from .tiles import add_rows, others_than_zero
 
 _PRODUCT, _CHECK = np.uint32(5), np.uint32(6)
 """Streams of the noise of products and of checks: the last word of the counter."""
 
 LANES = 64
 """Devices of a run, which become SIMD code; a shorter run is computed in full."""
+
+GROUP, BLOCK = 32, 64
+"""Rows of an outer product and vectors that are taken together: both stay in the first cache."""
 
 # --------------------------------------------------------------------------- products
 
@@ -158,8 +162,9 @@ def pair_products(
                 amplitude, scale, per_weight, flat_w, flat_v, scratch,
             )  # fmt: skip
             first = -1
+    noisy, values, squares, places = scale > f32(0.0), *_row_of(x)
     for b in range(x.shape[0]):
-        _product(x, w, v, y, s, b, scale > f32(0.0))
+        _product(x[b], w, v, y[b], s[b], noisy, values, squares, places)
 
 
 @loop
@@ -194,25 +199,30 @@ def products(x, w, v, y, s, part, parts):
 
     x : (B, R) float32; w, v : (R, C) float32, v may be empty; y, s : (B, C) float32, written.
     """
+    noisy, values, squares, places = v.size > 0, *_row_of(x)
     for b in share(x.shape[0], part, parts):
-        _product(x, w, v, y, s, b, v.size > 0)
+        _product(x[b], w, v, y[b], s[b], noisy, values, squares, places)
 
 
 @point
-def _product(x, w, v, y, s, b, noisy):
-    for c in range(w.shape[1]):
-        y[b, c] = f32(0.0)
-        s[b, c] = f32(0.0)
-    for r in range(w.shape[0]):
-        value = x[b, r]
-        if value == f32(0.0):
-            continue
-        for c in range(w.shape[1]):
-            y[b, c] += value * w[r, c]
-        if noisy:
-            square = value * value
-            for c in range(w.shape[1]):
-                s[b, c] += square * v[r, c]
+def _row_of(x):
+    """Return room for the values of a row of x that are not zero, their squares, their places."""
+    return (
+        np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32),
+        np.empty(x.shape[1], np.int64),
+    )  # fmt: skip
+
+
+@point
+def _product(x, w, v, y, s, noisy, values, squares, places):
+    y[:] = f32(0.0)
+    s[:] = f32(0.0)
+    n = others_than_zero(x, values, places)
+    add_rows(values, places, n, w, y)
+    if noisy:
+        for k in range(n):
+            squares[k] = values[k] * values[k]
+        add_rows(squares, places, n, v, s)
 
 
 @loop
@@ -268,14 +278,21 @@ def outer(x, d, out, part, parts):
 
     x : (B, R) float32; d : (B, C) float32; out : (R, C) float32.
     """
-    for r in share(x.shape[1], part, parts):
-        for c in range(d.shape[1]):
-            out[r, c] = f32(0.0)
-        for b in range(x.shape[0]):
-            value = x[b, r]
-            if value != f32(0.0):
-                for c in range(d.shape[1]):
-                    out[r, c] += value * d[b, c]
+    turns, values, places = share(x.shape[1], part, parts), *_block_of()
+    for first in range(turns.start, turns.stop, GROUP):
+        rows = min(GROUP, turns.stop - first)
+        out[first : first + rows] = f32(0.0)
+        for start in range(0, x.shape[0], BLOCK):
+            for r in range(first, first + rows):
+                some = slice(start, start + BLOCK)
+                n = others_than_zero(x[some, r], values, places)
+                add_rows(values, places, n, d[some], out[r])
+
+
+@point
+def _block_of():
+    """Return room for the inputs of a row that are not zero, in a block of vectors, and places."""
+    return np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int64)
 
 
 @loop
@@ -286,23 +303,28 @@ def accumulate(x, d, factor, chi, epsilon, hits, part, parts):
     change of the weight that one pulse stands for; hits : (R,) int64, written: entries of each
     row with ``|chi| >= epsilon``.
     """
-    cols, total = d.shape[1], np.empty(d.shape[1], np.float32)
-    for r in share(x.shape[1], part, parts):
-        hits[r], touched = 0, False
-        for b in range(x.shape[0]):
-            value = x[b, r]
-            if value != f32(0.0):
-                if not touched:
-                    touched = True
-                    total[:] = f32(0.0)
-                for c in range(cols):
-                    total[c] += value * d[b, c]
-        if touched:
+    turns, values, places = share(x.shape[1], part, parts), *_block_of()
+    cols, total = d.shape[1], np.empty((GROUP, d.shape[1]), np.float32)
+    touched = np.empty(GROUP, np.bool_)
+    for first in range(turns.start, turns.stop, GROUP):
+        rows = min(GROUP, turns.stop - first)
+        touched[:] = False
+        for start in range(0, x.shape[0], BLOCK):
+            some = slice(start, start + BLOCK)
+            for r in range(rows):
+                n = others_than_zero(x[some, first + r], values, places)
+                if n > 0:
+                    if not touched[r]:
+                        touched[r] = True
+                        total[r] = f32(0.0)
+                    add_rows(values, places, n, d[some], total[r])
+        for r in range(rows):
             found = np.int32(0)
-            for c in range(cols):
-                chi[r, c] += factor * total[c]
-                found += np.int32(abs(chi[r, c]) >= epsilon)
-            hits[r] = found
+            if touched[r]:
+                for c in range(cols):
+                    chi[first + r, c] += factor * total[r, c]
+                    found += np.int32(abs(chi[first + r, c]) >= epsilon)
+            hits[first + r] = found
 
 
 @loop
