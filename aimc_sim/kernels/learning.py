@@ -162,7 +162,8 @@ def pair_products(
                 amplitude, scale, per_weight, flat_w, flat_v, scratch,
             )  # fmt: skip
             first = -1
-    noisy, values, squares, places = scale > f32(0.0), *_row_of(x)
+    noisy = scale > f32(0.0)
+    values, squares, places = _row_of(x)
     for b in range(x.shape[0]):
         _product(x[b], w, v, y[b], s[b], noisy, values, squares, places)
 
@@ -199,7 +200,8 @@ def products(x, w, v, y, s, part, parts):
 
     x : (B, R) float32; w, v : (R, C) float32, v may be empty; y, s : (B, C) float32, written.
     """
-    noisy, values, squares, places = v.size > 0, *_row_of(x)
+    noisy = v.size > 0
+    values, squares, places = _row_of(x)
     for b in share(x.shape[0], part, parts):
         _product(x[b], w, v, y[b], s[b], noisy, values, squares, places)
 
@@ -278,7 +280,8 @@ def outer(x, d, out, part, parts):
 
     x : (B, R) float32; d : (B, C) float32; out : (R, C) float32.
     """
-    turns, values, places = share(x.shape[1], part, parts), *_block_of()
+    turns = share(x.shape[1], part, parts)
+    values, places = _block_of()
     for first in range(turns.start, turns.stop, GROUP):
         rows = min(GROUP, turns.stop - first)
         out[first : first + rows] = f32(0.0)
@@ -303,7 +306,8 @@ def accumulate(x, d, factor, chi, epsilon, hits, part, parts):
     change of the weight that one pulse stands for; hits : (R,) int64, written: entries of each
     row with ``|chi| >= epsilon``.
     """
-    turns, values, places = share(x.shape[1], part, parts), *_block_of()
+    turns = share(x.shape[1], part, parts)
+    values, places = _block_of()
     cols, total = d.shape[1], np.empty((GROUP, d.shape[1]), np.float32)
     touched = np.empty(GROUP, np.bool_)
     for first in range(turns.start, turns.stop, GROUP):

@@ -9,7 +9,8 @@ a learning rate that falls to zero on a half cosine, no augmentation. All weight
 accumulated gradients give pulses of ``presets.pcm_nandakumar_2018()``, forward and backward
 products pass the converters of ``presets.hermes("odp")`` with read noise and drift, pairs are
 checked every 100 steps. Beside it: float in torch, and pulses that are all equal; first weights,
-order of images and schedule are those of all. After training the arrays become a chip, which drifts.
+order of images and schedule are those of all. After training the arrays become a chip, which
+drifts.
 
 DIR holds ``cifar-10-batches-py``. Every run is a state in the work folder after each 10,000
 images, and goes on from there. Fewer images or other epochs write a table of their own
