@@ -128,6 +128,21 @@ def test_convolutions_and_biases_on_the_array():
     torch.testing.assert_close(chip(X), net(X).detach(), atol=1e-5, rtol=1e-5)
 
 
+def test_matrices_on_several_crossbars():
+    """References, rates and states of every crossbar lie where the chip's own cuts put them."""
+    device = with_room(presets.soft_bounds(50, reference_std=0.2).with_(leak=LEAK))
+    net = prepared(device, model=nn.Linear(300, 270))
+    x = torch.rand(2, 300)
+    net(x).square().sum().backward()
+    learning.SGD(net.parameters(), lr=0.01).step()
+    assert len(net.model.array.pieces) == 4
+    chip = net.eval().to_chip().at(30.0)
+    net.at(net.clock.seconds + 30)
+    found = chip.effective_weights("Linear")
+    np.testing.assert_allclose(found, net.weights(""), atol=1e-6)
+    torch.testing.assert_close(chip(x), net(x).detach(), atol=1e-4, rtol=1e-5)
+
+
 @pytest.mark.parametrize("device", [presets.ecram(), presets.pcm_step()], ids=["single", "pairs"])
 def test_noise_of_reads_is_that_of_training(device):
     """References have none: the variance is that of one device, or of the two of a pair."""
