@@ -5,8 +5,9 @@ Read in this order: ``philox`` (addressed random words), ``math32`` (functions t
 laws), ``pulses`` and ``verify`` (devices written pulse by pulse), ``replay`` (measured traces),
 ``wires`` (IR drop), ``half`` and ``ldpu`` (the digital unit in half precision), ``epilogue`` (read
 noise, ADC, affine, ReLU, requantisation); ``tiles`` (sums of rows) and ``learning`` (arrays that
-learn by pulses); ``outer`` (gradients from random bits); ``anneal`` (placement), ``ways``
-(routing) and ``events`` (the pipeline), the last two on a ``heap``.
+learn by pulses); ``outer`` (gradients from random bits); ``spiking`` (neurons and trains of
+spikes); ``anneal`` (placement), ``ways`` (routing) and ``events`` (the pipeline), the last two on a
+``heap``.
 
 ========================  ==========================================  =========================
 kernel                    formula                                     source
@@ -31,6 +32,8 @@ tiles.add_rows            out + a[0] m[i[0]] + a[1] m[i[1]] + ...     order of p
 half.fma_half             a b + c, rounded once to half              exact, round to odd
 ldpu                      the epilogue's loops in half precision      chip paper, LDPU
 outer.vectors, patches    coincidences of shared random numbers       ESSOP's abstract, derived
+spiking.fire              v <- a v + (1 - a) I; spike and reset at 1  leaky integrate-and-fire
+spiking.matches           greedy pairs of two sorted trains           largest, derived here
 epilogue.epilogue         rint(z / step) clipped; affine; requantise  chip paper, LDPU
 anneal.anneal             exchanges under a falling temperature       Kirkpatrick et al. 1983
 anneal.polish             exchanges while one shortens the sum        derived here

@@ -78,15 +78,15 @@ def pair_rows(
 ):
     """Evaluate some rows of pairs of devices at a time: weights and variances of their noise.
 
-    rows : (N,) int64, rising; g : (2, R, C) float32, siemens; last : (2, R, C) float64, s;
-    nu : (2, R, C) float32, or (1, 1, 1) where all are equal; t : float, s; clock : 3 float32:
-    1 / t0, shortest age, duration of a read, in seconds; per_siemens : float32, 1 / S, state per
-    conductance; amplitude : 10 floats, curve of the noise; scale : float32, factor on it, 0 for
-    none; per_weight : float32, weight per siemens.
+    rows : (N,) int64, rising; g : (D, R, C) float32, siemens, the first half of the D devices of a weight
+    go up; last : (D, R, C) float64, s; nu : (D, R, C) float32, or (1, 1, 1) where all are equal;
+    t : float, s; clock : 3 float32: 1 / t0, shortest age, duration of a read, in seconds;
+    per_siemens : float32, 1 / S, state per conductance; amplitude : 10 floats, curve of the noise;
+    scale : float32, factor on it, 0 for none; per_weight : float32, weight per siemens of a device.
     w, v : (R, C) float32, these rows are written: weights, and variances of their fresh noise.
     """
     cols, size = w.shape[1], w.size
-    flat_g, flat_last = g.reshape(2, size), last.reshape(2, size)
+    flat_g, flat_last = g.reshape(g.shape[0], size), last.reshape(g.shape[0], size)
     exponents = nu.reshape(nu.shape[0], nu.size // nu.shape[0])
     flat_w, flat_v = w.reshape(size), v.reshape(size)
     scratch = np.empty((8, LANES), np.float32)
@@ -109,27 +109,35 @@ def _evaluate(
 ):  # fmt: skip
     """Evaluate the pairs first to stop - 1, which may span rows: those of few pairs fill the runs.
 
-    g, last, nu : (2, R C), nu also (1, 1); w, v : (R C,); scratch : (8, LANES) float32; others as
+    g, last, nu : (D, R C), nu also (1, 1); w, v : (R C,); scratch : (8, LANES) float32; others as
     of :func:`pair_rows`.
     """
     one, squared = nu.size == 1, per_weight * per_weight
     value, age, exponent, noise = scratch[0:2], scratch[2:4], scratch[4:6], scratch[6:8]
     if one:
         exponent[:] = nu[0, 0]
+    several = g.shape[0] // 2
     for start in range(first, stop, LANES):
         lanes = min(LANES, stop - start)
-        for k in range(2):
-            _load(g[k], last[k], t, start, lanes, value[k], age[k])
-            if not one:
+        for pair in range(several):
+            for k in range(2):
+                at = k * several + pair
+                _load(g[at], last[at], t, start, lanes, value[k], age[k])
+                if not one:
+                    for lane in range(lanes):
+                        exponent[k, lane] = nu[at, start + lane]
+                _drift(
+                    value[k], age[k], exponent[k], LANES, noise[k],
+                    clock, per_siemens, amplitude, scale,
+                )  # fmt: skip
+            if pair == 0:
                 for lane in range(lanes):
-                    exponent[k, lane] = nu[k, start + lane]
-            _drift(
-                value[k], age[k], exponent[k], LANES, noise[k],
-                clock, per_siemens, amplitude, scale,
-            )  # fmt: skip
-        for lane in range(lanes):
-            w[start + lane] = (value[0, lane] - value[1, lane]) * per_weight
-            v[start + lane] = (noise[0, lane] + noise[1, lane]) * squared
+                    w[start + lane] = (value[0, lane] - value[1, lane]) * per_weight
+                    v[start + lane] = (noise[0, lane] + noise[1, lane]) * squared
+            else:
+                for lane in range(lanes):
+                    w[start + lane] += (value[0, lane] - value[1, lane]) * per_weight
+                    v[start + lane] += (noise[0, lane] + noise[1, lane]) * squared
 
 
 @serial
@@ -142,7 +150,7 @@ def pair_products(
     :func:`products`; other arguments as of :func:`pair_rows`.
     """
     cols, size = w.shape[1], w.size
-    flat_g, flat_last = g.reshape(2, size), last.reshape(2, size)
+    flat_g, flat_last = g.reshape(g.shape[0], size), last.reshape(g.shape[0], size)
     exponents = nu.reshape(nu.shape[0], nu.size // nu.shape[0])
     flat_w, flat_v = w.reshape(size), v.reshape(size)
     scratch = np.empty((8, LANES), np.float32)

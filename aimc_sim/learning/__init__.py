@@ -11,8 +11,9 @@ file              contents
 ``cost``          energy of outer products in multipliers and from random bits
 ``grapes``        errors modulated by the weights that a node drives (GRAPES)
 ``ostl``          gradients of spiking units forward in time (OSTL)
+``timing``        spike times of one layer of neurons (NormAD)
 ``digital``       plain torch networks whose weight gradients are made by such a product
-``pairs``         pairs of phase-change devices that go up only, with refresh
+``pairs``         pairs of phase-change devices, one or several per polarity, that go up only
 ``ideal``         controls: equal steps, and the update without pulses
 ``mixed``         mixed precision: a digital accumulator, exact counts of pulses
 ``essop``         mixed precision whose outer products are made from random bits
@@ -51,6 +52,7 @@ from aimc_sim.learning.saving import load, save
 from aimc_sim.learning.steps import StepDevices
 from aimc_sim.learning.stochastic import StochasticPulses
 from aimc_sim.learning.synapses import Device, Spent, Synapses
+from aimc_sim.learning.timing import TimedLayer
 from aimc_sim.learning.transfer import AGAD, TikiTaka
 
 __all__ = [
@@ -78,6 +80,7 @@ __all__ = [
     "StochasticPulses",
     "Synapses",
     "TikiTaka",
+    "TimedLayer",
     "Update",
     "load",
     "prepare",

@@ -4,6 +4,10 @@ A weight is the difference of two devices. A pulse up goes to the first, one dow
 blind: nothing is read back. Both only grow, so a pair is refreshed when it saturates: it is read,
 both devices are RESET, and the difference is written again.
 
+Several devices per polarity (multi-memristive synapses) count with their mean, and pulses go to
+them in turn: one counter for the whole array says which device is next. I. Boybat et al., Nature
+Communications 9, 2514 (2018), arXiv:1711.06507, RECALLED (high certainty).
+
 Source of the scheme: S. R. Nandakumar et al., "Mixed-precision deep learning based on computational
 memory", Frontiers in Neuroscience 14, 406 (2020), doi:10.3389/fnins.2020.00406; its abstract was
 read. Numbers of ranges, of the mean step and of the refresh are recalled from the paper
@@ -18,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from aimc_sim.arguments import choice
+from aimc_sim.arguments import choice, whole
 from aimc_sim.device import pulses
 from aimc_sim.device.pcm import PcmState, PulsedClock, curve_table
 from aimc_sim.device.pulses import Pulse, PulseState
@@ -57,7 +61,10 @@ class PcmPairs(Device):
         A pair is refreshed if a read finds the larger device above the first and the difference
         below the second. RECALLED (medium): 8 and 6 uS.
     refresh_pulses : int
-        Most pulses that write the difference again. RECALLED (medium): 3.
+        Most pulses, of each device, that write the difference again. RECALLED (medium): 3.
+    devices : int
+        Devices per polarity; conductances above are then the mean of those of a polarity, and a
+        pulse changes the weight by one share of ``step_siemens``.
     """
 
     device: PcmSpec = field(default_factory=pcm_nandakumar_2018)
@@ -69,6 +76,7 @@ class PcmPairs(Device):
     refresh_above_siemens: float = 8 * _uS
     refresh_below_siemens: float = 6 * _uS
     refresh_pulses: int = 3
+    devices: int = 1
 
     def __post_init__(self) -> None:
         """Refuse devices that cannot be pairs."""
@@ -86,6 +94,7 @@ class PcmPairs(Device):
                 )
         if self.refresh_pulses < 1:
             raise ValueError(f"refresh_pulses = {self.refresh_pulses} of PcmPairs must be >= 1")
+        whole(self.devices, "devices of PcmPairs", 1, 2**10)
 
     def synapses(
         self, start: np.ndarray, weight_range: float, key: Key, t_seconds: float = 0.0
@@ -146,7 +155,7 @@ def check_device(device: PcmSpec) -> None:
 
 
 class PairSynapses(Synapses):
-    """An array of pairs; devices (2, R, C), those that go up first.
+    """An array of pairs; devices (2 N, R, C) with N per polarity, those that go up first.
 
     Parameters
     ----------
@@ -168,8 +177,8 @@ class PairSynapses(Synapses):
         self.kind, self.key = kind, key
         self.shape = (int(start.shape[0]), int(start.shape[1]))
         self.siemens_per_weight = kind.working_siemens / weight_range
-        self._per_siemens = np.float32(1 / self.siemens_per_weight)
-        self.up = self.down = kind.step_siemens / self.siemens_per_weight
+        self._per_siemens = np.float32(1 / (self.siemens_per_weight * kind.devices))
+        self.up = self.down = kind.step_siemens / (self.siemens_per_weight * kind.devices)
         law = kind.device.pulses
         assert law is not None  # checked with the specification
         top = (law.high_siemens - law.low_siemens) / self.siemens_per_weight
@@ -187,6 +196,7 @@ class PairSynapses(Synapses):
             np.full(g.shape, t_seconds - kind.device.t0_seconds),
         )
         self.refreshes = 0
+        self.turn = 0
         self._nu = self._exponents()
         self._w, self._v = np.zeros((2, *self.shape), np.float32)
         self._valid, self._at = np.zeros(self.shape[0], bool), -np.inf
@@ -194,7 +204,7 @@ class PairSynapses(Synapses):
     @property
     def full_weight(self) -> float:
         """Weight of one device at the largest conductance of its specification."""
-        return self.kind.device.g_max_siemens / self.siemens_per_weight
+        return self.kind.device.g_max_siemens / (self.siemens_per_weight * self.kind.devices)
 
     # ------------------------------------------------------------------------- start
 
@@ -202,7 +212,8 @@ class PairSynapses(Synapses):
         kind, low = self.kind, self._law.low_siemens
         if kind.start == "random":
             generator = self.key.child(Purpose.LEARNING_DEVICE).generator()
-            g = generator.normal(kind.base_siemens, kind.base_std_siemens, (2, *self.shape))
+            shape = (2 * kind.devices, *self.shape)
+            g = generator.normal(kind.base_siemens, kind.base_std_siemens, shape)
             return np.clip(g, low, self._law.high_siemens).astype(np.float32)
         wanted = np.abs(start, dtype=np.float64) * self.siemens_per_weight
         worst = float(wanted.max(initial=0.0))
@@ -216,7 +227,7 @@ class PairSynapses(Synapses):
         larger = smaller + wanted
         positive = start >= 0
         pair = [np.where(positive, larger, smaller), np.where(positive, smaller, larger)]
-        return np.stack(pair).astype(np.float32)
+        return np.repeat(np.stack(pair), kind.devices, axis=0).astype(np.float32)
 
     def _pulses_to(self, g: np.ndarray) -> np.ndarray:
         """Return the pulses that bring a mean device from RESET to conductances, uint16."""
@@ -319,17 +330,38 @@ class PairSynapses(Synapses):
 
     def read(self, t_seconds: float, number: int = 0) -> np.ndarray:
         """Return one noisy read of all weights; see :meth:`Synapses.read`."""
-        up, down = pulses.read(self.state, self.kind.device, t_seconds, self.key, number)
-        found: np.ndarray = (up - down) / np.float32(self.siemens_per_weight)
-        return found.astype(np.float32)
+        found = pulses.read(self.state, self.kind.device, t_seconds, self.key, number)
+        up, down = self._means(found)
+        weights: np.ndarray = (up - down) / np.float32(self.siemens_per_weight)
+        return weights.astype(np.float32)
+
+    def _means(self, of_devices: np.ndarray) -> np.ndarray:
+        """Return the means of both polarities, (2, ...), of numbers (2 N, ...) of the devices."""
+        shape = (2, self.kind.devices, *of_devices.shape[1:])
+        found: np.ndarray = of_devices.reshape(shape).mean(axis=1)
+        return found
 
     # ------------------------------------------------------------------------- pulses
 
     def pulse(self, index: np.ndarray, counts: np.ndarray, t_seconds: float) -> Spent:
-        """Give pulses: those up to the first device of a pair, those down to the second."""
-        size = self.shape[0] * self.shape[1]
-        devices = np.where(counts > 0, index, index + size)
-        return self._train(devices, np.abs(counts), t_seconds)
+        """Give pulses: those up to the first devices of a weight, those down to the others."""
+        return self._pulse(index, counts <= 0, np.abs(counts), t_seconds)
+
+    def _pulse(
+        self, index: np.ndarray, down: np.ndarray, counts: np.ndarray, t_seconds: float
+    ) -> Spent:
+        """Share pulses among the devices of a polarity, in turn from the array's counter on."""
+        several, size = self.kind.devices, self.shape[0] * self.shape[1]
+        devices = index + down * (several * size)
+        if several == 1 or index.size == 0:
+            return self._train(devices, counts, t_seconds)
+        place = np.arange(several)[:, None]
+        shares = (counts - (place - self.turn) % several + several - 1) // several
+        chosen = shares > 0
+        self.turn = (self.turn + 1) % several
+        return self._train(
+            (devices + place * size)[chosen], shares[chosen].astype(np.int32), t_seconds
+        )
 
     def _train(self, devices: np.ndarray, counts: np.ndarray, t_seconds: float) -> Spent:
         if devices.size == 0:
@@ -356,34 +388,39 @@ class PairSynapses(Synapses):
         """Give a pulse for each coincidence; the order in a batch is no matter to pairs."""
         both = np.empty((2, *self.shape), np.int32)
         kernels.coincidences(rows, columns, *signs, both[0], both[1])
-        devices = np.flatnonzero(both)
-        return self._train(devices, both.reshape(-1)[devices], t_seconds)
+        found = np.flatnonzero(both)
+        down, index = np.divmod(found, self.shape[0] * self.shape[1])
+        return self._pulse(index, down, both.reshape(-1)[found], t_seconds)
 
     def refresh(self, t_seconds: float) -> Spent:
         """Read all pairs once, RESET those that are saturated, write their differences again.
 
         The read has its noise: it decides, and the difference that it found is written.
         """
-        kind, spec = self.kind, self.kind.device
+        kind, spec, several = self.kind, self.kind.device, self.kind.devices
         state = self.state
         number = self.refreshes
         self.refreshes += 1
-        shape = (2, self.shape[0] * self.shape[1])
+        shape = (2 * several, self.shape[0] * self.shape[1])
         now, variance = np.empty((2, *shape), np.float32)
         kernels.devices_now(
             state.g.reshape(-1), state.last_seconds.reshape(-1), self._nu.reshape(-1),
             float(t_seconds), *self._laws, now.reshape(-1), variance.reshape(-1),
         )  # fmt: skip
         # Noise is at most 6.7 standard deviations (kernels.normal): the others need no draw.
-        likely = now + np.float32(6.7) * np.sqrt(variance) > kind.refresh_above_siemens
+        most = self._means(now + np.float32(6.7) * np.sqrt(variance))
+        likely = most > kind.refresh_above_siemens
         pairs = np.flatnonzero(likely.any(axis=0))
         reads = self.shape[0]
         if pairs.size == 0:
             return Spent(reads=reads)
-        xi = np.empty((2, pairs.size), np.float32)
-        words = np.array(self.key.child(Purpose.LEARNING_CYCLE, number).words())
-        sized(kernels.normals, 100 * pairs.size)(pairs, words, xi)
-        found = np.maximum(now[:, pairs] + xi * np.sqrt(variance[:, pairs]), 0)
+        xi = np.empty((several, 2, pairs.size), np.float32)
+        for at in range(several):
+            more = (at,) if at else ()  # the first pair has the address of a single one
+            words = np.array(self.key.child(Purpose.LEARNING_CYCLE, number, *more).words())
+            sized(kernels.normals, 100 * pairs.size)(pairs, words, xi[at])
+        each = xi.swapaxes(0, 1).reshape(2 * several, pairs.size)
+        found = self._means(np.maximum(now[:, pairs] + each * np.sqrt(variance[:, pairs]), 0))
         difference = found[0] - found[1]
         chosen = (found.max(axis=0) > kind.refresh_above_siemens) & (
             np.abs(difference) < kind.refresh_below_siemens
@@ -391,24 +428,29 @@ class PairSynapses(Synapses):
         pairs, difference = pairs[chosen], difference[chosen]
         if pairs.size == 0:
             return Spent(reads=reads)
-        both = np.concatenate([pairs, pairs + shape[1]])
-        self._trains.reset(state, both, t_seconds)
-        self._renew(self._nu, both)
+        every = (pairs + np.arange(2 * several)[:, None] * shape[1]).reshape(-1)
+        self._trains.reset(state, every, t_seconds)
+        self._renew(self._nu, every)
         self._valid[:] = False
         seconds, joules = pulses.cost(spec, Pulse.RESET)
         turns = self._turns(pairs, np.ones(pairs.size, np.int64))
         spent = Spent(
-            pulses=both.size, resets=both.size, refreshed=pairs.size, reads=reads,
-            seconds=seconds * turns, joules=joules * both.size,
+            pulses=every.size, resets=every.size, refreshed=pairs.size, reads=reads,
+            seconds=seconds * turns, joules=joules * every.size,
         )  # fmt: skip
-        counts = np.ceil(np.abs(difference) / kind.step_siemens)
-        counts = np.minimum(counts, kind.refresh_pulses).astype(np.int32)
+        counts = np.ceil(np.abs(difference) * several / kind.step_siemens)
+        counts = np.minimum(counts, kind.refresh_pulses * several).astype(np.int32)
         again = counts > 0
-        side = np.where(difference > 0, pairs, pairs + shape[1])
-        return spent + self._train(side[again], counts[again], t_seconds)
+        return spent + self._pulse(pairs[again], difference[again] <= 0, counts[again], t_seconds)
 
     def elements(self, chip: DeviceSpec, t_seconds: float) -> tuple[PcmState, float]:
         """Return the devices as a chip keeps them; see :meth:`Synapses.elements`."""
+        if self.kind.devices > 1:
+            raise ValueError(
+                f"weights of PcmPairs with devices = {self.kind.devices} have no counterpart on a "
+                "chip, whose cells are pairs: evaluate the network itself, with at(), or learn "
+                "with devices = 1"
+            )
         demand_device(chip, self.kind.device)
         state = self.state
         nu = np.broadcast_to(self._nu, state.g.shape).copy()
@@ -420,12 +462,13 @@ class PairSynapses(Synapses):
     # -------------------------------------------------------------------------- state
 
     def writes(self) -> np.ndarray:
-        """Return the pulses in the life of every device, (2, R, C) uint32."""
+        """Return the pulses in the life of every device, (2 N, R, C) uint32."""
         return self.state.events.copy()
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the state: devices, and how often they were checked."""
-        return {
+        """Return the state: devices, how often they were checked, and which is next."""
+        turn = {"turn": np.array(self.turn)} if self.kind.devices > 1 else {}
+        return turn | {
             "g": self.state.g.copy(), "pulses": self.state.pulses.copy(),
             "events": self.state.events.copy(), "last_seconds": self.state.last_seconds.copy(),
             "refreshes": np.array(self.refreshes),
@@ -436,6 +479,7 @@ class PairSynapses(Synapses):
         for name in ("g", "pulses", "events", "last_seconds"):
             getattr(self.state, name)[:] = arrays[name]
         self.refreshes = int(arrays["refreshes"])
+        self.turn = int(arrays.get("turn", 0))
         self._nu = self._exponents()
         self._valid[:] = False
 

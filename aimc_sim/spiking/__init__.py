@@ -1,10 +1,11 @@
-"""Units that spike, as torch modules: the state of a neuron runs over time steps.
+"""Units that spike: torch modules whose state runs over time steps, and neurons of spike trains.
 
 ================  ==========================================================================
 file              contents
 ================  ==========================================================================
 ``units``         SNU and soft SNU with their variants, integrate-and-fire neurons
 ``libraries``     networks of snntorch and norse as networks over sequences
+``neurons``       spike trains, integrate-and-fire neurons, agreement of trains
 ================  ==========================================================================
 
 Their recursion is :mod:`aimc_sim.digital.spiking`, which the chip's front end and runtime use too;
@@ -12,6 +13,10 @@ rules that train them online are in :mod:`aimc_sim.learning`.
 """
 
 from aimc_sim.spiking.libraries import over_time
+from aimc_sim.spiking.neurons import Match, SpikingNeurons, match, poisson_trains
 from aimc_sim.spiking.units import LIF, SNU, SoftSNU, Unit
 
-__all__ = ["LIF", "SNU", "SoftSNU", "Unit", "over_time"]
+__all__ = [
+    "LIF", "SNU", "Match", "SoftSNU", "SpikingNeurons", "Unit", "match", "over_time",
+    "poisson_trains",
+]  # fmt: skip
