@@ -14,7 +14,7 @@ The task is that of S. R. Nandakumar et al., Scientific Reports 10, 8080 (2020),
 whose abstract was read: 1,250 ms, more than 170,000 devices, more than 85 % of the spikes within
 25 ms; its sizes are RECALLED (high). Its cochlea, letters' trains, learning rate and programming
 constants were not found: inputs, bitmaps and constants here are ours, and so are the bounds. An
-output is accurate by the largest number of pairs of a wanted and a found spike within a window, over
+output is accurate by the largest number of pairs of a wanted and a found spike in a window, over
 the larger number of spikes; chance is the accuracy of as many spikes at random times.
 
 FOLDER keeps finished runs.
@@ -252,8 +252,8 @@ def main() -> None:
         f"drift and read noise of `presets.pcm_nandakumar_2018()`; {EPOCHS} presentations of each "
         f"pattern, {SECONDS:g} s apart; rate {RATE:g} x {KEPT_RATE:g}^epoch; weights from "
         f"N({START_MEAN:g}, {START_STD:g}), a weight of 1 is 1.6 uS; a pulse stands for "
-        "0.77 uS / N; pairs are checked every 5 presentations (mean above 8 uS, difference below 4 uS). Every "
-        "millisecond reads the array once, with read noise of its own.",
+        "0.77 uS / N; pairs are checked every 5 presentations (mean above 8 uS, difference below "
+        "4 uS). Every millisecond reads the array once, with read noise of its own.",
         *table(f"One pattern, Poisson inputs, letter I, {wanted[0].sum()} spikes", one, by_chance),
         *table("One pattern, speech ('one two three', one speaker), letter I", speech, by_chance),
         *table("Three patterns at once, Poisson inputs, letters I, B, M", three, chance_of_three),
@@ -287,8 +287,8 @@ def main() -> None:
         ),
         "",
         "All devices have the drift exponent 0.04, as the source of the pulses has it; in the "
-        f"last two columns exponents have a standard deviation of {EXPONENT_STD:g} (assumption), which "
-        "no single factor undoes. Devices differ in age, too: each drifts since its last pulse.",
+        f"last two columns exponents have a standard deviation of {EXPONENT_STD:g} (assumption), "
+        "which no single factor undoes. Devices differ in age, too.",
         "", kept.cost(),
     ]  # fmt: skip
     done = write(
