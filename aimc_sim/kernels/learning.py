@@ -78,9 +78,9 @@ def pair_rows(
 ):
     """Evaluate some rows of pairs of devices at a time: weights and variances of their noise.
 
-    rows : (N,) int64, rising; g : (D, R, C) float32, siemens, the first half of the D devices of a weight
-    go up; last : (D, R, C) float64, s; nu : (D, R, C) float32, or (1, 1, 1) where all are equal;
-    t : float, s; clock : 3 float32: 1 / t0, shortest age, duration of a read, in seconds;
+    rows : (N,) int64, rising; g : (D, R, C) float32, siemens, the first half of the D devices of a
+    weight go up; last : (D, R, C) float64, s; nu : (D, R, C) float32, or (1, 1, 1) where all are
+    equal; t : float, s; clock : 3 float32: 1 / t0, shortest age, duration of a read, in seconds;
     per_siemens : float32, 1 / S, state per conductance; amplitude : 10 floats, curve of the noise;
     scale : float32, factor on it, 0 for none; per_weight : float32, weight per siemens of a device.
     w, v : (R, C) float32, these rows are written: weights, and variances of their fresh noise.
