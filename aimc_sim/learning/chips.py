@@ -17,6 +17,7 @@ from aimc_sim.chip.state import ChipState
 from aimc_sim.core.tile import TileState
 from aimc_sim.device.family import DeviceState
 from aimc_sim.device.programming_report import ProgrammingReport
+from aimc_sim.frontend.examples import derived
 from aimc_sim.learning.crossbars import Matrix
 from aimc_sim.learning.layers import PLAIN, ArrayLayer
 from aimc_sim.runtime.chip import Chip
@@ -88,6 +89,34 @@ def plain(model: nn.Module) -> nn.Module:
     return made
 
 
+def inputs_of(model: nn.Module) -> Any:
+    """Return inputs that a network on arrays takes, from its layers.
+
+    Parameters
+    ----------
+    model : nn.Module
+        On arrays; untouched.
+
+    Returns
+    -------
+    tuple
+        Arguments of its forward method.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        If none of those tried fits; the message asks for an example.
+    """
+    made = copy.deepcopy(model)
+    for layer in made.modules():
+        if isinstance(layer, ArrayLayer):
+            found = cast(nn.Module, layer)
+            del found.array, found.weight
+            found.__class__ = _KINDS[type(layer)]
+            found.weight = nn.Parameter(torch.zeros(_shape(found)))
+    return derived(made.eval()).args
+
+
 def _shape(layer: nn.Module) -> tuple[int, ...]:
     if isinstance(layer, nn.Linear):
         return layer.out_features, layer.in_features
@@ -115,6 +144,8 @@ def chip_of(model: nn.Module, spec: ChipSpec, seed: int, example: Any) -> Chip:
         If a layer has devices, cells or conductances that a chip cannot have; names it.
     """
     on_chip = spec.with_({"core.g_max_rule": "device"})
+    if example is None:  # the layers of a chip have one input more where the bias is on the array
+        example = inputs_of(model)
     chip = Chip.from_model(plain(model).eval(), on_chip, example=example)
     matrices = {}
     for path, layer in model.named_modules():

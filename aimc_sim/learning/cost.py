@@ -45,9 +45,9 @@ class OuterProductCost:
     def lines(self) -> list[str]:
         """Return lines of a report; each says whose number it is."""
         return [
-            f"outer products  {self.multiplications:,} multiplications: "
+            f"{self.multiplications:,} multiplications: "
             f"{_energy(self.fp16_joules)} in FP16 multipliers (assumed: 1.1 pJ each, 45 nm)",
-            f"as ESSOP        {_energy(self.essop_joules)}, {100 * self.essop_area_ratio:.1f} % of "
+            f"as ESSOP: {_energy(self.essop_joules)}, {100 * self.essop_area_ratio:.1f} % of "
             "the area (paper's ratios: 82.2 % and 93.7 % less, 14 nm, abstract)",
         ]
 

@@ -454,6 +454,15 @@ def test_a_network_of_one_layer_has_a_chip(bias):
     np.testing.assert_allclose(found, net.weights(""), atol=1e-6)
 
 
+@pytest.mark.parametrize("bias", ["digital", "array"])
+def test_a_network_that_has_seen_no_input_has_a_chip(bias, tmp_path):
+    net = learning.prepare(mlp(), ODP, bias=bias)
+    learning.save(net, tmp_path / "net.pt")
+    fresh = learning.prepare(mlp(), ODP, bias=bias)
+    learning.load(fresh, tmp_path / "net.pt")
+    assert fresh.to_chip().effective_weights("0" if bias == "digital" else "0.linear").any()
+
+
 def test_chips_that_cannot_be_are_refused():
     model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
     net = learning.prepare(model, ODP, where={"1": "digital"})
