@@ -156,7 +156,7 @@ def _with_steps(
     charge = float((written.amperes * pulses).sum(dtype=np.float64)) * loop.curve.seconds
     reads = scheme.steps * scheme.inputs
     heat = core.read.v_read_volts**2 * float(written.g.sum(dtype=np.float64))
-    mean_pulse = core.dac.max_code * core.dac.lsb_seconds / 2  # inputs are uniform
+    mean_pulse = core.dac.max_code * core.dac.pulse_seconds / 2  # inputs are uniform
     assert report.iterations is not None  # the loop of the start counts all four
     assert report.pulses is not None
     assert report.seconds is not None

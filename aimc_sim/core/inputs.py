@@ -6,6 +6,9 @@ bit of the magnitude at a time, least significant first, each for the same short
 ADC's results are shifted and added. Slices, phases and planes here are the reference form of
 what a core does; a network runs on mean currents of a modulation, or of a plane.
 
+Binary inputs (spikes) are one pulse at full amplitude each and one conversion, in half of the
+phases: no input is negative.
+
 Source: JSSC 57, 1027 (2022), doi:10.1109/JSSC.2022.3140414 (pulse widths of 1 ns, window of
 128 ns; bit-serial: 7 magnitude bits, about 5 ns each); four phases: arXiv:2212.02872.
 """
@@ -29,8 +32,18 @@ BIT_SECONDS = 5e-9
 
 
 def window_seconds(dac: DacSpec) -> float:
-    """Return the integration time of one PWM modulation: 128 ns for 8 bits and 1 ns."""
-    return (dac.max_code + 1) * dac.lsb_seconds
+    """Return the integration time of one PWM modulation: 128 ns for 8 bits and 1 ns.
+
+    Of binary inputs: the pulse of a spike, and a step in which all pulses are over.
+    """
+    if dac.binary:
+        return dac.spike_seconds + dac.lsb_seconds
+    return full_window_seconds(dac)
+
+
+def full_window_seconds(dac: DacSpec) -> float:
+    """Return the integration time of a PWM modulation of inputs that are not binary, in s."""
+    return (dac.longest_code + 1) * dac.lsb_seconds
 
 
 def bit_serial_seconds(dac: DacSpec) -> float:
@@ -40,12 +53,17 @@ def bit_serial_seconds(dac: DacSpec) -> float:
 
 def integration_seconds(dac: DacSpec) -> float:
     """Return the integration time of one modulation under the encoding that is set, in s."""
-    return bit_serial_seconds(dac) if dac.encoding == "bit-serial" else window_seconds(dac)
+    return bit_serial_seconds(dac) if is_bit_serial(dac) else window_seconds(dac)
+
+
+def is_bit_serial(dac: DacSpec) -> bool:
+    """Whether magnitudes go in bit by bit; binary inputs have one bit only."""
+    return dac.encoding == "bit-serial" and not dac.binary
 
 
 def conversion_seconds(dac: DacSpec) -> float:
     """Return the time over which an ADC integrates for one result: a window, or one bit."""
-    return dac.bit_seconds if dac.encoding == "bit-serial" else window_seconds(dac)
+    return dac.bit_seconds if is_bit_serial(dac) else window_seconds(dac)
 
 
 def mvm_seconds(core: CoreSpec) -> float:
@@ -54,10 +72,10 @@ def mvm_seconds(core: CoreSpec) -> float:
     With PWM it is ``read.mvm_seconds``, or all windows if they are longer. Bit-serial MVMs keep
     what ``read.mvm_seconds`` adds to the windows (8 ns in 4-phase, 5 ns in 1-phase reads of the
     chip) and replace the windows: an estimate, no such time is published for the chip. So do
-    4-phase reads of cells of one polarity, which need two windows.
+    binary inputs, and 4-phase reads of cells of one polarity, which need two windows.
     """
     phases = len(_PHASES) if core.read.mode == "4-phase" else 1
-    windows = phases * window_seconds(core.dac)
+    windows = phases * full_window_seconds(core.dac)
     overhead = max(0.0, core.read.mvm_seconds - windows)
     return overhead + modulations(core) * integration_seconds(core.dac)
 
@@ -68,9 +86,11 @@ def modulations(core: CoreSpec) -> int:
     Parameters
     ----------
     core : CoreSpec
-        Its read mode and its encoding decide.
+        Its read mode, its encoding and whether inputs have signs decide.
     """
-    return 2 * encodings.of(core).polarities if core.read.mode == "4-phase" else 1
+    if core.read.mode != "4-phase":
+        return 1
+    return (1 if core.dac.binary else 2) * encodings.of(core).polarities
 
 
 def reads_planes(dac: DacSpec) -> bool:
@@ -79,7 +99,7 @@ def reads_planes(dac: DacSpec) -> bool:
     An ideal modulator (``bits`` None) has no smallest bit: :func:`check` allows it only where
     the sum over planes is one exact product.
     """
-    return dac.encoding == "bit-serial" and dac.bits is not None
+    return is_bit_serial(dac) and dac.bits is not None
 
 
 def largest_drive(dac: DacSpec) -> int:
@@ -90,7 +110,13 @@ def largest_drive(dac: DacSpec) -> int:
 def check(core: CoreSpec) -> None:
     """Raise ValueError if the converters of a core cannot work with its input encoding."""
     dac, adc = core.dac, core.adc
-    if dac.encoding != "bit-serial":
+    if not is_bit_serial(dac):
+        if dac.binary and adc.max_code is not None and adc.max_code * plane_share(dac) < 0.5:
+            raise ValueError(
+                f"core.dac.spike_seconds = {dac.spike_seconds:g}: full scale makes "
+                f"{adc.max_code * plane_share(dac):.2g} counts of the ADC in that time; use longer "
+                "pulses or more core.adc.bits"
+            )
         return
     quiet = not family.of(core.device).has_fresh_noise(core.device)
     floating = core.wires is not None and core.wires.idle == "high-impedance"
@@ -109,12 +135,13 @@ def check(core: CoreSpec) -> None:
 
 
 def plane_share(dac: DacSpec) -> float:
-    """Return how many of its codes a plain ADC has left for one bit plane, at most 1.
+    """Return how many of its codes a plain ADC has left for one bit plane or spike, at most 1.
 
     A time-based converter collects charge, and the charge per code stays what it is in a PWM
     window: 5 ns of a current make 5/127 of the codes that the full-scale pulse of 127 ns makes.
     """
-    return min(1.0, dac.bit_seconds / (dac.max_code * dac.lsb_seconds))
+    pulse = dac.spike_seconds if dac.binary else dac.bit_seconds
+    return min(1.0, pulse / (dac.longest_code * dac.lsb_seconds))
 
 
 def magnitude_bits(dac: DacSpec) -> int:
@@ -124,7 +151,7 @@ def magnitude_bits(dac: DacSpec) -> int:
 
 def pulse_ends(codes: np.ndarray, dac: DacSpec) -> np.ndarray:
     """Return when the pulses of integer codes (N, R) end, in seconds after the common start."""
-    ends: np.ndarray = np.abs(_integers(codes, dac)) * dac.lsb_seconds
+    ends: np.ndarray = np.abs(_integers(codes, dac)) * dac.pulse_seconds
     return ends
 
 
@@ -165,6 +192,8 @@ def mean_amperes(
 ) -> np.ndarray:
     """Return the (N, C) column currents averaged over the window, in amperes."""
     share = np.asarray(codes, np.float64) / (dac.max_code + 1)
+    if dac.binary:
+        share = np.asarray(codes, np.float64) * (dac.spike_seconds / window_seconds(dac))
     return share @ (siemens * v_read_volts)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..rng import Key, Purpose
 from ..spec import CcoAdcSpec, CoreSpec
 from . import adc
-from .inputs import conversion_seconds, reads_planes, window_seconds
+from .inputs import conversion_seconds, full_window_seconds, reads_planes, window_seconds
 from .quantise import ColumnConverters, ConverterTable, Quantiser
 
 _CALIBRATION_READS = 99
@@ -34,7 +34,7 @@ def amperes_per_charge(core: CoreSpec) -> float:
 
     A bit plane's currents flow all the time; one step of a PWM window flows for its share of it.
     """
-    share = 1.0 if reads_planes(core.dac) else core.dac.lsb_seconds / window_seconds(core.dac)
+    share = 1.0 if reads_planes(core.dac) else core.dac.pulse_seconds / window_seconds(core.dac)
     return core.device.g_max_siemens * share * core.read.v_read_volts
 
 
@@ -75,7 +75,7 @@ def converter(
     state = adc.draw(spec, columns, key)
     reads = key.child(Purpose.ADC, _CALIBRATION_READS).generator()
     # Once, with full windows: what is found are rates, which hold for the time of a bit too.
-    calibration = adc.calibrate(state, spec, window_seconds(core.dac), reads)
+    calibration = adc.calibrate(state, spec, full_window_seconds(core.dac), reads)
     curve = adc.curve(state, calibration, spec)
     found = adc.columns(curve, calibration, spec, window, amperes_per_charge(core))
     law, rows = quantiser(core), found.rows.copy()

@@ -27,7 +27,7 @@ def quantiser(core: CoreSpec, full_scale_amperes: float | None = None) -> Quanti
         return Quantiser(full_scale, 1.0, False)
     codes: float | None = spec.max_code
     assert codes is not None  # a converter with bits has a largest code
-    if inputs.reads_planes(core.dac):
+    if inputs.reads_planes(core.dac) or (core.dac.binary and inputs.plane_share(core.dac) < 1):
         codes = codes * inputs.plane_share(core.dac)
         return Quantiser(full_scale / codes, max(1, round(codes)), True)
     return Quantiser(full_scale / codes, codes, True)

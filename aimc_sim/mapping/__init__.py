@@ -13,6 +13,7 @@ Read in the order of the flow::
 - :mod:`pack`: small blocks share a core
 - :mod:`place`: a core for every block; :mod:`task`: that question as a value, and the answers
   found so far; :mod:`shorten`: by annealing; :mod:`direct`: on direct links only
+- :mod:`spikes`: layers whose inputs are spikes, and the machine with pulses of one bit for them
 - :mod:`route`: the flows between blocks, and their links; :mod:`traffic`: the bytes per link
 
 Beside the flow: :mod:`where` (which layers go on crossbars), :mod:`named` (the layouts of the chip

@@ -418,6 +418,7 @@ def _drive(
         held, dac = quantisers[layer.source], spec.for_layer(layer.owner).core.dac
         top = dac.max_code
         full = held.step * held.limit if held.rounds else float(x.abs().max()) or 1.0
+        full = 1.0 if dac.binary else full
         codes = rounding.codes(rows, top / full, top, dac.bits is not None).numpy()
         if inputs.reads_planes(dac):
             codes = np.concatenate(inputs.bit_planes(codes, dac))

@@ -199,6 +199,7 @@ class LayerCall:
     layer: AnalogLayer
     dac: Quantiser | None  # re-quantisation of the input, where its codes are not the DAC's
     chains: tuple[tuple[CoreCall, ...], ...]
+    binary: bool = False  # inputs are pulses of one bit
 
     @cached_property
     def needs_squares(self) -> bool:

@@ -88,7 +88,7 @@ class Chip(Held):
         check_layers(spec, compiled)
         chip = cls(compiled, spec)
         assert source.walk is not None  # the network came from a walk
-        chip.variants = Variants(compiled, spec, source, source.walk.recording.example)
+        chip.variants = Variants(compiled, chip.spec, source, source.walk.recording.example)
         return chip
 
     @staticmethod

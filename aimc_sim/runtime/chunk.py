@@ -172,6 +172,11 @@ class Run:
             squares = self._maps(layer, squares, timed)
         seen = self.counts[layer.name]
         inputs = survey(x, window(layer, call.chains[0][0]) if call.bounded else None)
+        if call.binary and bool(inputs.lowest.min() < 0):
+            raise ValueError(
+                f"layer '{layer.name}' reads numbers below -1/2, but its inputs are binary "
+                "(core.dac.binary): 0 or 1; give it spikes, or set core.dac.binary to False for it"
+            )
         seen.magnitudes.append(inputs.magnitude)
         seen.inputs += codes.numel() * self.n / self.batch  # padding is zero
         out = CodedValue(torch.empty(0))

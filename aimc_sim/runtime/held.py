@@ -14,6 +14,7 @@ from ..chip.program import Program
 from ..chip.state import ChipState, Ranges
 from ..core import compensation
 from ..errors import NotProgrammedError
+from ..mapping import spikes
 from ..spec import ChipSpec
 from . import adapt
 from .counts import new_counts
@@ -30,7 +31,7 @@ class Held:
     compiled : Program
         The placed program.
     spec : ChipSpec
-        The machine.
+        The machine; layers that read spikes have binary inputs.
     ranges : Ranges or None
         Of all integers, once measured.
     state : ChipState or None
@@ -55,7 +56,7 @@ class Held:
 
     def __init__(self, compiled: Program, spec: ChipSpec) -> None:
         self.compiled = compiled
-        self.spec = spec
+        self.spec = spec = spikes.machine_of(compiled, spec)
         self.ranges: Ranges | None = None
         self.state: ChipState | None = None
         self.pending: int | None = None

@@ -193,7 +193,10 @@ class _Builder:
         held = self.quantisers[layer.source]
         largest = held.step * held.limit if held.rounds else self._range(layer.source)
         dac = None
-        if core.dac.bits is None:
+        if core.dac.binary and core.dac.bits is not None:
+            spikes = Quantiser(1.0, 1, True)  # a spike is 1, whatever was calibrated
+            dac = None if held == spikes else spikes
+        elif core.dac.bits is None:
             # An ideal modulator rounds nothing; full amplitude is still the calibrated range,
             # which matters as soon as the ADC saturates somewhere.
             full = held.rounds and held.limit == core.dac.max_code
@@ -204,7 +207,7 @@ class _Builder:
             dac = converters.integer_range(core.dac.bits, largest)
         step = (dac or held).step
         chains = tuple(self._chain(layer, chain, step) for chain in layer.chains)
-        return LayerCall(layer, dac, chains)
+        return LayerCall(layer, dac, chains, core.dac.binary)
 
     def _call_number(self, layer: AnalogLayer) -> int:
         """Return which call of its devices a layer is, the first being 0."""

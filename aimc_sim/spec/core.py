@@ -32,12 +32,35 @@ class DacSpec(Spec):
         "s", "integration time of one bit, bit-serial only. READ: about 5 ns "
         "(JSSC 57, 1027, 2022)", 5e-9, later=True, gt=0,
     )  # fmt: skip
+    binary: bool = quantity(
+        "-", "inputs are spikes, 0 or 1: one pulse at full amplitude, one conversion per polarity "
+        "of weights, no negative inputs. Set by itself for layers that read spikes", False,
+        later=True,
+    )  # fmt: skip
+    spikes: Literal["pulses", "codes"] = quantity(
+        "-", "layers that read spikes get binary inputs, or codes of full scale as other layers do",
+        "pulses", later=True,
+    )  # fmt: skip
+    spike_seconds: float = quantity(
+        "s", "pulse of a spike, binary inputs only. ASSUMED: as long as the longest pulse of the "
+        "chip, so that a conversion has all its codes", 127e-9, later=True, gt=0,
+    )  # fmt: skip
     source: str = ""
 
     @property
-    def max_code(self) -> int:
-        """Largest magnitude that the modulator can send (127 for 8 bits)."""
+    def longest_code(self) -> int:
+        """Largest magnitude that the modulator can send, were inputs not binary."""
         return int(2 ** ((self.bits or 8) - 1) - 1)
+
+    @property
+    def max_code(self) -> int:
+        """Largest magnitude that the modulator sends (127 for 8 bits, 1 for binary inputs)."""
+        return 1 if self.binary else self.longest_code
+
+    @property
+    def pulse_seconds(self) -> float:
+        """Length of the pulse of one code, s: a step of the modulator, or a spike."""
+        return self.spike_seconds if self.binary else self.lsb_seconds
 
 
 ALIKE = ("nonlinearity and gain mismatch of the ADCs (core.adc)",)

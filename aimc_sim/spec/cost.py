@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from .base import Spec, quantity
 
 
@@ -53,6 +55,21 @@ class CostSpec(Spec):
     )  # fmt: skip
     gdpu_latency_clocks: int = quantity("-", "last gate input to last hidden output", 24, ge=0)
     gdpu_joules_per_output: float = quantity("J", "hidden state of one unit", 5.15e-10, ge=0)
+    membrane_unit: Literal["local", "global"] = quantity(
+        "-", "digital unit that keeps the states of spiking neurons: that of the core that makes "
+        "their inputs, or the global ones (at the energy of a hidden state). ASSUMPTION", "local",
+        later=True,
+    )  # fmt: skip
+    membrane_joules: float = quantity(
+        "J", "a step of a spiking neuron in a local unit: leak, sums, comparison, and its state "
+        "read and written. ASSUMED: three operations of 16 bits at 45 nm, 1.1 + 0.4 + 0.4 pJ, and "
+        "twice 16 bits of a memory of 8 kB, 2.5 pJ each (M. Horowitz, ISSCC 2014, "
+        "doi:10.1109/ISSCC.2014.6757323, RECALLED)", 6.9e-12, later=True, ge=0,
+    )  # fmt: skip
+    membrane_latency_clocks: int = quantity(
+        "-", "from an input of a spiking neuron to its output, in a local unit. ASSUMED", 4,
+        later=True, ge=0,
+    )  # fmt: skip
     relay_joules_per_byte: float = quantity(
         "J", "each further link that a byte crosses", 1e-12, ge=0
     )

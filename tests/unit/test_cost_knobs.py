@@ -32,9 +32,11 @@ WHERE = {
 """Machines on which some knobs count."""
 ELSEWHERE = {
     "gdpu.bins", "gdpu.exact_tanh", "gdpu.bit_true", "gdpu.input_bits", "gdpu.output_bits",
-    "gdpu.hidden_per_slice",
+    "gdpu.hidden_per_slice", "cost.membrane_unit", "cost.membrane_joules",
+    "cost.membrane_latency_clocks",
 }  # fmt: skip
-"""Numbers of the global digital unit: tests/unit/test_gdpu.py."""
+"""Numbers of the global digital unit (tests/unit/test_gdpu.py) and of spiking neurons
+(tests/unit/test_spike_pulses.py)."""
 
 
 class Net(nn.Module):

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Literal
 from aimc_sim import markup, units
 from aimc_sim.chip.ledger.energy import shared_joules
 from aimc_sim.chip.ledger.parts import mvm_parts
-from aimc_sim.chip.ledger.times import gdpu_seconds, mvm_seconds, operation_seconds, step_seconds
-from aimc_sim.chip.program import AnalogLayer, Program
+from aimc_sim.chip.ledger.times import (
+    gdpu_seconds,
+    membrane_seconds,
+    mvm_seconds,
+    operation_seconds,
+    step_seconds,
+)
+from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program
 from aimc_sim.core import encodings
+from aimc_sim.ops import OPERATIONS
 from aimc_sim.spec import ChipSpec
 
 if TYPE_CHECKING:
@@ -51,6 +58,8 @@ class LedgerEntry:
         Time for which the component works on them.
     joules : float, joules
         Energy of all of them.
+    binary : bool
+        Whether they belong to MVMs of binary inputs, which have a time and energy of their own.
     """
 
     component: str
@@ -59,6 +68,7 @@ class LedgerEntry:
     events: int
     busy_seconds: float
     joules: float
+    binary: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,10 @@ class Ledger:
         """
         mvms = sum(entry.joules for entry in self.entries if entry.component in MVM_PARTS)
         share = self.core_mvms * shared_joules(spec)
+        # MVMs of another length (binary inputs) have their share for their own time.
+        arrays = [entry for entry in self.entries if entry.component == "array"]
+        other = sum(e.busy_seconds - e.events * mvm_seconds(spec) for e in arrays if e.binary)
+        share += other * spec.cost.shared_watts / spec.fabric.cores
         return Energies(self.core_mvms, self.joules, mvms, mvms + share)
 
     def by(self, key: Literal["component", "layer", "core"]) -> dict[str | int, float]:
@@ -227,7 +241,7 @@ def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Co
         count = pixels[layer.name]
         macs += layer.macs * count
         for block in layer.blocks:
-            seconds = step_seconds(block.footprint[1], spec)
+            seconds = step_seconds(block.footprint[1], _own(layer, spec))
             if layer.loop is not None:
                 seconds = _loop_seconds(compiled, layer, block.footprint[1], spec)
             busy[block.core] += count * seconds
@@ -243,7 +257,9 @@ def _loop_seconds(compiled: Program, layer: AnalogLayer, columns: int, spec: Chi
     The partial sums of the input matrix are waiting; a projection follows in the same step.
     """
     chain = max(len(chain) for chain in layer.chains)
-    own = operation_seconds(columns, chain, spec, gated(compiled, layer))
+    own = operation_seconds(columns, chain, _own(layer, spec), gated(compiled, layer))
+    neurons, sums = spiking(compiled, layer)
+    own += membrane_seconds(neurons, sums, spec)
     others = [
         other for other in compiled.layers if other.loop == layer.loop and other.name != layer.name
     ]
@@ -251,7 +267,7 @@ def _loop_seconds(compiled: Program, layer: AnalogLayer, columns: int, spec: Chi
         operation_seconds(
             max(block.footprint[1] for block in other.blocks),
             max(len(chain) for chain in other.chains),
-            spec,
+            _own(other, spec),
             gated(compiled, other),
         )
         for other in others
@@ -263,9 +279,51 @@ def gated(compiled: Program, layer: AnalogLayer) -> int:
     if layer.loop is None or layer.source != layer.loop:
         return 0
     step = compiled.step(layer.loop)
+    if not isinstance(step, AnalogLayer) and step.op == "spiking":
+        return 0  # of neurons, see spiking()
     if isinstance(step, AnalogLayer):
         raise TypeError(f"loop '{layer.loop}' of '{layer.name}' is a layer; wanted a digital step")
     return int(step.attrs["hidden"])
+
+
+def spiking(compiled: Program, layer: AnalogLayer) -> tuple[int, int]:
+    """Return the spiking neurons that read a layer's outputs, per MVM, and their sums; or zeros.
+
+    Parameters
+    ----------
+    compiled : Program
+        Placed network.
+    layer : AnalogLayer
+        A layer, which neurons read directly or through steps that only order numbers; or the matrix
+        through which their outputs come back, which is charged in place of the first one.
+    """
+    for step in compiled.steps:
+        if not isinstance(step, DigitalStep) or step.op != "spiking":
+            continue
+        how, fed = step.attrs["neuron"], step.attrs["layers"].get("hh")
+        sums = 1 + bool(how["gate"]) + (how["adaptation"] is not None)
+        if layer.name == (fed or _behind(compiled, step.sources[0])):
+            return layer.weight.shape[1] // sums, sums
+    return 0, 0
+
+
+def _behind(compiled: Program, value: str) -> str | None:
+    """Return the layer whose outputs a value holds in some order, or None."""
+    steps = {step.name: step for step in compiled.steps}
+    while value in steps:
+        step = steps[value]
+        if isinstance(step, AnalogLayer):
+            return value
+        if OPERATIONS[step.op].kind != "codes" or len(step.sources) != 1:
+            return None
+        value = step.sources[0]
+    return None
+
+
+def _own(layer: AnalogLayer, spec: ChipSpec) -> ChipSpec:
+    """Return the machine with which an MVM of a layer is charged: its own if inputs are binary."""
+    own = spec.for_layer(layer.owner)
+    return own if own.core.dac.binary else spec
 
 
 def ledger(
@@ -288,18 +346,19 @@ def ledger(
         Through its array in one MVM: then the used rows and columns are charged for what they
         do. Without it, whole arrays under the load of the published measurement.
     """
-    parts = mvm_parts(spec)
     cost, clock = spec.cost, spec.core.ldpu.clock_hertz
     entries = []
     cores = set()
     for layer in compiled.layers:
         count = pixels[layer.name]
         encoding = encodings.of(spec.for_layer(layer.owner).core)
+        machine = _own(layer, spec)
+        parts, binary = mvm_parts(machine), machine.core.dac.binary
         for block in layer.blocks:
             outputs, codes = count * block.shape[1], count * block.footprint[1]
             own = parts
             if charges is not None:
-                own = mvm_parts(spec, *block.footprint, charges[block.tile])
+                own = mvm_parts(machine, *block.footprint, charges[block.tile])
             added = count * encoding.additions(block.shape[1])
             if added:
                 entries.append(
@@ -308,14 +367,17 @@ def ledger(
                 )  # fmt: skip
             entries += [
                 *(
-                    LedgerEntry(part, layer.name, block.core, count, count * mvm_seconds(spec),
-                          count * getattr(own, part))
+                    LedgerEntry(part, layer.name, block.core, count, count * mvm_seconds(machine),
+                          count * getattr(own, part), binary)
                     for part in ("array", "modulators", "converters")
                 ),
                 LedgerEntry("local digital unit", layer.name, block.core, outputs, codes / clock,
                       outputs * cost.ldpu_joules_per_output),
             ]  # fmt: skip
             cores.add(block.core)
+        neurons, sums = spiking(compiled, layer)
+        if neurons:
+            entries.append(_membranes(layer, count, neurons, sums, spec))
         if hidden := gated(compiled, layer):
             outputs = count * hidden
             entries.append(
@@ -339,3 +401,20 @@ def ledger(
     shared = chips * cost.shared_watts * seconds
     entries.append(LedgerEntry("static, shared", "", -1, 0, seconds, shared))
     return Ledger(tuple(entries), seconds)
+
+
+def _membranes(
+    layer: AnalogLayer, count: int, neurons: int, sums: int, spec: ChipSpec
+) -> LedgerEntry:
+    """Return the event of all steps of a layer's spiking neurons; at its tail cores if local."""
+    steps = count * neurons
+    if spec.cost.membrane_unit == "global":
+        return LedgerEntry(
+            "global digital unit", layer.name, -1, steps,
+            count * gdpu_seconds(neurons, spec, sums), steps * spec.cost.gdpu_joules_per_output,
+        )  # fmt: skip
+    core = layer.chains[0][-1].core
+    seconds = count * neurons * sums / spec.core.ldpu.clock_hertz
+    return LedgerEntry(
+        "local digital unit", layer.name, core, steps, seconds, steps * spec.cost.membrane_joules
+    )

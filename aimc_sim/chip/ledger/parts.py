@@ -45,9 +45,9 @@ def phases(core: CoreSpec) -> int:
 def _drive_seconds(core: CoreSpec) -> float:
     """Return how long a row is on, in one MVM, for a full-scale input."""
     dac = core.dac
-    if dac.encoding == "bit-serial":
+    if inputs.is_bit_serial(dac):
         return inputs.magnitude_bits(dac) * dac.bit_seconds
-    return dac.max_code * dac.lsb_seconds
+    return dac.max_code * dac.pulse_seconds
 
 
 def coulombs(core: CoreSpec, siemens: float, drive: float) -> float:
@@ -89,7 +89,8 @@ def counts(core: CoreSpec, charge: float) -> float:
         # A plane longer than a whole pulse has all codes, and no more of them.
         codes = adc.max_code * inputs.plane_share(dac)
         return charge * codes / (full * dac.bit_seconds)
-    return charge * adc.max_code / (full * dac.max_code * dac.lsb_seconds)
+    codes = adc.max_code * (inputs.plane_share(dac) if dac.binary else 1)
+    return charge * codes / (full * dac.max_code * dac.pulse_seconds)
 
 
 def mvm_parts(
@@ -110,7 +111,7 @@ def mvm_parts(
     charge = _nominal_coulombs(spec) if charge is None else charge
     seconds = phases(core) * inputs.integration_seconds(core.dac)
     pulses = phases(core) * (
-        inputs.magnitude_bits(core.dac) if core.dac.encoding == "bit-serial" else 1
+        inputs.magnitude_bits(core.dac) if inputs.is_bit_serial(core.dac) else 1
     )
     return Parts(
         array=charge * cost.supply_volts,

@@ -25,19 +25,43 @@ def ldpu_latency_seconds(spec: ChipSpec) -> float:
     return spec.cost.ldpu_latency_clocks / spec.core.ldpu.clock_hertz
 
 
-def gdpu_seconds(outputs: int, spec: ChipSpec) -> float:
+def gdpu_seconds(outputs: int, spec: ChipSpec, gates: int = 4) -> float:
     """Return the time that the global digital units add to a stream of gate inputs.
 
-    Every slice takes one input per clock while its core streams; the last output follows
-    ``gdpu_latency_clocks`` after the last input. A slice slower than its inputs adds the rest.
+    Every slice takes one input per clock while its core streams, ``gates`` of them per output; the
+    last output follows ``gdpu_latency_clocks`` after the last input. A slice slower than its inputs
+    adds the rest.
     """
     if outputs == 0:
         return 0.0
     unit = spec.gdpu
     per_slice = -(-outputs // unit.slices)
-    inputs = 4 * per_slice  # one clock each
+    inputs = gates * per_slice  # one clock each
     late = max(0, per_slice * unit.clocks_per_output - inputs)
     return (spec.cost.gdpu_latency_clocks + late) / unit.clock_hertz
+
+
+def membrane_seconds(neurons: int, sums: int, spec: ChipSpec) -> float:
+    """Return the time that spiking neurons add to a stream of their inputs, in s.
+
+    Parameters
+    ----------
+    neurons : int
+        Neurons of a layer; 0 for none.
+    sums : int
+        Inputs of each: its own, and those of gate and threshold.
+    spec : ChipSpec
+        ``cost.membrane_unit`` says where they are.
+
+    Notes
+    -----
+    A local unit takes one input per clock, as its core streams them: only its latency is added.
+    """
+    if neurons == 0:
+        return 0.0
+    if spec.cost.membrane_unit == "global":
+        return gdpu_seconds(neurons, spec, sums)
+    return spec.cost.membrane_latency_clocks / spec.core.ldpu.clock_hertz
 
 
 def operation_seconds(columns: int, chain: int, spec: ChipSpec, gdpu_outputs: int = 0) -> float:
