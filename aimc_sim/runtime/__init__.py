@@ -2,7 +2,7 @@
 
 - :mod:`.chip`: the class for users, over :mod:`.held`, its state; :mod:`.images`, :mod:`.given`:
   checks of inputs; :mod:`.chip_report`, :mod:`.explain`, :mod:`.contents`: records and arrays for
-  inspection
+  inspection; :mod:`.spiking_report` with :mod:`.events`: spikes, driven rows, gating
 - :mod:`.variants`: programs of the same network for other sizes, on the same devices
 - :mod:`.calibrate`: a float run that measures the ranges of all integers; :mod:`.quantisers`
 - :mod:`.evaluation`: a chip at a time; :mod:`.plan`: everything that does not depend on the images
@@ -14,7 +14,8 @@
 
 __all__ = [
     "adapt", "adc", "blocks", "calibrate", "calls", "chip", "chip_report", "chunk", "clipping",
-    "contents", "convert", "counts", "evaluation", "executor", "explain", "floating", "given",
-    "held", "images", "phases", "plan", "probe", "procedures", "quantisers", "reading", "recurrent",
-    "replay_values", "rounding", "sizes", "stream", "survey", "variants", "whole",
+    "contents", "convert", "counts", "evaluation", "events", "executor", "explain", "floating",
+    "given", "held", "images", "phases", "plan", "probe", "procedures", "quantisers", "reading",
+    "recurrent", "replay_values", "rounding", "sizes", "spiking_report", "stream", "survey",
+    "variants", "whole",
 ]  # fmt: skip

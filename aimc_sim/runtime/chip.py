@@ -26,6 +26,7 @@ from .given import built_model, usable_device
 from .held import Held
 from .images import images_in
 from .recurrent import Span
+from .spiking_report import SpikingReport
 from .stream import Stream, packed
 from .variants import Variants
 
@@ -395,6 +396,21 @@ class Chip(Held):
     def report(self) -> Report:
         """Return a record of the chip and of its work so far; print it or ``.to_dict()``."""
         return Report.of(self)
+
+    def spiking_report(self) -> SpikingReport:
+        """Return the spikes of the inputs that were run, and the energy with and without gating.
+
+        Returns
+        -------
+        SpikingReport
+            Print it, or ``.to_dict()``.
+
+        Raises
+        ------
+        ValueError
+            If nothing spikes, or nothing was run yet.
+        """
+        return SpikingReport.of(self)
 
     _repr_pretty_ = markup.named
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from .. import markup, units
 from ..chip import ledger
 from ..core import encodings
@@ -63,7 +61,7 @@ class Report:
         """Collect the report of a chip."""
         spec, compiled = chip.spec, chip.compiled
         cells = spec.core.rows * spec.core.cols
-        layers, pixels = [], {}
+        layers, pixels = [], chip.pixels()
         for layer in compiled.layers:
             counts = chip.counts.get(layer.name)
             if counts is not None and counts.conversions == 0:
@@ -86,16 +84,15 @@ class Report:
                     else None,
                 )
             )
-            if counts is not None:
-                pixels[layer.name] = round(counts.mvms / blocks / counts.images)
         written = None if chip.state is None else chip.state.report()
         hops = [transfer.hops for transfer in compiled.transfers]
         kinds = [transfer.kind for transfer in compiled.transfers]
         cost = None
         if len(pixels) == len(compiled.layers):
             found = ledger.estimate(compiled, spec, pixels)
-            charges = _charges(chip)
-            actual = ledger.ledger(compiled, spec, pixels, found.interval_seconds, charges)
+            actual = ledger.ledger(
+                compiled, spec, pixels, found.interval_seconds, chip.charges()
+            )  # fmt: skip
             area = ledger.area(compiled, spec)
             sums = found.energies.to_dict()
             joules = sums.pop("joules_per_image")
@@ -343,18 +340,6 @@ def state(chip: Held) -> str:
         "Chip", f"{spec.name} (spec {spec.id()})", markup.facts(rows), compiled.table(),
         markup.paragraph("chip.report() adds time and energy, chip.spec every number.", soft=True),
     )  # fmt: skip
-
-
-def _charges(chip: Held) -> dict[int, float]:
-    """Return the charge of one MVM of every tile, in coulombs, for the inputs that were run."""
-    tiles, found = chip.evaluation.tiles, {}
-    for layer in chip.compiled.layers:
-        core = chip.spec.for_layer(layer.owner).core
-        drive = chip.counts[layer.name].mean_magnitude / core.dac.max_code
-        for block in layer.blocks:
-            relative = float(tiles[block.tile].polarities.sum(dtype=np.float64))
-            found[block.tile] = ledger.coulombs(core, relative * core.device.g_max_siemens, drive)
-    return found
 
 
 def _encodings(chip: Held) -> dict[str, dict[str, Any]]:

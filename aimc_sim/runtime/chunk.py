@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..chip import membranes
 from ..chip.program import AnalogLayer, DigitalStep, leaves
 from ..core.quantise import Quantiser
 from ..digital import rounding
 from ..digital.apply import apply
 from ..digital.cells import State
 from ..ops import OPERATIONS, Sizes
-from . import whole
+from . import events, whole
 from .adc import AS_IT_IS
 from .blocks import as_maps, from_maps, repeated
 from .calls import DigitalCall, LayerCall, LoopCall
@@ -103,6 +104,10 @@ class Run:
             tuple(found[step.name].codes.shape)
         )  # fmt: skip
         self.count(step, [inputs], outputs)
+        if step.op == "spiking" and membranes.binary(step.attrs["neuron"]):
+            axis = int(step.attrs.get("axis", 0))
+            spikes = found[step.name].codes.narrow(axis, 0, self.n)
+            self.counts[step.name].fired.append(events.of_neurons(spikes, 1 - axis))
         return found
 
     def _whole(self, call: LoopCall) -> Callable[..., tuple[Tensor, State]] | None:
@@ -165,7 +170,7 @@ class Run:
         timed = time is None and self.plan.compiled.recurrent and layer.kind == "linear"
         timed = timed and codes.ndim > 2
         x = self._maps(layer, codes, timed)
-        events = self._events(layer, codes, timed, time)
+        numbered = self._events(layer, codes, timed, time)
         if call.needs_squares:
             if squares is None:
                 squares = codes.square().to(self.plan.formats.variance)
@@ -177,6 +182,10 @@ class Run:
                 f"layer '{layer.name}' reads numbers below -1/2, but its inputs are binary "
                 "(core.dac.binary): 0 or 1; give it spikes, or set core.dac.binary to False for it"
             )
+        if call.binary:
+            counted = numbered.counted
+            mask = None if counted is None else torch.from_numpy(counted)
+            seen.driven.append(events.of_rows(call, x, mask))
         seen.magnitudes.append(inputs.magnitude)
         seen.inputs += codes.numel() * self.n / self.batch  # padding is zero
         out = CodedValue(torch.empty(0))
@@ -186,7 +195,7 @@ class Run:
                 part = x[:, core.channels]
                 square = None if squares is None else squares[:, core.channels]
                 seen_here = inputs.of(core.channels)
-                read = self.reader.read(layer, core, part, square, events, seen_here)
+                read = self.reader.read(layer, core, part, square, numbered, seen_here)
                 charge = read.charge
                 is_tail = core is chain[-1]
                 if is_tail and out.codes.numel() == 0:
@@ -202,7 +211,7 @@ class Run:
                     added = repeated(layer, values[layer.residual].codes, wanted.shape)
                     maps = channels_last(self._maps(layer, added, timed))
                     link = ArrivingCodes(maps, core.block.col_start)
-                self._convert(read, link, relu, target, column, events)
+                self._convert(read, link, relu, target, column, numbered)
                 link = ArrivingCodes(target.codes, 0)
         if self.span.start == 0 and time in (None, 0):  # of a stream, the first piece
             self.counts[layer.name].images += self.n

@@ -18,7 +18,8 @@ class Counts:
     ``mvms`` are those of cores; ``outputs`` the values that left their digital units. ``misses``
     holds ADC saturations, output clippings and conversions, (n, 3) tensors, and ``magnitudes`` the
     sums of input magnitudes in codes: left on the device until somebody asks, so that counting does
-    not stop a GPU. ``inputs`` is the number of those inputs.
+    not stop a GPU. ``inputs`` is the number of those inputs. ``driven`` and ``fired`` count spikes,
+    of a layer that reads them and of neurons that make them (:mod:`.events`).
     """
 
     images: int = 0
@@ -28,6 +29,8 @@ class Counts:
     inputs: float = 0.0
     magnitudes: list[Tensor] = field(default_factory=list)
     misses: list[Tensor] = field(default_factory=list)
+    driven: list[Tensor] = field(default_factory=list)
+    fired: list[Tensor] = field(default_factory=list)
 
     def add(self, other: Counts) -> None:
         """Add the counts of another chunk."""
@@ -40,6 +43,11 @@ class Counts:
             self.magnitudes = [reduce(operator.add, self.magnitudes + other.magnitudes)]
         if self.misses or other.misses:
             self.misses = [torch.cat(self.misses + other.misses).sum(0, keepdim=True)]
+
+        for name in ("driven", "fired"):
+            parts = getattr(self, name) + getattr(other, name)
+            if parts:
+                setattr(self, name, [reduce(operator.add, parts)])
 
     @property
     def mean_magnitude(self) -> float:

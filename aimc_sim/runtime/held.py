@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..chip import ledger
 from ..chip import state as chip_state
 from ..chip.program import Program
 from ..chip.state import ChipState, Ranges
@@ -118,6 +120,36 @@ class Held:
         return as_inputs(
             self.compiled, given, named, its.example, its.source is not None, its.signature, batch
         )
+
+    def pixels(self) -> dict[str, int]:
+        """Return the MVMs per image of every layer's cores, of the images that were run so far."""
+        found = {}
+        for layer in self.compiled.layers:
+            seen = self.counts.get(layer.name)
+            if seen is not None and seen.conversions:
+                found[layer.name] = round(seen.mvms / len(layer.blocks) / seen.images)
+        return found
+
+    def charges(self) -> dict[int, float]:
+        """Return the charge of one MVM of every tile, in coulombs, for the inputs that were run."""
+        tiles, found = self.evaluation.tiles, {}
+        for layer in self.compiled.layers:
+            core = self.spec.for_layer(layer.owner).core
+            drive = self.counts[layer.name].mean_magnitude / core.dac.max_code
+            for block in layer.blocks:
+                relative = float(tiles[block.tile].polarities.sum(dtype=np.float64))
+                found[block.tile] = ledger.coulombs(
+                    core, relative * core.device.g_max_siemens, drive
+                )  # fmt: skip
+        return found
+
+    def used_ledger(self) -> ledger.Ledger | None:
+        """Return the ledger of one image as used; None if nothing was run."""
+        pixels = self.pixels()
+        if len(pixels) < len(self.compiled.layers):
+            return None
+        interval = ledger.estimate(self.compiled, self.spec, pixels).interval_seconds
+        return ledger.ledger(self.compiled, self.spec, pixels, interval, self.charges())
 
     @property
     def evaluation(self) -> Evaluation:

@@ -19,7 +19,7 @@ COSTS = (
     "energy of activation memories (line buffers)",
     "energy of the host and of the links to it",
     "digital steps between layers (pooling, shortcuts, attention, normalisation, activations): "
-    "counted, free of time and energy",
+    "counted, free of time and energy; steps of spiking neurons behind a layer are charged",
     "cores without weights: taken to be switched off",
     "multicast in the pipeline simulation",
 )
@@ -32,6 +32,8 @@ ASSUMPTIONS = (
     "In 1-phase mode the size of the polarity effect is an assumption.",
     "Gated recurrent units and simple recurrent layers on the global digital unit are an "
     "assumption; for more than 512 hidden units it works in passes.",
+    "Spiking neurons in a digital unit are an assumption, so are their energy and the length of "
+    "the pulse of a spike.",
     "Bit-serial inputs have a time of their own, and the energy of pulse widths.",
     "5PP is a reconstruction: 90 of the 418 links of the data sheet are not located.",
 )

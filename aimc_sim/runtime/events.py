@@ -1,0 +1,83 @@
+"""Counts of real spikes: rows that are driven, silent blocks, spikes and silent neurons."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..chip.program import AnalogLayer, Block
+from .blocks import block_kernel, convolve
+from .calls import LayerCall
+
+MVMS, SILENT, DRIVEN, ROWS = range(4)
+"""Columns of :func:`of_rows`: MVMs, those without a driven row, driven rows, rows."""
+
+OUTPUTS, SPIKES, WORDS, SILENT_WORDS, SINGLE_WORDS = range(5)
+"""Columns of :func:`of_neurons`: outputs, those that are spikes; words of all time steps of a
+neuron, those without a spike, those with one."""
+
+
+def row_blocks(layer: AnalogLayer) -> dict[tuple[int, int], list[Block]]:
+    """Return the blocks of a layer by the rows that they read, (first, behind the last)."""
+    found: dict[tuple[int, int], list[Block]] = {}
+    for chain in layer.chains:
+        for block in chain:
+            found.setdefault((block.row_start, block.row_stop), []).append(block)
+    return found
+
+
+def of_rows(call: LayerCall, codes: Tensor, counted: Tensor | None) -> Tensor:
+    """Return what the inputs of a layer drive, block of rows by block of rows.
+
+    Parameters
+    ----------
+    call : LayerCall
+        A layer of binary inputs.
+    codes : (B, channels, H, W) float32, 0 and 1
+        Its input maps.
+    counted : (B,) bool tensor or None
+        Which of them count; None: all.
+
+    Returns
+    -------
+    (K, 4) int64
+        By blocks of rows, in the order of :func:`row_blocks`; blocks beside each other, which read
+        the same rows, count once.
+    """
+    layer, rows = call.layer, []
+    codes = codes if counted is None else codes[counted.to(codes.device)]
+    for (start, stop), blocks in row_blocks(layer).items():
+        ones = torch.ones(stop - start, 1)
+        kernel, channels = block_kernel(layer, blocks[0], ones)
+        active = convolve(layer, codes[:, channels], kernel.to(codes.device))
+        rows.append(
+            torch.stack([
+                torch.tensor(active.numel()), (active == 0).sum().cpu(),
+                active.sum(dtype=torch.float64).round().long().cpu(),
+                torch.tensor(active.numel() * (stop - start)),
+            ])
+        )  # fmt: skip
+    return torch.stack(rows)
+
+
+def of_neurons(outputs: Tensor, time: int) -> Tensor:
+    """Return the spikes of a layer of neurons.
+
+    Parameters
+    ----------
+    outputs : (B, T, ...) or (T, B, ...) float32, 0 and 1
+        Of all time steps of a call.
+    time : int
+        Dimension that counts steps.
+
+    Returns
+    -------
+    (1, 5) int64
+        Their numbers; a word holds all time steps of a neuron, one bit each.
+    """
+    per_word = outputs.sum(time)
+    found = [
+        torch.tensor(outputs.numel()), per_word.sum(dtype=torch.float64).round().long().cpu(),
+        torch.tensor(per_word.numel()), (per_word == 0).sum().cpu(), (per_word == 1).sum().cpu(),
+    ]  # fmt: skip
+    return torch.stack(found)[None]
