@@ -132,6 +132,12 @@ class StepSynapses(Synapses):
         self.checks = 0
         self._begin(np.asarray(start, np.float32), t_seconds)
 
+    @property
+    def full_weight(self) -> float:
+        """Weight of one device at the largest conductance of its specification."""
+        device = self.kind.device
+        return self.scale * device.g_max_siemens / siemens_per_weight(device)
+
     def _begin(self, start: np.ndarray, t_seconds: float) -> None:
         wanted = (start / np.float32(self.scale)).astype(np.float32)
         if self.pairs:

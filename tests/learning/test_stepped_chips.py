@@ -94,6 +94,23 @@ def test_a_chip_has_the_stepped_devices_that_learned(name, tmp_path):
     assert torch.equal(chip(X, first_image=0), loaded(X, first_image=0))
 
 
+@pytest.mark.parametrize(
+    "device",
+    [*(learning.StepDevices(DEVICES[name]) for name in DEVICES), learning.PcmPairs()],
+    ids=[*DEVICES, "pairs"],
+)
+def test_a_converter_code_is_one_weight_in_training_and_on_the_chip(device):
+    """Both reckon from a device at the largest conductance of its specification."""
+    if isinstance(device, learning.StepDevices):
+        device = learning.StepDevices(with_room(device.device))
+    net = learning.prepare(mlp(), ODP, learning.MixedPrecision(), seed=5, device=device)
+    for _, layer in net.layers():
+        array = layer.array.pieces[0].synapses
+        chip = device.on_chip(net.spec.core.device)
+        siemens = array.elements(chip, 0.0)[1]
+        assert siemens * array.full_weight == pytest.approx(chip.g_max_siemens)
+
+
 @pytest.mark.parametrize("update", [
     learning.TikiTaka(version=1), learning.TikiTaka(auto_granularity=5.0),
     learning.AGAD(chopped=0.5, auto_granularity=5.0), learning.MixedPrecision(), learning.ESSOP(),
