@@ -139,6 +139,9 @@ def _check(
     for values in () if ranges is None else (ranges.values, ranges.links):
         if not all(math.isfinite(value) and value >= 0 for value in values.values()):
             raise ValueError("a range is no finite number >= 0")
+    for found in () if ranges is None else ranges.adc_amperes.values():
+        if not np.isfinite(found).all():
+            raise ValueError("a range of a converter is no finite number")
     times = [clock["time_seconds"]] + ([] if state is None else [state.programmed_at_seconds])
     for time in times:
         units.seconds(time)
@@ -215,7 +218,7 @@ def _write(
     # Text datasets, not attributes: those end at 64 KiB.
     file.create_dataset("image", data=json.dumps(head))
     file.create_dataset(
-        "ranges", data=json.dumps(None if ranges is None else dataclasses.asdict(ranges))
+        "ranges", data=json.dumps(None if ranges is None else _plain_ranges(ranges))
     )
     if state is None:
         return
@@ -261,10 +264,28 @@ def _read(file: h5py.File) -> Stored:
     return (
         spec,
         compiled,
-        None if ranges is None else Ranges(**ranges),
+        None if ranges is None else _ranges(ranges),
         state,
         json.loads(file.attrs["clock"]),
     )
+
+
+def _plain_ranges(ranges: Ranges) -> dict[str, Any]:
+    """Return ranges as numbers, lists and mappings."""
+    amperes = {
+        name: found.tolist() if isinstance(found, np.ndarray) else found
+        for name, found in ranges.adc_amperes.items()
+    }
+    return dataclasses.asdict(ranges) | {"adc_amperes": amperes}
+
+
+def _ranges(kept: dict[str, Any]) -> Ranges:
+    """Return the ranges that :func:`_plain_ranges` wrote; thresholds and values are lists."""
+    amperes = {
+        name: np.array(found, np.float64) if isinstance(found, list) else found
+        for name, found in kept.get("adc_amperes", {}).items()
+    }
+    return Ranges(**kept | {"adc_amperes": amperes})
 
 
 def _devices(group: h5py.Group, state_class: type[family.DeviceState]) -> family.DeviceState:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..core import compensation, programming, tile
+from ..core.quantise import Calibrated
 from ..device import family
 from ..device.programming import ProgrammingReport
 from ..rng import Key
@@ -31,14 +32,15 @@ class Ranges:
         By :func:`link_name` of the block on a core: the largest g_max whose bit-line currents
         the ADCs accept; empty if the device's holds everywhere.
     adc_amperes : mapping
-        By :func:`link_name` of the block: full scale of its ADCs, where those are calibrated.
+        By :func:`link_name` of the block: full scale of its ADCs, or thresholds and values of its
+        columns, where those are calibrated.
     """
 
     values: Mapping[str, float]
     links: Mapping[str, float]
     images: int
     g_max_siemens: Mapping[str, float] = field(default_factory=dict)
-    adc_amperes: Mapping[str, float] = field(default_factory=dict)
+    adc_amperes: Mapping[str, Calibrated] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ def _encodings(console: Output) -> None:
 
 
 def _converters(console: Output) -> None:
-    from ..spec.core import Converter
+    from ..spec.converter import Converter
 
     _of_union(console, "converter", Converter, "core.adc")
 

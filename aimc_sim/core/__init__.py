@@ -10,7 +10,8 @@ file             content
 ``tile``         a crossbar: evaluate it at a time, read it (the reference path)
 ``wires``        IR drop: exact solve, effective matrix; ``idle``: idle lines that float;
                  ``wired``: both as the tile and the executor use them
-``converters``   plain converters and integer ranges
+``converters``   all kinds of converters and integer ranges; ``symmetric``, ``oscillators``,
+                 ``sense``: one kind each
 ``adc``          oscillator ADCs: circuit, calibration, conversion; ``oscillators``: of one core
 ``ldpu``         the local digital unit, in half or single precision
 ``compensation`` drift compensation from reads
@@ -20,6 +21,6 @@ file             content
 
 __all__ = [
     "adc", "compensation", "converters", "currents", "encodings", "estimate", "gmax", "gradient",
-    "idle", "inputs", "ldpu", "oscillators", "programming", "quantise", "symmetric", "tile",
-    "weights", "wired", "wires",
+    "idle", "inputs", "ldpu", "oscillators", "programming", "quantise", "sense", "symmetric",
+    "tile", "weights", "wired", "wires",
 ]  # fmt: skip

@@ -43,6 +43,24 @@ Readout = np.ndarray
 """Numbers that a method keeps of its reads: (C,) float64, or (N, C) float64 products for "ls"."""
 
 
+def check(method: Method, core: CoreSpec) -> None:
+    """Raise ValueError if the reads of a method say nothing through a core's converters.
+
+    Parameters
+    ----------
+    method : Method
+        Of the drift compensation.
+    core : CoreSpec
+        Whose converters read.
+    """
+    if method != "none" and not core.adc.graded:
+        raise ValueError(
+            f"compensation '{method}' with core.adc.kind = '{core.adc.kind}': its reads compare "
+            "sizes of currents, and one bit has none; choose the compensation 'none', with "
+            "core.adc.threshold = 'zero': signs stay what they are when all devices drift alike"
+        )
+
+
 def _calibration_inputs(rows: int, core: CoreSpec, vectors: int, key: Key) -> np.ndarray:
     """Return the (vectors, rows) float64 input codes: +-full scale, random, fixed per core."""
     generator = key.child(Purpose.COMPENSATION_VECTORS).generator()
@@ -72,7 +90,13 @@ def readout(
         Of the core's clock; addresses the noise of the reads.
     key : Key
         Of the core.
+
+    Raises
+    ------
+    ValueError
+        If the core's converters tell no sizes, see :func:`check`.
     """
+    check(method, spec.core)
     noise = key.child(Purpose.COMPENSATION_READ).at_time(t_seconds).generator()
     if method in ("gdc", "column"):
         return _one_hot_magnitude(now, spec, key, noise)
@@ -128,7 +152,7 @@ def _one_hot_codes(
     total = np.zeros((rows, columns))
     for phase in _one_hot(now, core):
         charge = phase.charge * scale
-        std = np.sqrt(phase.variance * scale**2 + converter.jitter * (charge != 0))
+        std = np.sqrt(phase.variance * scale**2 + converter.noise(charge))
         for _ in range(reads):
             z = charge + std * generator.standard_normal(total.shape)
             total += phase.sign * converter.codes(z)

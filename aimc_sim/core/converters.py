@@ -1,19 +1,22 @@
 """Input modulators and output converters: real numbers to integer codes.
 
 A charge is written in *input codes times relative conductance* (code x g / g_max), which is
-what a column collects during one conversion; the type of converters: :mod:`.quantise`.
+what a column collects during one conversion; the type of converters, and the functions that a kind
+has: :mod:`.quantise`.
 """
 
 from __future__ import annotations
 
 import math
 
-from ..rng import Key
-from ..spec import CoreSpec
-from . import oscillators, symmetric
-from .quantise import ColumnConverters, Quantiser
+import numpy as np
 
-KINDS = {"symmetric": symmetric, "cco": oscillators}
+from ..rng import Key
+from ..spec import CoreSpec, CostSpec
+from . import inputs, oscillators, sense, symmetric
+from .quantise import Calibrated, ColumnConverters, Kind, Quantiser
+
+KINDS: dict[str, Kind] = {"symmetric": symmetric, "cco": oscillators, "sense-amplifier": sense}
 """The module of every kind of ``core.adc``: the only place that lists them."""
 
 
@@ -25,15 +28,16 @@ def integer_range(bits: int | None, largest: float) -> Quantiser:
     return Quantiser((largest if largest > 0 else 1.0) / limit, limit, True)
 
 
-def adc(core: CoreSpec, full_scale_amperes: float | None = None) -> Quantiser:
+def adc(core: CoreSpec, calibrated: Calibrated | None = None) -> Quantiser:
     """Return the ADC of a column, one conversion, in units of charge (input code x g / g_max).
 
     Parameters
     ----------
     core : CoreSpec
         The core whose column it is: its converter, inputs and read voltage.
-    full_scale_amperes : float, amperes, optional
-        Of this core's ADCs, where calibration chose it (``core.adc.range``).
+    calibrated : Calibrated, optional
+        Full scale of this core's ADCs in amperes, or thresholds and values of its columns, where
+        calibration chose them (``core.adc.calibrates``).
 
     Notes
     -----
@@ -44,12 +48,11 @@ def adc(core: CoreSpec, full_scale_amperes: float | None = None) -> Quantiser:
     :func:`.inputs.plane_share` of the codes. Where columns differ it is the nominal law. Raises
     ValueError if the full scale is to be calibrated and was not.
     """
-    found: Quantiser = KINDS[core.adc.kind].quantiser(core, full_scale_amperes)
-    return found
+    return KINDS[core.adc.kind].quantiser(core, calibrated)
 
 
 def of_core(
-    core: CoreSpec, key: Key, columns: int, full_scale_amperes: float | None = None
+    core: CoreSpec, key: Key, columns: int, calibrated: Calibrated | None = None
 ) -> ColumnConverters:
     """Return the converters of the first columns of a core.
 
@@ -61,15 +64,76 @@ def of_core(
         Of the core: the same circuits after every programming.
     columns : int
         Number of columns in use, from the first one.
-    full_scale_amperes : float, amperes, optional
+    calibrated : Calibrated, optional
         As of :func:`adc`, whose ValueError this raises too.
     """
-    found: ColumnConverters = KINDS[core.adc.kind].converter(core, key, columns, full_scale_amperes)
-    return found
+    return KINDS[core.adc.kind].converter(core, key, columns, calibrated)
 
 
-def awaits_range(core: CoreSpec, full_scale_amperes: float | None) -> bool:
+def awaits_range(core: CoreSpec) -> bool:
     """Whether a core's converters are not known before calibration."""
-    return (
-        core.adc.calibrates and full_scale_amperes is None and (core.adc.full_scale_amperes is None)
-    )
+    return core.adc.calibrates and core.adc.full_scale_amperes is None
+
+
+def check(core: CoreSpec) -> None:
+    """Raise ValueError if the converters of a core cannot work with the rest of it.
+
+    Parameters
+    ----------
+    core : CoreSpec
+        Its converter, inputs, read mode, encoding and g_max rule.
+    """
+    inputs.check(core)
+    KINDS[core.adc.kind].check(core)
+
+
+def levels(core: CoreSpec, sums: np.ndarray) -> np.ndarray:
+    """Return the thresholds and values that suit the sums of columns.
+
+    Parameters
+    ----------
+    core : CoreSpec
+        With converters whose columns are calibrated by themselves
+        (``core.adc.calibrates_columns``).
+    sums : (N, C) float, in any unit
+        Sums that the columns of one core make of N inputs.
+
+    Returns
+    -------
+    (2 T + 1, C) float64, in the unit of ``sums``
+        T thresholds, then T + 1 values, of every column.
+    """
+    return KINDS[core.adc.kind].levels(core, sums)
+
+
+def deviations(core: CoreSpec) -> tuple[float, float]:
+    """Return two standard deviations in front of the thresholds of columns, A.
+
+    That of the offsets of columns, which stay, and that of the noise of every conversion; 0 where
+    columns have no thresholds.
+    """
+    return KINDS[core.adc.kind].deviations(core)
+
+
+def joules(core: CoreSpec, cost: CostSpec, columns: int, seconds: float, coulombs: float) -> float:
+    """Return the energy that the converters of a core take for one MVM, J.
+
+    Parameters
+    ----------
+    core : CoreSpec
+        The converters, and how often an MVM converts.
+    cost : CostSpec
+        Power and energy of ADCs.
+    columns : int
+        Columns that are converted.
+    seconds : float, seconds
+        Integration time of all conversions of the MVM.
+    coulombs : float, coulombs
+        Charge through the array.
+    """
+    return KINDS[core.adc.kind].joules(core, cost, columns, seconds, coulombs)
+
+
+def settling_seconds(core: CoreSpec) -> float:
+    """Return the time that one conversion of a core takes behind its integration, s."""
+    return KINDS[core.adc.kind].settling_seconds(core)

@@ -14,10 +14,10 @@ import math
 import numpy as np
 
 from ..rng import Key, Purpose
-from ..spec import CcoAdcSpec, CoreSpec
+from ..spec import CcoAdcSpec, CoreSpec, CostSpec
 from . import adc
 from .inputs import conversion_seconds, full_window_seconds, reads_planes, window_seconds
-from .quantise import ColumnConverters, ConverterTable, Quantiser
+from .quantise import Calibrated, ColumnConverters, ConverterTable, Quantiser
 
 _CALIBRATION_READS = 99
 """Path of the reads of the calibration, below the ADCs' purpose: no quantity has that number."""
@@ -38,7 +38,7 @@ def amperes_per_charge(core: CoreSpec) -> float:
     return core.device.g_max_siemens * share * core.read.v_read_volts
 
 
-def quantiser(core: CoreSpec, full_scale_amperes: float | None = None) -> Quantiser:
+def quantiser(core: CoreSpec, calibrated: Calibrated | None = None) -> Quantiser:
     """Return the mean ADC, linearised: its step is the unit of corrected codes."""
     step = nominal_step(core)
     return Quantiser(
@@ -46,9 +46,8 @@ def quantiser(core: CoreSpec, full_scale_amperes: float | None = None) -> Quanti
     )
 
 
-@functools.lru_cache(maxsize=256)
 def converter(
-    core: CoreSpec, key: Key, columns: int, full_scale_amperes: float | None = None
+    core: CoreSpec, key: Key, columns: int, calibrated: Calibrated | None = None
 ) -> ColumnConverters:
     """Return the ADCs of the first columns of a core, corrected values in nominal counts.
 
@@ -60,7 +59,7 @@ def converter(
         Of the core: the same circuit after every programming.
     columns : int
         Number of columns in use, from the first one.
-    full_scale_amperes : float, amperes, optional
+    calibrated : Calibrated, optional
         Of no effect: the mirrors set the range of these converters.
 
     Raises
@@ -69,6 +68,12 @@ def converter(
         If counters run over or oscillators hit a ceiling inside the range: the passes over
         charges model neither, only :func:`aimc_sim.core.adc.convert` does.
     """
+    return _drawn(core, key, columns)
+
+
+@functools.lru_cache(maxsize=256)
+def _drawn(core: CoreSpec, key: Key, columns: int) -> ColumnConverters:
+    """Return :func:`converter`, made once."""
     spec = _circuit(core)
     window = conversion_seconds(core.dac)
     _representable(spec, window)
@@ -89,6 +94,31 @@ def converter(
     full = round(spec.counts_per_coulomb * window * spec.full_scale_amperes)
     text = f"oscillators and counters, {full} counts at full scale"
     return ColumnConverters(law, ConverterTable(rows, found.limit, dead), jitter, text)
+
+
+def check(core: CoreSpec) -> None:
+    """Raise nothing: such converters work with every core that has one."""
+
+
+def levels(core: CoreSpec, sums: np.ndarray) -> np.ndarray:
+    """Return no thresholds: the mirrors set the range of every column, (0, C)."""
+    return np.zeros((0, sums.shape[1]))
+
+
+def deviations(core: CoreSpec) -> tuple[float, float]:
+    """Return 0: no offset and no noise in front of thresholds, of which there are none."""
+    return 0.0, 0.0
+
+
+def joules(core: CoreSpec, cost: CostSpec, columns: int, seconds: float, coulombs: float) -> float:
+    """Return the energy of one MVM, see :func:`aimc_sim.core.converters.joules`."""
+    counts = coulombs * _circuit(core).counts_per_coulomb * cost.adc_joules_per_count
+    return columns * cost.adc_watts * seconds + counts
+
+
+def settling_seconds(core: CoreSpec) -> float:
+    """Return 0: counts are there when the integration ends."""
+    return 0.0
 
 
 def _circuit(core: CoreSpec) -> CcoAdcSpec:

@@ -1,17 +1,26 @@
 """Converters: one type for every circuit that turns a charge into a code.
 
 A charge is written in *input codes times relative conductance* (code x g / g_max), as a column
-collects it during one conversion. A kind of converter is a module with two functions,
-``quantiser(core, full_scale_amperes)`` and ``converter(core, key, columns, full_scale_amperes)``,
-listed in :data:`aimc_sim.core.converters.KINDS`, the only place that tells kinds apart.
+collects it during one conversion. The law of a core's columns is a :class:`Quantiser` where all
+are alike, else a table: :class:`ConverterTable` of counting circuits, or :class:`StepTable`, any
+staircase. A kind of converter is a module with the functions of :class:`Kind`, listed in
+:data:`aimc_sim.core.converters.KINDS`, the only place that tells kinds apart.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+
+from ..rng import Key
+from ..spec import CoreSpec, CostSpec
+
+Calibrated = float | np.ndarray
+"""Result of calibration for the converters of a group of columns, in amperes: their full scale, or
+(2 T + 1, C) float64, the T thresholds and then the T + 1 values of every column."""
 
 
 def codes(
@@ -94,6 +103,21 @@ class ConverterTable:
     limit: float
     dead: float
 
+    @property
+    def noisy_at_rest(self) -> bool:
+        """Whether a conversion of no charge has noise of its own: an oscillator does not start."""
+        return False
+
+    def of_columns(self, start: int, stop: int) -> ConverterTable:
+        """Return the table of some neighbouring columns, from ``start`` to before ``stop``."""
+        rows = np.ascontiguousarray(self.rows[:, :, start:stop])
+        return ConverterTable(rows, self.limit, self.dead)
+
+    def over(self, windows: float) -> ConverterTable:
+        """Return the table of conversions that last for several windows."""
+        factors = np.array([windows, 1, windows, 1, windows], np.float32)
+        return ConverterTable(self.rows * factors[:, None, None], self.limit, self.dead)
+
     def codes(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return signed codes and corrected values, (N, C) float32 each, of charges (N, C)."""
         slope, bend, lift, gain, offset = self.rows
@@ -120,6 +144,63 @@ class ConverterTable:
 
 
 @dataclass(frozen=True)
+class StepTable:
+    """Converters that compare charges with thresholds: any staircase, column by column.
+
+    A charge that is at or above k of its column's thresholds has the value k of that column.
+
+    Attributes
+    ----------
+    thresholds : (T, C) float32, charge
+        Rising along the first axis; one of them where a converter makes one bit.
+    values : (T + 1, C) float32
+        In units of the quantiser's step.
+    """
+
+    thresholds: np.ndarray
+    values: np.ndarray
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Thresholds, then values, (2 T + 1, 1, C) float32: how passes over charges get them."""
+        return np.concatenate([self.thresholds, self.values])[:, None].astype(np.float32)
+
+    @property
+    def limit(self) -> float:
+        """Largest charge that is not clipped: the last step has no end."""
+        return math.inf
+
+    @property
+    def dead(self) -> float:
+        """Charge below which signs are mistaken: there is none."""
+        return math.inf
+
+    @property
+    def noisy_at_rest(self) -> bool:
+        """Whether a conversion of no charge has noise of its own: comparators have."""
+        return True
+
+    def of_columns(self, start: int, stop: int) -> StepTable:
+        """Return the table of some neighbouring columns, from ``start`` to before ``stop``."""
+        return StepTable(self.thresholds[:, start:stop], self.values[:, start:stop])
+
+    def over(self, windows: float) -> StepTable:
+        """Return the table of conversions that last for several windows."""
+        return StepTable(self.thresholds, self.values * np.float32(windows))
+
+    def codes(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return numbers of steps and their values, (N, C) float32 each, of charges (N, C)."""
+        z = np.asarray(z, np.float32)
+        step = (z >= self.thresholds[:, None]).sum(axis=0)
+        values = np.take_along_axis(self.values.astype(np.float32), step, axis=0)
+        return step.astype(np.float32), values
+
+    def beyond(self, z: np.ndarray) -> np.ndarray:
+        """Return which charges are beyond full scale: none, a bool array of their shape."""
+        return np.zeros(np.shape(z), bool)
+
+
+@dataclass(frozen=True)
 class ColumnConverters:
     """The converters of one core's columns.
 
@@ -128,16 +209,17 @@ class ColumnConverters:
     quantiser : Quantiser
         The whole law where all columns are alike; else the nominal one, whose step is the unit
         of the corrected codes.
-    table : ConverterTable or None
+    table : ConverterTable, StepTable or None
         The law where columns differ.
     jitter : (C,) float64 or 0, charge squared
-        Variance that a conversion adds before it rounds; a conversion of no charge has none.
+        Variance that a conversion adds before it rounds; a conversion of no charge has none,
+        unless the table says so.
     text : str
         In words, for reports.
     """
 
     quantiser: Quantiser
-    table: ConverterTable | None = None
+    table: ConverterTable | StepTable | None = None
     jitter: np.ndarray | float = 0.0
     text: str = ""
 
@@ -171,8 +253,7 @@ class ColumnConverters:
         """
         table, jitter = self.table, self.jitter
         if table is not None:
-            rows = np.ascontiguousarray(table.rows[:, :, start:stop])
-            table = ConverterTable(rows, table.limit, table.dead)
+            table = table.of_columns(start, stop)
         if np.ndim(jitter):
             jitter = np.asarray(jitter)[start:stop]
         return ColumnConverters(self.quantiser, table, jitter, self.text)
@@ -184,11 +265,16 @@ class ColumnConverters:
         """
         law = self.quantiser
         longer = Quantiser(law.step / windows, law.limit * windows, law.rounds)
-        table = self.table
-        if table is not None:
-            factors = np.array([windows, 1, windows, 1, windows], np.float32)
-            table = ConverterTable(table.rows * factors[:, None, None], table.limit, table.dead)
+        table = None if self.table is None else self.table.over(windows)
         return ColumnConverters(longer, table, self.jitter / windows**2, self.text)
+
+    def noise(self, charge: np.ndarray) -> np.ndarray:
+        """Return the variance that the conversion of each charge adds, charge squared."""
+        acts = charge != 0
+        if self.table is not None and self.table.noisy_at_rest:
+            acts = np.ones_like(acts)
+        variance: np.ndarray = self.jitter * acts
+        return variance
 
     def codes(self, charge: np.ndarray) -> np.ndarray:
         """Return the (N, C) float64 codes of the charges (N, C) of one conversion."""
@@ -200,3 +286,32 @@ class ColumnConverters:
         """Return which charges saturate: a bool array of their shape."""
         law = self.quantiser if self.table is None else self.table
         return law.beyond(np.asarray(charge, np.float64))
+
+
+class Kind(Protocol):
+    """The functions of a module that is a kind of converter."""
+
+    def quantiser(self, core: CoreSpec, calibrated: Calibrated | None = None) -> Quantiser:
+        """Return the nominal law, see :func:`aimc_sim.core.converters.adc`."""
+
+    def converter(
+        self, core: CoreSpec, key: Key, columns: int, calibrated: Calibrated | None = None
+    ) -> ColumnConverters:
+        """Return a core's converters, see :func:`aimc_sim.core.converters.of_core`."""
+
+    def check(self, core: CoreSpec) -> None:
+        """Raise ValueError if the rest of a core makes no sense with such converters."""
+
+    def levels(self, core: CoreSpec, sums: np.ndarray) -> np.ndarray:
+        """Return thresholds and values of columns, see :func:`aimc_sim.core.converters.levels`."""
+
+    def deviations(self, core: CoreSpec) -> tuple[float, float]:
+        """Return standard deviations, see :func:`aimc_sim.core.converters.deviations`."""
+
+    def joules(
+        self, core: CoreSpec, cost: CostSpec, columns: int, seconds: float, coulombs: float
+    ) -> float:
+        """Return the energy of one MVM, see :func:`aimc_sim.core.converters.joules`."""
+
+    def settling_seconds(self, core: CoreSpec) -> float:
+        """Return the time of one conversion behind its integration, s."""

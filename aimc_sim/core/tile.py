@@ -20,7 +20,7 @@ from ..device.request import net_of
 from ..rng import Key
 from ..spec import CoreSpec
 from . import converters, encodings, inputs, wired
-from .quantise import ColumnConverters
+from .quantise import Calibrated, ColumnConverters
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> TileNow:
     relative = now.g * unit
     encoding = encodings.of(core)
     converter = None  # not known before calibration
-    if not converters.awaits_range(core, None):
+    if not converters.awaits_range(core):
         converter = converters.of_core(core, key, relative.shape[2])
     sides = by_polarity(relative, encoding.polarities)
     fresh = None
@@ -213,29 +213,32 @@ def at(state: TileState, core: CoreSpec, t_seconds: float, key: Key) -> TileNow:
     return dataclasses.replace(found, parts=parts) if parts else found
 
 
-def with_full_scales(now: TileNow, core: CoreSpec, key: Key, amperes: Sequence[float]) -> TileNow:
-    """Return a crossbar whose ADCs have these full scales.
+def with_ranges(now: TileNow, core: CoreSpec, key: Key, amperes: Sequence[Calibrated]) -> TileNow:
+    """Return a crossbar whose converters have these ranges.
 
     Parameters
     ----------
     now : TileNow
-        Of any full scale, or none.
+        Of any ranges, or none.
     core : CoreSpec
         The converters are those of its ``adc``.
     key : Key
         Of the core.
-    amperes : sequence of float, amperes
-        Full scale that calibration found for each part by itself; one number without parts.
+    amperes : sequence of Calibrated, amperes
+        Full scale, or thresholds and values of columns, that calibration found for each part by
+        itself; one of them without parts.
 
     Notes
     -----
-    The encoding raises some of them, so that codes of all parts add up by shifts.
+    The encoding raises some full scales, so that codes of all parts add up by shifts.
     """
     columns = now.net.shape[1]
     if not now.parts:
         return dataclasses.replace(now, converter=converters.of_core(core, key, columns, *amperes))
     parts = []
-    scales = encodings.of(core).full_scales(amperes)
+    scales = amperes
+    if len(now.parts) > 1:  # converters of single columns make all of an output
+        scales = encodings.of(core).full_scales([float(one) for one in amperes])
     for part, own in zip(now.parts, scales, strict=True):
         adcs = converters.of_core(core, key, columns, own)
         adcs = adcs.of_columns(part.group.start, part.group.stop)
@@ -385,7 +388,7 @@ def _convert(
         converter = ColumnConverters(converters.adc(core))
     total, beyond = np.zeros((len(codes), now.net.shape[1])), 0
     for phase in phases(now, codes, core):
-        variance = phase.variance + converter.jitter * (phase.charge != 0)
+        variance = phase.variance + converter.noise(phase.charge)
         z = phase.charge
         if np.any(variance):
             z = z + np.sqrt(variance) * generator.standard_normal(z.shape)

@@ -65,7 +65,7 @@ def add_codes(
                     take(variance[i, start:stop], column, columns, narrow[:n])
                     raise_all(narrow[:n], more, own_variance[:n])
                 if uneven:
-                    add_jitter(own_variance[:n], given[:n], jitters)
+                    add_jitter(own_variance[:n], given[:n], jitters, is_staircase(oscillators))
             counts[i] += convert(
                 given[:n], own_variance[:n] if noisy else own_variance,
                 noise[first:last] if noisy else noise, noisy, adc, circuits, bounds, z[:n],
@@ -80,6 +80,7 @@ def convert(given, v, xi, noisy, adc, circuits, bounds, z):
     v and xi are not read where nothing is noisy; ``circuits`` are :func:`repeated`.
     """
     circuit, rounds = circuits.size > 1, adc[2] != f32(0.0)
+    stairs = circuits.shape[0] % 2 == 1  # thresholds, and one value more
     if rounds and not circuit:
         if noisy:
             return _round_noisy(given, v, xi, adc[0], adc[1], z)
@@ -88,6 +89,9 @@ def convert(given, v, xi, noisy, adc, circuits, bounds, z):
         _noisy(given, v, xi, z)
     else:
         _load(given, z)
+    if circuit and stairs:
+        _climb(z, circuits)
+        return np.int64(0)
     if circuit:
         return _oscillate(z, circuits, bounds)
     return scaled(z, adc[0], adc[1])
@@ -125,8 +129,12 @@ def raise_all(variance, more, v):
 
 
 @point
-def add_jitter(v, charges, jitters):
-    """Add the variance of a conversion where there is charge."""
+def add_jitter(v, charges, jitters, always):
+    """Add the variance of a conversion: where there is charge, or everywhere."""
+    if always:
+        for j in range(v.size):
+            v[j] += jitters[j]
+        return
     for j in range(v.size):
         v[j] += jitters[j] if charges[j] != f32(0.0) else f32(0.0)
 
@@ -146,20 +154,33 @@ def _round_noisy(charges, v, xi, per_step, limit, z):
 
 
 TILE = 128
-"""Columns that counting circuits are worked on at a time, at least: rows of few are repeated."""
+"""Columns that circuits are worked on at a time, at least: rows of few are repeated."""
+
+
+@point
+def is_staircase(table):
+    """Return whether a table is one of thresholds and values, (2 T + 1, 1, C)."""
+    return table.shape[0] > 1 and table.shape[1] == 1
 
 
 @point
 def repeated(table):
-    """Return the registers of counting circuits, side by side: (12, a multiple of C) float32.
+    """Return the registers of circuits side by side, (n, a multiple of C) float32.
 
-    Slope, bend, lift, gain and offset of either sign; two rows to work in. (1, 1) of a table that
-    is none.
+    Of counting circuits slope, bend, lift, gain and offset of either sign, and two rows to work in,
+    n = 12; of staircases thresholds and values, n = 2 T + 1; (1, 1) of a table that is none.
     """
     columns = table.shape[2]
     if table.size == 1:
-        return np.empty((1, 1), np.float32)
+        return np.zeros((1, 1), np.float32)
     times = max(1, TILE // columns)
+    if is_staircase(table):
+        stairs = np.empty((table.shape[0], times * columns), np.float32)
+        for q in range(table.shape[0]):
+            for t in range(times):
+                for c in range(columns):
+                    stairs[q, t * columns + c] = table[q, 0, c]
+        return stairs
     rows = np.empty((12, times * columns), np.float32)
     for q in range(5):
         for side in range(2):
@@ -207,6 +228,33 @@ def _correct_up(z, gain, offset):
     for j in range(z.size):
         value = gain[j] * z[j] + offset[j]
         z[j] = value if z[j] > f32(0.0) else f32(0.0)
+
+
+@point
+def _climb(z, rows):
+    """Turn charges into the values of the steps that they reach, in place."""
+    steps, n = (rows.shape[0] - 1) // 2, rows.shape[1]
+    for first in range(0, z.size, n):
+        part = z[first : min(first + n, z.size)]
+        if steps == 1:
+            _compare(part, rows[0], rows[1], rows[2])
+        else:
+            _reach(part, rows, steps)
+
+
+@point
+def _compare(z, threshold, below, above):
+    for j in range(z.size):
+        z[j] = above[j] if z[j] >= threshold[j] else below[j]
+
+
+@point
+def _reach(z, rows, steps):
+    for j in range(z.size):
+        value = rows[steps, j]
+        for t in range(steps):
+            value = rows[steps + 1 + t, j] if z[j] >= rows[t, j] else value
+        z[j] = value
 
 
 @point

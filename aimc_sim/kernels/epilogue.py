@@ -10,6 +10,7 @@ from .conversion import (
     add_jitter,
     constant,
     convert,
+    is_staircase,
     raise_all,
     repeated,
     take,
@@ -43,7 +44,8 @@ def epilogue(
     extra : (B,) float32
         Variance of all charges of an image; (0,) if there is none.
     jitter : (C,) float32
-        Variance of every charge that is not zero; (0,) if there is none.
+        Variance of every charge that is not zero, of all charges with a staircase; (0,) if there
+        is none.
     link : (B, P, L) float32
         Codes that arrive on the link; (0, 0, 0) if there are none.
     gain, offset : (C,) float32
@@ -52,7 +54,8 @@ def epilogue(
         1 / step, largest code, and 1 if codes are rounded.
     oscillators : (5, 2, C) float32
         Converters that are circuits: slope, bend, lift, gain, offset by sign of the charge, see
-        :class:`aimc_sim.core.quantise.ConverterTable`; (1, 1, 1) for plain ones.
+        :class:`aimc_sim.core.quantise.ConverterTable`; (2 T + 1, 1, C): T thresholds, then T + 1
+        values, see :class:`aimc_sim.core.quantise.StepTable`; (1, 1, 1) for plain ones.
     bounds : (2,) float32
         Full-scale charge of such converters and dead zone (infinite: one direction only).
     link_gain : float32
@@ -109,7 +112,7 @@ def epilogue(
                 else:
                     raise_all(variance[i].reshape(pixels * columns)[first:last], more, v)
                 if uneven:
-                    add_jitter(v, given, jitters)
+                    add_jitter(v, given, jitters, is_staircase(oscillators))
             counts[i, 0] += convert(given, v, xi, noisy, adc, circuits, bounds, z)
             if half:
                 _to_half(z)

@@ -372,6 +372,12 @@ def _output_converter(core: CoreSpec) -> tuple[float, float]:
     """
     if core.adc.perfect:
         return 0.0, 0.0
+    if core.adc.calibrates_columns:
+        raise ValueError(
+            f"core.adc.kind = '{core.adc.kind}': arrays that learn need ADCs, since thresholds and "
+            "scales of columns come from calibration, and currents change while arrays learn; set "
+            "core.adc to {'kind': 'symmetric', ...} with core.adc.full_scale_amperes"
+        )
     if core.adc.calibrates:
         raise ValueError(
             "core.adc.range = 'calibrated': arrays that learn need ADCs of a fixed range, since "

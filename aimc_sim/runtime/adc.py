@@ -29,12 +29,13 @@ class Adc:
     ----------
     quantiser : Quantiser
         The law of all columns where there is no table; its step is the unit of the codes.
-    table : (5, 2, C) float32 or None
-        See :class:`aimc_sim.core.quantise.Table`.
+    table : (5, 2, C) or (2 T + 1, 1, C) float32 or None
+        See :class:`aimc_sim.core.quantise.ConverterTable` and
+        :class:`aimc_sim.core.quantise.StepTable`.
     bounds : (2,) float32 or None
         Its limit and dead zone.
     jitter : (C,) float32 or None
-        Variance added by a conversion of some charge, charge squared.
+        Variance added by a conversion, charge squared; of no charge only where ``noisy_at_rest``.
     """
 
     quantiser: Quantiser
@@ -63,10 +64,24 @@ class Adc:
         assert self.bounds is not None  # they come with the table
         return row(self.quantiser), self.table.numpy(), self.bounds.numpy(), jitter
 
+    @property
+    def noisy_at_rest(self) -> bool:
+        """Whether a conversion of no charge has noise too: that of a staircase."""
+        return self.table is not None and self.table.shape[1] == 1
+
+    def noise(self, charge: Tensor) -> Tensor | None:
+        """Return the variance that conversions of (B, C, H, W) charges add, or None."""
+        if self.jitter is None:
+            return None
+        jitter = self.jitter[:, None, None]
+        return jitter.expand(charge.shape) if self.noisy_at_rest else jitter * (charge != 0)
+
     def codes(self, charge: Tensor) -> tuple[Tensor, Tensor]:
         """Return codes of (B, C, H, W) charges, and how many of each image saturate, (B,)."""
         if self.table is None:
             return quantised(charge, self.quantiser)
+        if self.noisy_at_rest:
+            return climbed(charge, self.table[:, 0, :, None, None]), _nobody(charge)
         assert self.bounds is not None  # they come with the table
         slope, bend, lift, gain, offset = self.table[:, :, :, None, None]
         limit, dead = self.bounds
@@ -98,3 +113,24 @@ def quantised(values: Tensor, quantiser: Quantiser) -> tuple[Tensor, Tensor]:
     codes = rounding.whole(values, quantiser.per_step, quantiser.rounds)
     outside = (codes.abs() > quantiser.limit).flatten(1).sum(1)
     return codes.clamp(-quantiser.limit, quantiser.limit), outside
+
+
+def climbed(charge: Tensor, rows: Tensor) -> Tensor:
+    """Return the values of the steps that charges reach.
+
+    Parameters
+    ----------
+    charge : tensor of any shape
+        In any unit.
+    rows : (2 T + 1, ...) tensor that broadcasts with it
+        T thresholds, then T + 1 values, in that unit.
+    """
+    steps = len(rows) // 2
+    value = rows[steps].expand(charge.shape)
+    for t in range(steps):
+        value = torch.where(charge >= rows[t], rows[steps + 1 + t], value)
+    return value
+
+
+def _nobody(charge: Tensor) -> Tensor:
+    return torch.zeros(len(charge), dtype=torch.int64, device=charge.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -13,13 +14,15 @@ from torch.nn import functional as F
 
 from ..chip.program import AnalogLayer, Block, Program
 from ..chip.state import ChipState, Ranges, link_name
-from ..core import currents, encodings, gmax, inputs, tile, weights
+from ..core import converters, currents, encodings, gmax, inputs, tile, weights
+from ..core.quantise import Calibrated
 from ..digital import rounding
 from ..digital.apply import apply
 from ..ops import OPERATIONS, RECURRENT
 from ..spec import CalibrationSpec, ChipSpec, CoreSpec
+from .adc import climbed
 from .blocks import as_maps, block_kernel, convolve_on_all_threads, from_maps, repeated
-from .quantisers import value_quantisers
+from .quantisers import full_input, value_quantisers
 from .recurrent import float_loop
 from .rounding import best_range, smallest_error_range
 
@@ -29,6 +32,7 @@ def float_walk(
     see: Callable[[str, Tensor], None] = lambda name, value: None,
     enter: Callable[[AnalogLayer, Tensor], None] = lambda layer, x: None,
     lengths: Tensor | None = None,
+    convert: Callable[[Block, Tensor], Tensor] = lambda block, sums: sums,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Run a program's network in float32 with exact weights.
 
@@ -45,6 +49,9 @@ def float_walk(
         loop once per time step.
     lengths : (B,) tensor, optional
         Time steps of every sequence.
+    convert : callable(Block, tensor), optional
+        Called with the sums (B, C, H, W) of every block, input times weight without any scale;
+        returns the numbers that go on in their place.
 
     Returns
     -------
@@ -58,7 +65,7 @@ def float_walk(
 
     def product(layer: AnalogLayer, inputs: Mapping[str, Tensor]) -> Tensor:
         enter(layer, as_maps(layer, inputs[layer.source]))
-        y = _float_layer(layer, inputs, see)
+        y = _float_layer(layer, inputs, see, convert)
         see(layer.owner, y)
         return y
 
@@ -80,8 +87,9 @@ def float_walk(
 
 
 def _float_layer(
-    layer: AnalogLayer, values: Mapping[str, Tensor], see: Callable[[str, Tensor], None]
-) -> Tensor:
+    layer: AnalogLayer, values: Mapping[str, Tensor], see: Callable[[str, Tensor], None],
+    convert: Callable[[Block, Tensor], Tensor],
+) -> Tensor:  # fmt: skip
     source = values[layer.source]
     x = as_maps(layer, source)
     scale = torch.from_numpy(layer.scale)[:, None, None]
@@ -92,7 +100,8 @@ def _float_layer(
         cols = slice(block.col_start, block.col_stop)
         matrix = weight[block.row_start : block.row_stop, cols]
         kernel, channels = block_kernel(layer, block, matrix)
-        return convolve_on_all_threads(layer, x[:, channels], kernel) * scale[cols]
+        sums = convert(block, convolve_on_all_threads(layer, x[:, channels], kernel))
+        return sums * scale[cols]
 
     firsts = [product(chain[0]) for chain in layer.chains]
     added = None
@@ -142,23 +151,35 @@ def _some(compiled: Program, batch: Batch, n: int) -> Batch:
 
 
 def measure_all(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
-    """Return the ranges of :func:`measure`, with the full scale of every block's ADCs.
+    """Return the ranges of :func:`measure`, with those of every block's converters.
 
-    That is :func:`_adc_ranges_of_cores` on the last batch, if ``core.adc.range`` asks for it.
+    That is :func:`_adc_ranges_of_cores` on the last batch, if ``core.adc.range`` asks for it, and
+    :func:`_levels_of_columns` on all of them where columns are calibrated by themselves.
     """
     some: list[Batch] = []
+    levels: dict[str, np.ndarray] = {}
+    if any(_core_of(layer, spec).adc.calibrates_columns for layer in compiled.layers):
+        batches = list(batches)
+        levels = _levels_of_columns(compiled, batches, spec)
 
     def noted() -> Iterator[Batch]:
         for batch in batches:
             some[:] = [_some(compiled, batch, _G_MAX_IMAGES)]
             yield batch
 
-    ranges = measure(compiled, noted(), spec)
-    cores = [spec.for_layer(layer.owner).core for layer in compiled.layers]
+    ranges = measure(compiled, noted(), spec, levels)
+    cores = [_core_of(layer, spec) for layer in compiled.layers]
     if not some or not any(core.adc.calibrates for core in cores):
         return ranges
-    amperes = _adc_ranges_of_cores(compiled, some[0], spec, ranges)
+    amperes: dict[str, Calibrated] = {}
+    if any(core.adc.calibrates and not core.adc.calibrates_columns for core in cores):
+        amperes |= _adc_ranges_of_cores(compiled, some[0], spec, ranges, levels)
+    amperes |= _in_amperes(levels, compiled, spec, ranges)
     return dataclasses.replace(ranges, adc_amperes=amperes)
+
+
+def _core_of(layer: AnalogLayer, spec: ChipSpec) -> CoreSpec:
+    return spec.for_layer(layer.owner).core
 
 
 def joined(one: Ranges, other: Ranges) -> Ranges:
@@ -171,11 +192,24 @@ def joined(one: Ranges, other: Ranges) -> Ranges:
         name: min(one.g_max_siemens.get(name, math.inf), other.g_max_siemens.get(name, math.inf))
         for name in {**one.g_max_siemens, **other.g_max_siemens}
     }
+    amperes = dict(one.adc_amperes)
+    for name, found in other.adc_amperes.items():
+        own = amperes.get(name, found)
+        if isinstance(own, np.ndarray) or isinstance(found, np.ndarray):
+            part = other.images / (one.images + other.images)  # levels are means over images
+            amperes[name] = np.asarray(own) * (1 - part) + np.asarray(found) * part
+        else:
+            amperes[name] = max(own, found)
     return dataclasses.replace(
         one, values=larger(one.values, other.values), links=larger(one.links, other.links),
-        images=one.images + other.images, g_max_siemens=g_max,
-        adc_amperes=larger(one.adc_amperes, other.adc_amperes),
+        images=one.images + other.images, g_max_siemens=g_max, adc_amperes=amperes,
     )  # fmt: skip
+
+
+def alike(one: Mapping[str, Calibrated], other: Mapping[str, Calibrated]) -> bool:
+    """Return whether two calibrations of converters have found the same."""
+    same = one.keys() == other.keys()
+    return one is other or (same and all(np.array_equal(one[n], other[n]) for n in one))
 
 
 def needs_ranges(compiled: Program, spec: ChipSpec) -> bool:
@@ -196,9 +230,9 @@ def chooses_g_max(compiled: Program, spec: ChipSpec) -> bool:
 
 def with_adc_ranges(
     tiles: Mapping[int, tile.TileNow], compiled: Program, spec: ChipSpec, state: ChipState,
-    amperes: Mapping[str, float],
+    amperes: Mapping[str, Calibrated],
 ) -> dict[int, tile.TileNow]:  # fmt: skip
-    """Return crossbars, by tile, whose ADCs have these full scales, by :func:`_range_names`."""
+    """Return crossbars, by tile, whose converters have these ranges, by :func:`_range_names`."""
     found = dict(tiles)
     for block in compiled.blocks:
         now = found[block.tile]
@@ -206,7 +240,7 @@ def with_adc_ranges(
         if names[0] in amperes:
             core, key = state.spec_of(block.tile, spec).core, state.key(block.tile)
             own = [amperes[name] for name in names]
-            found[block.tile] = tile.with_full_scales(now, core, key, own)
+            found[block.tile] = tile.with_ranges(now, core, key, own)
     return found
 
 
@@ -224,7 +258,10 @@ def _range_names(block: Block, parts: int) -> tuple[str, ...]:
     return tuple(f"{name}/{i}" for i in range(parts)) if parts else (name,)
 
 
-def measure(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Ranges:
+def measure(
+    compiled: Program, batches: Iterable[Batch], spec: ChipSpec,
+    levels: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> Ranges:  # fmt: skip
     """Return the ranges of all integers, from images.
 
     Parameters
@@ -237,6 +274,8 @@ def measure(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Rang
         ``calibration.range_method`` "percentile": a range holds that share of the magnitudes of
         a batch, in %, the largest over the batches is kept, 100 is the maximum. "mse": the range
         whose rounding and clipping at the width of its integers make the smallest squared error.
+    levels : mapping from name of a block to (2 T + 1, C) float, optional
+        Of :func:`_levels_of_columns`: numbers behind such converters are of few levels.
 
     Returns
     -------
@@ -262,7 +301,9 @@ def measure(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> Rang
         for batch in batches:
             images += 1 if compiled.axis is None else batch[0].shape[compiled.axis]
             some = _some(compiled, batch, _G_MAX_IMAGES)
-            float_walk(compiled, [_channels_last(x) for x in batch], see)
+            float_walk(
+                compiled, [_channels_last(x) for x in batch], see, convert=_converter(levels)
+            )
         for name, parts in kept.items():
             ldpu = spec.for_layer(name.partition("[")[0]).core.ldpu
             bits = ldpu.link_bits if name in links else ldpu.output_bits
@@ -347,8 +388,9 @@ def _g_max_of_cores(
 
 
 def _adc_ranges_of_cores(
-    compiled: Program, images: Batch, spec: ChipSpec, ranges: Ranges
-) -> dict[str, float]:
+    compiled: Program, images: Batch, spec: ChipSpec, ranges: Ranges,
+    levels: Mapping[str, np.ndarray],
+) -> dict[str, float]:  # fmt: skip
     """Return the full-scale current of every block's ADCs, by name, in amperes.
 
     Parameters
@@ -362,6 +404,8 @@ def _adc_ranges_of_cores(
         :func:`measure`; ``core.adc.full_scale_amperes`` is the largest full scale there is.
     ranges : Ranges
         Ranges of the integers, and the g_max of blocks that have their own.
+    levels : mapping from name of a block to (2 T + 1, C) float
+        Of blocks whose columns are calibrated by themselves, which are passed over.
 
     Notes
     -----
@@ -374,7 +418,7 @@ def _adc_ranges_of_cores(
 
     def use(layer: AnalogLayer, block: Block, codes: np.ndarray) -> None:
         core = spec.for_layer(layer.owner).core
-        if not core.adc.calibrates:
+        if not core.adc.calibrates or core.adc.calibrates_columns:
             return
         limit = core.adc.full_scale_amperes
         weight = layer.weight[block.row_start : block.row_stop, block.col_start : block.col_stop]
@@ -397,13 +441,123 @@ def _adc_ranges_of_cores(
             largest = max(largest, found.get(name, 0.0))  # of all time steps
             found[name] = largest if limit is None else min(largest, limit)
 
-    _drive(compiled, images, spec, ranges, use)
+    _drive(compiled, images, spec, ranges, use, levels)
+    return found
+
+
+_LEVEL_IMAGES = 256
+"""Calibration images behind the thresholds and values of columns, of all batches together."""
+
+
+def _levels_of_columns(
+    compiled: Program, batches: Sequence[Batch], spec: ChipSpec
+) -> dict[str, np.ndarray]:
+    """Return thresholds and values of the columns of every block that has its own, by name.
+
+    Parameters
+    ----------
+    compiled : Program
+        Program whose blocks get them.
+    batches : sequence of tuples of (B, ...) tensors
+        The first :data:`_LEVEL_IMAGES` images count, and of a call of a layer up to
+        :data:`G_MAX_INPUTS` input vectors.
+    spec : ChipSpec
+
+    Returns
+    -------
+    dict from name of a block to (2 T + 1, C) float64
+        In the network's numbers: input times weight, before any scale.
+
+    Notes
+    -----
+    Layer after layer: the images run once for every layer, through the converters of the layers
+    that were measured before it. All calls of a layer count together.
+    """
+    some, left = [], _LEVEL_IMAGES
+    for batch in batches:
+        if left > 0:
+            some.append(_some(compiled, batch, left))
+            left -= 1 if compiled.axis is None else some[-1][0].shape[compiled.axis]
+    found: dict[str, np.ndarray] = {}
+    for owner in dict.fromkeys(layer.owner for layer in compiled.layers):
+        core = spec.for_layer(owner).core
+        if not core.adc.calibrates_columns:
+            continue
+        sums: dict[str, list[Tensor]] = {}
+        known = _converter(found)
+
+        def note(
+            block: Block, y: Tensor, owner: str = owner,
+            sums: dict[str, list[Tensor]] = sums,
+            known: Callable[[Block, Tensor], Tensor] = known,
+        ) -> Tensor:  # fmt: skip
+            if block.layer == owner:
+                rows = y.permute(0, 2, 3, 1).reshape(-1, y.shape[1])
+                sums.setdefault(link_name(block), []).append(rows[_evenly(len(rows), G_MAX_INPUTS)])
+            return known(block, y)
+
+        with torch.inference_mode():
+            for batch in some:
+                float_walk(compiled, [_channels_last(x) for x in batch], convert=note)
+        found |= {
+            name: converters.levels(core, torch.cat(parts).numpy()) for name, parts in sums.items()
+        }
+    return found
+
+
+def _converter(levels: Mapping[str, np.ndarray]) -> Callable[[Block, Tensor], Tensor]:
+    """Return the pass of sums through the converters whose levels are known, for a float walk."""
+    rows = {name: torch.from_numpy(np.float32(found)) for name, found in levels.items()}
+
+    def convert(block: Block, sums: Tensor) -> Tensor:
+        own = rows.get(link_name(block))
+        return sums if own is None else climbed(sums, own[:, :, None, None])
+
+    return convert
+
+
+def _in_amperes(
+    levels: Mapping[str, np.ndarray], compiled: Program, spec: ChipSpec, ranges: Ranges
+) -> dict[str, np.ndarray]:
+    """Return thresholds and values of columns as currents of the conductances asked for.
+
+    Parameters
+    ----------
+    levels : mapping from name of a block to (2 T + 1, C) float
+        Of :func:`_levels_of_columns`.
+    compiled, spec : Program, ChipSpec
+        Whose blocks they belong to.
+    ranges : Ranges
+        Of the integers: an input at the end of its range is a pulse of full length.
+    """
+    found: dict[str, np.ndarray] = {}
+    quantisers = value_quantisers(compiled, spec, ranges)
+    for layer in compiled.layers:
+        core = _core_of(layer, spec)
+        for block in layer.blocks:
+            name = link_name(block)
+            if name not in levels:
+                continue
+            rows, cols = (
+                slice(block.row_start, block.row_stop), slice(block.col_start, block.col_stop)
+            )  # fmt: skip
+            targets = weights.to_targets(
+                layer.weight[rows, cols], core, ranges.g_max_siemens.get(name)
+            )
+            full = full_input(compiled, layer.source, quantisers, ranges)
+            if core.dac.binary and core.dac.bits is not None:  # a spike is 1
+                full = 1.0
+            unit = targets.siemens_per_weight * core.read.v_read_volts / full
+            groups = encodings.of(core).groups(targets.request.g.shape[-1])
+            (own,) = _range_names(block, len(groups))  # other encodings are refused
+            found[own] = levels[name] * unit
     return found
 
 
 def _drive(
     compiled: Program, images: Batch, spec: ChipSpec, ranges: Ranges,
     use: Callable[[AnalogLayer, Block, np.ndarray], None],
+    levels: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> None:  # fmt: skip
     """Call ``use(layer, block, codes)`` with the (N, R) input codes of every block.
 
@@ -426,4 +580,4 @@ def _drive(
             use(layer, block, codes[:, block.row_start : block.row_stop])
 
     with torch.inference_mode():
-        float_walk(compiled, images, enter=enter)
+        float_walk(compiled, images, enter=enter, convert=_converter(levels))

@@ -219,8 +219,16 @@ class Chip(Held):
         ----------
         method : "none", "gdc" or "column" (as published: a factor per core, or per column),
             "gdc-signs", "ls"; see :mod:`aimc_sim.core.compensation`
+
+        Raises
+        ------
+        ValueError
+            If it is none of these, or converters of one bit read the cores of a layer.
         """
         chosen = arguments.choice(method, "compensation", compensation.METHODS)
+        for layer in self.compiled.layers:
+            own = self.spec.for_layer(layer.owner).core
+            compensation.check(cast("compensation.Method", chosen), own)
         self.compensation, self.images_seen = cast("compensation.Method", chosen), 0
         return self
 

@@ -273,7 +273,7 @@ class Report:
     def _ranges(self) -> str:
         if self.calibration_images is None:
             return "not calibrated"
-        own = f"; full scale of the ADCs of {self.adc_ranges} blocks too" if self.adc_ranges else ""
+        own = f"; converters of {self.adc_ranges} blocks too" if self.adc_ranges else ""
         return f"from {self.calibration_images} images ({self.range_method}){own}"
 
     def _costs(self) -> list[tuple[str, str]]:

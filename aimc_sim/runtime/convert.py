@@ -201,7 +201,7 @@ def _noisy(
     own_variance = variance if variance is None else variance.float()
     for more in (
         None if extra is None else extra[:, None, None, None],
-        None if adc.jitter is None else adc.jitter[:, None, None] * (charge != 0),
+        adc.noise(charge),
     ):
         if more is not None:
             own_variance = more if own_variance is None else own_variance + more

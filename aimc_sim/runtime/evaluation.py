@@ -18,6 +18,7 @@ from ..chip import state as chip_state
 from ..chip.program import Program
 from ..chip.state import ChipState, Ranges
 from ..core import compensation, tile
+from ..core.quantise import Calibrated
 from ..spec import ChipSpec
 from . import adapt, plan
 from .calibrate import with_adc_ranges
@@ -35,14 +36,14 @@ class Evaluations:
         The machine.
     state : ChipState
         The written devices.
-    amperes : mapping from block name to float
-        Full scales of ADCs that were calibrated.
+    amperes : mapping from block name to Calibrated
+        Ranges of converters that were calibrated.
     """
 
     compiled: Program
     spec: ChipSpec
     state: ChipState
-    amperes: Mapping[str, float]
+    amperes: Mapping[str, Calibrated]
     _kept: dict[float, Mapping[int, tile.TileNow]] = field(default_factory=dict)
     _references: dict[str, Mapping[int, np.ndarray]] = field(default_factory=dict)
 

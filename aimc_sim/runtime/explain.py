@@ -10,7 +10,7 @@ from torch import nn
 
 from .. import markup, patterns
 from ..chip.program import AnalogLayer, DigitalStep, Program
-from ..core import inputs
+from ..core import converters
 from ..errors import CapacityError, UnsupportedLayerError
 from ..mapping import compile_network
 from ..mapping.graph import Network
@@ -254,10 +254,10 @@ def _weights(layer: AnalogLayer) -> int:
 def check_layers(spec: ChipSpec, compiled: Program) -> None:
     """Raise ValueError if a pattern of ``spec.layers`` matches no layer, or cores cannot work.
 
-    Every layer's converters must work with its input encoding.
+    Every layer's converters must work with its inputs, read mode and encoding.
     """
     names = [layer.name for layer in compiled.layers]
     for pattern, _ in spec.layers:
         patterns.check("layers", pattern, names, WEIGHTED)
     for own in {spec.for_layer(name).id(): spec.for_layer(name) for name in names}.values():
-        inputs.check(own.core)
+        converters.check(own.core)

@@ -19,6 +19,7 @@ from ..errors import NotProgrammedError
 from ..mapping import spikes
 from ..spec import ChipSpec
 from . import adapt
+from .calibrate import alike
 from .counts import new_counts
 from .evaluation import Evaluation, Evaluations
 from .images import as_inputs, split_batch
@@ -157,7 +158,9 @@ class Held:
         state = self.check_written()
         amperes = {} if self.ranges is None else self.ranges.adc_amperes
         evaluations = self._evaluations
-        if evaluations is None or evaluations.state is not state or evaluations.amperes != amperes:
+        if evaluations is None or not (
+            evaluations.state is state and alike(evaluations.amperes, amperes)
+        ):
             evaluations = Evaluations(self.compiled, self.spec, state, amperes)
             self._evaluations = evaluations
         now = Evaluation(

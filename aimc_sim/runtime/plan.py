@@ -40,7 +40,7 @@ from .calls import (
 )
 from .floating import FloatingLines
 from .phases import SIGMAS, SIGNS, Guard, Phases
-from .quantisers import has_range, keeps_codes, range_of, value_quantisers
+from .quantisers import full_input, keeps_codes, value_quantisers
 from .whole import Whole, prepare
 
 _FIRST_PHASE = 16
@@ -191,7 +191,7 @@ class _Builder:
     def layer(self, layer: AnalogLayer) -> LayerCall:
         core = self.spec.for_layer(layer.owner).core
         held = self.quantisers[layer.source]
-        largest = held.step * held.limit if held.rounds else self._range(layer.source)
+        largest = full_input(self.compiled, layer.source, self.quantisers, self.ranges)
         dac = None
         if core.dac.binary and core.dac.bits is not None:
             spikes = Quantiser(1.0, 1, True)  # a spike is 1, whatever was calibrated
@@ -213,14 +213,6 @@ class _Builder:
         """Return which call of its devices a layer is, the first being 0."""
         calls = [one.name for one in self.compiled.layers if one.owner == layer.owner]
         return calls.index(layer.name)
-
-    def _range(self, name: str) -> float:
-        """Return the calibrated range of a value, or of the source of steps that keep codes."""
-        while not has_range(self.ranges, name):
-            if name.endswith((".raw", ".h")):  # of a recurrent step
-                return 1.0
-            name = next(s for s in self.compiled.steps if s.name == name).sources[0]
-        return range_of(self.ranges, name) or 1.0
 
     def _chain(
         self, layer: AnalogLayer, chain: tuple[Block, ...], input_step: float

@@ -76,6 +76,33 @@ def range_of(ranges: Ranges, name: str) -> float:
     return max(alike)
 
 
+def full_input(
+    compiled: Program, name: str, quantisers: Mapping[str, Quantiser], ranges: Ranges
+) -> float:
+    """Return the number, of a value that cores read, which is a pulse of full length.
+
+    Parameters
+    ----------
+    compiled : Program
+        Whose value it is.
+    name : str
+        Name of the value.
+    quantisers : mapping from name to Quantiser
+        Of :func:`value_quantisers`.
+    ranges : Ranges
+        Calibrated ranges; of a value that is no integer, its own or that of the source of steps
+        that keep codes.
+    """
+    held = quantisers[name]
+    if held.rounds:
+        return held.step * held.limit
+    while not has_range(ranges, name):
+        if name.endswith((".raw", ".h")):  # of a recurrent step
+            return 1.0
+        name = next(s for s in compiled.steps if s.name == name).sources[0]
+    return range_of(ranges, name) or 1.0
+
+
 def _digital_quantiser(
     step: DigitalStep, found: Mapping[str, Quantiser], bits: int | None, ranges: Ranges
 ) -> Quantiser:

@@ -5,13 +5,14 @@ Every physical field is an SI number and carries its unit in its name; ``None`` 
 source, live in :mod:`aimc_sim.presets`; this room only says which numbers there are. Read
 ``base``, then upward: ``device`` (laws), ``writing`` (pulses and programming schemes), ``family``
 (fields of every device), ``pcm``, ``rram`` and ``steps`` (whole devices), ``encoding`` (weights in
-cells), ``core``, ``chip``.
+cells), ``converter`` and ``cco`` (output converters), ``core``, ``chip``.
 """
 
 from .base import PHYSICS_VERSION, SPANS, Spec, quantity
 from .cco import CcoAdcSpec
 from .chip import MOST_CORES, CalibrationSpec, ChipSpec, FabricSpec
-from .core import AdcSpec, CoreSpec, DacSpec, LdpuSpec, PolaritySpec, ReadSpec
+from .converter import AdcSpec, SenseAmplifierSpec
+from .core import CoreSpec, DacSpec, LdpuSpec, PolaritySpec, ReadSpec
 from .cost import CostSpec, HostSpec
 from .device import (
     DriftLaw,
@@ -103,6 +104,7 @@ __all__ = [
     "RramNoiseLaw",
     "RramProgramming",
     "RramSpec",
+    "SenseAmplifierSpec",
     "SetState",
     "SeveralDevicesEncoding",
     "SoftBounds",

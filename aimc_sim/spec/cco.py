@@ -138,6 +138,16 @@ class CcoAdcSpec(Spec):
         return False
 
     @property
+    def calibrates_columns(self) -> bool:
+        """Whether calibration finds numbers of every column, see :attr:`calibrates`."""
+        return False
+
+    @property
+    def graded(self) -> bool:
+        """Whether codes grow with currents, as reads of a drift compensation need it."""
+        return True
+
+    @property
     def leaves_out(self) -> tuple[str, ...]:
         """Properties of a real converter that this description does not hold."""
         return ()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import ValidationInfo, model_validator
 
 from .base import FORMER_NAMES, Spec, quantity, tupled
-from .cco import CcoAdcSpec
+from .converter import Converter
 from .encoding import DifferentialEncoding, SeveralDevicesEncoding, WeightEncoding
 from .family import AnyDevice
 from .pcm import PcmSpec
@@ -61,59 +61,6 @@ class DacSpec(Spec):
     def pulse_seconds(self) -> float:
         """Length of the pulse of one code, s: a step of the modulator, or a spike."""
         return self.spike_seconds if self.binary else self.lsb_seconds
-
-
-ALIKE = ("nonlinearity and gain mismatch of the ADCs (core.adc)",)
-"""Effects that are left out where all converters are alike."""
-
-
-class AdcSpec(Spec):
-    """Output: one converter per column, symmetric about zero."""
-
-    kind: Literal["symmetric"] = quantity(
-        "-", "rounds and clips, alike for both polarities", "symmetric", later=True
-    )
-    bits: int | None = quantity("bit", "sign + magnitude; None = ideal", 10, ge=2, le=24)
-    full_scale_amperes: float | None = quantity(
-        "A", "largest mean column current; above it the code saturates; None = no limit", gt=0
-    )
-    range: Literal["fixed", "calibrated"] = quantity(
-        "-", "full scale of every core: full_scale_amperes, or what the calibration images need "
-        "(calibration.range_method) up to full_scale_amperes", "fixed", later=True,
-    )  # fmt: skip
-    source: str = ""
-
-    @model_validator(mode="after")
-    def _has_range(self) -> Self:
-        open_ended = self.full_scale_amperes is None and self.range == "fixed"
-        if self.bits is not None and open_ended:
-            raise ValueError(
-                "an ADC with finite bits needs full_scale_amperes, or range = 'calibrated'"
-            )
-        return self
-
-    @property
-    def max_code(self) -> int | None:
-        """Largest magnitude of the output code, or None for an ideal converter."""
-        return None if self.bits is None else int(2 ** (self.bits - 1) - 1)
-
-    @property
-    def perfect(self) -> bool:
-        """Whether every charge passes unchanged."""
-        return self.bits is None and self.full_scale_amperes is None and not self.calibrates
-
-    @property
-    def calibrates(self) -> bool:
-        """Whether the full scale of every core is chosen from calibration images."""
-        return self.range == "calibrated"
-
-    @property
-    def leaves_out(self) -> tuple[str, ...]:
-        """Properties of a real converter that this description does not hold."""
-        return ALIKE
-
-
-Converter = Annotated[AdcSpec | CcoAdcSpec, Field(discriminator="kind")]
 
 
 class PolaritySpec(Spec):
@@ -171,7 +118,9 @@ class CoreSpec(Spec):
         "-", "how a weight is written into cells and columns", DifferentialEncoding(), later=True
     )
     dac: DacSpec = quantity("-", "input converter")
-    adc: Converter = quantity("-", "output converter: plain, or an oscillator with counters")
+    adc: Converter = quantity(
+        "-", "output converter: plain, an oscillator with counters, or a sense amplifier"
+    )
     read: ReadSpec = quantity("-", "read mode")
     wires: WireSpec | None = quantity(
         "-", "resistance of the lines; None = no IR drop", None, later=True

@@ -150,6 +150,8 @@ def attach(
         part: Crossbar(f"{path}.{part}", matrix_layout(*shape, core), core, options, seed)
         for part, shape in shapes.items()
     }
+    for crossbar in crossbars.values():
+        crossbar.refuse_levels("attention")
     layer.analog = Crossbars(crossbars, options).to(layer.out_proj.weight.device)
 
 

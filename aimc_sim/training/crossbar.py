@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,14 +14,23 @@ from aimc_sim.core import converters, encodings, weights
 from aimc_sim.rng import Key, Purpose
 from aimc_sim.spec import CoreSpec
 from aimc_sim.training import loops, noise
-from aimc_sim.training.functional import NoiseAddress, converted, learned, replaced
+from aimc_sim.training.functional import (
+    NoiseAddress,
+    converted,
+    learned,
+    normals,
+    replaced,
+    stepped,
+)
 from aimc_sim.training.geometry import WeightCuts
 from aimc_sim.training.law import WeightLaw, weight_law
 from aimc_sim.training.options import TrainingSpec
 
-_WEIGHTS, _OUTPUTS, _TIME = 0, 1, 2
+_WEIGHTS, _OUTPUTS, _TIME, _OFFSETS = 0, 1, 2, 3
 _SAMPLES = 1 << 14
 """Number of values behind a percentile, evenly spaced over the activations."""
+_LEVEL_SUMS = 1 << 10
+"""Sums of a column behind its thresholds and values, evenly spaced over a batch."""
 
 
 def largest_code(bits: int | None) -> float | None:
@@ -61,10 +71,14 @@ class Crossbar(nn.Module):
     the converters, in the network's own numbers; 0 before the first batch. The number of steps
     and the seed, from which all noise follows, are the extra state. A matrix that is cut into B
     row blocks is converted once: its converter has the rounding error and the noise that B
-    independent ones add up to, sqrt(B) times that of one.
+    independent ones add up to, sqrt(B) times that of one. Where the columns of a crossbar are
+    calibrated by themselves (``core.adc.calibrates_columns``: sense amplifiers) every row block is
+    converted by itself; ``levels``, (B, 2 T + 1, C), are running means of the thresholds and values
+    that every batch asks for.
     """
 
     scale: Tensor
+    levels: Tensor
 
     def __init__(
         self, path: str, layout: WeightCuts, core: CoreSpec, options: TrainingSpec, seed: int
@@ -79,7 +93,15 @@ class Crossbar(nn.Module):
             self.law = weight_law(core, options.drift_seconds, options.read_noise)
         self.clock_zero = core.device.t0_seconds
         self.input_codes = largest_code(core.dac.bits) if options.input_range != "off" else None
-        self.output_codes, self.full_scale = _output_converter(core, options, layout.row_blocks)
+        self.core = core
+        self.output_codes, self.full_scale = None, None
+        self.steps_out = core.adc.calibrates_columns and options.output_range != "off"
+        if self.steps_out:
+            _check_levels(path, core, options)
+            rows = len(converters.levels(core, np.zeros((1, layout.cols))))
+            self.register_buffer("levels", torch.zeros(layout.row_blocks, rows, layout.cols))
+        else:
+            self.output_codes, self.full_scale = _output_converter(core, options, layout.row_blocks)
         self._add_range("input_range", options.input_range == "learned" and self.input_codes)
         self._add_range("output_range", options.output_range == "learned" and self.output_codes)
         if options.scale == "fixed":
@@ -126,7 +148,7 @@ class Crossbar(nn.Module):
     def converts(self) -> bool:
         """Whether converters or output noise act in the current mode."""
         kinds = (self.input_codes, self.output_codes, self.full_scale)
-        codes = any(kind is not None for kind in kinds)
+        codes = any(kind is not None for kind in kinds) or self.steps_out
         if not self.training:
             return codes and self.options.converters_in_eval
         return codes or self.options.output_noise_fraction > 0
@@ -151,7 +173,7 @@ class Crossbar(nn.Module):
             self._used = 0
         noisy = self.training and self.options.weight_noise != "none"
         self._scale = None
-        if not noisy and self.full_scale is None:
+        if not noisy and self.full_scale is None and not self._compares_noisily:
             return weight
         matrix = self.layout.matrix(weight.detach())
         self._scale = self._mapped(matrix)
@@ -164,6 +186,12 @@ class Crossbar(nn.Module):
         else:
             drawn = noise.perturbed(matrix, self._scale, self.layout, self._tables(), address)
         return replaced(weight, self.layout.unfold(drawn, weight))
+
+    @property
+    def _compares_noisily(self) -> bool:
+        """Whether noise or offsets in front of thresholds act in the current mode."""
+        acts = self.steps_out and self.training and self.options.comparator_noise
+        return acts and any(std > 0 for std in converters.deviations(self.core))
 
     def _mapped(self, matrix: Tensor) -> Tensor:
         if self.options.scale == "follow":
@@ -200,7 +228,7 @@ class Crossbar(nn.Module):
         """
         codes = self.input_codes
         if codes is None or not self.converts:
-            if self.full_scale is not None and self.converts:
+            if (self.full_scale is not None or self._compares_noisily) and self.converts:
                 self._note("input_range", x, _top(x))
             return x
         return self._convert("input_range", x, codes, 0.0, self.options.input_range)
@@ -226,6 +254,74 @@ class Crossbar(nn.Module):
         if self.output_codes is None and share == 0:
             return y
         return self._convert("output_range", y, self.output_codes, share, self.options.output_range)
+
+    def refuse_levels(self, kinds: str) -> None:
+        """Raise ValueError if columns are compared one by one, in layers where that is not trained.
+
+        Parameters
+        ----------
+        kinds : str
+            Layers that the matrix belongs to one of, in words.
+        """
+        if self.steps_out:
+            raise ValueError(
+                f"'{self.path}' with core.adc.kind = '{self.core.adc.kind}': partial sums of "
+                f"{kinds} are not compared in training; leave the layer digital (where), or set "
+                "output_range = 'off'"
+            )
+
+    def behind_comparators(self, block: int, sums: Tensor, spatial: int) -> Tensor:
+        """Return the partial sums of one row block as the digital unit gets them.
+
+        Parameters
+        ----------
+        block : int
+            Number of the row block.
+        sums : (..., C, *spatial) tensor
+            Products of its rows, in the network's own numbers.
+        spatial : int
+            Dimensions behind the columns.
+
+        Returns
+        -------
+        tensor of the same shape
+            One of the values of each column.
+        """
+        shape = (-1, self.layout.cols, *(1,) * spatial)
+        rows = self.levels[block].detach()
+        own = self._levels_of(sums, spatial) if self.training or not rows.any() else rows
+        rows = rows if rows.any() else own
+        noisy = sums
+        if self._compares_noisily:
+            noisy = sums + self._comparator_noise(block, sums, spatial)
+        out = stepped(noisy, rows.reshape(shape).to(sums.dtype), self.options.step_gradient)
+        if self.training:
+            keep = self.options.range_momentum
+            with torch.no_grad():
+                self.levels[block].copy_(keep * rows + (1 - keep) * own)
+        return out
+
+    def _levels_of(self, sums: Tensor, spatial: int) -> Tensor:
+        """Return the thresholds and values that sums ask for, (2 T + 1, C) float32."""
+        flat = sums.detach().movedim(-1 - spatial, -1).reshape(-1, self.layout.cols)
+        some = flat[:: max(1, -(-len(flat) // _LEVEL_SUMS))].double().cpu().numpy()
+        cuts = pairwise(self.layout.col_cuts.tolist())  # a core at a time
+        found = [converters.levels(self.core, some[:, first:last]) for first, last in cuts]
+        return torch.from_numpy(np.concatenate(found, axis=1)).float().to(sums.device)
+
+    def _comparator_noise(self, block: int, sums: Tensor, spatial: int) -> Tensor:
+        """Return noise of every comparison and the offsets of this step, in the unit of sums."""
+        core = self.core
+        offset_std, noise_std = converters.deviations(core)
+        assert self._scale is not None
+        span = float(weights.to_targets(np.ones((1, 1)), core).siemens_per_weight[0])
+        per_ampere = self._scale[:, block].float() * self._known("input_range", sums)
+        per_ampere = per_ampere / (span * core.read.v_read_volts)
+        columns = normals((self.layout.cols,), per_ampere, self._address(_OFFSETS, block))
+        offset = offset_std * per_ampere * columns
+        shape = (-1, *(1,) * spatial)
+        xi = normals(sums.shape, sums, self._event(sums))
+        return (noise_std * per_ampere).reshape(shape) * xi - offset.reshape(shape)
 
     def _convert(
         self, name: str, x: Tensor, codes: float | None, share: float, method: str
@@ -289,6 +385,23 @@ class Crossbar(nn.Module):
         """Say how the matrix is cut."""
         cuts = self.layout
         return f"{cuts.rows} x {cuts.cols}, {cuts.row_blocks} row blocks"
+
+
+def _check_levels(path: str, core: CoreSpec, options: TrainingSpec) -> None:
+    """Raise ValueError if converters that compare cannot be trained with these options."""
+    converters.check(core)
+    if options.output_range not in ("spec", "running"):
+        raise ValueError(
+            f"output_range = '{options.output_range}' with core.adc.kind = '{core.adc.kind}' "
+            f"('{path}'): thresholds and scales of columns are running means; set output_range to "
+            "'spec' or 'running', or to 'off' to train without the converters"
+        )
+    if options.output_noise_fraction > 0:
+        raise ValueError(
+            f"output_noise_fraction = {options.output_noise_fraction:g} with core.adc.kind = "
+            f"'{core.adc.kind}' ('{path}'): a comparator has no range that noise could be a share "
+            "of; set it to 0, and core.adc.noise_amperes to the noise of a comparison"
+        )
 
 
 def _top(x: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 Straight-through estimator: rounding and noise have the gradient of the identity, clipping that of
 the clip (Y. Bengio et al., arXiv:1308.3432). Learned ranges have the gradient of S. K. Esser et
-al., *Learned step size quantization*, ICLR 2020, arXiv:1902.08153.
+al., *Learned step size quantization*, ICLR 2020, arXiv:1902.08153. Comparisons have that of a
+smooth step (:func:`stepped`).
 
 Tensors in float32 or bfloat16 on a processor go through the fused loops of :mod:`.loops`; any
 other dtype or device through the torch operations beside them, which say the same. Noise is the
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -307,4 +308,52 @@ def learned(x: Tensor, largest: Tensor, limit: float) -> Tensor:
     only rescales the learning rate and is left out).
     """
     result: Tensor = cast(Any, _Learned).apply(x, largest.to(x.dtype), limit)
+    return result
+
+
+class _Stepped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, sums: Tensor, rows: Tensor, kind: str) -> Tensor:
+        steps = len(rows) // 2
+        out = rows[steps].expand(sums.shape)
+        slope = torch.zeros_like(sums)
+        for t in range(steps):
+            threshold, below, above = rows[t], rows[steps + t], rows[steps + t + 1]
+            out = torch.where(sums >= threshold, above, out)
+            half = (above - below) / 2
+            place = (sums - threshold) / torch.where(half > 0, half, 1)
+            one = 1 - torch.tanh(place).square() if kind == "tanh" else (place.abs() <= 1).float()
+            slope = torch.maximum(slope, torch.where(half > 0, one, 0).to(sums.dtype))
+        ctx.save_for_backward(slope)
+        return out.to(sums.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slope,) = ctx.saved_tensors
+        return gradient * slope, None, None
+
+
+def stepped(sums: Tensor, rows: Tensor, kind: Literal["tanh", "clip"]) -> Tensor:
+    """Return the values of the steps that sums reach, with a gradient that stands in for theirs.
+
+    Parameters
+    ----------
+    sums : floating-point tensor of any shape
+        Values in front of comparators.
+    rows : (2 T + 1, ...) tensor that broadcasts with it
+        T thresholds, then T + 1 values, as of :class:`aimc_sim.core.quantise.StepTable`; they get
+        no gradient.
+    kind : "tanh" or "clip"
+        With ``d`` the distance from a threshold in units of half the difference of the values
+        beside it, the gradient is ``1 - tanh(d)^2``, that of a tanh from the one value to the
+        other, or 1 for ``|d| <= 1`` and 0 beyond; of several thresholds the largest counts. That
+        the published training uses either is RECALLED (arXiv:2211.02167 could not be read).
+
+    Returns
+    -------
+    tensor of the shape of sums
+        One of the T + 1 values of each column.
+    """
+    result: Tensor = cast(Any, _Stepped).apply(sums, rows, kind)
     return result

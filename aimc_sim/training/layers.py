@@ -9,9 +9,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import ItemsView, ValuesView
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 
@@ -147,6 +150,9 @@ class _Dense(PreparedLayer):
         def product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             """Return the plain product."""
 
+        def partial(self, x: Tensor, weight: Tensor, rows: slice) -> Tensor:
+            """Return the product of some rows of the matrix."""
+
     @_disable_dynamo
     def forward(self, x: Tensor) -> Tensor:
         """Return what torch's layer returns, through the crossbar."""
@@ -155,7 +161,17 @@ class _Dense(PreparedLayer):
         weight = crossbar.weight(self.weight)
         if not crossbar.converts:
             return self.product(x, weight, self.bias)
-        y = crossbar.output(self.product(crossbar.input(x), weight, None))
+        given = crossbar.input(x)
+        if crossbar.steps_out:
+            parts = [
+                crossbar.behind_comparators(
+                    block, self.partial(given, weight, slice(*rows)), self.spatial
+                )
+                for block, rows in enumerate(pairwise(crossbar.layout.row_cuts.tolist()))
+            ]
+            y = functools.reduce(torch.add, parts)
+        else:
+            y = crossbar.output(self.product(given, weight, None))
         return _plus(y, self.bias, self.spatial)
 
 
@@ -166,6 +182,10 @@ class AnalogLinear(_Dense, nn.Linear):
         """Return the plain product."""
         return nn.functional.linear(x, weight, bias)
 
+    def partial(self, x: Tensor, weight: Tensor, rows: slice) -> Tensor:
+        """Return the product of some rows of the matrix: of some inputs."""
+        return nn.functional.linear(x[..., rows], weight[:, rows])
+
 
 class _Convolution(_Dense):
     _conv_forward: Any  # torch's
@@ -173,6 +193,23 @@ class _Convolution(_Dense):
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the plain convolution."""
         y: Tensor = self._conv_forward(x, weight, bias)
+        return y
+
+    def partial(self, x: Tensor, weight: Tensor, rows: slice) -> Tensor:
+        """Return the product of some rows of the matrix, which count channels x kernel.
+
+        A block that begins or ends inside a channel has zeros in the rest of that channel's kernel,
+        as on the chip.
+        """
+        area = weight[0, 0].numel()
+        first, last = rows.start // area, -(-rows.stop // area)
+        kernel = weight[:, first:last].flatten(1)
+        number = torch.arange(kernel.shape[1], device=weight.device) + first * area
+        inside = (number >= rows.start) & (number < rows.stop)
+        kernel = torch.where(inside, kernel, 0).reshape(-1, last - first, *weight.shape[2:])
+        y: Tensor = self._conv_forward(
+            x.narrow(-1 - self.spatial, first, last - first), kernel, None
+        )
         return y
 
 
@@ -270,6 +307,8 @@ def attach(layer: nn.Module, path: str, core: CoreSpec, options: TrainingSpec, s
     """
     layout = layer_layout(layer, core)
     crossbar = Crossbar(f"{path}.weight", layout, core, options, seed)
+    if not issubclass(PLAIN[type(layer)], _Dense) or getattr(layer, "groups", 1) > 1:
+        crossbar.refuse_levels("grouped and transposed convolutions")
     weight = layer.get_parameter("weight")
     layer.analog = Crossbars({"weight": crossbar.to(weight.device)}, options)
     layer.__class__ = PLAIN[type(layer)]

@@ -48,7 +48,17 @@ class TrainingSpec(Spec):
     )  # fmt: skip
     output_range: Literal["spec", "off", "running", "percentile", "learned"] = quantity(
         "-", "range of the output converter (core.adc.bits); spec: its full-scale current, or "
-        "running where core.adc.range is calibrated or several conversions make an output", "spec",
+        "running where core.adc.range is calibrated or several conversions make an output; sense "
+        "amplifiers: spec or running, thresholds and scales are running means", "spec",
+    )  # fmt: skip
+    step_gradient: Literal["tanh", "clip"] = quantity(
+        "-", "slope that stands in for that of a comparison (sense amplifiers): of the tanh "
+        "through both values, or 1 within one scale of the threshold and 0 beyond", "tanh",
+        later=True,
+    )  # fmt: skip
+    comparator_noise: bool = quantity(
+        "-", "noise and offsets of sense amplifiers act in training; offsets are drawn for every "
+        "step", True, later=True,
     )  # fmt: skip
     percentile: float = quantity("%", "share of the magnitudes in a range", 99.9, gt=50, le=100)
     range_momentum: float = quantity(

@@ -218,6 +218,7 @@ def attach(layer: nn.Module, path: str, core: CoreSpec, options: TrainingSpec, s
     for name, weight in analog.matrices().items():
         layout = matrix_layout(weight.shape[0], weight.shape[1], core)
         crossbars[name] = Crossbar(f"{path}.{name}", layout, core, options, seed)
+        crossbars[name].refuse_levels("recurrent layers")
     device = layer.get_parameter("weight_ih_l0").device
     analog.analog = Crossbars(crossbars, options).to(device)
 

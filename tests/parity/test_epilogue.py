@@ -156,3 +156,44 @@ def test_a_single_value_has_noise_and_a_square(form):
     wanted = 3 + 2 * naive.mvm_normals(1, 9, (4, 5))[0]
     np.testing.assert_allclose(found[0, 0, 0], wanted, rtol=1e-5)
     np.testing.assert_array_equal(squares, form(found**2))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_staircases_against_their_table(steps, rng):
+    """Codes of 1 and of 3 thresholds per column, where columns are fewer than a tile and more."""
+    from aimc_sim.core.quantise import StepTable
+
+    for columns in (7, 150):
+        shape = (3, 5, columns)
+        charge = rng.normal(0, 4, shape).astype(np.float32)
+        thresholds = np.sort(rng.normal(0, 3, (steps, columns)), axis=0).astype(np.float32)
+        values = np.sort(rng.normal(0, 3, (steps + 1, columns)), axis=0).astype(np.float32)
+        charge[0, 0] = thresholds[0]  # at a threshold is above it
+        table = StepTable(thresholds, values)
+        out, counts = np.full_like(charge, np.nan), np.zeros((3, 2), np.int64)
+        exact = np.array([1, np.inf, 0], np.float32)
+        one, nothing = np.ones(columns, np.float32), np.zeros(columns, np.float32)
+        epilogue(
+            charge, NO_BITS, NONE, NONE, NO_LINK, one, nothing, exact, table.rows,
+            np.full(2, np.inf, np.float32), np.float32(0), False, exact, KEY, np.arange(3), 0, 0,
+            False, out, NOTHING, counts,
+        )  # fmt: skip
+        wanted = table.codes(charge.reshape(-1, columns))[1].reshape(shape)
+        np.testing.assert_array_equal(out, wanted)
+        assert not counts.any()
+
+
+def test_jitter_of_staircases_acts_without_charge():
+    """n = 40,000: the share of ones at half a standard deviation, five standard errors 0.0125."""
+    from aimc_sim.core.quantise import StepTable
+
+    charge, counts = np.zeros((1, 5_000, 8), np.float32), np.zeros((1, 2), np.int64)
+    table = StepTable(np.full((1, 8), -1, np.float32), np.array([[0], [1]]) * np.ones((1, 8)))
+    exact = np.array([1, np.inf, 0], np.float32)
+    one, nothing, out = np.ones(8, np.float32), np.zeros(8, np.float32), np.empty_like(charge)
+    epilogue(
+        charge, NO_BITS, NONE, np.full(8, 4, np.float32), NO_LINK, one, nothing, exact, table.rows,
+        np.full(2, np.inf, np.float32), np.float32(0), False, exact, KEY, np.arange(1), 0, 0,
+        False, out, NOTHING, counts,
+    )  # fmt: skip
+    assert out.mean() == pytest.approx(0.6915, abs=0.0125)

@@ -36,10 +36,10 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
 def limits() -> str:
     """Return the list of effects that are not modelled."""
     from aimc_sim.spec import PcmSpec, omissions
-    from aimc_sim.spec.core import ALIKE
+    from aimc_sim.spec.converter import ALIKE, COMPARED
 
     devices = [effect.absence() for effect in PcmSpec.effects if effect.missing]
-    options = [*map(str, omissions.OPTIONS), *devices, *ALIKE]
+    options = [*map(str, omissions.OPTIONS), *devices, *ALIKE, *COMPARED]
     lines = [
         "# Limits",
         "",

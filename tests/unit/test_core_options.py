@@ -327,7 +327,7 @@ def test_full_scale_bounds_the_calibrated_range(tmp_path):
     again = aimc_sim.Chip.load(tmp_path / "a.h5")
     assert again.ranges.adc_amperes == chip.ranges.adc_amperes
     assert torch.equal(again(images, first_image=0), outputs)
-    assert "full scale of the ADCs of 3 blocks" in str(chip.report())
+    assert "converters of 3 blocks" in str(chip.report())
     bare = aimc_sim.Chip.from_model(small_nets()["asymmetric_300x40"][0], free).program(0)
     with pytest.raises(ValueError, match=r"not known before chip\.calibrate"):
         bare.compensate("gdc").effective_weights("0")

@@ -6,7 +6,8 @@ part          what it follows
 array         charge through the devices x supply voltage: conductances that are there,
               inputs that are applied, read voltage, pulse lengths
 modulators    rows x time of the pulses' clock, and every pulse
-converters    columns x integration time of all phases (or bit planes), and every count
+converters    columns x integration time of all phases (or bit planes), and every count; of
+              sense amplifiers every comparison
 ============  ======================================================================
 
 Constants: :class:`aimc_sim.spec.CostSpec`.
@@ -16,11 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aimc_sim.core import inputs
+from aimc_sim.core import converters, inputs
 from aimc_sim.spec import ChipSpec, CoreSpec
-
-_FULL_SCALE_AMPERES = 100e-6
-"""Of converters whose range is not a number in the specification: the chip's, to count charge."""
 
 
 @dataclass(frozen=True)
@@ -76,23 +74,6 @@ def _nominal_coulombs(spec: ChipSpec) -> float:
     return coulombs(core, most, spec.cost.signal_share)
 
 
-def counts(core: CoreSpec, charge: float) -> float:
-    """Return how many counts the converters make of a charge in coulombs."""
-    adc = core.adc
-    if hasattr(adc, "counts_per_coulomb"):
-        return charge * adc.counts_per_coulomb
-    if adc.max_code is None:
-        return 0.0
-    full = adc.full_scale_amperes or _FULL_SCALE_AMPERES
-    dac = core.dac
-    if inputs.reads_planes(dac):
-        # A plane longer than a whole pulse has all codes, and no more of them.
-        codes = adc.max_code * inputs.plane_share(dac)
-        return charge * codes / (full * dac.bit_seconds)
-    codes = adc.max_code * (inputs.plane_share(dac) if dac.binary else 1)
-    return charge * codes / (full * dac.max_code * dac.pulse_seconds)
-
-
 def mvm_parts(
     spec: ChipSpec, rows: int | None = None, cols: int | None = None, charge: float | None = None
 ) -> Parts:
@@ -117,6 +98,5 @@ def mvm_parts(
         array=charge * cost.supply_volts,
         modulators=rows
         * (cost.modulator_watts * seconds + cost.modulator_joules_per_pulse * pulses),
-        converters=cols * cost.adc_watts * seconds
-        + counts(core, charge) * cost.adc_joules_per_count,
+        converters=converters.joules(core, cost, cols, seconds, charge),
     )

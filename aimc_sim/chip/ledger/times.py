@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from aimc_sim.core import inputs
+from aimc_sim.core import converters, inputs
 from aimc_sim.spec import ChipSpec
 
 
 def mvm_seconds(spec: ChipSpec) -> float:
-    """Return the time of one MVM, see :func:`aimc_sim.core.inputs.mvm_seconds`."""
-    return inputs.mvm_seconds(spec.core)
+    """Return the time of one MVM: its pulses, and converters that need time behind them.
+
+    See :func:`aimc_sim.core.inputs.mvm_seconds`.
+    """
+    core = spec.core
+    behind = inputs.modulations(core) * converters.settling_seconds(core)
+    return inputs.mvm_seconds(core) + behind
 
 
 def step_seconds(columns: int, spec: ChipSpec) -> float:
