@@ -14,9 +14,13 @@ import numpy as np
 from ..rng import Key
 from ..spec import CoreSpec, CostSpec
 from . import inputs, oscillators, sense, symmetric
-from .quantise import Calibrated, ColumnConverters, Kind, Quantiser
+from .quantise import Calibrated, ColumnConverters, ConverterKind, Quantiser
 
-KINDS: dict[str, Kind] = {"symmetric": symmetric, "cco": oscillators, "sense-amplifier": sense}
+KINDS: dict[str, ConverterKind] = {
+    "symmetric": symmetric,
+    "cco": oscillators,
+    "sense-amplifier": sense,
+}
 """The module of every kind of ``core.adc``: the only place that lists them."""
 
 

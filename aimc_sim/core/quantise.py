@@ -3,7 +3,7 @@
 A charge is written in *input codes times relative conductance* (code x g / g_max), as a column
 collects it during one conversion. The law of a core's columns is a :class:`Quantiser` where all
 are alike, else a table: :class:`ConverterTable` of counting circuits, or :class:`StepTable`, any
-staircase. A kind of converter is a module with the functions of :class:`Kind`, listed in
+staircase. A kind of converter is a module with the functions of :class:`ConverterKind`, listed in
 :data:`aimc_sim.core.converters.KINDS`, the only place that tells kinds apart.
 """
 
@@ -288,7 +288,7 @@ class ColumnConverters:
         return law.beyond(np.asarray(charge, np.float64))
 
 
-class Kind(Protocol):
+class ConverterKind(Protocol):
     """The functions of a module that is a kind of converter."""
 
     def quantiser(self, core: CoreSpec, calibrated: Calibrated | None = None) -> Quantiser:
