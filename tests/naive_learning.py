@@ -231,7 +231,7 @@ class Transfer:
     def transfer(self, r, lr, fast_lr, number):
         """Read a row into its buffers; return the pulses that C gets."""
         rule, pulses = self.rule, []
-        size = rule.granularity * self.step_size
+        size = rule.granularity * self.step_size * rule.pulses_at_once
         if rule.auto_granularity:
             size *= rule.auto_granularity / (self.shape[0] * rule.transfer_every)
         scale = rule.transfer_lr * lr / size
@@ -260,7 +260,8 @@ class Transfer:
                 n = min(max(math.trunc(h), -rule.most_pulses), rule.most_pulses)
                 h = rule.momentum * h if rule.forget else h - (1 - rule.momentum) * n
             self.h[r][c] = single(h)
-            pulses.append(0 if dynamic and self.reads[r] <= rule.period else n)
+            early = dynamic and self.reads[r] <= rule.period
+            pulses.append(0 if early else n * rule.pulses_at_once)
         self.flipped[r] = False
         flip = rule.period > 0 and self.reads[r] % rule.period + 1 == rule.period
         if rule.chopped and rule.chopper == "random":

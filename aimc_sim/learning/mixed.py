@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from aimc_sim import arguments
 from aimc_sim.kernels import learning as kernels
 from aimc_sim.kernels import sized
 from aimc_sim.learning.engine import Engine, Update
@@ -44,11 +45,17 @@ class MixedPrecision(Update):
         images, one per step.
     product : OuterProduct
         How the outer products are made that are accumulated.
+    pulses_at_once : int
+        Pulses of a train: a device gets none before the accumulator holds that many, and then
+        whole trains of them. More than one suits devices whose every write redraws a noise that
+        is larger than a step. AIHWKit's ``granularity`` of this update is such a train, there as
+        a change of the weight.
     """
 
     epsilon: float | None = None
     refresh_every: int = 100
     product: OuterProduct = field(default_factory=ExactProduct)
+    pulses_at_once: int = 1
 
     def __post_init__(self) -> None:
         """Refuse numbers that are no step."""
@@ -58,6 +65,7 @@ class MixedPrecision(Update):
             raise ValueError(
                 f"refresh_every = {self.refresh_every!r} of MixedPrecision must be an integer >= 0"
             )
+        arguments.whole(self.pulses_at_once, "pulses_at_once", 1, 2**20)
 
     def engine(self, synapses: Synapses, key: Key) -> MixedEngine:
         """Return the accumulator of an array; see :meth:`Update.engine`."""
@@ -90,7 +98,7 @@ class MixedEngine(Engine):
     def __init__(self, rule: MixedPrecision, synapses: Synapses, key: Key) -> None:
         self.rule, self.synapses, self.key = rule, synapses, key
         step = (synapses.up + synapses.down) / 2 if rule.epsilon is None else rule.epsilon
-        self.epsilon = np.float32(step)
+        self.epsilon = np.float32(step * rule.pulses_at_once)  # change by a train
         self.chi = np.zeros(synapses.shape, np.float32)
         self.steps = 0
         self._hits = np.empty(synapses.shape[0], np.int64)
@@ -108,12 +116,14 @@ class MixedEngine(Engine):
         n, spent = int(self._hits.sum()), Spent()
         if n > 0:
             index, counts = np.empty(n, np.int64), np.empty(n, np.int32)
-            most = kernels.take(self.chi, self.epsilon, self._hits, index, counts)
+            together = self.rule.pulses_at_once
+            most = together * kernels.take(self.chi, self.epsilon, self._hits, index, counts)
             if not most < _MOST_PULSES:
                 raise ValueError(
                     f"a weight is due {most:.3g} pulses in one step: the training has diverged; "
                     "lower the learning rate"
                 )
+            counts *= np.int32(together)
             spent = self.synapses.pulse(index, counts, t_seconds)
         self.steps += 1
         if self.rule.refresh_every and self.steps % self.rule.refresh_every == 0:

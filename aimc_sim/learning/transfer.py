@@ -94,7 +94,11 @@ class TikiTaka(Update):
     forget : bool
         Whether that is all that stays; else pulses take ``(1 - momentum) n`` of it.
     most_pulses : int
-        Pulses of a device of C per transfer at most, in version 2.
+        Pulses of a device of C per transfer at most, in version 2; trains of them if
+        ``pulses_at_once`` is more than one.
+    pulses_at_once : int
+        Pulses of a train on C, in version 2: the buffer counts in trains. More than one suits
+        devices whose every write redraws a noise that is larger than a step. Not in AIHWKit.
     reading : Reading
         Converter of the rows that are read.
     refresh_every : int
@@ -120,6 +124,7 @@ class TikiTaka(Update):
     momentum: float = 0.0
     forget: bool = True
     most_pulses: int = 1
+    pulses_at_once: int = 1
     reading: Reading = field(default_factory=Reading)
     refresh_every: int = 1
 
@@ -137,6 +142,12 @@ class TikiTaka(Update):
         arguments.whole(self.length, "length", 1, trains.MOST_SLOTS)
         arguments.whole(self.transfer_every, "transfer_every", 1, 2**31)
         arguments.whole(self.most_pulses, "most_pulses", 1, 2**20)
+        arguments.whole(self.pulses_at_once, "pulses_at_once", 1, 2**10)
+        if self.version == 1 and self.pulses_at_once > 1:
+            raise ValueError(
+                "TikiTaka(version=1, pulses_at_once=...): the buffer of version 2 counts trains, "
+                "and version 1 has none; take version=2"
+            )
         arguments.number(self.auto_momentum, "auto_momentum", 0.0, 1.0)
         arguments.number(self.momentum, "momentum", 0.0, 1.0)
         arguments.whole(self.refresh_every, "refresh_every", 0, 2**31)
@@ -322,7 +333,7 @@ class TransferEngine(Engine):
     fast : StepSynapses
         A.
     buffer : (R, C) float32
-        H, in pulses.
+        H, in pulses, or in trains of ``pulses_at_once``.
     mean, past : (R, C) float32
         Running mean of readings, mean of the period before; AGAD's.
     chopper : (R,) int8
@@ -374,6 +385,7 @@ class TransferEngine(Engine):
         spent = self.fast._spent(given, drawn.slots)
         read_seconds = count * rule.reading.seconds
         spent = spent + Spent(reads=count, seconds=read_seconds)
+        pulses *= np.int32(rule.pulses_at_once)
         rows = due[due >= 0]
         if rule.version == 1:
             spent = spent + self._write_trains(rows, found[:count], lr, t_seconds)
@@ -408,7 +420,7 @@ class TransferEngine(Engine):
     def _factors(self, fast_lr: np.ndarray, lr: float) -> np.ndarray:
         """Return the factor on readings, in weights of A's device, into the buffer."""
         rule = self.rule
-        size = rule.granularity * self.step_size
+        size = rule.granularity * self.step_size * rule.pulses_at_once
         if rule.auto_granularity:
             size *= rule.auto_granularity / (self.synapses.shape[0] * rule.transfer_every)
         scale = np.full(len(fast_lr), rule.transfer_lr * lr / size)

@@ -146,6 +146,23 @@ def test_constant_gradient_gives_whole_pulses(gradient):
         assert abs(engine.chi[0, 0]) < 0.09625
 
 
+@pytest.mark.parametrize("gradient", [0.013, -0.2])
+def test_trains_of_pulses_are_whole(gradient):
+    """Seven pulses at once: none before the accumulator holds seven steps, and none is lost."""
+    synapses = learning.IdealDevice().synapses(np.zeros((1, 1), np.float32), 1.0, Key(0))
+    rule = learning.MixedPrecision(epsilon=0.01, pulses_at_once=7)
+    engine = rule.engine(synapses, Key(0))
+    x, d = np.ones((1, 1), np.float32), np.full((1, 1), gradient, np.float32)
+    for n in range(1, 200):
+        before = int(synapses.count[0, 0])
+        engine.step(x, d, 0.5, 0.0, n)
+        count, wanted = int(synapses.count[0, 0]), -n * 0.5 * gradient
+        assert (count - before) % 7 == 0
+        assert abs(count * 0.01 + engine.chi[0, 0] - wanted) < 1e-4
+        assert abs(engine.chi[0, 0]) < 0.07 * (1 + 1e-6)
+    assert abs(count) >= 126  # 1.3 of 0.01 each, in whole trains
+
+
 def test_mixed_precision_learns_on_devices_of_the_chip():
     """All physics on: the loss falls; pulses, refreshes and time are counted."""
     net = learning.prepare(mlp(), ODP, learning.MixedPrecision(refresh_every=5), weight_range=1.0)

@@ -118,8 +118,10 @@ def test_stochastic_pulses_are_the_slow_twin(key, rng):
     TikiTaka(auto_granularity=15.0, correct_gradient=True),
     AGAD(chopped=0.3, auto_granularity=4.0, reading=Reading(noise=0.02)),
     AGAD(chopped=0.5, auto_granularity=4.0, tail=1.0),
+    AGAD(chopped=0.5, auto_granularity=2.0, forget=False, most_pulses=2, pulses_at_once=5),
 ], ids=[
     "momentum", "remainder", "chopped", "regular", "corrected", "agad with noise", "agad",
+    "agad in trains",
 ])  # fmt: skip
 def test_transfers_are_the_slow_twin(rule, key, rng):
     """60 vectors, one at a time: buffers, choppers and pulses on C."""
@@ -358,6 +360,10 @@ def test_bad_input(rng):
         TikiTaka(version=3)
     with pytest.raises(ValueError, match="version=1, chopped"):
         TikiTaka(version=1, chopped=0.1)
+    with pytest.raises(ValueError, match="version=1, pulses_at_once"):
+        TikiTaka(version=1, pulses_at_once=2)
+    with pytest.raises(ValueError, match="pulses_at_once = 0"):
+        learning.MixedPrecision(pulses_at_once=0)
     with pytest.raises(ValueError, match="regular choppers"):
         AGAD(chopper="random")
     with pytest.raises(ValueError, match="fast_lr = 0"):
