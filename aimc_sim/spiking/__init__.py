@@ -6,6 +6,7 @@ file              contents
 ``units``         SNU and soft SNU with their variants, integrate-and-fire neurons
 ``libraries``     networks of snntorch and norse as networks over sequences
 ``neurons``       spike trains, integrate-and-fire neurons, agreement of trains
+``transducer``    transducers (RNN-T): their loss, their sequences, their parts for chips
 ================  ==========================================================================
 
 Their recursion is :mod:`aimc_sim.digital.spiking`, which the chip's front end and runtime use too;
@@ -14,9 +15,10 @@ rules that train them online are in :mod:`aimc_sim.learning`.
 
 from aimc_sim.spiking.libraries import over_time
 from aimc_sim.spiking.neurons import Match, SpikingNeurons, match, poisson_trains
+from aimc_sim.spiking.transducer import Transducer, transducer_loss
 from aimc_sim.spiking.units import LIF, SNU, SoftSNU, Unit
 
 __all__ = [
-    "LIF", "SNU", "Match", "SoftSNU", "SpikingNeurons", "Unit", "match", "over_time",
-    "poisson_trains",
+    "LIF", "SNU", "Match", "SoftSNU", "SpikingNeurons", "Transducer", "Unit", "match", "over_time",
+    "poisson_trains", "transducer_loss",
 ]  # fmt: skip
