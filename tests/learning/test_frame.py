@@ -480,6 +480,23 @@ def test_a_network_that_has_seen_no_input_has_a_chip(bias, tmp_path):
     assert fresh.to_chip().effective_weights("0" if bias == "digital" else "0.linear").any()
 
 
+def test_a_chip_of_convolutions_and_norms_that_learned_is_their_network():
+    """The norms' averages of training scale the outputs: ideal devices, equal scores."""
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Conv2d(4, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Flatten(), nn.Linear(32, 5),
+    )  # fmt: skip
+    net = learning.prepare(model, IDEAL, learning.MixedPrecision(), device=learning.IdealDevice())
+    data = batches((16, 2, 8, 8), 20)
+    trained(net, learning.SGD(net.parameters(), lr=0.3), data)
+    assert net.report().pulses > 100
+    x = data[0][0]
+    scores = net.eval()(x)
+    torch.testing.assert_close(net.to_chip()(x), scores, atol=1e-4, rtol=1e-4)
+    assert (scores - model.eval()(x)).abs().max() > 0.1  # the untrained network has others
+
+
 def test_chips_that_cannot_be_are_refused():
     model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
     net = learning.prepare(model, ODP, where={"1": "digital"})
