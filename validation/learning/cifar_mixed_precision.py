@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from comparison import Row, write
 
 from aimc_sim import learning, presets, zoo
+from aimc_sim.learning.chips import plain
 from aimc_sim.zoo.datasets import ImageSet
 
 HERE = Path(__file__).parent / "cifar_mixed_precision"
@@ -199,8 +200,11 @@ def rows_of(found: dict, drift: dict[str, list[float]]) -> list[Row]:
     ]  # fmt: skip
 
 
-def notes(found: dict, drift: dict[str, list[float]]) -> str:
-    """Return the tables of epochs and of times."""
+def notes(found: dict, drift: dict[str, list[float]], test: ImageSet) -> str:
+    """Return the tables of epochs and of times, and the part of noise that is not the weights'."""
+    quiet = {
+        name: accuracy(plain(found[name][0].model).eval(), test) for name in ("pcm", "ideal")
+    }  # fmt: skip
     report = found["pcm"][0].report()
     devices = sum(layer.array.layout.rows * layer.array.layout.cols
                   for _, layer in found["pcm"][0].layers()) * 2  # fmt: skip
@@ -228,7 +232,11 @@ def notes(found: dict, drift: dict[str, list[float]]) -> str:
     return (
         f"{names}. Accuracies on 10,000 test images, one seed. {SECONDS_PER_IMAGE:g} s an image "
         f"(assumption: the drift law is measured from seconds on). Processor time of training, "
-        f"{capability}, one thread of a busy machine: {cost}.\n\n" + "\n".join(lines)
+        f"{capability}, one thread of a busy machine: {cost}.\n\n"
+        f"The weights at the end, in torch, without noise and converters: pcm {quiet['pcm']:.2f} %, "
+        f"ideal {quiet['ideal']:.2f} %. So much of the gap is reads and converters; the rest is "
+        "learned weights, which pulses of random size, refreshes and drift leave elsewhere.\n\n"
+        + "\n".join(lines)
         + f"\n\n```text\n{report}\n```"
     )  # fmt: skip
 
@@ -260,7 +268,7 @@ def main() -> None:
         folder, command = HERE / "short", f"{command} --images {size[0]} --epochs {size[1]}"
     done = write(
         folder, f"CIFAR-10 by mixed precision on pairs of devices: a CNN, {size[0]:,} images, "
-        f"{size[1]} epochs", command, rows_of(found, drift), notes(found, drift),
+        f"{size[1]} epochs", command, rows_of(found, drift), notes(found, drift, test),
     )  # fmt: skip
     sys.exit(not done)
 
