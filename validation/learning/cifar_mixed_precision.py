@@ -234,8 +234,8 @@ def notes(found: dict, drift: dict[str, list[float]], test: ImageSet) -> str:
         f"(assumption: the drift law is measured from seconds on). Processor time of training, "
         f"{capability}, one thread of a busy machine: {cost}.\n\n"
         f"The weights at the end, in torch, without noise and converters: pcm {quiet['pcm']:.2f} "
-        f"%, ideal {quiet['ideal']:.2f} %: so much of the gap is reads and converters, and the rest "
-        "lies in the weights that were learned.\n\n"
+        f"%, ideal {quiet['ideal']:.2f} %: so much of the gap is reads and converters, and the "
+        "rest lies in the weights that were learned.\n\n"
         + "\n".join(lines)
         + f"\n\n```text\n{report}\n```"
     )  # fmt: skip
