@@ -37,6 +37,7 @@ class Purpose(IntEnum):
     LEARNING_DEVICE = 17  # what a device that learns keeps: bounds, step, asymmetry
     LEARNING_CYCLE = 18  # what is fresh in every pulse and read of such a device
     LEARNING_UPDATE = 19  # pulse trains, choppers and roundings of an update
+    PROCESS = 20  # events of generated processes
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ half.fma_half             a b + c, rounded once to half              exact, roun
 ldpu                      the epilogue's loops in half precision      chip paper, LDPU
 outer.vectors, patches    coincidences of shared random numbers       ESSOP's abstract, derived
 spiking.fire              v <- a v + (1 - a) I; spike and reset at 1  leaky integrate-and-fire
+spiking.active            geometric gaps between active processes     exact for Bernoulli draws
 spiking.matches           greedy pairs of two sorted trains           largest, derived here
 epilogue.epilogue         rint(z / step) clipped; affine; requantise  chip paper, LDPU
 anneal.anneal             exchanges under a falling temperature       Kirkpatrick et al. 1983

@@ -1,4 +1,4 @@
-"""Spikes in time: filters, integrate-and-fire neurons, matching of trains.
+"""Spikes in time: filters, integrate-and-fire neurons, matching, and many sparse processes.
 
 Time steps of one neuron or synapse follow each other in one turn of a loop, so that threads
 change no bit.
@@ -6,10 +6,19 @@ change no bit.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from . import loop, serial, share
+from . import loop, point, serial, share
 from .math32 import f32
+from .philox import philox10
+
+_GAP = np.uint32(7)
+"""Stream of the gaps between active processes: the last word of the counter."""
+
+RUN = 4096
+"""Processes of a run, in which gaps are counted from its start: splits change no draw."""
 
 
 @loop
@@ -71,3 +80,38 @@ def matches(wanted, found, reach):
             a += 1
         else:
             b += 1
+
+
+@point
+def _gap(run, number, step, log_rest, key):
+    """Return how many processes stay silent before the next active one."""
+    w0, _, _, _ = philox10(np.uint32(run), np.uint32(number), np.uint32(step), _GAP, key[0], key[1])
+    u = (np.float64(w0) + 0.5) * 2.0**-32
+    return np.int64(math.log(u) / log_rest)
+
+
+@serial
+def active(p, step, key, index):
+    """Write the active ones of independent Bernoulli processes at one step; return their number.
+
+    Gaps between active ones are geometric, so that the work is in proportion to the active ones.
+    Probabilities below 1e-9 are cut off by the 32 bits of a draw.
+
+    p : float, 0 <= p <= 1; step : int; key : (2,) uint32; index : (N,) int64 for N processes, its
+    beginning is written, in ascending order.
+    """
+    n = 0
+    if p <= 0.0:
+        return n
+    log_rest = math.log1p(-p) if p < 1.0 else -math.inf
+    for start in range(0, index.size, RUN):
+        end, at, number = min(start + RUN, index.size), start, 0
+        while True:
+            at += _gap(start // RUN, number, step, log_rest, key)
+            number += 1
+            if at >= end:
+                break
+            index[n] = at
+            n += 1
+            at += 1
+    return n

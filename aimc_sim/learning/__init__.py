@@ -12,6 +12,7 @@ file              contents
 ``grapes``        errors modulated by the weights that a node drives (GRAPES)
 ``ostl``          gradients of spiking units forward in time (OSTL)
 ``timing``        spike times of one layer of neurons (NormAD)
+``plasticity``    STDP of one neuron, with fatigue or without
 ``digital``       plain torch networks whose weight gradients are made by such a product
 ``pairs``         pairs of phase-change devices, one or several per polarity, that go up only
 ``ideal``         controls: equal steps, and the update without pulses
@@ -46,6 +47,7 @@ from aimc_sim.learning.network import ArrayNetwork, prepare
 from aimc_sim.learning.optimizer import SGD
 from aimc_sim.learning.ostl import OSTL
 from aimc_sim.learning.pairs import PcmPairs
+from aimc_sim.learning.plasticity import STDP, PlasticNeuron
 from aimc_sim.learning.products import ExactProduct, OuterProduct, StochasticProduct
 from aimc_sim.learning.reading import Reading
 from aimc_sim.learning.saving import load, save
@@ -60,6 +62,7 @@ __all__ = [
     "ESSOP",
     "OSTL",
     "SGD",
+    "STDP",
     "ArrayNetwork",
     "ArrayWeight",
     "Clock",
@@ -73,6 +76,7 @@ __all__ = [
     "MixedPrecision",
     "OuterProduct",
     "PcmPairs",
+    "PlasticNeuron",
     "Reading",
     "Spent",
     "StepDevices",

@@ -7,18 +7,27 @@ file              contents
 ``libraries``     networks of snntorch and norse as networks over sequences
 ``neurons``       spike trains, integrate-and-fire neurons, agreement of trains
 ``transducer``    transducers (RNN-T): their loss, their sequences, their parts for chips
+``correlation``   a million correlated processes, found by collective pulses on devices
+``volatile``      short-term plasticity: a part of the weights that fades
 ================  ==========================================================================
 
 Their recursion is :mod:`aimc_sim.digital.spiking`, which the chip's front end and runtime use too;
 rules that train them online are in :mod:`aimc_sim.learning`.
 """
 
+from aimc_sim.spiking.correlation import (
+    CorrelatedProcesses,
+    CorrelationDetector,
+    collective_threshold,
+)
 from aimc_sim.spiking.libraries import over_time
 from aimc_sim.spiking.neurons import Match, SpikingNeurons, match, poisson_trains
 from aimc_sim.spiking.transducer import Transducer, transducer_loss
 from aimc_sim.spiking.units import LIF, SNU, SoftSNU, Unit
+from aimc_sim.spiking.volatile import VolatilePart
 
 __all__ = [
-    "LIF", "SNU", "Match", "SoftSNU", "SpikingNeurons", "Transducer", "Unit", "match", "over_time",
-    "poisson_trains", "transducer_loss",
+    "LIF", "SNU", "CorrelatedProcesses", "CorrelationDetector", "Match", "SoftSNU",
+    "SpikingNeurons", "Transducer", "Unit", "VolatilePart", "collective_threshold", "match",
+    "over_time", "poisson_trains", "transducer_loss",
 ]  # fmt: skip
