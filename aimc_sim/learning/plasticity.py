@@ -69,8 +69,8 @@ class STDP:
         arguments.number(self.used, "used", 0, 1)
 
 
-class Traces:
-    """Traces and resources of some inputs.
+class InputTraces:
+    """InputTraces and resources of some inputs.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class PlasticNeuron:
             )
         self.synapses, self.rule = synapses, rule
         self.engine = update.engine(synapses, key.child(Purpose.LEARNING_UPDATE))
-        self.traces = Traces(rule, synapses.shape[0])
+        self.traces = InputTraces(rule, synapses.shape[0])
         self.threshold = arguments.number(threshold, "threshold", 0)
         wanted = arguments.number(rate_hertz, "rate_hertz", 0, 1 / rule.step_seconds)
         self._rise = 1 + arguments.number(adaptation, "adaptation", 0)

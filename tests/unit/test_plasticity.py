@@ -5,7 +5,7 @@ import pytest
 
 from aimc_sim import learning
 from aimc_sim.kernels import spiking as kernels
-from aimc_sim.learning.plasticity import Traces
+from aimc_sim.learning.plasticity import InputTraces
 from aimc_sim.rng import Key
 from aimc_sim.spiking import (
     CorrelatedProcesses,
@@ -107,7 +107,7 @@ def test_mean_resource_of_poisson_inputs(rate):
     with e the factor of recovery and p the chance of a spike, within 0.1 % of the formula.
     """
     rule = learning.STDP(used=0.6, recovery_seconds=0.5)
-    traces, generator = Traces(rule, 400), Key(8).generator()
+    traces, generator = InputTraces(rule, 400), Key(8).generator()
     total = spikes = 0.0
     for step in range(4_000):
         fires = generator.random(400) < rate * 1e-3
@@ -123,16 +123,16 @@ def test_mean_resource_of_poisson_inputs(rate):
 
 
 def test_change_at_a_spike_of_the_neuron():
-    """Traces of two spikes 15 and 5 ms ago, the second of a resource that had used 0.6."""
+    """InputTraces of two spikes 15 and 5 ms ago, the second of a resource that had used 0.6."""
     rule = learning.STDP(potentiation=0.1, depression=0.02, used=0.6)
-    traces = Traces(rule, 3)
+    traces = InputTraces(rule, 3)
     for step in range(21):
         traces.step(np.array([step in (5, 15), step == 15, False]))
     second = 1 - 0.6 * np.exp(-10 / 500)
     first = np.exp(-15 / 20) + second * np.exp(-5 / 20)
     wanted = 0.1 * np.array([first, np.exp(-5 / 20), 0]) - 0.02
     np.testing.assert_allclose(traces.change(), wanted, atol=1e-7)
-    plain = Traces(learning.STDP(), 1)
+    plain = InputTraces(learning.STDP(), 1)
     for _ in range(3):
         plain.step(np.ones(1, bool))
     assert plain.resource[0] == 1
