@@ -23,6 +23,7 @@ from aimc_sim.spec import (
     SenseAmplifierSpec,
     StateCurve,
 )
+from aimc_sim.spiking import SNU
 
 SLICE = BitSlicesEncoding(weight_bits=4, bits_per_cell=3)
 QUIET = {"kind": "sense-amplifier", "offset_std_amperes": 0.0, "noise_amperes": 0.0}
@@ -181,6 +182,53 @@ def test_signs_do_not_drift_with_devices_that_drift_alike():
         found[threshold] = float((later - before).abs().max())
     assert found["zero"] == 0.0
     assert found["mean"] > 0.01
+
+
+class Spiking(nn.Module):
+    """Two layers of spiking neural units."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = SNU(40, 30), SNU(30, 6)
+
+    def forward(self, x):
+        return self.second(self.first(x)[0])[0]
+
+
+def test_spiking_units_read_signs_and_send_spikes():
+    """Of the units' own recursion on drives that are signs of blocks times the chip's scales."""
+    torch.manual_seed(2)
+    model, x = Spiking().eval(), (torch.rand(5, 64, 40) < 0.4).float()
+    with torch.no_grad():
+        model.first.weight.mul_(3)
+        model.second.weight.mul_(3)
+    chip = aimc_sim.Chip.from_model(model, machine(**{"core.dac.bits": 8}), example=x)
+    chip.calibrate(x).program(0)
+
+    def spikes(unit, given, layer):
+        drive = torch.zeros(*given.shape[:2], unit.units)
+        for block in layer.blocks:
+            rows = slice(block.row_start, block.row_stop)
+            core = chip.spec.for_layer(layer.owner).core
+            scale = chip.state.tiles[block.tile].siemens_per_weight * core.read.v_read_volts
+            full = 1.0 if core.dac.binary else chip.ranges.values[layer.source]
+            alpha = torch.from_numpy(chip.ranges.adc_amperes[chip_name(block)][2] / scale * full)
+            p = given[..., rows] @ unit.weight.detach()[:, rows].T
+            drive += torch.where(p >= 0, alpha, -alpha).float()
+        state, out = unit.start(given[0]), []
+        for one in drive:
+            s, y = state
+            s = one + unit.decay * s * (1 - y)
+            state = s, unit.output(s - unit.threshold)
+            out.append(state[1])
+        return torch.stack(out).detach()
+
+    first, second = chip.compiled.layers
+    wanted = spikes(model.second, spikes(model.first, x, first), second)
+    found = chip(x)
+    assert 0.02 < wanted.mean() < 0.98
+    assert (found != wanted).float().mean() < 0.002  # of states at the threshold
+    assert (model(x) != wanted).float().mean() > 0.02
 
 
 @pytest.mark.parametrize("name", ["dense", "convolution"])

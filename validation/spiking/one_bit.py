@@ -159,7 +159,7 @@ def mnist(folder: Path, quick: bool) -> Task:
     count = 1_000 if quick else 10_000
     seen = spikes(test.images[:count], own), test.labels[:count]
     short = {"float": (60, 2e-3), "weights": (10, 1e-3), "sums": (40, 1e-3), "noise": (10, 1e-3)}
-    full = {"float": (800, 2e-3), "weights": (100, 1e-3), "sums": (500, 1e-3), "noise": (300, 5e-4)}
+    full = {"float": (800, 2e-3), "weights": (100, 1e-3), "sums": (800, 2e-3), "noise": (600, 1e-3)}
     return Task(
         "mnist", Perceptron, batch, seen, spikes(train.images[:256], own), None,
         short if quick else full,
