@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import arguments, presets
+from ..core import compensation
 from ..spec import ChipSpec
 from .schema import SettingChoice, Study
 
@@ -81,7 +82,8 @@ def check(study: Study) -> None:
     KeyError
         If a preset or a dotted key does not exist; gives the nearest name.
     ValueError
-        If a value is not allowed, or two settings are the same or have the same name.
+        If a value is not allowed, two settings are the same or have the same name, or converters of
+        a setting cannot read a compensation of the study.
     """
     if trials(study) > MOST_TRIALS:
         raise ValueError(
@@ -101,6 +103,11 @@ def check(study: Study) -> None:
         if setting.name in names:
             raise ValueError(f"two settings are named '{setting.name}'; give every one its own")
         names.add(setting.name)
+        for method in study.compensations:
+            try:
+                compensation.check("gdc" if method == "adabs" else method, setting.spec.core)
+            except ValueError as error:
+                raise ValueError(f"setting '{setting.name}': {error}") from None
         other = machines.setdefault((setting.spec.id_text(), setting.layers), setting.name)
         if other != setting.name:
             raise ValueError(

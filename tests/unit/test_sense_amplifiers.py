@@ -24,6 +24,7 @@ from aimc_sim.spec import (
     StateCurve,
 )
 from aimc_sim.spiking import SNU
+from aimc_sim.studies import schema, settings
 
 SLICE = BitSlicesEncoding(weight_bits=4, bits_per_cell=3)
 QUIET = {"kind": "sense-amplifier", "offset_std_amperes": 0.0, "noise_amperes": 0.0}
@@ -340,6 +341,19 @@ def test_drift_compensation_and_arrays_that_learn_are_refused():
             network(), machine(presets.hermes("odp", "1-phase")), learning.MixedPrecision(),
             device=learning.PcmPairs(),
         )  # fmt: skip
+
+
+def test_a_study_that_compensates_what_has_no_size_is_refused_before_it_runs():
+    changes = {
+        "core.adc": {"kind": "sense-amplifier"}, "core.g_max_rule": "device",
+        "core.read.polarity": None,
+    }  # fmt: skip
+    study = schema.make_study(
+        {"network": "digits", "presets": "hermes-odp-1-phase", "changes": changes}
+    )
+    with pytest.raises(ValueError, match=r"setting 'hermes-odp-1-phase': compensation 'gdc'"):
+        settings.check(study)
+    settings.check(study.model_copy(update={"compensations": ("none",)}))
 
 
 def test_levels_are_not_known_before_calibration():
