@@ -115,8 +115,8 @@ def _named(flag: str, complete: Callable[[str], list[str]], told: str) -> Option
 OWN = "package.module:function or path/to/file.py:function of your own"
 
 _NETWORK = (
-    "resnet32, resnet9, lstm or a longer name of the zoo ('aimc-sim info --list networks'), or "
-    f"{OWN} that returns a torch module."
+    "resnet32, resnet9, lstm, spiking or a longer name of the zoo "
+    f"('aimc-sim info --list networks'), or {OWN} that returns a torch module."
 )
 NetworkArgument = Annotated[
     str | None,

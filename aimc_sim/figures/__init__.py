@@ -16,6 +16,7 @@ file             content
 ``roofline``     layers against the limits of a core
 ``pareto``       designs and their front
 ``devices``      measured devices, and the laws fitted to them
+``spikes``       raster of spikes, membranes over time, energy per spike
 ``learning``     a training on arrays: accuracy, pulses, writes, weights, drift
 ===============  =============================================================================
 
@@ -25,5 +26,5 @@ Nothing is told apart by colour alone: curves have markers and dashes, bars and 
 
 __all__ = [
     "accuracy", "axes", "canvas", "devices", "energy", "floorplan", "learning", "lines", "output",
-    "pareto", "pipeline", "roofline", "svg", "waterfall",
+    "pareto", "pipeline", "roofline", "spikes", "svg", "waterfall",
 ]  # fmt: skip

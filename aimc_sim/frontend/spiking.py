@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx
 
@@ -52,6 +53,7 @@ def _spiking(
         gates = (*y.shape[:-1], len(whole.tensor))
         x = linear(draft, node, x, whole, offset, gates)
     arrays = weights(where, threshold=threshold, strength=strength)
+    arrays["threshold"] = np.atleast_1d(arrays["threshold"])
     attrs: dict[str, Any] = {
         "reverse": False, "axis": batch, "lengths": False, "layers": {}, "neuron": how.attrs(),
     }  # fmt: skip

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..chip.program import Program
+from ..chip.program import DigitalStep, Program
 from ..machine import settings
 from ..machine.products import SMALLEST_BATCH
 from . import executor
@@ -19,7 +20,7 @@ from .chunk import Run
 from .convert import CodedValue
 from .counts import new_counts
 from .plan import Plan
-from .recurrent import padded
+from .recurrent import Span, padded
 
 
 @settings.own
@@ -48,6 +49,68 @@ def layer_outputs(chip: Chip, images: Tensor | np.ndarray) -> dict[str, np.ndarr
     """
     compiled, x = _inputs(chip, images)
     return _seen(chip.evaluation.plan(compiled), x)
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronTraces:
+    """A layer of spiking neurons over time.
+
+    Attributes
+    ----------
+    name : str
+        Of the step.
+    outputs : (B, T, units) float32
+        Outputs after every step: spikes as 0 and 1.
+    states : (B, T, units) float32, dimensionless
+        State s after every step, as the digital unit keeps it.
+    threshold : (units,) float32, dimensionless
+        theta of every neuron.
+    """
+
+    name: str
+    outputs: np.ndarray
+    states: np.ndarray
+    threshold: np.ndarray
+
+
+@settings.own
+def neuron_traces(chip: Chip, images: Tensor | np.ndarray) -> tuple[NeuronTraces, ...]:
+    """Return outputs and states of all spiking neurons of a programmed chip, step by step.
+
+    Parameters
+    ----------
+    chip : Chip
+        Calibrated and programmed. Its image numbers and counts do not move.
+    images : (B, ...) float
+        A few; they go through in one piece, as images 0, 1, ...
+
+    Returns
+    -------
+    tuple of NeuronTraces
+        Layer by layer.
+
+    Raises
+    ------
+    ValueError
+        If images do not fit or hold NaN, or the network has no spiking neurons.
+    """
+    compiled, x = _inputs(chip, images)
+    steps = {s.name: s for s in compiled.steps if isinstance(s, DigitalStep) and s.op == "spiking"}
+    if not steps:
+        raise ValueError("the network has no spiking neurons whose states could be shown")
+    plan, span = chip.evaluation.plan(compiled), Span(traces={})
+    n, x = _padded(plan, x)
+    with torch.inference_mode():
+        Run(plan, n, 0, new_counts(), span)(*(part.to(plan.device) for part in x))
+    assert span.traces is not None  # as it was made
+    found = []
+    for name, states in span.traces.items():
+        step = steps[name]
+        y = torch.stack([plan.real(h[:n], name) for h, _ in states], 1).cpu().numpy()
+        s = torch.stack([c[:n] for _, c in states], 1).cpu().numpy()[..., : y.shape[-1]]
+        theta = np.broadcast_to(step.arrays["threshold"], y.shape[-1:])
+        found.append(NeuronTraces(name, y, s, theta))
+    return tuple(found)
 
 
 @settings.own_methods
@@ -111,21 +174,19 @@ def _chosen(one: Call, other: Call, names: Collection[str]) -> Call:
     """Return the call with the layers of `one` that are named and the other layers of `other`."""
     if isinstance(one, LoopCall):
         assert isinstance(other, LoopCall)  # both plans are of one network
-        pairs = zip(one.layers, other.layers, strict=True)
-        layers = [mine if mine.layer.name in names else yours for mine, yours in pairs]
-        return LoopCall(one.step, layers[0], layers[1] if len(layers) > 1 else None)
+        pairs = zip((one.hidden, one.projection), (other.hidden, other.projection), strict=True)
+        hidden, projection = (
+            mine if mine is not None and mine.layer.name in names else yours
+            for mine, yours in pairs
+        )
+        return LoopCall(one.step, hidden, projection)
     return one if isinstance(one, LayerCall) and one.layer.name in names else other
 
 
 def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
     axis = plan.compiled.axis
     seen: dict[str, np.ndarray] = {}
-    n = 1 if axis is None else inputs[0].shape[axis]
-    if axis is not None and n < SMALLEST_BATCH:  # as the executor pads small chunks
-        inputs = tuple(
-            x if own is None else padded(x, own, SMALLEST_BATCH - n)
-            for x, own in zip(inputs, plan.compiled.axes, strict=True)
-        )
+    n, inputs = _padded(plan, inputs)
     batch = 1 if axis is None else inputs[0].shape[axis]
 
     def kept(
@@ -146,6 +207,18 @@ def _seen(plan: Plan, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
     with torch.inference_mode():
         run(*(x.to(plan.device) for x in inputs))
     return seen
+
+
+def _padded(plan: Plan, inputs: tuple[Tensor, ...]) -> tuple[int, tuple[Tensor, ...]]:
+    """Return the number of images, and inputs padded as the executor pads small chunks."""
+    axis = plan.compiled.axis
+    n = 1 if axis is None else inputs[0].shape[axis]
+    if axis is not None and n < SMALLEST_BATCH:
+        inputs = tuple(
+            x if own is None else padded(x, own, SMALLEST_BATCH - n)
+            for x, own in zip(inputs, plan.compiled.axes, strict=True)
+        )
+    return n, inputs
 
 
 def _inputs(chip: Chip, images: Tensor | np.ndarray) -> tuple[Program, tuple[Tensor, ...]]:

@@ -34,12 +34,15 @@ class Span:
         Time steps of every sequence, where they differ; later steps are padding.
     final : dict
         Written: the states after the last time step.
+    traces : dict or None
+        Written, unless it is None: the states after every time step, by name of the recurrent step.
     """
 
     start: int = 0
     states: Mapping[str, State] = field(default_factory=dict)
     lengths: Tensor | None = None
     final: dict[str, State] = field(default_factory=dict)
+    traces: dict[str, list[State]] | None = None
 
     def part(self, start: int, n: int) -> Span:
         """Return the span of a part of the batch."""
@@ -125,6 +128,8 @@ def run_loop(
         h, c = digital(x, made, state)
         if call.projection is not None:
             h = layer(call.projection, {f"{name}.raw": CodedValue(h)}, time).codes
+        if span.traces is not None:
+            span.traces.setdefault(name, []).append((h, c))
         return h, c
 
     if whole is not None and lengths is None:

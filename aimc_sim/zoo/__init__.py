@@ -8,11 +8,13 @@ file               contents
 ``resnet``         ResNet-32
 ``paper_resnet``   the chip paper's ResNet-9
 ``paper_lstm``     the chip paper's character LSTM
+``spiking_digits`` a spiking network for the digits
 ``small``          a perceptron that examples train
 ``stored``         reading weight files into them
 ``datasets``       digits (bundled with scikit-learn) and CIFAR-10 (from a folder)
 ``text``           Penn Treebank as characters (from a folder)
 ``train_digits``   ``python -m aimc_sim.zoo.train_digits``: ResNet-32 on digits
+``train_spiking``  ``python -m aimc_sim.zoo.train_spiking``: the spiking network on digits
 ``train_cifar``    ``python -m aimc_sim.zoo.train_cifar``: ResNet-32 or ResNet-9 on CIFAR-10
 ``train_ptb``      ``python -m aimc_sim.zoo.train_ptb``: the LSTM on Penn Treebank
 ``aware``          hardware-aware fine-tuning with the last two: chip and effects
@@ -33,19 +35,20 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time, __getattr__ loa
     from aimc_sim.zoo.paper_lstm import char_lstm
     from aimc_sim.zoo.paper_resnet import resnet9
     from aimc_sim.zoo.resnet import resnet32
+    from aimc_sim.zoo.spiking_digits import spiking_digits
     from aimc_sim.zoo.text import Text, ptb_characters
 
 _HOMES = {
     "ENTRIES": "entries", "ImageSet": "datasets", "Text": "text", "char_lstm": "paper_lstm",
     "cifar10": "datasets", "digits": "datasets", "download_cifar10": "datasets",
     "load": "entries", "ptb_characters": "text", "record": "entries", "resnet32": "resnet",
-    "resnet9": "paper_resnet",
+    "resnet9": "paper_resnet", "spiking_digits": "spiking_digits",
 }  # fmt: skip
 """Public names and their modules, which load torch."""
 
 __all__ = [
     "ENTRIES", "ImageSet", "Text", "char_lstm", "cifar10", "digits", "download_cifar10", "load",
-    "ptb_characters", "record", "resnet9", "resnet32",
+    "ptb_characters", "record", "resnet9", "resnet32", "spiking_digits",
 ]  # fmt: skip
 
 

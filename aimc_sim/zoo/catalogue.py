@@ -63,12 +63,14 @@ NETWORKS = {
     "resnet32-cifar10-aware": ListedNetwork("resnet32", "cifar10-aware", "cifar10"),
     "resnet9-cifar10": ListedNetwork("resnet9", "cifar10", "cifar10"),
     "resnet9-cifar10-aware": ListedNetwork("resnet9", "cifar10-aware", "cifar10"),
+    "spiking-digits": ListedNetwork("spiking", "digits", "digits"),
     "lstm-ptb": ListedNetwork("lstm", "ptb", "ptb"),
     "lstm-ptb-aware": ListedNetwork("lstm", "ptb-aware", "ptb"),
 }
 """Trained networks; their weights need not be installed. "aware": hardware-aware."""
 
-SHORT = {"resnet32": "resnet32-digits", "resnet9": "resnet9-cifar10", "lstm": "lstm-ptb"}
+SHORT = {"resnet32": "resnet32-digits", "resnet9": "resnet9-cifar10", "lstm": "lstm-ptb",
+         "spiking": "spiking-digits"}  # fmt: skip
 """Names of architectures, and the trained network that each stands for."""
 
 NAMES = (*SHORT, *NETWORKS)

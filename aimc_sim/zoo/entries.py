@@ -17,6 +17,8 @@ from aimc_sim.zoo.paper_resnet import KIND as RESNET9
 from aimc_sim.zoo.paper_resnet import resnet9
 from aimc_sim.zoo.resnet import KIND as RESNET32
 from aimc_sim.zoo.resnet import resnet32
+from aimc_sim.zoo.spiking_digits import KIND as SPIKING
+from aimc_sim.zoo.spiking_digits import spiking_digits
 from aimc_sim.zoo.stored import WeightFiles
 
 
@@ -33,6 +35,7 @@ _KINDS: dict[str, tuple[Callable[..., nn.Module], WeightFiles]] = {
     "resnet32": (resnet32, RESNET32),
     "resnet9": (resnet9, RESNET9),
     "lstm": (char_lstm, CHAR_LSTM),
+    "spiking": (spiking_digits, SPIKING),
 }
 """How each architecture of the catalogue is built, and its files."""
 

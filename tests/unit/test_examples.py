@@ -25,6 +25,7 @@ PICTURES = {
     "08_train_for_the_chip.py": ["trained_for_the_chip.png"],
     "09_your_own_data.py": ["your_own_data.png"],
     "10_learn_on_the_chip.py": ["learned_on_the_chip.png"],
+    "11_spikes_on_the_chip.py": ["spikes.png"],
 }
 
 
@@ -78,7 +79,7 @@ def share(text):
 def test_the_numbered_examples_are_these():
     found = sorted(path.name for path in EXAMPLES.glob("*.py"))
     assert found == sorted(PICTURES)
-    assert [name[:2] for name in found] == [f"{n:02}" for n in range(1, 11)]
+    assert [name[:2] for name in found] == [f"{n:02}" for n in range(1, 12)]
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -195,3 +196,12 @@ def test_wines_are_told_apart_on_the_chip(printed):
     assert torch > 95
     assert [len(row) for row in rows] == [2, 2]  # --quick: now and a year later
     assert min(rows[0][0], *rows[1]) > 90
+
+
+def test_spikes_are_counted_and_gated(printed):
+    text = output(printed, "11_spikes_on_the_chip.py")
+    torch_share, *chip = (share(line)[-1] for line in text.splitlines()[:4])
+    assert torch_share > 90
+    assert min(chip) > 85
+    assert re.search(r"^units\.recurrent_weight +8\.0", text, re.M)
+    assert 5 < share(re.search(r"spikes .*", text)[0])[0] < 50

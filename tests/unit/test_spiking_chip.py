@@ -12,6 +12,7 @@ import aimc_sim
 from aimc_sim import presets
 from aimc_sim.chip import membranes
 from aimc_sim.errors import UnsupportedLayerError
+from aimc_sim.runtime.probe import Mixed, neuron_traces
 from aimc_sim.spec import GdpuSpec
 from aimc_sim.spiking import LIF, SNU, SoftSNU, over_time
 
@@ -226,3 +227,32 @@ def test_networks_of_snntorch_on_the_chip():
     wanted = torch.stack([net(one) for one in x])
     assert 0 < wanted.mean() < 1
     assert torch.equal(chip(x), wanted)
+
+
+def test_files_and_traces(tmp_path):
+    """A chip from a file gives the same; the traces of its neurons are those of its outputs."""
+    torch.manual_seed(3)
+    model, x = coarse(Maps()), spikes(3, 4, 2, 6, 6)
+    chip = aimc_sim.Chip.from_model(model, presets.hermes("odp"), example=x).calibrate(x).program(0)
+    chip.save(tmp_path / "chip.h5")
+    again = aimc_sim.Chip.load(tmp_path / "chip.h5")
+    assert again.spec == chip.spec
+    assert torch.equal(again(x, first_image=0), chip(x, first_image=0))
+    (trace,) = neuron_traces(chip, x)
+    assert trace.outputs.shape == trace.states.shape == (3, 4, 5, 4, 4)
+    above = trace.states > trace.threshold.astype(np.float16)
+    assert np.array_equal(trace.outputs, above.astype("f4"))  # the reset comes in the next step
+    assert 0 < trace.outputs.mean() < 1
+    plain = aimc_sim.Chip.from_model(nn.Sequential(nn.Linear(3, 2)), presets.ideal()).program(0)
+    with pytest.raises(ValueError, match="no spiking neurons whose states could be shown"):
+        neuron_traces(plain, torch.ones(1, 3))
+
+
+def test_layers_of_two_chips_with_neurons():
+    model, x = made(SNU), spikes(8, 5, 12)
+    chip = aimc_sim.Chip.from_model(model, presets.hermes("odp")).calibrate(x).program(0)
+    ideal = aimc_sim.Chip(chip.compiled, chip.spec)
+    ideal.ranges = chip.ranges
+    ideal.program(1)
+    mixed = Mixed(chip, ideal, ["one", "two", "out"])
+    assert torch.equal(mixed(x), chip(x, first_image=0))

@@ -155,7 +155,8 @@ def test_every_entry_loads_or_says_how_to_train_it(name, tmp_path, monkeypatch):
 def test_unknown_entry_and_path_name_the_choices(tmp_path):
     with pytest.raises(
         ValueError,
-        match=r"'resnet18' .*There are: resnet32, resnet9, lstm, resnet32-digits, .*lstm-ptb",
+        match=r"'resnet18' .*There are: resnet32, resnet9, lstm, "
+        r"spiking, resnet32-digits, .*lstm-ptb",
     ):
         load("resnet18")
     with pytest.raises(FileNotFoundError, match=r"no weight file at .*shipped names"):
