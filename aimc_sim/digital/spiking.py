@@ -153,7 +153,7 @@ class NeuronWeights(NamedTuple):
     strength: Tensor | None = None
 
 
-States = tuple[Tensor, ...]
+NeuronStates = tuple[Tensor, ...]
 """State s and output y of the last step, and the axo-somatic state b where there is one."""
 
 
@@ -231,9 +231,9 @@ def total(
 
 
 def advance(
-    neuron: Neuron, made: tuple[Tensor, ...], fed: tuple[Tensor, ...], states: States,
+    neuron: Neuron, made: tuple[Tensor, ...], fed: tuple[Tensor, ...], states: NeuronStates,
     threshold: Tensor, strength: Tensor | None,
-) -> States:  # fmt: skip
+) -> NeuronStates:  # fmt: skip
     """Return the states after a step.
 
     Parameters
@@ -244,7 +244,7 @@ def advance(
         Sums of the inputs: own, gate, threshold, as there are; the gate's with its bias.
     fed : tuple of (B, units) tensors
         Sums of the outputs of the step before; none without recurrence.
-    states : States
+    states : NeuronStates
         Of the step before.
     threshold, strength : (units,) or () tensors
         See :class:`NeuronWeights`.
@@ -269,14 +269,14 @@ def advance(
     return (s, y, *more)
 
 
-def step(x: Tensor, states: States, weights: NeuronWeights, neuron: Neuron) -> States:
+def step(x: Tensor, states: NeuronStates, weights: NeuronWeights, neuron: Neuron) -> NeuronStates:
     """Return the states after a step.
 
     Parameters
     ----------
     x : (B, inputs) tensor, or the sums of the inputs in any shape
         Inputs of the step.
-    states : States
+    states : NeuronStates
         Of the step before.
     weights : NeuronWeights
         Arrays of the layer.
@@ -298,7 +298,7 @@ def _biases(weights: NeuronWeights, neuron: Neuron) -> list[Tensor | None]:
     return found
 
 
-def start(x: Tensor, weights: NeuronWeights, neuron: Neuron) -> States:
+def start(x: Tensor, weights: NeuronWeights, neuron: Neuron) -> NeuronStates:
     """Return the states before the first step: zeros.
 
     Parameters
@@ -316,8 +316,8 @@ def start(x: Tensor, weights: NeuronWeights, neuron: Neuron) -> States:
 
 
 def sequence(
-    x: Tensor, states: States | None, weights: NeuronWeights, neuron: Neuron, batch: int = 1
-) -> tuple[Tensor, States]:
+    x: Tensor, states: NeuronStates | None, weights: NeuronWeights, neuron: Neuron, batch: int = 1
+) -> tuple[Tensor, NeuronStates]:
     """Return the outputs of all steps and the last states.
 
     A mode of torch that records functions meets this one whole (:mod:`aimc_sim.frontend`).
@@ -326,7 +326,7 @@ def sequence(
     ----------
     x : (T, B, ...) or (B, T, ...) tensor
         Inputs, step by step.
-    states : States or None
+    states : NeuronStates or None
         Before the first step; None: zeros.
     weights : NeuronWeights
         Arrays of the layer.
@@ -337,11 +337,11 @@ def sequence(
 
     Returns
     -------
-    tensor like x with (..., units), States
+    tensor like x with (..., units), NeuronStates
         Outputs, and the states of the last step.
     """
     if has_torch_function((x,)):
-        found: tuple[Tensor, States] = handle_torch_function(
+        found: tuple[Tensor, NeuronStates] = handle_torch_function(
             sequence, (x,), x, states, weights, neuron, batch
         )
         return found
@@ -354,13 +354,13 @@ def sequence(
     return torch.stack(outputs, 1 - batch), states
 
 
-def packed(states: States) -> tuple[Tensor, Tensor]:
+def packed(states: NeuronStates) -> tuple[Tensor, Tensor]:
     """Return states as the pair (outputs, states side by side) of recurrent layers."""
     s, y, *more = states
     return y, torch.cat([s, *more], -1) if more else s
 
 
-def unpacked(state: tuple[Tensor, Tensor], neuron: Neuron) -> States:
+def unpacked(state: tuple[Tensor, Tensor], neuron: Neuron) -> NeuronStates:
     """Return the states in a pair of :func:`packed`."""
     y, s = state
     if neuron.adaptation is None:

@@ -209,9 +209,9 @@ class Sequences(TorchFunctionMode):
 
 
 def _spiking(
-    x: Tensor, states: spiking.States | None, weights: spiking.NeuronWeights,
+    x: Tensor, states: spiking.NeuronStates | None, weights: spiking.NeuronWeights,
     neuron: spiking.Neuron, batch: int,
-) -> tuple[Tensor, spiking.States]:  # fmt: skip
+) -> tuple[Tensor, spiking.NeuronStates]:  # fmt: skip
     """Return the results of a layer of spiking neurons, as one operation."""
     y, *last = torch.ops.aimc_sim.spiking(
         x, [] if states is None else list(states), list(weights.inputs), list(weights.recurrent),
