@@ -6,7 +6,9 @@ file              contents
 ``units``         SNU and soft SNU with their variants, integrate-and-fire neurons
 ``libraries``     networks of snntorch and norse as networks over sequences
 ``neurons``       spike trains, integrate-and-fire neurons, agreement of trains
-``transducer``    transducers (RNN-T): their loss, their sequences, their parts for chips
+``transducer``    transducers (RNN-T), and their parts for chips
+``alignments``    their loss, over all alignments
+``decoding``      their sequences, of torch or of chips
 ``correlation``   a million correlated processes, found by collective pulses on devices
 ``volatile``      short-term plasticity: a part of the weights that fades
 ================  ==========================================================================
@@ -15,6 +17,7 @@ Their recursion is :mod:`aimc_sim.digital.spiking`, which the chip's front end a
 rules that train them online are in :mod:`aimc_sim.learning`.
 """
 
+from aimc_sim.spiking.alignments import transducer_loss
 from aimc_sim.spiking.correlation import (
     CorrelatedProcesses,
     CorrelationDetector,
@@ -22,7 +25,7 @@ from aimc_sim.spiking.correlation import (
 )
 from aimc_sim.spiking.libraries import over_time
 from aimc_sim.spiking.neurons import Match, SpikingNeurons, match, poisson_trains
-from aimc_sim.spiking.transducer import Transducer, transducer_loss
+from aimc_sim.spiking.transducer import Transducer
 from aimc_sim.spiking.units import LIF, SNU, SoftSNU, Unit
 from aimc_sim.spiking.volatile import VolatilePart
 

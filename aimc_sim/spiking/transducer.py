@@ -1,20 +1,14 @@
-"""Transducers (RNN-T): sequences of symbols from sequences of features, aligned by themselves.
+"""Transducers (RNN-T): networks that make sequences of symbols of sequences of features.
 
 An encoder reads features frame by frame, a prediction network the symbols so far, and a joint
-network scores, for frame t after u symbols, every next symbol and the blank, which stands for the
-next frame. A sequence has the probability of all its alignments together::
-
-    alpha(t, u) = alpha(t-1, u) p(blank | t-1, u) + alpha(t, u-1) p(symbol u | t, u-1)
-    p(symbols)  = alpha(T-1, U) p(blank | T-1, U)
-
-Source: A. Graves, arXiv:1211.3711 (2012), section 2.4, RECALLED; the sum over enumerated
-alignments is its test. With sSNU and sSNU-o units in both networks: arXiv:2110.02743 (ICASSP 2022),
-abstract READ. Its sizes and its joint network are not known: the one here is ours.
+network scores what comes next (:mod:`aimc_sim.spiking.alignments`). With sSNU and sSNU-o units in
+encoder and prediction network: arXiv:2110.02743 (ICASSP 2022), abstract READ. Its sizes and its
+joint network are not known: the one here is ours.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,84 +16,10 @@ from torch.nn import functional as F
 
 from aimc_sim import arguments
 
-__all__ = [
-    "BLANK", "Joint", "OneStep", "Outputs", "Parts", "Transducer", "greedy", "transducer_loss",
-]  # fmt: skip
+__all__ = ["Joint", "LayerStates", "OneStep", "Outputs", "Transducer"]
 
-BLANK = 0
-"""Place of the blank among the scores; symbols are 1 to S."""
-
-States = Any
-"""States of a recurrent layer, a tuple of tensors; None before the first step."""
-
-
-def transducer_loss(scores: Tensor, symbols: Tensor, frames: Tensor, lengths: Tensor) -> Tensor:
-    """Return the negative logarithm of the probability of every sequence, nats.
-
-    Sums are made in the logarithm and in double precision; autograd goes through them.
-
-    Parameters
-    ----------
-    scores : (B, T, U + 1, 1 + S) float tensor
-        Of the joint network, before the softmax: frame t after u symbols; blank first. Those
-        beyond the frames and symbols of a sequence have no effect.
-    symbols : (B, U) integer tensor
-        Sequences, 1 to S; padding behind their ends is not read.
-    frames : (B,) integer tensor
-        Frames of every sequence, 1 to T.
-    lengths : (B,) integer tensor
-        Symbols of every sequence, 0 to U.
-
-    Returns
-    -------
-    (B,) float64 tensor
-        Losses.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not belong together, or a number is outside its bounds.
-    """
-    _check(scores, symbols, frames, lengths)
-    each = torch.log_softmax(scores.double(), -1)
-    blank = each[..., BLANK]
-    padding = torch.arange(symbols.shape[1], device=symbols.device) >= lengths[:, None]
-    places = symbols.masked_fill(padding, BLANK)[:, None, :, None].expand(*each.shape[:2], -1, 1)
-    step = each[:, :, :-1].gather(3, places)[..., 0]
-    # Within a frame, alpha is a running sum over u once the symbols before u are divided out.
-    before = F.pad(step.cumsum(2), (1, 0))
-    alphas = [before[:, 0]]
-    for t in range(1, each.shape[1]):
-        moved = alphas[-1] + blank[:, t - 1] - before[:, t]
-        alphas.append(moved.logcumsumexp(1) + before[:, t])
-    ends = torch.stack(alphas, 1) + blank
-    rows = torch.arange(len(ends), device=ends.device)
-    found: Tensor = -ends[rows, frames - 1, lengths]
-    return found
-
-
-def _check(scores: Tensor, symbols: Tensor, frames: Tensor, lengths: Tensor) -> None:
-    """Raise if the arguments of a loss do not belong together."""
-    batch, steps, longest, kinds = scores.shape if scores.ndim == 4 else (0, 0, 0, 0)
-    if not batch or not steps or kinds < 2 or symbols.shape != (batch, longest - 1):
-        raise ValueError(
-            f"transducer_loss got scores of the shape {tuple(scores.shape)} and symbols of "
-            f"{tuple(symbols.shape)}: wanted (B, T, U + 1, 1 + S) and (B, U)"
-        )
-    for name, one, low, high in (
-        ("frames", frames, 1, steps), ("lengths", lengths, 0, longest - 1)
-    ):  # fmt: skip
-        if one.shape != (batch,) or int(one.min()) < low or int(one.max()) > high:
-            raise ValueError(
-                f"transducer_loss got {name} = {one.tolist()}: wanted {batch} whole numbers from "
-                f"{low} to {high}"
-            )
-    read = symbols[torch.arange(longest - 1, device=symbols.device) < lengths[:, None]]
-    if len(read) and not 1 <= int(read.min()) <= int(read.max()) < kinds:
-        raise ValueError(
-            f"transducer_loss got symbols from {int(read.min())} to {int(read.max())}: wanted 1 to "
-            f"{kinds - 1}; {BLANK} is the blank"
-        )
+LayerStates = Any
+"""LayerStates of a recurrent layer, a tuple of tensors; None before the first step."""
 
 
 class Joint(nn.Module):
@@ -182,42 +102,6 @@ class OneStep(nn.Module):
         return (outputs[0], *after)
 
 
-class Parts(Protocol):
-    """Three networks of a transducer as functions: of torch, or of chips."""
-
-    def encode(self, features: Tensor, /) -> Tensor:
-        """Return the outputs of the encoder, (T, B, encoded).
-
-        Parameters
-        ----------
-        features : (T, B, n) tensor
-            Frames.
-        """
-        ...
-
-    def predict(self, last: Tensor, states: States, /) -> tuple[Tensor, States]:
-        """Return outputs of the prediction network, (B, predicted), and states after a symbol.
-
-        Parameters
-        ----------
-        last : (B, S) tensor
-            The symbols, one-hot; zeros at the start.
-        states : tuple of tensors or None
-            Of the symbol before, None at the start; dimension -2 counts the batch.
-        """
-        ...
-
-    def join(self, encoded: Tensor, predicted: Tensor, /) -> Tensor:
-        """Return scores, (B, 1 + S).
-
-        Parameters
-        ----------
-        encoded, predicted : (B, outputs) tensors
-            Of both networks.
-        """
-        ...
-
-
 class Transducer(nn.Module):
     """A transducer of recurrent layers; sequences have their time first.
 
@@ -261,7 +145,7 @@ class Transducer(nn.Module):
         return found
 
     def encode(self, features: Tensor) -> Tensor:
-        """Return the outputs of the encoder, see :class:`Parts`.
+        """Return the outputs of the encoder, (T, B, encoded).
 
         Parameters
         ----------
@@ -271,7 +155,7 @@ class Transducer(nn.Module):
         found: Tensor = Outputs(self.encoder)(features)
         return found
 
-    def predict(self, last: Tensor, states: States) -> tuple[Tensor, States]:
+    def predict(self, last: Tensor, states: LayerStates) -> tuple[Tensor, LayerStates]:
         """Return outputs and states of the prediction network after one more symbol.
 
         Parameters
@@ -294,50 +178,3 @@ class Transducer(nn.Module):
         """
         found: Tensor = self.joint(encoded, predicted)
         return found
-
-
-@torch.no_grad()
-def greedy(
-    parts: Parts, features: Tensor, frames: Tensor, symbols: int, most: int = 3
-) -> list[list[int]]:
-    """Return the sequences that take the best score at every step.
-
-    Parameters
-    ----------
-    parts : Parts
-        A :class:`Transducer`, or three chips.
-    features : (T, B, n) tensor
-        Frames.
-    frames : (B,) integer tensor
-        Frames of every sequence; later ones are not read.
-    symbols : int
-        S.
-    most : int
-        Symbols that one frame may give.
-
-    Returns
-    -------
-    list of list of int
-        Symbols, 1 to S.
-    """
-    most = arguments.whole(most, "most", 1, 2**31)
-    encoded, batch = parts.encode(features), features.shape[1]
-    found: list[list[int]] = [[] for _ in range(batch)]
-    predicted, states = parts.predict(features.new_zeros(batch, symbols), None)
-    for t, frame in enumerate(encoded):
-        waiting = frames > t
-        for _ in range(most):
-            best = parts.join(frame, predicted).argmax(-1)
-            waiting = waiting & (best != BLANK)
-            if not bool(waiting.any()):
-                break
-            for one in waiting.nonzero().flatten().tolist():
-                found[one].append(int(best[one]))
-            last = F.one_hot(best, 1 + symbols)[:, 1:].to(features.dtype)
-            later, states_later = parts.predict(last, states)
-            moves = waiting[:, None]
-            predicted = torch.where(moves, later, predicted)
-            states = tuple(
-                torch.where(moves, new, old) for new, old in zip(states_later, states, strict=True)
-            )
-    return found

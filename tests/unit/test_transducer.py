@@ -9,7 +9,9 @@ from torch import nn
 import aimc_sim
 from aimc_sim import presets
 from aimc_sim.spiking import SNU, SoftSNU, Transducer, transducer_loss
-from aimc_sim.spiking.transducer import BLANK, Joint, OneStep, Outputs, greedy
+from aimc_sim.spiking.alignments import BLANK
+from aimc_sim.spiking.decoding import greedy
+from aimc_sim.spiking.transducer import Joint, OneStep, Outputs
 
 
 def enumerated(scores, symbols, frames, lengths):
