@@ -123,12 +123,16 @@ class Held:
         )
 
     def pixels(self) -> dict[str, int]:
-        """Return the MVMs per image of every layer's cores, of the images that were run so far."""
+        """Return the MVMs per image of every layer's cores, of the images that were run so far.
+
+        Calls of the same devices are counted together, and share their MVMs evenly here.
+        """
         found = {}
+        owners = [layer.owner for layer in self.compiled.layers]
         for layer in self.compiled.layers:
-            seen = self.counts.get(layer.name)
-            if seen is not None and seen.conversions:
-                found[layer.name] = round(seen.mvms / len(layer.blocks) / seen.images)
+            seen, calls = self.counts.get(layer.owner), owners.count(layer.owner)
+            if seen is not None and seen.mvms:  # without any conversion where all inputs were 0
+                found[layer.name] = round(seen.mvms / calls / len(layer.blocks) / seen.images)
         return found
 
     def charges(self) -> dict[int, float]:

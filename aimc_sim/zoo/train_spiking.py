@@ -139,7 +139,7 @@ def _one_epoch(
 
 def _noisy(network: nn.Module, noise: float, generator: torch.Generator) -> dict[str, Tensor]:
     """Return parameters with noise on all matrices."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, parameter in network.named_parameters():
         size = noise * float(parameter.detach().abs().max())
         found[name] = parameter

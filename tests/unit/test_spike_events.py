@@ -159,3 +159,46 @@ def test_texts_and_refusals():
     soft(x)
     assert soft.spiking_report().neurons == ()
     assert "no spiking neurons" in str(soft.spiking_report())
+
+
+def test_a_network_that_stays_silent_has_a_report():
+    """No spike, no conversion: MVMs are there all the same, all of them silent."""
+    model = made(SNU, recurrent=True)
+    chip = chip_of(model, spikes(9, 6, 12))
+    chip(torch.zeros(9, 6, 12))
+    found = chip.spiking_report()
+    assert found.spikes == 0
+    for row in found.layers:
+        assert row.silent_mvms == row.mvms == 9
+        assert row.driven_rows == 0
+        assert row.gated_joules == pytest.approx(0, abs=1e-20)
+    assert "per spike" not in str(found)
+    assert chip.report().cost is not None
+
+
+def test_neurons_that_are_written_out_step_by_step():
+    """The matrix that reads comparisons is called once a step; each call counts its own rows."""
+
+    class Stepwise(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(12, 10), nn.Linear(10, 3)
+
+        def forward(self, x):
+            s, total = 0.0, 0.0
+            for t in range(3):
+                s = 0.5 * s + self.one(x[:, t])
+                y = (s > 0.2).float()
+                s = s * (1 - y)
+                total = total + self.two(y)
+            return total
+
+    torch.manual_seed(2)
+    x = spikes(5, 3, 12)
+    chip = chip_of(coarse(Stepwise()), x, example=x)
+    chip(x)
+    found = chip.spiking_report()
+    assert [row.name for row in found.layers] == ["two", "two#2", "two#3"]
+    assert [row.mvms for row in found.layers] == [1, 1, 1]
+    assert all(0 < row.driven_rows < row.rows == 10 for row in found.layers)
+    assert chip.report().cost["core_mvms"] == 6
