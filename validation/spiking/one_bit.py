@@ -6,7 +6,7 @@ A perceptron 784-128-128-10 on MNIST (three steps, random spikes of the pixels' 
 convolutional network on CIFAR-10 (three steps, first convolution digital, of the pixels as they
 are), both of leaky integrate-and-fire units, on blocks of 64 rows. Stages: float; four-bit integer
 weights; partial sums compared in the loop; noise of devices and comparators. Beside them a control
-in float that trains for as many steps. Every stage is a state in the work folder, written every few
+in float that trains for as many steps. Every stage is a state in the work folder, written every
 hundred steps, and goes on from there. Chips: ADCs of 8 and 4 bits and sense amplifiers, one mapping
 for all; energy and time from the ledger.
 
@@ -42,6 +42,8 @@ from aimc_sim.spec import AdcSpec, BitSlicesEncoding, ChipSpec, SenseAmplifierSp
 from aimc_sim.training import TrainingSpec, finalize, prepare
 
 HERE = Path(__file__).parent / "one_bit"
+MOST_LOST = {"MNIST": 3.0, "CIFAR-10": 5.0}
+"""Points that one bit may cost behind all stages."""
 STEPS_IN_TIME, LEAK, BATCH = 3, 0.5, 128
 KEPT_EVERY = 100
 """Steps between two states on disk."""
@@ -398,6 +400,15 @@ def notes(tasks: dict[str, dict]) -> str:
         ):  # fmt: skip
             values = " | ".join(f"{cost[b][key] * scale:.4g}" for b in ("8", "4", "1"))
             text += f"| {label} ({unit}) | {values} |\n"
+        lost = net["control"] - chips["noise, 1"]
+        if lost > MOST_LOST[name]:
+            last = {stage: found["records"][stage]["loss"] for stage in ("noise", "control")}
+            text += (
+                f"\n{name} is off by {lost - MOST_LOST[name]:.1f} points. The loss of the last batch "
+                f"of training is {last['noise']:.2f} with comparisons and {last['control']:.2f} in "
+                "float, so that training itself has not closed the gap after these steps. Longer "
+                "training, batch norm and trained scales were not tried.\n"
+            )
     return text + (
         "\nEnergy and time are the ledger's: a comparison takes 67 fJ (READ, abstract: "
         "doi:10.1007/s00034-023-02375-6) and 1 ns; an ADC of n bits makes "
@@ -429,7 +440,7 @@ def main() -> None:
         found["CIFAR-10"] = measured(cifar(given.cifar, given.quick), given.work)
     rows = [
         row for name, own in found.items()
-        for row in rows_of(name, own, {"MNIST": 3.0, "CIFAR-10": 5.0}[name])
+        for row in rows_of(name, own, MOST_LOST[name])
     ]  # fmt: skip
     if given.quick:
         print(notes(found), *rows, sep="\n")
