@@ -378,12 +378,12 @@ def notes(tasks: dict[str, dict]) -> str:
         "after programming, one programming. Calibration: 256 training images. ADCs of 8 and 4 "
         "bits have the full scale that the calibration images need. The control in float trains "
         "for as many steps as all stages; without training is the control on one-bit cores. "
-        "Rates fall linearly to zero in every stage.\n"
+        "Rates fall linearly to zero in every stage. The schedule of MNIST is the second one: with "
+        "500 steps of sums and 300 of noise at half the rates one bit lost 3.45 points.\n"
     )
     for name, found in tasks.items():
-        text += (
-            f"\n| {name}, {found['images']:,} test images | torch (%) | chip (%) |\n|---|---|---|\n"
-        )
+        head = f"{name}, {found['images']:,} test images"
+        text += f"\n| {head} | weights alone, in torch (%) | chip (%) |\n|---|---|---|\n"
         net, chips = found["float"], found["chips"]
         for stage in ("float", "control", "weights", "sums", "noise"):
             own = [f"{chips[k]:.2f} ({k[-1]} bit)" for k in chips if k.startswith(f"{stage},")]
@@ -404,9 +404,9 @@ def notes(tasks: dict[str, dict]) -> str:
         if lost > MOST_LOST[name]:
             last = {stage: found["records"][stage]["loss"] for stage in ("noise", "control")}
             text += (
-                f"\n{name} is off by {lost - MOST_LOST[name]:.1f} points. The loss of the last batch "
-                f"of training is {last['noise']:.2f} with comparisons and {last['control']:.2f} in "
-                "float, so that training itself has not closed the gap after these steps. Longer "
+                f"\n{name} is off by {lost - MOST_LOST[name]:.1f} points. The loss of the last "
+                f"batch of training is {last['noise']:.2f} with comparisons and "
+                f"{last['control']:.2f} in float, so that training itself has not closed the gap after these steps. Longer "
                 "training, batch norm and trained scales were not tried.\n"
             )
     return text + (
