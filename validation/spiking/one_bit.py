@@ -406,9 +406,9 @@ def notes(tasks: dict[str, dict]) -> str:
             text += (
                 f"\n{name} is off by {lost - MOST_LOST[name]:.1f} points. The loss of the last "
                 f"batch of training is {last['noise']:.2f} with comparisons and "
-                f"{last['control']:.2f} in float, so that training itself has not closed the gap after "
-                "these steps. Longer "
-                "training, batch norm and trained scales were not tried.\n"
+                f"{last['control']:.2f} in float, so that training itself has not closed the gap "
+                "after these steps. Longer training, batch norm and trained scales were not "
+                "tried.\n"
             )
     return text + (
         "\nEnergy and time are the ledger's: a comparison takes 67 fJ (READ, abstract: "
