@@ -37,4 +37,6 @@ REFERENCES = {
     "ESSOP": "V. Joshi et al., ESSOP, ISCAS 2020, arXiv:2003.11256, abstract",
     "GRAPES": "G. Dellaferrera et al., Nature Communications 13, 1885 (2022), arXiv:2104.11604, "
     "abstract",
+    "Wozniak 2020": "S. Wozniak et al., Nature Machine Intelligence 2, 325 (2020), "
+    "arXiv:1812.07040, figures in the notebooks of IBM/neuroaikit (953a408b)",
 }
