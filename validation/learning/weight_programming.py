@@ -13,7 +13,7 @@ c-TTv2 as good at 0.5 as at 0). Writes ``weight_programming/`` beside this scrip
 ``rows.csv``, ``table.md``, ``results.csv``. FOLDER keeps finished runs, so that a run that was
 stopped goes on.
 
-Where AIHWKit can be imported its tiles get the same vectors, and means over 10 seeds are compared
+Where AIHWKit can be imported its tiles get the same vectors, and means over 20 seeds are compared
 within two standard errors; elsewhere, unless FOLDER has these runs, such rows are left out, which
 the table says. About four minutes of one core without AIHWKit.
 """
@@ -34,6 +34,7 @@ from comparison import Row, write
 
 from aimc_sim import presets
 from aimc_sim.learning import AGAD, MixedPrecision, StepDevices, StochasticPulses, TikiTaka, Update
+from aimc_sim.learning.engine import Engine
 from aimc_sim.rng import Key
 
 HERE = Path(__file__).parent / "weight_programming"
@@ -43,7 +44,9 @@ FAST_LR, GRANULARITY, CHOPPED = 5 / 31, 5 / 3, 0.05
 """Five pulses or so for the most driven device of A; lr / (granularity g) = 0.3 at 20 states; a
 flip in 20 reads of a row."""
 
-KIT_SEEDS, KIT_VECTORS, KIT_OFFSETS = 10, 6_000, (0.0, 0.5)
+KIT_SEEDS, KIT_VECTORS, KIT_OFFSETS = 20, 6_000, (0.0, 0.5)
+"""AIHWKit draws its pulses anew in every run, and a run in forty ends far off: the mean of ten
+seeds of TTv2 at offset 0 came out as 3.35 and as 3.08 %, ours is 2.98 %."""
 
 BUFFER = {"auto_granularity": 0.0, "granularity": GRANULARITY, "fast_lr": FAST_LR}
 
@@ -93,15 +96,41 @@ def error(
     return 100 * float(np.mean(left)) / 2
 
 
-def run(name: str, states: int, offset: float, seed: int, count: int = VECTORS) -> float:
+def at_once(engine: Engine, x: np.ndarray, d: np.ndarray, number: int) -> None:
+    """Step an engine by a batch."""
+    engine.step(x, d, LR, 0.0, number)
+
+
+def run(
+    name: str, states: int, offset: float, seed: int, count: int = VECTORS,
+    step: Callable[[Engine, np.ndarray, np.ndarray, int], None] = at_once,
+) -> float:  # fmt: skip
     """Return our error in percent."""
     slow = StepDevices(presets.soft_bounds(states), scale=1.0)
     fast = StepDevices(presets.soft_bounds(states, reference_std=offset), scale=1.0)
     array = slow.synapses(np.zeros((SIZE, SIZE), np.float32), 1.0, Key(seed).child(0))
     engine = UPDATES[name](fast).engine(array, Key(seed).child(1))
-    return error(
-        lambda: array.weights(0.0), lambda x, d, n: engine.step(x, d, LR, 0.0, n), seed, count
-    )
+    return error(lambda: array.weights(0.0), lambda x, d, n: step(engine, x, d, n), seed, count)
+
+
+def late_run(name: str, states: int, offset: float, seed: int, count: int) -> float:
+    """Return our error in percent, each batch's pulses held back as in AIHWKit's mixed precision.
+
+    A compound that moves its accumulator once in ten vectors does so after the first of the next
+    ten: constant steps and errors of +0.15 and -0.15 in turn, which cancel in a batch of ten, gave
+    a pulse (1.2.0).
+    """
+    held: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def late(engine: Engine, x: np.ndarray, d: np.ndarray, number: int) -> None:
+        d = d.astype(np.float32)
+        if held:
+            x0, d0 = held.pop()
+            engine.step(np.concatenate([x0, x[:1]]), np.concatenate([d0, d[:1]]), LR, 0.0, number)
+            x, d = x[1:], d[1:]
+        held.append((x, d))
+
+    return run(name, states, offset, seed, count, late)
 
 
 def kit_run(name: str, states: int, offset: float, seed: int, count: int) -> float:
@@ -238,11 +267,12 @@ def against_the_kit(kept: Kept) -> tuple[list[Row], str]:
     found, states = [], STATES[0]
     for name in UPDATES:
         for offset in (0.0,) if name in ONE_ARRAY else KIT_OFFSETS:
+            own = late_run if name == "mixed precision" else run
             try:
                 samples = [
                     np.array([kept.get(call, name, states, offset, seed, KIT_VECTORS)
                               for seed in range(KIT_SEEDS)])
-                    for call in (kit_run, run)
+                    for call in (kit_run, own)
                 ]  # fmt: skip
             except ImportError as reason:
                 return [], f"No rows against AIHWKit: {reason}."
@@ -251,11 +281,16 @@ def against_the_kit(kept: Kept) -> tuple[list[Row], str]:
             # Targets are shared; the devices of every seed are not, so errors are of two samples.
             found.append(
                 Row(f"{name}, 20 states, offset {offset:g}, 6,000 vectors: error (%)", theirs,
-                    ours, 2 * float(spread), "as run here, mean of 10 seeds; tolerance: two "
-                    "standard errors of the difference", "predicted", theirs + 5 * float(spread),
+                    ours, 2 * float(spread), f"as run here, mean of {KIT_SEEDS} seeds; tolerance: "
+                    "two standard errors of the difference", "predicted",
+                    theirs + 5 * float(spread),
                     "AIHWKit")
             )  # fmt: skip
-    return found, "AIHWKit's tiles got the same vectors."
+    return found, (
+        "AIHWKit's tiles got the same vectors. Its mixed precision gives the pulses of a batch "
+        "after the first vector of the next, and so does ours in that row; its counts are random "
+        "besides."
+    )
 
 
 def main() -> None:
