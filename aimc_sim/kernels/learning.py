@@ -28,7 +28,7 @@ from .tiles import add_rows, others_than_zero
 _PRODUCT, _CHECK = np.uint32(5), np.uint32(6)
 """Streams of the noise of products and of checks: the last word of the counter."""
 
-LANES = 64
+LANES = 128
 """Devices of a run, which become SIMD code; a shorter run is computed in full."""
 
 GROUP, BLOCK = 32, 64
