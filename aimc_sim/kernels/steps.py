@@ -48,6 +48,9 @@ LANES = 64
 _CHUNK = 256
 """Devices of a list that are pulsed together."""
 
+_TOGETHER = 32
+"""Rows whose coincidences are pulsed together."""
+
 _DEVICE, _PULSE, _READ = np.uint32(1), np.uint32(2), np.uint32(3)
 """Streams: the last word of the counter."""
 
@@ -431,28 +434,35 @@ def coincide(
         Share of the work that this call does, counted from 0, and the number of shares.
     """
     vectors, width = columns.shape
-    law, work = numbers(law), room(width + 1)
-    for r in share(rows.shape[1], part, parts):
-        total = 0
+    law, work = numbers(law), room(_CHUNK + width + 1)
+    own = share(rows.shape[1], part, parts)
+    for start in range(own.start, own.stop, _TOGETHER):
+        stop = min(start + _TOGETHER, own.stop)
+        for r in range(start, stop):
+            given[r] = 0
+        # Vector after vector, since a device takes its pulses in their order; rows of a vector
+        # share no device, and together they fill the runs of a burst.
         for b in range(vectors):
-            if rows[b, r] == np.uint64(0):
-                continue
-            n, hits = meetings(
-                rows[b, r], row_signs[b, r], columns[b], column_signs[b], active[b], actives[b],
-                r * width, offset, work,
-            )  # fmt: skip
-            burst(n, work, t, law, first, key, table, p, shown, events, last, rates)
-            total += hits
-        given[r] = total
+            n = 0
+            for r in range(start, stop):
+                if rows[b, r] != np.uint64(0):
+                    n, hits = meetings(
+                        rows[b, r], row_signs[b, r], columns[b], column_signs[b], active[b],
+                        actives[b], r * width, offset, work, n,
+                    )  # fmt: skip
+                    given[r] += hits
+                if n >= _CHUNK or (r == stop - 1 and n > 0):
+                    burst(n, work, t, law, first, key, table, p, shown, events, last, rates)
+                    n = 0
 
 
 @point
-def meetings(word, sign, columns, column_signs, active, actives, start, offset, work):
-    """List the devices of a row whose two trains coincide, in ``work``; see :func:`burst`.
+def meetings(word, sign, columns, column_signs, active, actives, start, offset, work, n):
+    """List the devices of a row whose two trains coincide, in ``work`` from n on; see :func:`burst`.
 
-    Returns how many there are, and their pulses; ``start`` is the first device of the row.
+    Returns how many there are then, and the pulses of the row; ``start`` is its first device.
     """
-    n, total = 0, 0
+    total = 0
     for m in range(actives):
         c = active[m]
         hits = ones(word & columns[c])

@@ -84,7 +84,7 @@ def rows(
                     continue
                 n, hits = meetings(
                     trains[v, r], row_signs[v, r] * chopper[r], columns[v], column_signs[v],
-                    active[v], actives[v], r * width, 0, work,
+                    active[v], actives[v], r * width, 0, work, 0,
                 )  # fmt: skip
                 burst(n, work, t, law, first, key, table, p, shown, events, last, rates)
                 total += hits

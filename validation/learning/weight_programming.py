@@ -26,6 +26,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,7 @@ from comparison import Row, write
 from aimc_sim import presets
 from aimc_sim.learning import AGAD, MixedPrecision, StepDevices, StochasticPulses, TikiTaka, Update
 from aimc_sim.learning.engine import Engine
+from aimc_sim.learning.synapses import Synapses
 from aimc_sim.rng import Key
 
 HERE = Path(__file__).parent / "weight_programming"
@@ -96,6 +98,16 @@ def error(
     return 100 * float(np.mean(left)) / 2
 
 
+def own_array(
+    name: str, states: int, offset: float, seed: int, size: int
+) -> tuple[Synapses, Engine]:
+    """Return an array of ours, size x size, weights 0, and what steps it."""
+    slow = StepDevices(presets.soft_bounds(states), scale=1.0)
+    fast = StepDevices(presets.soft_bounds(states, reference_std=offset), scale=1.0)
+    array = slow.synapses(np.zeros((size, size), np.float32), 1.0, Key(seed).child(0))
+    return array, UPDATES[name](fast).engine(array, Key(seed).child(1))
+
+
 def at_once(engine: Engine, x: np.ndarray, d: np.ndarray, number: int) -> None:
     """Step an engine by a batch."""
     engine.step(x, d, LR, 0.0, number)
@@ -106,10 +118,7 @@ def run(
     step: Callable[[Engine, np.ndarray, np.ndarray, int], None] = at_once,
 ) -> float:  # fmt: skip
     """Return our error in percent."""
-    slow = StepDevices(presets.soft_bounds(states), scale=1.0)
-    fast = StepDevices(presets.soft_bounds(states, reference_std=offset), scale=1.0)
-    array = slow.synapses(np.zeros((SIZE, SIZE), np.float32), 1.0, Key(seed).child(0))
-    engine = UPDATES[name](fast).engine(array, Key(seed).child(1))
+    array, engine = own_array(name, states, offset, seed, SIZE)
     return error(lambda: array.weights(0.0), lambda x, d, n: step(engine, x, d, n), seed, count)
 
 
@@ -133,8 +142,8 @@ def late_run(name: str, states: int, offset: float, seed: int, count: int) -> fl
     return run(name, states, offset, seed, count, late)
 
 
-def kit_run(name: str, states: int, offset: float, seed: int, count: int) -> float:
-    """Return the error in percent of an AIHWKit tile with the same vectors."""
+def kit_tile(name: str, states: int, offset: float, seed: int, size: int) -> Any:
+    """Return such a tile of AIHWKit."""
     from aihwkit.simulator.configs import configs, devices
     from aihwkit.simulator.configs.compounds import (
         ChoppedTransferCompound,
@@ -178,9 +187,16 @@ def kit_run(name: str, states: int, offset: float, seed: int, count: int) -> flo
         }[name]()
         config = configs.UnitCellRPUConfig(device=compound)
     config.update, config.forward, config.backward = managed, perfect, perfect
-    tile = AnalogTile(SIZE, SIZE, config, bias=False)
-    tile.set_weights(from_numpy(np.zeros((SIZE, SIZE), np.float32)))
+    tile = AnalogTile(size, size, config, bias=False)
+    tile.set_weights(from_numpy(np.zeros((size, size), np.float32)))
     tile.set_learning_rate(LR)
+    return tile
+
+
+def kit_run(name: str, states: int, offset: float, seed: int, count: int) -> float:
+    """Return the error in percent of an AIHWKit tile with the same vectors."""
+    tile = kit_tile(name, states, offset, seed, SIZE)
+    from torch import from_numpy
 
     def step(x: np.ndarray, d: np.ndarray, number: int) -> None:
         tile.update(from_numpy(x), from_numpy(np.ascontiguousarray(d, np.float32)))
