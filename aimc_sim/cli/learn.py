@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import arguments, files, own
-from ..presets import ideal_devices
 from ..progress import status
 from . import inputs, options
 from .errors import BadInput, refusing
@@ -89,6 +88,8 @@ def learn(
     later = inputs.times(times or TIMES)
     (spec,) = inputs.specs([preset], inputs.settings(set_ or [])).values()
     if update == "exact":  # no device can follow it
+        from ..presets import ideal_devices
+
         spec = ideal_devices(spec)
     with results_folder(out, FILES, force) as scratch:
         with status("preparing the arrays"):

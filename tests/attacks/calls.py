@@ -266,6 +266,7 @@ CASES = (
         some("'0'", "'2'") | anything_but() | bad("'nothing'", "0", "'1'"),
     ),
     chip("report", "str(fresh().report())", some("None")),
+    chip("spiking_report", "fresh().spiking_report()", bad("None")),  # nothing spikes
     chip("save", "fresh().save(value)", PATHS | some("place / 'a.h5'", "str(place / 'b.h5')")),
     chip("load", "aimc_sim.Chip.load(value)", PATHS | bad("place / 'missing.h5'")),
     Case("probe.layer_outputs(fresh(), value)", IMAGES),
