@@ -458,7 +458,7 @@ def coincide(
 
 @point
 def meetings(word, sign, columns, column_signs, active, actives, start, offset, work, n):
-    """List the devices of a row whose two trains coincide, in ``work`` from n on; see :func:`burst`.
+    """List the devices of a row whose trains coincide, in ``work`` from n on; see :func:`burst`.
 
     Returns how many there are then, and the pulses of the row; ``start`` is its first device.
     """
