@@ -115,7 +115,7 @@ def worker(place, address, **more):
 @pytest.mark.slow
 def test_an_interrupted_sweep_of_two_workers_goes_on_to_the_table_of_one_process(place):
     """Of so many trials that not all are over when the interrupt comes, on a busy machine too."""
-    out, many = place / "interrupted", 3 * PROGRAMMINGS
+    out, many = place / "interrupted", 10 * PROGRAMMINGS
     study = {**toy_study.STUDY, "programmings": many}
     (place / "long.yaml").write_text(yaml.safe_dump(study))
     with subprocess.Popen(

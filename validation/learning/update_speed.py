@@ -85,7 +85,7 @@ def main() -> None:
         "below 1: ours is faster.\n\n" + "\n".join(lines) + "\n"
     )
     HERE.mkdir(exist_ok=True)
-    (HERE / "table.md").write_text(text)
+    (HERE / "times.md").write_text(text)
 
 
 if __name__ == "__main__":
