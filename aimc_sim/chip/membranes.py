@@ -29,7 +29,7 @@ NeuronFields = Mapping[str, Any]
 class Registers:
     """Contents of the unit's registers, float32 that its format holds.
 
-    NeuronFields
+    Attributes
     ----------
     input_scale, other_scale, fed_scale : float32
         Value per code of the own inputs (with their gain), of those of gate and threshold, and of

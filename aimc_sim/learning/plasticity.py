@@ -70,7 +70,7 @@ class STDP:
 
 
 class InputTraces:
-    """InputTraces and resources of some inputs.
+    """Traces and resources of some inputs.
 
     Parameters
     ----------

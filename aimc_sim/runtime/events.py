@@ -49,7 +49,8 @@ def of_rows(call: LayerCall, codes: Tensor, counted: Tensor | None) -> Tensor:
     for (start, stop), blocks in row_blocks(layer).items():
         ones = torch.ones(stop - start, 1)
         kernel, channels = block_kernel(layer, blocks[0], ones)
-        active = convolve(layer, codes[:, channels], kernel.to(codes.device))
+        # Sums of ones; kernels of libraries that transform their inputs miss integers by a little.
+        active = convolve(layer, codes[:, channels], kernel.to(codes.device)).round()
         rows.append(
             torch.stack([
                 torch.tensor(active.numel()), (active == 0).sum().cpu(),

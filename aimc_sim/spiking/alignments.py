@@ -47,7 +47,7 @@ def transducer_loss(scores: Tensor, symbols: Tensor, frames: Tensor, lengths: Te
     Raises
     ------
     ValueError
-        If shapes do not belong together, or a number is outside its bounds.
+        If shapes do not belong together, a number is outside its bounds, or a score is not finite.
     """
     _check(scores, symbols, frames, lengths)
     each = torch.log_softmax(scores.double(), -1)
@@ -83,6 +83,13 @@ def _check(scores: Tensor, symbols: Tensor, frames: Tensor, lengths: Tensor) -> 
                 f"transducer_loss got {name} = {one.tolist()}: wanted {batch} whole numbers from "
                 f"{low} to {high}"
             )
+    inside = torch.arange(steps, device=scores.device)[:, None] < frames[:, None, None]
+    inside = inside & (torch.arange(longest, device=scores.device) <= lengths[:, None, None])
+    if not bool(torch.isfinite(scores[inside]).all()):
+        raise ValueError(
+            "transducer_loss got scores that are not finite: to exclude a symbol, give it a large "
+            "negative score, for example -1e4"
+        )
     read = symbols[torch.arange(longest - 1, device=symbols.device) < lengths[:, None]]
     if len(read) and not 1 <= int(read.min()) <= int(read.max()) < kinds:
         raise ValueError(

@@ -45,6 +45,18 @@ def test_rows_of_a_convolution_by_loops():
     )
 
 
+def test_sums_that_a_library_rounds_count_as_whole_numbers(monkeypatch):
+    """Kernels that transform their inputs miss whole numbers: a silent block is silent still."""
+    model = nn.Sequential(nn.Conv2d(5, 3, 3, padding=1), nn.Flatten(), nn.Linear(108, 2))
+    x = spikes(4, 5, 6, 6, share=0.05)
+    layer = chip_of(model.eval(), x, SMALL.with_({"core.rows": 7})).compiled.layers[0]
+    call = LayerCall(layer, None, (), True)
+    wanted, exact = events.of_rows(call, x, None), events.convolve
+    assert wanted[:, events.SILENT].all()
+    monkeypatch.setattr(events, "convolve", lambda *arguments: exact(*arguments) + 1e-6)
+    assert torch.equal(events.of_rows(call, x, None), wanted)
+
+
 def test_spikes_and_words_by_loops():
     y = spikes(5, 7, 3, share=0.2)  # (B, T, neurons)
     silent = single = 0

@@ -85,6 +85,10 @@ def test_sequences_that_do_not_belong_together_are_refused(key):
     scores, symbols, frames, lengths = sequences(key)
     with pytest.raises(ValueError, match=r"wanted \(B, T, U \+ 1, 1 \+ S\) and \(B, U\)"):
         transducer_loss(scores[:, :, :-1], symbols, frames, lengths)
+    masked = scores.clone()
+    masked[0, 0, 0, 0] = -torch.inf  # sums of logarithms would be NaN
+    with pytest.raises(ValueError, match="scores that are not finite"):
+        transducer_loss(masked, symbols, frames, lengths)
     with pytest.raises(ValueError, match=r"frames = .* from 1 to 5"):
         transducer_loss(scores, symbols, frames * 0, lengths)
     with pytest.raises(ValueError, match=r"lengths = .* from 0 to 4"):
