@@ -8,6 +8,7 @@ file               contents
 ``resnet``         ResNet-32
 ``paper_resnet``   the chip paper's ResNet-9
 ``paper_lstm``     the chip paper's character LSTM
+``transformers``   a transformer for characters and one for images
 ``spiking_digits`` a spiking network for the digits
 ``small``          a perceptron that examples train
 ``stored``         reading weight files into them
@@ -15,7 +16,8 @@ file               contents
 ``text``           Penn Treebank as characters (from a folder)
 ``train_digits``   ``python -m aimc_sim.zoo.train_digits``: ResNet-32 on digits
 ``train_spiking``  ``python -m aimc_sim.zoo.train_spiking``: the spiking network on digits
-``train_cifar``    ``python -m aimc_sim.zoo.train_cifar``: ResNet-32 or ResNet-9 on CIFAR-10
+``train_cifar``    ``python -m aimc_sim.zoo.train_cifar``: ResNet-32, ResNet-9 or a
+                   vision transformer on CIFAR-10
 ``train_ptb``      ``python -m aimc_sim.zoo.train_ptb``: the LSTM on Penn Treebank
 ``aware``          hardware-aware fine-tuning with the last two: chip and effects
 ``training``       epochs, checkpoints and records of all training commands
@@ -37,18 +39,21 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time, __getattr__ loa
     from aimc_sim.zoo.resnet import resnet32
     from aimc_sim.zoo.spiking_digits import spiking_digits
     from aimc_sim.zoo.text import Text, ptb_characters
+    from aimc_sim.zoo.transformers import char_transformer, vit
 
 _HOMES = {
     "ENTRIES": "entries", "ImageSet": "datasets", "Text": "text", "char_lstm": "paper_lstm",
-    "cifar10": "datasets", "digits": "datasets", "download_cifar10": "datasets",
-    "load": "entries", "ptb_characters": "text", "record": "entries", "resnet32": "resnet",
-    "resnet9": "paper_resnet", "spiking_digits": "spiking_digits",
+    "char_transformer": "transformers", "cifar10": "datasets", "digits": "datasets",
+    "download_cifar10": "datasets", "load": "entries", "ptb_characters": "text",
+    "record": "entries", "resnet32": "resnet", "resnet9": "paper_resnet",
+    "spiking_digits": "spiking_digits", "vit": "transformers",
 }  # fmt: skip
 """Public names and their modules, which load torch."""
 
 __all__ = [
-    "ENTRIES", "ImageSet", "Text", "char_lstm", "cifar10", "digits", "download_cifar10", "load",
-    "ptb_characters", "record", "resnet9", "resnet32", "spiking_digits",
+    "ENTRIES", "ImageSet", "Text", "char_lstm", "char_transformer", "cifar10", "digits",
+    "download_cifar10", "load", "ptb_characters", "record", "resnet9", "resnet32",
+    "spiking_digits", "vit",
 ]  # fmt: skip
 
 

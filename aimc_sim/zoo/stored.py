@@ -21,7 +21,7 @@ from aimc_sim.zoo import catalogue
 WEIGHTS_DIR = catalogue.WEIGHTS
 """Folder of the weight files that are installed with the package."""
 
-_MOST_CLASSES = 10**6
+MOST_CLASSES = 10**6
 """Largest number of outputs of a classifier."""
 
 _PREFIX = "module."
@@ -252,7 +252,7 @@ def classifier(
     ValueError
         If there is no class, or the weights cannot be read or belong to another network.
     """
-    num_classes = arguments.whole(num_classes, "num_classes", 1, _MOST_CLASSES)
+    num_classes = arguments.whole(num_classes, "num_classes", 1, MOST_CLASSES)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = build(num_classes)

@@ -8,7 +8,8 @@ curve only: the last epoch is kept whatever their accuracy. After each epoch eve
 :mod:`aimc_sim.zoo.aware`): the curve then shows the accuracy with converters and without noise,
 and plain weights are written, clipped.
 
-Two schedules: ``short`` (a few dozen epochs, rising then falling rate) and ``paper``, the chip
+Two schedules: ``short`` (a few dozen epochs, rising then falling rate; the only one of ``vit``,
+which is trained by AdamW) and ``paper``, the chip
 paper's 300 epochs (SGD, rate 0.05 on a cosine, batch 128, random crops, 4 x 4 Cutout; its weight
 decay is not printed, ours is).
 
@@ -50,8 +51,11 @@ from aimc_sim.zoo.training import (
     set_rate,
     write_record,
 )
+from aimc_sim.zoo.transformers import redraw, vit
 
-MODELS = {"resnet32": resnet32, "resnet9": resnet9}
+MODELS = {"resnet32": resnet32, "resnet9": resnet9, "vit": vit}
+REDRAWN = {"resnet32": reset, "resnet9": reset, "vit": redraw}
+"""Function that draws each network's first weights from a seed."""
 _MARGIN = 4
 """Pixels of the random crop, as in K. He et al., CVPR 2016, section 4.2."""
 MOMENTUM = 0.9
@@ -68,17 +72,19 @@ class CifarRecipe:
     epochs, batch : int
         Number of epochs, and of images in a step.
     rate : float
-        Peak learning rate of SGD with Nesterov momentum 0.9.
+        Peak learning rate.
     warm_up : float
         Epochs of linear rise before the cosine.
     weight_decay : float
-        Decay of convolution and dense weights; batch normalisation and biases have none.
+        Decay of convolution and dense weights; normalisation and biases have none.
     label_smoothing : float
         Share of the target that all classes divide, 0 to 1.
     cutout : int
         Side of the blanked square, pixels; 0 for none.
     precision : {"bfloat16", "float32"}
         Number format of the convolutions in training; evaluation at the end is float32.
+    optimizer : {"sgd", "adamw"}
+        SGD with Nesterov momentum 0.9, or Adam with decoupled decay and torch's other settings.
     """
 
     epochs: int
@@ -89,20 +95,31 @@ class CifarRecipe:
     label_smoothing: float = 0.0
     cutout: int = 0
     precision: str = "float32"
+    optimizer: str = "sgd"
 
+
+_TRANSFORMER = CifarRecipe(
+    epochs=30, rate=1e-3, warm_up=2, weight_decay=0.05, label_smoothing=0.1, optimizer="adamw"
+)
 
 SCHEDULES = {
     ("resnet32", "short"): CifarRecipe(epochs=40),
     ("resnet32", "paper"): CifarRecipe(epochs=300, rate=0.05, warm_up=0, cutout=4),
     ("resnet9", "short"): CifarRecipe(epochs=16, warm_up=1.5, cutout=4, label_smoothing=0.1),
     ("resnet9", "paper"): CifarRecipe(epochs=300, rate=0.05, warm_up=0, cutout=4),
+    ("vit", "short"): _TRANSFORMER,
 }
-"""Recipe of each network and schedule."""
+"""Recipe of each network and schedule; the transformer is of no chip's paper."""
 
-AWARE = {
+_AWARE = {
     "short": CifarRecipe(epochs=8, rate=0.02, warm_up=0.5),
     "paper": CifarRecipe(epochs=200, rate=0.05, warm_up=0, cutout=4),
 }
+AWARE = {
+    **{(model, name): recipe for model in ("resnet32", "resnet9")
+       for name, recipe in _AWARE.items()},
+    ("vit", "short"): replace(_TRANSFORMER, epochs=4, rate=1e-4, warm_up=0.5),
+}  # fmt: skip
 """Recipe of the hardware-aware phase; the paper's 200 epochs follow its 300 float ones."""
 
 
@@ -122,9 +139,12 @@ def main() -> None:
     parser.add_argument("--hardware-aware", type=Path, metavar="FLOAT", help="weights to fine-tune")
     parser.add_argument("--chip", default="hermes-tdp", help="preset for --hardware-aware")
     options = parser.parse_args()
-    recipe, aware = SCHEDULES[options.model, options.schedule], None
+    chosen = options.model, options.schedule
+    if chosen not in SCHEDULES:
+        parser.error(f"--schedule {options.schedule}: {options.model} has only --schedule short")
+    recipe, aware = SCHEDULES[chosen], None
     if options.hardware_aware is not None:
-        recipe, effects = AWARE[options.schedule], OPTIONS["cifar", options.schedule]
+        recipe, effects = AWARE[chosen], OPTIONS["cifar", options.schedule]
         aware = Aware(options.hardware_aware, options.chip, effects, adc_bits=8)
         if options.compile:
             parser.error("--compile: noisy layers are not compiled; leave it out here")
@@ -202,7 +222,7 @@ def train(
         )
     network = MODELS[model](len(train_set.classes), aware.start if aware else None)
     if aware is None:
-        reset(network, seed)
+        REDRAWN[model](network, seed)
     _in_format(network, torch.channels_last)
     if aware is not None:
         network = aware.prepared(network, seed)
@@ -255,7 +275,7 @@ def export(
         save(full, out)
     record = {
         **run,
-        "momentum": MOMENTUM,
+        **({"momentum": MOMENTUM} if run.get("optimizer", "sgd") == "sgd" else {}),
         "crop_margin": _MARGIN,
         "torch": torch.__version__,
         "stored_as": kept,
@@ -269,13 +289,15 @@ def export(
     print(f"{out.name}: {out.stat().st_size} bytes, {kept}, test accuracy {scores[kept]}")
 
 
-def _optimizer(network: nn.Module, recipe: CifarRecipe) -> torch.optim.SGD:
-    """Weight decay acts on weights alone, as is usual where batch normalisation follows."""
+def _optimizer(network: nn.Module, recipe: CifarRecipe) -> torch.optim.Optimizer:
+    """Weight decay acts on weights alone, as is usual where a normalisation follows."""
     parameters = list(network.parameters())
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.rate)
     return torch.optim.SGD(groups, lr=recipe.rate, momentum=MOMENTUM, nesterov=True)
 
 

@@ -51,7 +51,8 @@ def start(tmp_path):
 
 def test_cifar_fine_tuning_resumes_as_if_uninterrupted(start, tmp_path, monkeypatch):
     aware = Aware(start, "hermes-tdp", OPTIONS["cifar", "short"], 8)
-    recipe = replace(train_cifar.AWARE["short"], epochs=2, batch=8, rate=0.002, precision="float32")
+    recipe = train_cifar.AWARE["resnet9", "short"]
+    recipe = replace(recipe, epochs=2, batch=8, rate=0.002, precision="float32")
     sets = coloured("train", 24), coloured("test", 8)
 
     def run(out):
@@ -78,8 +79,8 @@ def test_cifar_fine_tuning_resumes_as_if_uninterrupted(start, tmp_path, monkeypa
 
 def test_cifar_command_line(start, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train_cifar, "cifar10", lambda _folder, split, take: coloured(split, take))
-    short = replace(train_cifar.AWARE["short"], batch=16)
-    monkeypatch.setitem(train_cifar.AWARE, "short", short)
+    short = replace(train_cifar.AWARE["resnet9", "short"], batch=16)
+    monkeypatch.setitem(train_cifar.AWARE, ("resnet9", "short"), short)
     out = tmp_path / "r.pt"
     line = f"--model resnet9 --data D --threads 1 --epochs 1 --take 32 --hardware-aware {start}"
     monkeypatch.setattr(sys, "argv", ["train", *line.split(), "--out", str(out)])

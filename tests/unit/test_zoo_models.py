@@ -1,4 +1,4 @@
-"""The chip paper's ResNet-9 and character LSTM, the entries of the zoo, Penn Treebank."""
+"""The chip paper's ResNet-9 and LSTM, small transformers, entries of the zoo, Penn Treebank."""
 
 import lzma
 import math
@@ -10,12 +10,14 @@ from torch import nn
 
 from aimc_sim.zoo import (
     char_lstm,
+    char_transformer,
     load,
     ptb_characters,
     record,
     resnet9,
     stored,
     train_ptb,
+    vit,
 )
 from aimc_sim.zoo.entries import ENTRIES
 from aimc_sim.zoo.text import PTB_CHARACTERS, encode
@@ -202,3 +204,55 @@ def test_missing_and_damaged_texts_are_named(tmp_path):
             ptb_characters(tmp_path, "valid")
     with pytest.raises(ValueError, match="the text holds ' '"):
         encode("a b")
+
+
+# -------------------------------------------------------------------------- transformers
+
+
+def attention_by_hand(block, y, causal):
+    """One head after another, token by token, in float64."""
+    query, key, value = (layer(y) for layer in (block.query, block.key, block.value))
+    size = y.shape[-1] // block.heads
+    found = torch.zeros_like(y)
+    for head in range(block.heads):
+        part = slice(head * size, (head + 1) * size)
+        scores = query[..., part] @ key[..., part].transpose(-1, -2) / size**0.5
+        for token in range(y.shape[1]):
+            last = token + 1 if causal else y.shape[1]
+            weights = scores[:, token, :last].softmax(-1)
+            found[:, token, part] = (weights[:, None] @ value[:, :last, part])[:, 0]
+    return block.out(found)
+
+
+@pytest.mark.parametrize("build", [char_transformer, vit])
+def test_transformers_compute_what_is_written_out_here(build):
+    network = build().double()
+    causal = build is char_transformer
+    if causal:
+        given = torch.arange(14).view(2, 7) % 50
+        x = network.embedding(given) + network.positions.weight[:7]
+    else:
+        given = torch.linspace(-1, 1, 2 * 3 * 32 * 32, dtype=torch.float64).view(2, 3, 32, 32)
+        cut = given.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).reshape(2, 64, 48)
+        x = cut @ network.patches.weight.flatten(1).T + network.patches.bias + network.positions
+    with torch.no_grad():
+        for block in network.blocks:
+            x = x + attention_by_hand(block, block.norm1(x), causal)
+            y = block.up(block.norm2(x))
+            x = x + block.down(y * (1 + torch.erf(y / 2**0.5)) / 2)
+        x = network.norm(x)
+        torch.testing.assert_close(network.dense(x if causal else x.mean(1)), network(given))
+
+
+def test_transformers_have_the_counts_that_they_say():
+    count = {
+        build: sum(p.numel() for p in build().parameters()) for build in (vit, char_transformer)
+    }
+    block = 12 * 128**2 + 13 * 128
+    assert count[char_transformer] == 4 * block + (50 + 128) * 128 + 2 * 128 + 129 * 50 == 822_578
+    assert count[vit] == 6 * block + 49 * 128 + 64 * 128 + 2 * 128 + 129 * 10 == 1_205_642
+    before = torch.get_rng_state()
+    assert same(vit().state_dict(), vit().state_dict())
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(ValueError, match="num_classes"):
+        vit(0)

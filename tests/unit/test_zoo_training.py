@@ -107,9 +107,11 @@ def interrupted(monkeypatch, module, after):
     return monkeypatch.setattr(module, "set_rate", counted)
 
 
-@pytest.mark.parametrize("model", ["resnet32", "resnet9"])
+@pytest.mark.parametrize("model", ["resnet32", "resnet9", "vit"])
 def test_cifar_training_learns_and_resumes_as_if_uninterrupted(model, tmp_path, monkeypatch):
     recipe = train_cifar.CifarRecipe(epochs=2, batch=8, rate=0.02, warm_up=0.5, cutout=4)
+    if model == "vit":
+        recipe = replace(recipe, rate=1e-3, optimizer="adamw")
     sets = coloured("train", 27), coloured("test", 8)
     straight, curve = train_cifar.train(model, recipe, 3, *sets, tmp_path / "a.pt")
     assert [row["epoch"] for row in curve] == [1, 2]
@@ -166,6 +168,11 @@ def test_cifar_command_line(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         train_cifar.main()
     assert "--epochs 0: wanted at least 1" in capsys.readouterr().err
+    line = ["train", *arguments, str(out), "--model", "vit", "--schedule", "paper"]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit):
+        train_cifar.main()
+    assert "--schedule paper: vit has only --schedule short" in capsys.readouterr().err
 
 
 def test_too_few_images_or_characters(tmp_path):
