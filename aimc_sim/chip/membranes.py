@@ -185,5 +185,13 @@ def _total(
 def _transferred(neuron: NeuronFields, total: np.ndarray, unit: Arithmetic) -> np.ndarray:
     if neuron["transfer"] == "identity":
         return total
-    below = 0.0 if neuron["transfer"] == "relu" else _SLOPE
-    return np.where(total > 0, total, unit.multiply(total, register(below, "slope", unit)))
+    return np.where(total > 0, total, unit.multiply(total, _slope(neuron, unit)))
+
+
+def slope(neuron: NeuronFields, spec: GdpuSpec) -> np.ndarray:
+    """Return the slope of g below zero as the unit holds it, float32."""
+    return _slope(neuron, arithmetic(spec.bit_true))
+
+
+def _slope(neuron: NeuronFields, unit: Arithmetic) -> np.ndarray:
+    return register({"identity": 1.0, "relu": 0.0}.get(neuron["transfer"], _SLOPE), "slope", unit)

@@ -90,7 +90,7 @@ def _extremes(maps, rows, columns, span, part, sign, found):
 
 
 @serial
-def beyond(codes, reach, noise, peak, noise_peak, norm, sigmas, limit, found):
+def beyond(codes, reach, noise, peak, noise_peak, norm, sigmas, limit, columns, found):
     """Mark the images of which some part may charge a column beyond a limit.
 
     Parameters
@@ -107,6 +107,8 @@ def beyond(codes, reach, noise, peak, noise_peak, norm, sigmas, limit, found):
         Largest root of a column's summed squares of ``reach``.
     sigmas, limit : float32
         Standard deviations of noise that are kept free, and charge that may be reached.
+    columns : bool
+        False: sums over rows alone decide, so that more images are marked.
     found : (B,) bool, written
         Set where ``codes reach + sigmas sqrt(codes^2 noise) > limit`` for some part and column.
 
@@ -126,6 +128,9 @@ def beyond(codes, reach, noise, peak, noise_peak, norm, sigmas, limit, found):
             bound = min(first, norm * np.sqrt(second)) + sigmas * np.sqrt(third)
             if bound * ROUNDING <= limit:
                 continue
+            if not columns:
+                found[i] = True
+                break
             _fill(charge)
             _fill(variance)
             for r in range(reach.shape[0]):
@@ -140,6 +145,36 @@ def beyond(codes, reach, noise, peak, noise_peak, norm, sigmas, limit, found):
             if over > 0:
                 found[i] = True
                 break
+
+
+@serial
+def charged_beyond(first, net, variance, sigmas, limit, found):
+    """Mark the images of which some phase may charge a column beyond a limit, from its charges.
+
+    Parameters
+    ----------
+    first : (B, N) float32
+        Charges of the first polarity, all pixels and columns of an image.
+    net : (B, N) float32
+        Charges of the first less those of the second polarity; (0, 0) if there is no second one.
+    variance : (B, N) float32
+        Variance of the noise of both together; (0, 0) if there is none.
+    sigmas, limit : float32
+        As in :func:`beyond`.
+    found : (B,) bool, written
+        Set where ``charge + sigmas sqrt(variance) > limit`` for some charge of a phase.
+    """
+    second, noisy = net.size > 0, variance.size > 0
+    for i in range(first.shape[0]):
+        over = np.int32(0)
+        for k in range(first.shape[1]):
+            most = first[i, k]
+            if second:
+                most = max(most, most - net[i, k])
+            if noisy:
+                most += sigmas * np.sqrt(variance[i, k])
+            over += np.int32(most * ROUNDING > limit)
+        found[i] = over > 0
 
 
 @point

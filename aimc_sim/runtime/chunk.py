@@ -29,6 +29,7 @@ from .blocks import as_maps, from_maps, repeated
 from .calls import DigitalCall, LayerCall, LoopCall
 from .convert import COMPILED, PLAIN, ArrivingCodes, CodedValue
 from .counts import Tally
+from .neurons import Neurons, in_memory
 from .plan import Plan
 from .reading import Events, Read, Reader, channels_last, window
 from .recurrent import Span, run_loop
@@ -114,9 +115,13 @@ class Run:
         """Return a function that runs all time steps of a recurrent step at once, or None."""
         if self.around is not None or self.passes is not whole.PASSES:
             return None
+        if self.span.traces is not None:  # of every step
+            return None
         prepared = self.plan.whole(call)
         if prepared is None:
             return None
+        if isinstance(prepared, Neurons):
+            return lambda _, inputs, state: prepared.run(inputs, state)
 
         def run(call: LoopCall, inputs: Tensor, state: State) -> tuple[Tensor, State]:
             assert call.hidden is not None  # prepared with it
@@ -140,7 +145,11 @@ class Run:
             result = result.to(self.plan.device)
         self.count(step, [tuple(x.shape) for x in inputs], tuple(result.shape))
         if call.output is None:
-            return CodedValue(channels_last(result))
+            # Maps of all time steps stay in the order that convolutions and neurons leave them in.
+            timed = (
+                self.plan.compiled.recurrent and result.ndim > 4 and in_memory(result) is not None
+            )
+            return CodedValue(result if timed else channels_last(result))
         return CodedValue(quantise(result, call.output))
 
     def count(self, step: DigitalStep, sources: list[Sizes], result: Sizes) -> None:

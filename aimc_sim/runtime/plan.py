@@ -39,6 +39,8 @@ from .calls import (
     layer_calls,
 )
 from .floating import FloatingLines
+from .neurons import Neurons
+from .neurons import prepare as prepare_neurons
 from .phases import SIGMAS, SIGNS, Guard, Phases
 from .quantisers import full_input, keeps_codes, value_quantisers
 from .whole import Whole, prepare
@@ -103,15 +105,16 @@ class Plan:
     gdpu: GdpuSpec
     formats: Formats
 
-    def whole(self, call: LoopCall) -> Whole | None:
+    def whole(self, call: LoopCall) -> Whole | Neurons | None:
         """Return a recurrent step for the compiled pass over all time steps, made once."""
         name = call.step.name
         if name not in self._wholes:
-            self._wholes[name] = prepare(call, self.quantisers, self.gdpu)
+            own = (call, self.quantisers, self.gdpu)
+            self._wholes[name] = prepare(*own) or prepare_neurons(*own)
         return self._wholes[name]
 
     @cached_property
-    def _wholes(self) -> dict[str, Whole | None]:
+    def _wholes(self) -> dict[str, Whole | Neurons | None]:
         return {}
 
     def real(self, codes: Tensor, name: str) -> Tensor:
@@ -337,7 +340,7 @@ class _Builder:
         if noise is not None:
             most = most + SIGMAS * top * noise.sum(0).sqrt()
         never = core.dac.bits is not None and bool((most <= converter.limit).all())
-        return Guard(reach, noise, converter.limit, never)
+        return Guard(reach, noise, converter.limit, never, core.dac.binary)
 
     def _floating(self, now: tile.TileNow, kernel: Kernel) -> FloatingLines | None:
         """Return the floating lines: none, of one crossbar (1-phase), or of both polarities."""

@@ -18,7 +18,7 @@ from ..chip.program import AnalogLayer
 from .blocks import convolve
 from .calls import CoreCall
 from .convert import Passes
-from .phases import SIGNS
+from .phases import SIGNS, Phases
 from .survey import Survey, bit_plane, survey
 
 _FEWEST_ROWS = 4
@@ -140,7 +140,9 @@ class Reader:
         each = phases.polarities * (1 + both.long())
         conversions = _per_row(charge, each)
         extra = None if variance is None else (each - 1) * phases.rounding
-        apart = phases.guard.exceeded(seen.spans) if phases.bounded else None
+        apart = None
+        if phases.bounded:
+            apart = self._apart(layer, core, phases, part, charge, variance, seen)
         if apart is None or not bool(apart.any()):
             return Read(core, charge, variance, conversions, extra)
         codes = torch.zeros_like(charge)
@@ -154,6 +156,34 @@ class Reader:
         found, beyond = self._by_phase(layer, core, some, None, own, negative)
         codes[chosen], saturated[chosen] = found, beyond
         return Read(core.converted, codes, None, conversions, None, saturated)
+
+    def _apart(
+        self, layer: AnalogLayer, core: CoreCall, phases: Phases, part: Tensor, charge: Tensor,
+        variance: Tensor | None, seen: Survey,
+    ) -> Tensor:  # fmt: skip
+        """Return the (B,) bool images of which some phase may come near its limit.
+
+        ``charge`` and ``variance`` are those of the net charges of ``part``.
+        """
+        guard, rows = phases.guard, len(charge)
+        assert guard is not None  # of images that are converted at once where it allows
+        if not guard.spikes:
+            return guard.exceeded(seen.spans)
+        # Of one pixel the bound over columns is as dear as the charges, and no tighter.
+        one = charge[0, 0].numel() == 1
+        apart = guard.exceeded(seen.spans, columns=not one)[:rows]
+        chosen = apart.nonzero()[:, 0]
+        if len(chosen):
+            every = len(chosen) == len(part)
+            some = part if every else part[chosen]
+            if pads(some):
+                some = torch.nn.functional.pad(some, (0, 0, 0, 0, 0, 0, 0, _FEWEST_ROWS))
+            first = convolve(layer, some, phases.kernel[: charge.shape[1]])[: len(chosen)]
+            net, noise = (x if every or x is None else x[chosen] for x in (charge, variance))
+            apart[chosen] = guard.charged(first, net if phases.polarities == 2 else None, noise)
+        if one and bool(apart.any()):  # the noise of either polarity is less than that of both
+            apart[apart.clone()] = guard.exceeded(tuple(x[:rows][apart] for x in seen.spans))
+        return apart
 
     def _by_phase(
         self, layer: AnalogLayer, core: CoreCall, part: Tensor, squares: Tensor | None,
