@@ -46,21 +46,24 @@ def compensation_cost(compiled: Program, spec: ChipSpec, method: str) -> Procedu
     inputs, half of all four (the others have no current).
     """
     calibration, blocks = spec.calibration, compiled.blocks
-    if method in ("gdc", "column"):
-        core, half = spec.core, 0.5 if spec.core.read.mode == "4-phase" else 1.0
-        longer = half * calibration.compensation_windows
+    by_row = method in ("gdc", "column")
+    reads = calibration.compensation_vectors
+    if by_row:
         reads = calibration.compensation_reads * max(block.shape[0] for block in blocks)
-        counted = calibration.compensation_reads * sum(block.shape[0] for block in blocks)
-        window = max(
-            longer * ledger.mvm_seconds(spec),
-            max(block.footprint[1] for block in blocks) / core.ldpu.clock_hertz,
-        )
-    else:
-        longer, reads = 1.0, calibration.compensation_vectors
-        counted = reads * len(blocks)
-        window = max(ledger.step_seconds(block.footprint[1], spec) for block in blocks)
+    counted, window, joules = 0, 0.0, 0.0
+    for layer in compiled.layers:
+        if layer.devices is not None:  # another call of devices that are counted already
+            continue
+        own = spec.for_layer(layer.owner)
+        half = 0.5 if own.core.read.mode == "4-phase" else 1.0
+        longer = half * calibration.compensation_windows if by_row else 1.0
+        for block in layer.blocks:
+            clocks = block.footprint[1] / own.core.ldpu.clock_hertz
+            window = max(window, longer * ledger.mvm_seconds(own), clocks)
+            mvms = calibration.compensation_reads * block.shape[0] if by_row else reads
+            counted += mvms
+            joules += mvms * longer * ledger.published_mvm_joules(own)
     sharing = max(Counter(block.core for block in blocks).values())
-    joules = counted * longer * ledger.published_mvm_joules(spec)
     return ProcedureCost(reads, counted, reads * sharing * window, joules)
 
 
@@ -85,9 +88,10 @@ def adaptation_cost(
     A layer is adapted on all images before the next one reads them, so that layers work one
     after the other, the cores of a layer at once.
     """
-    mvms, seconds = 0, 0.0
+    mvms, seconds, joules = 0, 0.0, 0.0
     for layer in compiled.layers:
-        count = images * pixels[layer.name]
+        count, own = images * pixels[layer.name], spec.for_layer(layer.owner)
         mvms += count * len(layer.blocks)
-        seconds += count * max(ledger.step_seconds(b.footprint[1], spec) for b in layer.blocks)
-    return ProcedureCost(images, mvms, seconds, mvms * ledger.published_mvm_joules(spec))
+        seconds += count * max(ledger.step_seconds(b.footprint[1], own) for b in layer.blocks)
+        joules += count * len(layer.blocks) * ledger.published_mvm_joules(own)
+    return ProcedureCost(images, mvms, seconds, joules)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import cast
 
 import torch
@@ -119,7 +119,7 @@ PLAIN: dict[type[nn.Module], type[PreparedLayer]] = {
 
 
 def attach(
-    layer: nn.Module, path: str, core: CoreSpec, options: TrainingSpec, seed: int,
+    layer: nn.Module, path: str, cores: Callable[[str], CoreSpec], options: TrainingSpec, seed: int,
     parts: Collection[str],
 ) -> None:  # fmt: skip
     """Turn an attention layer into its analog form, in place.
@@ -130,8 +130,8 @@ def attach(
         The layer.
     path : str
         Path of the layer in the network.
-    core : CoreSpec
-        Devices, converters and size of the crossbars.
+    cores : callable
+        From the name of a matrix to devices, converters and size of its crossbars.
     options : TrainingSpec
         Effects of the training.
     seed : int
@@ -141,13 +141,14 @@ def attach(
     """
     layer.__class__ = AnalogMultiheadAttention
     layer = cast(AnalogMultiheadAttention, layer)
-    size, shapes = layer.embed_dim, {}
+    size, shapes, of = layer.embed_dim, {}, {}
     for name in parts:
         for part in _crossbars(name):
             inputs = {"k": layer.kdim, "v": layer.vdim}.get(part, size)
             shapes[part] = (size * (len(part) if part in JOINED else 1), inputs)
+            of[part] = cores(name)
     crossbars = {
-        part: Crossbar(f"{path}.{part}", matrix_layout(*shape, core), core, options, seed)
+        part: Crossbar(f"{path}.{part}", matrix_layout(*shape, of[part]), of[part], options, seed)
         for part, shape in shapes.items()
     }
     for crossbar in crossbars.values():

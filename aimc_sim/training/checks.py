@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from aimc_sim import arguments
-from aimc_sim.mapping.where import Chosen, Where
+from aimc_sim import arguments, patterns
+from aimc_sim.mapping.where import WEIGHTED, Chosen, Where
+from aimc_sim.spec import ChipSpec, CoreSpec
 from aimc_sim.training import attention, layers, recurrent
 from aimc_sim.training.layers import PreparedLayer
 
@@ -96,6 +97,55 @@ def choose(model: nn.Module, where: Where) -> dict[str, list[str]]:
         _check_layer(path, model.get_submodule(path))
     _check_surroundings(model, set(found))
     return found
+
+
+def cores_of(layer: nn.Module, path: str, spec: ChipSpec) -> Callable[[str], CoreSpec]:
+    """Return the specification of the cores of a layer, by the name of its matrix.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        Plain, of a type in :data:`HOME`.
+    path : str
+        Its path in the network.
+    spec : ChipSpec
+        The machine, with ``layers``.
+    """
+    return lambda matrix: spec.for_layer(_on_chip(layer, path, matrix)).core
+
+
+def _on_chip(layer: nn.Module, path: str, matrix: str) -> str:
+    """Return the chip's name of a matrix: the layer's, but where a layer has several."""
+    name = path or type(layer).__name__
+    several = isinstance(layer, nn.RNNBase | nn.MultiheadAttention)
+    return f"{name}.{matrix}" if several else name
+
+
+def check_patterns(model: nn.Module, spec: ChipSpec, chosen: dict[str, list[str]]) -> None:
+    """Raise ValueError if a pattern of ``spec.layers`` fits no layer that lies on crossbars.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The plain network.
+    spec : ChipSpec
+        The machine, with ``layers``.
+    chosen : dict of str to list of str
+        Layers that turn analog and their matrices, from :func:`choose`.
+    """
+    names: list[str] = []
+    for path, matrices in chosen.items():
+        layer = model.get_submodule(path)
+        if isinstance(layer, nn.RNNBase):
+            matrices = [name for name, one in layer.named_parameters() if one.ndim > 1]
+        names += [_on_chip(layer, path, matrix) for matrix in matrices]
+    # Matrices of modules that are trained as they are, such as spiking units, may be on the chip.
+    for path, module in model.named_modules():
+        if type(module) not in HOME:
+            own = [name for name, one in module.named_parameters(recurse=False) if one.ndim > 1]
+            names += [path, *(f"{path}.{name}" for name in own)] if own else []
+    for pattern, _ in spec.layers:
+        patterns.check("layers", pattern, list(dict.fromkeys(names)), WEIGHTED)
 
 
 def _check_layer(path: str, layer: nn.Module) -> None:

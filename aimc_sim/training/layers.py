@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import ItemsView, ValuesView
+from collections.abc import Callable, ItemsView, ValuesView
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -289,7 +289,9 @@ PLAIN: dict[type[nn.Module], type[PreparedLayer]] = {
 """Layers with one matrix."""
 
 
-def attach(layer: nn.Module, path: str, core: CoreSpec, options: TrainingSpec, seed: int) -> None:
+def attach(
+    layer: nn.Module, path: str, cores: Callable[[str], CoreSpec], options: TrainingSpec, seed: int
+) -> None:
     """Turn one of the layers of :data:`PLAIN` into its analog form, in place.
 
     Parameters
@@ -298,13 +300,14 @@ def attach(layer: nn.Module, path: str, core: CoreSpec, options: TrainingSpec, s
         The layer.
     path : str
         Path of the layer in the network.
-    core : CoreSpec
-        Devices, converters and size of the crossbars.
+    cores : callable
+        From the name of a matrix to devices, converters and size of its crossbars.
     options : TrainingSpec
         Effects of the training.
     seed : int
         Seed of all noise.
     """
+    core = cores("weight")
     layout = layer_layout(layer, core)
     crossbar = Crossbar(f"{path}.weight", layout, core, options, seed)
     if not issubclass(PLAIN[type(layer)], _Dense) or getattr(layer, "groups", 1) > 1:

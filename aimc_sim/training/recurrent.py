@@ -196,7 +196,9 @@ PLAIN: dict[type[nn.Module], type[AnalogRecurrent]] = {
 """Analog form of each recurrent layer."""
 
 
-def attach(layer: nn.Module, path: str, core: CoreSpec, options: TrainingSpec, seed: int) -> None:
+def attach(
+    layer: nn.Module, path: str, cores: Callable[[str], CoreSpec], options: TrainingSpec, seed: int
+) -> None:
     """Turn a recurrent layer into its analog form, in place.
 
     Parameters
@@ -205,8 +207,8 @@ def attach(layer: nn.Module, path: str, core: CoreSpec, options: TrainingSpec, s
         The layer.
     path : str
         Path of the layer in the network.
-    core : CoreSpec
-        Devices, converters and size of the crossbars.
+    cores : callable
+        From the name of a matrix to devices, converters and size of its crossbars.
     options : TrainingSpec
         Effects of the training.
     seed : int
@@ -216,6 +218,7 @@ def attach(layer: nn.Module, path: str, core: CoreSpec, options: TrainingSpec, s
     analog = cast(AnalogRecurrent, layer)
     crossbars = {}
     for name, weight in analog.matrices().items():
+        core = cores(name)
         layout = matrix_layout(weight.shape[0], weight.shape[1], core)
         crossbars[name] = Crossbar(f"{path}.{name}", layout, core, options, seed)
         crossbars[name].refuse_levels("recurrent layers")

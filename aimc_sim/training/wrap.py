@@ -14,7 +14,7 @@ from aimc_sim.machine import settings
 from aimc_sim.mapping.where import Where
 from aimc_sim.spec import ChipSpec
 from aimc_sim.training import attention, layers, recurrent
-from aimc_sim.training.checks import HOME, check_model, choose
+from aimc_sim.training.checks import HOME, check_model, check_patterns, choose, cores_of
 from aimc_sim.training.layers import PreparedLayer
 from aimc_sim.training.options import TrainingSpec
 
@@ -41,7 +41,8 @@ def prepare(
     model : module
         float32 or float64, on any device; untouched.
     spec : ChipSpec
-        Devices, converters and size of the crossbars.
+        Devices, converters and size of the crossbars; ``spec.layers`` gives layers their own, by
+        the names that :meth:`aimc_sim.Chip.from_model` has for them.
     options : TrainingSpec, optional
         Which effects, how strong.
     seed : int
@@ -63,8 +64,8 @@ def prepare(
         If ``model``, ``spec`` or ``options`` is something else.
     ValueError
         If a tensor is half precision or on the meta device, a layer has no analog form or more
-        than torch's own code (replaced methods, hooks, parametrisations), a pattern fits no
-        layer, or no layer is analog.
+        than torch's own code (replaced methods, hooks, parametrisations), a pattern of ``where``
+        or ``spec.layers`` fits no layer, or no layer is analog.
 
     Notes
     -----
@@ -86,10 +87,11 @@ def prepare(
         raise TypeError(f"options is a {type(options).__name__}: wanted a TrainingSpec")
     seed = arguments.seed(seed)
     chosen = choose(model, where)
+    check_patterns(model, spec, chosen)
     prepared = copy.deepcopy(model)
     for path, matrices in chosen.items():
         layer = prepared.get_submodule(path)
-        about = (layer, path or "model", spec.core, options, seed)
+        about = (layer, path or "model", cores_of(layer, path, spec), options, seed)
         if type(layer) in layers.PLAIN:
             layers.attach(*about)
         elif type(layer) in recurrent.PLAIN:

@@ -190,3 +190,144 @@ def test_layer_whose_converters_cannot_work_is_refused():
     layers = {"first": {"core.dac.encoding": "bit-serial", "core.dac.bits": None}}
     with pytest.raises(ValueError, match="bit-serial"):
         chip_with(layers)
+
+
+COSTS = {
+    "ADC of 4 bits": {"core.adc.bits": 4},
+    "pulses of 4 bits": {"core.dac.bits": 4},
+    "slower pulses": {"core.dac.lsb_seconds": 2e-9},
+    "1-phase": {"core.read.mode": "1-phase", "core.read.mvm_seconds": 133e-9,
+                "core.read.polarity": None},
+    "power of ADCs": {"cost.adc_watts": 1e-3},
+    "slower digital unit": {"core.ldpu.clock_hertz": 1e8},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", COSTS)
+def test_a_layer_is_charged_with_its_own_converters(case):
+    """Entries of the layer are those of a machine whose cores are all like that, others are not."""
+    from aimc_sim.chip import ledger
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(40, 30), nn.Linear(30, 20)).eval()
+    own, all_so = SPEC.with_(layers={"1": COSTS[case]}), SPEC.with_(COSTS[case])
+    compiled = aimc_sim.Chip.from_model(model, own).compiled
+    pixels = {"0": 3, "1": 5}
+
+    def entries(spec, name):
+        book = ledger.ledger(compiled, spec, pixels, 1e-6)
+        return [(e.component, e.events, e.busy_seconds, e.joules) for e in book.entries
+                if e.layer == name and e.component != "links"]  # fmt: skip
+
+    assert entries(own, "0") == entries(SPEC, "0") != entries(all_so, "0")
+    assert entries(own, "1") == entries(all_so, "1") != entries(SPEC, "1")
+    found = ledger.ledger(compiled, own, pixels, 1e-6).energies(own)
+    share = 3 * ledger.shared_joules(SPEC) + 5 * ledger.shared_joules(all_so)
+    assert found.published_mvm_joules - found.mvm_joules == pytest.approx(share, rel=1e-12)
+
+
+def test_a_layer_is_charged_by_hand():
+    """Drivers: 256 rows, two phases of each polarity, windows of 8 steps of 1 ns for 4 bits."""
+    from aimc_sim.chip import ledger
+
+    own = SPEC.with_(layers={"1": {"core.dac.bits": 4}})
+    model = nn.Sequential(nn.Linear(40, 30), nn.Linear(30, 20)).eval()
+    compiled, cost = aimc_sim.Chip.from_model(model, own).compiled, own.cost
+    book = ledger.ledger(compiled, own, {"0": 3, "1": 5}, 1e-6)
+    found = {e.layer: e for e in book.entries if e.component == "modulators"}
+    for name, events, window in (("0", 3, 128e-9), ("1", 5, 8e-9)):
+        each = cost.modulator_watts * 4 * window + 4 * cost.modulator_joules_per_pulse
+        assert found[name].joules == pytest.approx(events * 256 * each, rel=1e-12)
+        assert found[name].busy_seconds == pytest.approx(events * (8e-9 + 4 * window), rel=1e-12)
+
+
+def test_pipeline_and_procedures_take_a_layers_own_times():
+    from aimc_sim.analysis.performance import performance
+    from aimc_sim.runtime.procedures import adaptation_cost, compensation_cost
+
+    model = nn.Sequential(nn.Linear(40, 30), nn.Linear(30, 20)).eval()
+    change = {"core.dac.lsb_seconds": 4e-9}
+    own, all_so = SPEC.with_(layers={"1": change}), SPEC.with_(change)
+    compiled = aimc_sim.Chip.from_model(model, own).compiled
+    mvm = {}
+    for name, spec in (("own", own), ("all", all_so), ("plain", SPEC)):
+        found = performance(compiled, spec, (40,), images=3)
+        mvm[name] = {s.layer: s.mvm_ps for s in found.pipeline.schedule.stages if s.layer}
+        roofs = {roof.layer: roof.peak_tops for roof in found.roofs}
+        mvm[name] |= {("roof", layer): peak for layer, peak in roofs.items()}
+    for key in ("0", ("roof", "0")):
+        assert mvm["own"][key] == mvm["plain"][key] != mvm["all"][key]
+    for key in ("1", ("roof", "1")):
+        assert mvm["own"][key] == mvm["all"][key] != mvm["plain"][key]
+    pixels = {"0": 1, "1": 1}
+    a, b, c = (adaptation_cost(compiled, s, 10, pixels).joules for s in (SPEC, own, all_so))
+    assert b == pytest.approx((a + c) / 2, rel=1e-12)
+    a, b, c = (compensation_cost(compiled, s, "gdc").seconds for s in (SPEC, own, all_so))
+    assert a < b == c  # all cores at once: the slowest sets the time
+
+
+# ------------------------------------------------------------------------------- training
+
+
+def prepared_with(layers, change=(), **model):
+    from aimc_sim.training import TrainingSpec, prepare
+
+    torch.manual_seed(0)
+    net = Three().eval()
+    spec = SPEC.with_({**dict(change), "layers": layers})
+    return prepare(net, spec, TrainingSpec(weight_noise="none"), seed=1)
+
+
+def shown(net):
+    """Return outputs in evaluation mode after a step that fixes ranges."""
+    net.train()
+    net(sequences())
+    net.eval()
+    with torch.no_grad():
+        return net(sequences())
+
+
+def test_training_gives_a_layer_its_own_converters():
+    """A layer's outputs are those of a machine like that for all; the others keep theirs."""
+    change = {"core.dac.bits": 3, "core.adc.bits": 4}
+    own, plain = shown(prepared_with({"first": change})), shown(prepared_with(()))
+    every = shown(prepared_with((), change))
+    assert torch.equal(own[0], every[0])
+    assert not torch.equal(own[0], plain[0])
+    for k in (2, 3):  # they do not read what the first one makes
+        assert torch.equal(own[k], plain[k])
+        assert not torch.equal(own[k], every[k])
+    pattern = shown(prepared_with({"*": change}))
+    assert all(map(torch.equal, pattern, every))
+
+
+def test_training_gives_matrices_of_a_recurrent_layer_and_an_attention_their_own():
+    from aimc_sim.training import prepare
+
+    net = prepared_with({"lstm.weight_hh_l0": {"core.dac.bits": 3}})
+    codes = {name: one.input_codes for name, one in net.lstm.analog.items()}
+    assert codes == {"weight_ih_l0": 127, "weight_hh_l0": 3}
+    attention = nn.MultiheadAttention(8, 2)
+    spec = SPEC.with_(layers={"MultiheadAttention.out_proj": {"core.dac.bits": 3}})
+    found = prepare(attention, spec)
+    assert {name: one.input_codes for name, one in found.analog.items()}["out"] == 3
+    assert sum(one.input_codes == 3 for _, one in found.analog.items()) == 1
+
+
+def test_training_refuses_patterns_that_fit_no_layer():
+    from aimc_sim.spiking import SNU
+    from aimc_sim.training import prepare
+
+    with pytest.raises(ValueError, match="layers: 'secnod' matches no layer with weights"):
+        prepared_with({"secnod": {"core.dac.bits": 3}})
+    with pytest.raises(ValueError, match="layers: 'second' matches no layer with weights"):
+        prepare(Three(), SPEC.with_(layers={"second": {"core.dac.bits": 3}}),
+                where={"second": "digital"})  # fmt: skip
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unit, self.out = SNU(3, 4), nn.Linear(4, 2)
+
+    two = prepare(Two(), SPEC.with_(layers={"unit": {"core.adc.bits": 4}}))  # on the chip it is one
+    assert two.out.analog["weight"].input_codes == 127

@@ -58,8 +58,9 @@ class LedgerEntry:
         Time for which the component works on them.
     joules : float, joules
         Energy of all of them.
-    binary : bool
-        Whether they belong to MVMs of binary inputs, which have a time and energy of their own.
+    own : bool
+        Whether they belong to MVMs of a layer with a specification of its own (``spec.layers``, and
+        binary inputs), whose time and energy are not those of the chip's other cores.
     """
 
     component: str
@@ -68,7 +69,7 @@ class LedgerEntry:
     events: int
     busy_seconds: float
     joules: float
-    binary: bool = False
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,9 @@ class Ledger:
         """
         mvms = sum(entry.joules for entry in self.entries if entry.component in MVM_PARTS)
         share = self.core_mvms * shared_joules(spec)
-        # MVMs of another length (binary inputs) have their share for their own time.
+        # MVMs of another length (a layer's own converters) have their share for their own time.
         arrays = [entry for entry in self.entries if entry.component == "array"]
-        other = sum(e.busy_seconds - e.events * mvm_seconds(spec) for e in arrays if e.binary)
+        other = sum(e.busy_seconds - e.events * mvm_seconds(spec) for e in arrays if e.own)
         share += other * spec.cost.shared_watts / spec.fabric.cores
         return Energies(self.core_mvms, self.joules, mvms, mvms + share)
 
@@ -259,7 +260,7 @@ def _loop_seconds(compiled: Program, layer: AnalogLayer, columns: int, spec: Chi
     chain = max(len(chain) for chain in layer.chains)
     own = operation_seconds(columns, chain, _own(layer, spec), gated(compiled, layer))
     neurons, sums = spiking(compiled, layer)
-    own += membrane_seconds(neurons, sums, spec)
+    own += membrane_seconds(neurons, sums, _own(layer, spec))
     others = [
         other for other in compiled.layers if other.loop == layer.loop and other.name != layer.name
     ]
@@ -321,9 +322,8 @@ def _behind(compiled: Program, value: str) -> str | None:
 
 
 def _own(layer: AnalogLayer, spec: ChipSpec) -> ChipSpec:
-    """Return the machine with which an MVM of a layer is charged: its own if inputs are binary."""
-    own = spec.for_layer(layer.owner)
-    return own if own.core.dac.binary else spec
+    """Return the machine with which a layer is charged: its own converters, clocks and costs."""
+    return spec.for_layer(layer.owner)
 
 
 def ledger(
@@ -346,14 +346,14 @@ def ledger(
         Through its array in one MVM: then the used rows and columns are charged for what they
         do. Without it, whole arrays under the load of the published measurement.
     """
-    cost, clock = spec.cost, spec.core.ldpu.clock_hertz
     entries = []
     cores = set()
     for layer in compiled.layers:
         count = pixels[layer.name]
-        encoding = encodings.of(spec.for_layer(layer.owner).core)
         machine = _own(layer, spec)
-        parts, binary = mvm_parts(machine), machine.core.dac.binary
+        cost, clock = machine.cost, machine.core.ldpu.clock_hertz
+        encoding = encodings.of(machine.core)
+        parts, own_kind = mvm_parts(machine), machine is not spec
         for block in layer.blocks:
             outputs, codes = count * block.shape[1], count * block.footprint[1]
             own = parts
@@ -368,7 +368,7 @@ def ledger(
             entries += [
                 *(
                     LedgerEntry(part, layer.name, block.core, count, count * mvm_seconds(machine),
-                          count * getattr(own, part), binary)
+                          count * getattr(own, part), own_kind)
                     for part in ("array", "modulators", "converters")
                 ),
                 LedgerEntry("local digital unit", layer.name, block.core, outputs, codes / clock,
@@ -377,13 +377,13 @@ def ledger(
             cores.add(block.core)
         neurons, sums = spiking(compiled, layer)
         if neurons:
-            entries.append(_membranes(layer, count, neurons, sums, spec))
+            entries.append(_membranes(layer, count, neurons, sums, machine))
         if hidden := gated(compiled, layer):
             outputs = count * hidden
             entries.append(
                 LedgerEntry("global digital unit", layer.name, -1, outputs,
                       count * gdpu_seconds(outputs // max(1, count), spec),
-                      outputs * cost.gdpu_joules_per_output)
+                      outputs * spec.cost.gdpu_joules_per_output)
             )  # fmt: skip
     for transfer in compiled.transfers:
         # The first link is part of the digital unit's energy, as in the measurement.
@@ -391,14 +391,14 @@ def ledger(
         if further:
             entries.append(
                 LedgerEntry("links", transfer.value, transfer.producer, further,
-                      further / spec.fabric.link_hertz, further * cost.relay_joules_per_byte)
+                      further / spec.fabric.link_hertz, further * spec.cost.relay_joules_per_byte)
             )  # fmt: skip
     for core in sorted(cores):
         entries.append(
-            LedgerEntry("static, cores", "", core, 0, seconds, cost.core_watts * seconds)
+            LedgerEntry("static, cores", "", core, 0, seconds, spec.cost.core_watts * seconds)
         )
     chips = len({core // spec.fabric.cores for core in cores})
-    shared = chips * cost.shared_watts * seconds
+    shared = chips * spec.cost.shared_watts * seconds
     entries.append(LedgerEntry("static, shared", "", -1, 0, seconds, shared))
     return Ledger(tuple(entries), seconds)
 
