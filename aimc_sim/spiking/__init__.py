@@ -5,6 +5,7 @@ file              contents
 ================  ==========================================================================
 ``units``         SNU and soft SNU with their variants, integrate-and-fire neurons
 ``libraries``     networks of snntorch and norse as networks over sequences
+``silence``       fine-tuning that makes more neurons silent
 ``neurons``       spike trains, integrate-and-fire neurons, agreement of trains
 ``transducer``    transducers (RNN-T), and their parts for chips
 ``alignments``    their loss, over all alignments
@@ -25,12 +26,14 @@ from aimc_sim.spiking.correlation import (
 )
 from aimc_sim.spiking.libraries import over_time
 from aimc_sim.spiking.neurons import Match, SpikingNeurons, match, poisson_trains
+from aimc_sim.spiking.silence import Words, masked_single_spikes, silencing, words
 from aimc_sim.spiking.transducer import Transducer
 from aimc_sim.spiking.units import LIF, SNU, SoftSNU, Unit
 from aimc_sim.spiking.volatile import VolatilePart
 
 __all__ = [
     "LIF", "SNU", "CorrelatedProcesses", "CorrelationDetector", "Match", "SoftSNU",
-    "SpikingNeurons", "Transducer", "Unit", "VolatilePart", "collective_threshold", "match",
-    "over_time", "poisson_trains", "transducer_loss",
+    "SpikingNeurons", "Transducer", "Unit", "VolatilePart", "Words", "collective_threshold",
+    "masked_single_spikes", "match", "over_time", "poisson_trains", "silencing", "transducer_loss",
+    "words",
 ]  # fmt: skip
