@@ -250,15 +250,17 @@ def performance(
     roofs = []
     for layer in compiled.layers:
         block = max(layer.blocks, key=lambda block: block.footprint[1])
-        full = encodings.of(spec.for_layer(layer.owner).core).capacity(spec.core.cols)
+        own = spec.for_layer(layer.owner)
+        full = encodings.of(own.core).capacity(own.core.cols)
+        step = step_seconds(block.footprint[1], own)
         roofs.append(
             Roof(
                 layer.name,
                 2.0 * block.shape[0],
-                2e-12 * spec.core.rows * full / mvm_seconds(spec),
-                2e-12 * block.shape[0] * block.shape[1] / step_seconds(block.footprint[1], spec),
+                2e-12 * own.core.rows * full / mvm_seconds(own),
+                2e-12 * block.shape[0] * block.shape[1] / step,
                 2e-12 * layer.macs * mvms[layer.name] / interval / len(layer.blocks),
-                "MVM" if step_seconds(block.footprint[1], spec) <= mvm_seconds(spec) else "stream",
+                "MVM" if step <= mvm_seconds(own) else "stream",
             )
         )
     book = ledger(compiled, spec, mvms, interval)

@@ -20,12 +20,13 @@ import numpy as np
 
 from aimc_sim import arguments
 from aimc_sim.chip.pipeline import Schedule, Stage, enough, with_buffers
-from aimc_sim.chip.pipeline.build import Builder, core_stage
-from aimc_sim.chip.program import AnalogLayer, Program
+from aimc_sim.chip.pipeline.build import Builder, core_stage, unit_stage
+from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program
 from aimc_sim.mapping.control import NeedTable, reads_of_origins, table
 from aimc_sim.mapping.control.reads import layer_reads
 from aimc_sim.mapping.route import dataflow
 from aimc_sim.mapping.shapes import value_shapes
+from aimc_sim.mapping.steps import loops
 from aimc_sim.ops.geometry import pixels
 from aimc_sim.spec import ChipSpec
 
@@ -50,7 +51,8 @@ def schedule(
     spec : ChipSpec
         The machine: times of MVMs, digital units, links and host are read.
     input_shape : sequence of int
-        Shape of one input without the batch: (channels, rows, columns) or (features,).
+        Shape of one input without the batch: (channels, rows, columns), (features,), or (steps,
+        features) of a sequence, whose steps stream through one after the other.
     mode : {"pipelined", "host"}
         Whether activations go from core to core, or through the host after every layer.
     buffers : {"enough", None} or mapping of str to int
@@ -71,6 +73,8 @@ def schedule(
     """
     arguments.choice(mode, "mode", ("pipelined", "host"))
     reads = _Reads(compiled, input_shape)
+    if mode == "host":
+        _refuse_steps(compiled, "mode = 'host'")
     plan = (_pipelined if mode == "pipelined" else _by_host)(compiled, spec, reads)
     return plan if mode == "host" else _buffered(plan, buffers)
 
@@ -110,6 +114,7 @@ def tick_schedule(
         layer or edge that does not exist.
     """
     reads = _Reads(compiled, input_shape)
+    _refuse_steps(compiled, "the model of ticks")
 
     def lanes(name: str) -> int:
         return pixels_per_step if isinstance(pixels_per_step, int) else pixels_per_step.get(name, 1)
@@ -134,6 +139,15 @@ def tick_schedule(
     return _buffered(build.done("mvm", "tick"), buffers)
 
 
+def _refuse_steps(compiled: Program, what: str) -> None:
+    """Raise ValueError if a program has time steps."""
+    for name in loops(compiled):
+        raise ValueError(
+            f"{what} has no time steps, but '{name}' has a state that goes from step to step; use "
+            "mode = 'pipelined'"
+        )
+
+
 class _Reads:
     """Shapes of all values, and the tables between them.
 
@@ -150,6 +164,8 @@ class _Reads:
         Shape of every value.
     behind : dict of str to dict of str to tuple of Reads
         Relations between every value and the layers and inputs behind it.
+    loops : dict of str to DigitalStep
+        Recurrent steps by name.
     """
 
     def __init__(self, compiled: Program, input_shape: Sequence[int]) -> None:
@@ -159,6 +175,7 @@ class _Reads:
                 layer.check_patch(*pixels(self.shapes[layer.source]))
         self.behind = reads_of_origins(compiled, self.shapes)
         self._tables: dict[tuple[str, ...], NeedTable] = {}
+        self.loops = loops(compiled)
 
     def count(self, value: str) -> int:
         """Return the number of pixels of a value."""
@@ -177,6 +194,25 @@ class _Reads:
         if (value, origin) not in self._tables:
             self._tables[value, origin] = table(self.behind[value][origin])
         return self._tables[value, origin]
+
+    def unit_behind(self, value: str, layer: str) -> str | None:
+        """Return the recurrent step between a layer and a value that reads its results, or None."""
+        for name in self.behind[value]:
+            step = self.loops.get(name)
+            if step is not None and (
+                layer in self.behind[step.sources[0]]
+                or self.unit_behind(step.sources[0], layer) is not None
+            ):
+                return name
+        return None
+
+    def step_before(self, loop: str) -> NeedTable:
+        """Return the table of MVMs that read the outputs of the step before, none at the first."""
+        count = self.count(loop)
+        need = np.arange(count, dtype=np.int64)
+        free = need.copy()
+        free[-1] = count  # nobody reads the last one
+        return NeedTable(count, need, free)
 
     def whole(self, value: str, firings: int) -> NeedTable:
         """Return the table of a consumer whose every firing needs all of a value."""
@@ -202,6 +238,7 @@ def _pipelined(compiled: Program, spec: ChipSpec, reads: _Reads) -> Schedule:
         )
     ]  # fmt: skip
     _cores(compiled, spec, reads, build)
+    _into_units(compiled, reads, build)
     for layer in compiled.layers:
         for block in layer.blocks if compiled.input in reads.behind[layer.source] else ():
             build.edge(0, build.numbers[layer.name, block], "input",
@@ -218,15 +255,53 @@ def _pipelined(compiled: Program, spec: ChipSpec, reads: _Reads) -> Schedule:
 
 
 def _cores(compiled: Program, spec: ChipSpec, reads: _Reads, build: Builder) -> None:
-    """Add a stage for every block."""
-    for layer in compiled.layers:
-        for block in layer.blocks:
-            name, count = build.block_name(layer, block), reads.count(layer.name)
+    """Add a stage for every block, and for the digital unit of every recurrent step."""
+    for step in compiled.steps:
+        if not isinstance(step, AnalogLayer):
+            if step.name in reads.loops:
+                build.made[step.name] = [build.stage(_unit(compiled, spec, reads, build, step))]
+            continue
+        own = spec.for_layer(step.owner)
+        for block in step.blocks:
+            name, count = build.block_name(step, block), reads.count(step.name)
             stage = core_stage(
-                name, spec, block.shape[1], count, block.core, layer.name, block.footprint[1]
+                name, own, block.shape[1], count, block.core, step.name, block.footprint[1]
             )
-            build.numbers[layer.name, block] = build.stage(stage)
-        build.made[layer.name] = [build.numbers[layer.name, c[-1]] for c in layer.chains]
+            build.numbers[step.name, block] = build.stage(stage)
+        build.made[step.name] = [build.numbers[step.name, c[-1]] for c in step.chains]
+
+
+def _unit(
+    compiled: Program, spec: ChipSpec, reads: _Reads, build: Builder, step: DigitalStep
+) -> Stage:
+    """Return the stage of the digital unit of a recurrent step."""
+    behind = reads.behind[step.sources[0]]
+    widest = max(build.stages[number].outputs for name in behind for number in build.made[name])
+    local = step.op == "spiking" and spec.cost.membrane_unit == "local"
+    near = [layer for layer in compiled.layers if layer.loop == step.name or layer.name in behind]
+    own = spec.for_layer(near[-1].owner) if local and near else spec
+    outputs, count = reads.shapes[step.name][0], reads.count(step.name)
+    return unit_stage(step.name, own, outputs, count, widest if local else None)
+
+
+def _into_units(compiled: Program, reads: _Reads, build: Builder) -> None:
+    """Add the edges of sums into the digital units of recurrent steps.
+
+    A unit lies where the sums of its inputs end; the way to it takes no link, as in the program's
+    transfers. It keeps one image's state: its matrix begins an image when the last outputs of the
+    image before have come back.
+    """
+    layers = {layer.name: layer for layer in compiled.layers}
+    for name, step in reads.loops.items():
+        hidden, source = layers.get(step.attrs["layers"].get("hh", "")), step.sources[0]
+        found = []
+        if hidden is None or hidden.residual != source:
+            found += [(origin, reads.of_value(source, origin)) for origin in reads.behind[source]]
+        if hidden is not None:
+            found.append((hidden.name, reads.of_value(hidden.name, hidden.name)))
+        for origin, needs in found:
+            for producer in build.made[origin]:
+                build.edge(producer, build.made[name][0], "partial_sum", needs, joins="ldpu")
 
 
 def _flows(compiled: Program, reads: _Reads, build: Builder, kinds: Sequence[str]) -> None:
@@ -238,7 +313,20 @@ def _flows(compiled: Program, reads: _Reads, build: Builder, kinds: Sequence[str
             continue
         producer, consumer = blocks[flow.producer], blocks[flow.consumer]
         layer = layers[flow.reader]
+        if flow.kind == "activation" and layer.loop is not None:
+            build.edge(
+                build.made[layer.loop][0], build.numbers[flow.reader, consumer], "feedback",
+                reads.step_before(layer.loop), flow.channels, build.links_of(transfer.route),
+            )  # fmt: skip
+            continue
         if flow.kind == "activation":
+            unit = reads.unit_behind(layer.source, flow.value)
+            if unit is not None:
+                build.edge(
+                    build.made[unit][0], build.numbers[flow.reader, consumer], flow.kind,
+                    reads.of_layer(layer, unit), flow.channels, build.links_of(transfer.route),
+                )  # fmt: skip
+                continue
             needs = reads.of_layer(layer, flow.value)
         elif flow.kind == "residual":
             assert layer.residual is not None  # the flow was made for it
@@ -280,7 +368,13 @@ def _by_host(compiled: Program, spec: ChipSpec, reads: _Reads) -> Schedule:
         for block in layer.blocks:
             name = build.block_name(layer, block)
             stage = core_stage(
-                name, spec, block.shape[1], firings, block.core, layer.name, block.footprint[1]
+                name,
+                spec.for_layer(layer.owner),
+                block.shape[1],
+                firings,
+                block.core,
+                layer.name,
+                block.footprint[1],
             )
             build.numbers[layer.name, block] = build.stage(stage)
         one_by_one = reads.of_value(layer.name, layer.name)

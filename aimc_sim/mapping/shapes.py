@@ -1,7 +1,8 @@
 """Shapes of a program's values for one image, without running it.
 
-A value is a stack of feature maps (channels, rows, columns) or a vector (features,). The output
-pixels of a layer are the matrix-vector products that it makes per image.
+A value is a stack of feature maps (channels, rows, columns), a vector (features,), or a vector at
+each of some time steps (:mod:`.steps`). The output pixels of a layer are the matrix-vector products
+that it makes per image; of time steps, one each.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Sequence
 from math import prod
 
 from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program
-from aimc_sim.ops import OPERATIONS
+from aimc_sim.mapping import steps
+from aimc_sim.ops import OPERATIONS, RECURRENT
 from aimc_sim.ops.geometry import Shape, pixels, windows
 
 
@@ -22,7 +24,8 @@ def value_shapes(compiled: Program, input_shape: Sequence[int]) -> dict[str, Sha
     compiled : Program
         A program.
     input_shape : sequence of int
-        Shape of one input without the batch: (channels, rows, columns) or (features,).
+        Shape of one input without the batch: (channels, rows, columns), (features,), or (steps,
+        features) of a sequence.
 
     Returns
     -------
@@ -35,18 +38,24 @@ def value_shapes(compiled: Program, input_shape: Sequence[int]) -> dict[str, Sha
         If a layer or step cannot read the shape of its source; the message names it.
     """
     shape = tuple(int(size) for size in input_shape)
-    if len(shape) not in (1, 3) or min(shape, default=0) < 1:
+    timed = steps.input_steps(compiled, shape) if min(shape, default=0) > 0 else None
+    if timed is None and (len(shape) not in (1, 3) or min(shape, default=0) < 1):
         raise ValueError(
             f"the input shape is {shape}; give (channels, rows, columns) or (features,) of one "
-            "image, without the batch"
+            "image, without the batch, or (steps, features) of a sequence"
         )
-    shapes: dict[str, Shape] = {compiled.input: shape}
+    shapes: dict[str, Shape] = {compiled.input: shape if timed is None else timed}
     for step in compiled.steps:
+        if isinstance(step, AnalogLayer) and step.loop is not None:
+            shapes[step.name] = _in_loop(compiled, step, shapes)
+            continue
         sources = [shapes[name] for name in step.sources]
         if isinstance(step, AnalogLayer):
             shapes[step.name] = _layer(step, sources)
         else:
             shapes[step.name] = _digital(step, sources)
+            if step.op in RECURRENT:  # states behind the last step
+                shapes[f"{step.name}.h"] = shapes[f"{step.name}.c"] = shapes[step.name][:1]
     return shapes
 
 
@@ -74,14 +83,32 @@ def output_pixels(compiled: Program, input_shape: Sequence[int]) -> dict[str, in
     return {layer.name: prod(pixels(shapes[layer.name])) for layer in compiled.layers}
 
 
+def _in_loop(compiled: Program, layer: AnalogLayer, shapes: dict[str, Shape]) -> Shape:
+    """Return the shape of what the matrix of a recurrence makes: one vector per step."""
+    assert layer.loop is not None  # who calls has looked
+    step = compiled.step(layer.loop)
+    source = shapes[step.sources[0]]
+    if not isinstance(source, steps.Steps) or layer.source != layer.loop:
+        raise _error(
+            layer, "is a matrix of a recurrence that pipelines do not carry (a projection, or "
+            "inputs without time steps); run inputs and print(chip.report()) for time and energy",
+        )  # fmt: skip
+    return steps.Steps(layer.weight.shape[1], source[1], source.time)
+
+
 def _layer(layer: AnalogLayer, sources: list[Shape]) -> Shape:
     """Return the shape of an analog layer's output."""
     source, outputs = sources[0], layer.weight.shape[1]
-    if layer.kind == "conv1d" or layer.loop is not None:
+    if layer.kind == "conv1d":
         raise _error(
-            layer, "reads lines or time steps: pipelines are laid out for maps and vectors only; "
+            layer, "reads lines: pipelines are laid out for maps and vectors only; "
             "run inputs and print(chip.report()) for time and energy",
         )  # fmt: skip
+    if isinstance(source, steps.Steps):
+        made = steps.of_layer(layer, source, outputs)
+        if isinstance(made, str):
+            raise _error(layer, made)
+        return made
     if layer.kind == "linear":
         shape = (outputs,)
         if len(source) != 1:
@@ -107,6 +134,11 @@ def _layer(layer: AnalogLayer, sources: list[Shape]) -> Shape:
 
 def _digital(step: DigitalStep, sources: list[Shape]) -> Shape:
     """Return the shape of a digital step's output."""
+    timed = steps.of_step(step, sources)
+    if isinstance(timed, str):
+        raise _error(step, f"{timed}; run inputs and print(chip.report()) for time and energy")
+    if timed is not None:
+        return timed
     rule = OPERATIONS[step.op].shape if step.op in OPERATIONS else None
     if rule is None:
         raise _error(

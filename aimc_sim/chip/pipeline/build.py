@@ -69,6 +69,33 @@ def _gdpu_stage(name: str, spec: ChipSpec, outputs: int, firings: int = 1) -> St
     )  # fmt: skip
 
 
+def unit_stage(
+    name: str, spec: ChipSpec, outputs: int, firings: int, streamed: int | None
+) -> Stage:
+    """Return the stage of the digital unit of a recurrent layer, or of spiking neurons.
+
+    Parameters
+    ----------
+    name : str
+        Of the step.
+    spec : ChipSpec
+        Clocks and latencies.
+    outputs : int
+        Hidden states or neurons of the layer.
+    firings : int
+        Time steps per image.
+    streamed : int or None
+        Of neurons in the local unit: sums that its core streams, one per clock, with which they
+        keep pace. None: in the global unit, whose slices share the outputs.
+    """
+    if streamed is None:
+        return _gdpu_stage(name, spec, -(-outputs // spec.gdpu.slices), firings)
+    clock = _to_ps(1 / spec.core.ldpu.clock_hertz)
+    return Stage(
+        name, "gdpu", firings, 0, streamed, clock, spec.cost.membrane_latency_clocks * clock
+    )
+
+
 def _core_link(name: str, spec: ChipSpec) -> Link:
     """Return a link of the fabric: one byte per clock."""
     return Link(

@@ -11,6 +11,10 @@ where ready and joined are the arrivals of what the MVM and the stream wait for.
 max(mvm, stream_ps)``, which a running maximum solves: ``stream[i] = i step + max over j <= i of
 (r[j] - j step)``. A second pass waits for slots, which are free as in the first one.
 
+Elements that come back (feedback) are those of the pass before; passes are repeated until no time
+changes, after one per time step at most. A loop takes its own time for every step, and an image
+begins when the last step of the one before has come back.
+
 Stages that share a core are first followed as if each had its own. Where a core would then have
 more work than time, the whole pipeline slows down to its pace: the time of the first image is
 stretched, piece by piece, by the load of the busiest core of that piece. For many images the
@@ -22,6 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+import networkx as nx
 import numpy as np
 
 from aimc_sim.chip.pipeline.plan import Schedule
@@ -68,9 +73,9 @@ def estimate(schedule: Schedule) -> PipelineEstimate:
     -------
     PipelineEstimate
     """
-    streams, read = _one_pass(schedule, None)
+    streams, read = _settled(schedule, None)
     if any(edge.capacity is not None for edge in schedule.edges):
-        streams, read = _one_pass(schedule, read)
+        streams, read = _settled(schedule, read)
     streams = _stretched(schedule, streams)
     has_sink = any(stage.kind == "sink" for stage in schedule.stages)
     ends = [
@@ -88,15 +93,34 @@ _Times = list[tuple[np.ndarray, np.ndarray]]
 """When each firing of a stage has read its MVM's inputs, and its stream's; (firings,) int64."""
 
 
-def _one_pass(schedule: Schedule, read: _Times | None) -> tuple[list[np.ndarray], _Times]:
-    """Return the begins of all streams; slots become free as in the pass before."""
+def _settled(schedule: Schedule, read: _Times | None) -> tuple[list[np.ndarray], _Times]:
+    """Return :func:`_one_pass` once elements that come back change nothing any more."""
+    streams, times = _one_pass(schedule, read)
+    while any(edge.kind == "feedback" for edge in schedule.edges):
+        before = streams
+        streams, times = _one_pass(schedule, read, before)
+        if all(map(np.array_equal, streams, before)):
+            break
+    return streams, times
+
+
+def _one_pass(
+    schedule: Schedule, read: _Times | None, before: list[np.ndarray] | None = None
+) -> tuple[list[np.ndarray], _Times]:
+    """Return the begins of all streams; slots become free as in the pass before.
+
+    ``before`` are the begins of the streams whose elements come back; None: they cost no time.
+    """
     streams: list[np.ndarray] = []
     times: _Times = []
     for number, stage in enumerate(schedule.stages):
         mvm, joined = (np.zeros(stage.firings, np.int64) for _ in range(2))
         for e in _into(schedule, number):
             edge = schedule.edges[e]
-            needed = _arrivals(schedule, e, streams[edge.producer])
+            if edge.kind == "feedback" and before is None:
+                continue
+            made = streams if edge.kind != "feedback" or before is None else before
+            needed = _arrivals(schedule, e, made[edge.producer])
             # Firings that need nothing wait for nothing.
             time = np.where(edge.need > 0, needed[np.maximum(edge.need - 1, 0)], 0)
             if edge.joins == "mvm":
@@ -122,6 +146,8 @@ def _slots(schedule: Schedule, number: int, read: _Times) -> np.ndarray:
     found = np.zeros(schedule.stages[number].firings, np.int64)
     for _, consumer, key in schedule.graph.out_edges(number, keys=True):
         edge = schedule.edges[key]
+        if edge.kind == "feedback":
+            continue  # a slot is free before its element is made
         if edge.capacity is not None and edge.capacity < edge.elements:
             freed = read[consumer][edge.joins == "ldpu"]
             wanted = np.arange(1, edge.elements - edge.capacity + 1)
@@ -143,6 +169,7 @@ def _interval_of(schedule: Schedule) -> tuple[int, str]:
             )  # fmt: skip
     for core, times in on_core.items():
         busy[f"core {core}"] = max(times)
+    busy.update(_loops(schedule))
     on_link = np.zeros(len(schedule.links), np.int64)
     for number, edge in enumerate(schedule.edges):
         for link, time in zip(edge.route, schedule.hop_busy_ps(number), strict=True):
@@ -150,6 +177,42 @@ def _interval_of(schedule: Schedule) -> tuple[int, str]:
     busy.update((f"link {x.name}", int(t)) for x, t in zip(schedule.links, on_link, strict=True))
     busiest = max(busy, key=lambda name: busy[name])
     return busy[busiest], busiest
+
+
+def _loops(schedule: Schedule) -> dict[str, int]:
+    """Return the time per image of every loop: its firings, each as long as one way around."""
+    found = {}
+    for number, edge in enumerate(schedule.edges):
+        if edge.kind == "feedback":
+            loop = nx.ancestors(schedule.graph, edge.producer) | {edge.producer}
+            loop &= nx.descendants(schedule.graph, edge.consumer) | {edge.consumer}
+            name = f"loop of {schedule.stages[edge.producer].name}"
+            once = _around(schedule, loop, number)
+            found[name] = max(found.get(name, 0), once * schedule.stages[edge.consumer].firings)
+    return found
+
+
+def _around(schedule: Schedule, loop: set[int], back: int) -> int:
+    """Return the time from the begin of the MVMs of a loop to the arrival of what comes back."""
+    streams: dict[int, int] = {}
+
+    def arrival(number: int) -> int:
+        edge = schedule.edges[number]
+        ways = sum(schedule.links[link].latency_ps for link in edge.route)
+        latency = schedule.stages[edge.producer].latency_ps
+        return streams[edge.producer] + latency + ways + schedule.tail_ps(number)
+
+    for number in sorted(loop):
+        inner = [
+            e for e in _into(schedule, number)
+            if schedule.edges[e].kind != "feedback" and schedule.edges[e].producer in loop
+        ]  # fmt: skip
+        mvm, joined = (
+            max((arrival(e) for e in inner if schedule.edges[e].joins == joins), default=0)
+            for joins in ("mvm", "ldpu")
+        )
+        streams[number] = max(mvm + schedule.stages[number].mvm_ps, joined)
+    return arrival(back)
 
 
 _PIECES = 100

@@ -94,9 +94,10 @@ class Edge:
     Attributes
     ----------
     producer, consumer : int
-        Numbers of stages; the producer's is the smaller one.
+        Numbers of stages; the producer's is the smaller one, but of a feedback.
     kind : str
-        "activation", "partial_sum", "residual", "input" or "output".
+        "activation", "partial_sum", "residual", "input" or "output"; "feedback" of outputs that a
+        later firing reads. The first firing of an image waits for all elements of the image before.
     elements : int
         Per image, one by each firing of the producer: an output pixel's share of bytes.
     need, free : (firings of the consumer,) int64
@@ -181,11 +182,14 @@ class Schedule:
             self._check(number, edge)
 
     def _check(self, number: int, edge: Edge) -> None:
-        if not 0 <= edge.producer < edge.consumer < len(self.stages):
+        ends = 0 <= edge.producer < len(self.stages) and 0 <= edge.consumer < len(self.stages)
+        if not ends or (edge.producer >= edge.consumer and edge.kind != "feedback"):
             raise ValueError(
                 f"edge {number} ({edge.kind}) leads from stage {edge.producer} to {edge.consumer} "
                 f"of {len(self.stages)}; producers must come before consumers"
             )
+        if edge.kind == "feedback":
+            self._check_feedback(number, edge)
         where = f"edge {self.edge_name(number)}"
         for name in ("need", "free"):
             array, firings = getattr(edge, name), self.stages[edge.consumer].firings
@@ -205,6 +209,16 @@ class Schedule:
             raise ValueError(f"{where}: a buffer of {edge.capacity} elements; give at least 1")
         if any(not 0 <= link < len(self.links) for link in edge.route):
             raise ValueError(f"{where} uses links {edge.route} of {len(self.links)}")
+
+    def _check_feedback(self, number: int, edge: Edge) -> None:
+        """Raise ValueError unless every firing reads what earlier firings lead to."""
+        firings = self.stages[edge.consumer].firings
+        later = edge.need.shape == (firings,) and bool((edge.need > np.arange(firings)).any())
+        if firings != self.stages[edge.producer].firings or later:
+            raise ValueError(
+                f"edge {self.edge_name(number)}: a feedback needs a producer that fires as often "
+                "as its consumer, and before firing i no more than i elements"
+            )
 
     def edge_name(self, number: int) -> str:
         """Return "producer -> consumer (kind)" of an edge."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program
-from aimc_sim.ops import OPERATIONS
+from aimc_sim.mapping import steps
+from aimc_sim.ops import OPERATIONS, RECURRENT
 from aimc_sim.ops.geometry import PixelReads, Shape, pixel_reads, pixels, taps
 
 
@@ -31,6 +32,8 @@ def layer_reads(layer: AnalogLayer, source: Shape, output: Shape) -> PixelReads:
     PixelReads
         The relation from output pixels to pixels of the source.
     """
+    if isinstance(source, steps.Steps):
+        return PixelReads(*(np.eye(n, dtype=bool) for n in pixels(source)))
     if layer.kind == "linear":
         return PixelReads(np.ones((1, 1), bool), np.ones((1, 1), bool))
     geometry = zip(
@@ -56,6 +59,9 @@ def step_reads(step: DigitalStep, source: Shape, output: Shape) -> PixelReads:
     PixelReads
         The relation from output pixels to pixels of the source.
     """
+    timed = steps.reads(step, source, output)
+    if timed is not None:
+        return timed
     rule = OPERATIONS[step.op].reads or pixel_reads
     return rule(step, source, output)
 
@@ -75,15 +81,20 @@ def reads_of_origins(
     Returns
     -------
     dict of str to dict of str to tuple of PixelReads
-        Relations by value, then by origin (name of an analog layer or of the network's input):
+        Relations by value, then by origin (name of an analog layer, of a recurrent step, or of the
+        network's input):
         one for every path between them, from pixels of the value to pixels of the origin.
     """
     behind: dict[str, dict[str, tuple[PixelReads, ...]]] = {
         compiled.input: {compiled.input: (_itself(shapes[compiled.input]),)}
     }
     for step in compiled.steps:
-        if isinstance(step, AnalogLayer):
-            behind[step.name] = {step.name: (_itself(shapes[step.name]),)}
+        if isinstance(step, AnalogLayer) or step.op in RECURRENT:
+            own = _itself(shapes[step.name])
+            behind[step.name] = {step.name: (own,)}
+            if isinstance(step, DigitalStep):  # states are those behind the last time step
+                last = PixelReads(own.rows[-1:], own.cols)
+                behind[f"{step.name}.h"] = behind[f"{step.name}.c"] = {step.name: (last,)}
             continue
         found: dict[str, list[PixelReads]] = {}
         for name in step.sources:
