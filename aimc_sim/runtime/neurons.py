@@ -93,7 +93,8 @@ def in_memory(x: Tensor) -> tuple[int, ...] | None:
 
     None where numbers lie apart, or several elements share one.
     """
-    order = tuple(sorted(range(x.ndim), key=lambda k: (-x.stride(k), -x.shape[k], k)))
+    strides = x.stride()
+    order = tuple(sorted(range(x.ndim), key=lambda k: (-strides[k], -x.shape[k], k)))
     return order if x.permute(order).is_contiguous() else None
 
 

@@ -51,7 +51,6 @@ _FIRST_PHASE = 16
 _FIRST_PART = 32
 """Number of the first group of columns below a key of noise."""
 
-
 Kernel = Callable[[np.ndarray], Tensor]
 """From a block's (R, C) matrix to its convolution kernel, (C, channels, kh, kw)."""
 

@@ -111,14 +111,15 @@ def cores_of(layer: nn.Module, path: str, spec: ChipSpec) -> Callable[[str], Cor
     spec : ChipSpec
         The machine, with ``layers``.
     """
-    return lambda matrix: spec.for_layer(_on_chip(layer, path, matrix)).core
+    named = _on_chip(layer, path)  # at once: the layer turns into one of another type
+    return lambda matrix: spec.for_layer(named(matrix)).core
 
 
-def _on_chip(layer: nn.Module, path: str, matrix: str) -> str:
+def _on_chip(layer: nn.Module, path: str) -> Callable[[str], str]:
     """Return the chip's name of a matrix: the layer's, but where a layer has several."""
     name = path or type(layer).__name__
     several = isinstance(layer, nn.RNNBase | nn.MultiheadAttention)
-    return f"{name}.{matrix}" if several else name
+    return lambda matrix: f"{name}.{matrix}" if several else name
 
 
 def check_patterns(model: nn.Module, spec: ChipSpec, chosen: dict[str, list[str]]) -> None:
@@ -138,7 +139,7 @@ def check_patterns(model: nn.Module, spec: ChipSpec, chosen: dict[str, list[str]
         layer = model.get_submodule(path)
         if isinstance(layer, nn.RNNBase):
             matrices = [name for name, one in layer.named_parameters() if one.ndim > 1]
-        names += [_on_chip(layer, path, matrix) for matrix in matrices]
+        names += map(_on_chip(layer, path), matrices)
     # Matrices of modules that are trained as they are, such as spiking units, may be on the chip.
     for path, module in model.named_modules():
         if type(module) not in HOME:

@@ -27,7 +27,7 @@ LIMIT = 6
 
 
 class Convolutions(nn.Module):
-    """(T, B, 3, 32, 32) to scores; 16, 32 and 64 channels, three layers each."""
+    """(B, T, 3, 32, 32) to scores; 16, 32 and 64 channels, three layers each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,31 +35,31 @@ class Convolutions(nn.Module):
         self.weights = nn.ModuleList(
             nn.Conv2d(n, m, 3, 1 + (n != m and n > 3), 1) for n, m in pairwise(sizes)
         )
-        self.neurons = nn.ModuleList(LIF(0.5, 0.3) for _ in self.weights)
+        self.neurons = nn.ModuleList(LIF(0.5, 0.3, batch_first=True) for _ in self.weights)
         self.head = nn.Linear(sizes[-1], CLASSES)
 
     def forward(self, x):
         """Return the scores, the mean over time and pixels."""
         for layer, neurons in zip(self.weights, self.neurons, strict=True):
             x, _ = neurons(layer(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
-        return self.head(x.mean((3, 4))).mean(0)
+        return self.head(x.mean((3, 4))).mean(1)
 
 
 class Dense(nn.Module):
-    """(T, B, 784) to scores; nine layers of 512."""
+    """(B, T, 784) to scores; nine layers of 512."""
 
     def __init__(self) -> None:
         super().__init__()
         sizes = [784, *[512] * 9]
         self.weights = nn.ModuleList(nn.Linear(n, m) for n, m in pairwise(sizes))
-        self.neurons = nn.ModuleList(LIF(0.5, 0.3) for _ in self.weights)
+        self.neurons = nn.ModuleList(LIF(0.5, 0.3, batch_first=True) for _ in self.weights)
         self.head = nn.Linear(sizes[-1], CLASSES)
 
     def forward(self, x):
         """Return the scores, the mean over time."""
         for layer, neurons in zip(self.weights, self.neurons, strict=True):
             x, _ = neurons(layer(x))
-        return self.head(x).mean(0)
+        return self.head(x).mean(1)
 
 
 CASES = {
@@ -86,7 +86,7 @@ def spiking(kind):
 def test_forward(ratio, in_turn, case, threads):
     kind, shape, spec, limit = CASES[case]
     model = spiking(kind)
-    x = torch.rand(STEPS, BATCH, *shape, generator=torch.Generator().manual_seed(1)).lt(0.3).float()
-    chip = aimc_sim.Chip.from_model(model, spec, example=x[:, :8]).calibrate(x[:, :32]).program(0)
+    x = torch.rand(BATCH, STEPS, *shape, generator=torch.Generator().manual_seed(1)).lt(0.3).float()
+    chip = aimc_sim.Chip.from_model(model, spec, example=x[:8]).calibrate(x[:32]).program(0)
     pairs = in_turn(lambda: chip(x, first_image=0), lambda: model(x), rounds=5, warm_up=1)
     assert ratio(f"spiking, {case}, {STEPS} steps x {BATCH}", threads, pairs) <= limit

@@ -75,12 +75,13 @@ def test_same_bits_as_step_by_step(layout, units, transfer, reset, delayed, rng)
 
 
 class Maps(nn.Module):
-    """Two convolutions with neurons behind them, time first."""
+    """Two convolutions with neurons behind them, batch first."""
 
     def __init__(self):
         super().__init__()
         self.one, self.two = nn.Conv2d(2, 6, 3, padding=1), nn.Conv2d(6, 20, 3, 2)
-        self.lif, self.other = LIF(0.75, 0.25), LIF(0.5, 0.4, reset="subtract")
+        self.lif = LIF(0.75, 0.25, batch_first=True)
+        self.other = LIF(0.5, 0.4, reset="subtract", batch_first=True)
         self.out = nn.Linear(20 * 9, 3)
 
     def forward(self, x):
@@ -91,7 +92,7 @@ class Maps(nn.Module):
 
 def maps():
     torch.manual_seed(3)
-    return coarse(Maps()), spikes(5, 4, 2, 8, 8)
+    return coarse(Maps()), spikes(4, 5, 2, 8, 8)
 
 
 @pytest.mark.parametrize("kind", ["maps", "dense"])
@@ -142,13 +143,14 @@ def busy():
     class One(nn.Module):
         def __init__(self):
             super().__init__()
-            self.lif, self.conv = LIF(0.5, 0.5), nn.Conv2d(28, 24, 3, padding=1)
+            self.lif = LIF(0.5, 0.5, batch_first=True)
+            self.conv = nn.Conv2d(28, 24, 3, padding=1)
 
         def forward(self, x):
             y, _ = self.lif(x)
             return self.conv(y.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-    x = (torch.rand(3, 8, 28, 12, 12, generator=torch.Generator().manual_seed(1)) < 0.25).float()
+    x = (torch.rand(8, 3, 28, 12, 12, generator=torch.Generator().manual_seed(1)) < 0.25).float()
     model = One().eval()
     chip = aimc_sim.Chip.from_model(model, presets.hermes("odp"), example=x)
     return chip.calibrate(x).program(0), x
@@ -180,8 +182,9 @@ def test_charges_decide_where_bounds_do_not(monkeypatch):
     for found, (most, limit) in zip(tight, charges, strict=True):
         clear = (most / limit - 1).abs() > 1e-4
         assert torch.equal(found[clear], (most > limit)[clear])
-    parts = [chip(x[:, a:b], first_image=a) for a, b in ((0, 1), (1, 4), (4, 8))]
-    assert torch.equal(torch.cat(parts, 1), whole)
+    parts = [chip(x[a:b], first_image=a) for a, b in ((0, 1), (1, 4), (4, 8))]
+    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(chip(x, first_image=0, chunk=4), whole)
 
 
 def test_charges_find_what_saturates(monkeypatch):

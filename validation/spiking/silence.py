@@ -269,6 +269,7 @@ def notes(floats: dict[str, dict], chips: dict[str, dict], images: int, cost: st
         text += f"| {name} | " + " | ".join(f"{1e9 * one:.4g}" for one in each) + " |\n"
     before, dropped, masked, control, pruned = NETWORKS
     gained = {name: floats[name]["silent"] - floats[before]["silent"] for name in NETWORKS}
+    share = 100 * chips[before]["off"] / chips[before]["all"]
     return text + (
         f"\nFine-tuning itself makes words silent: the control gains {gained[control]:.1f} points "
         f"without any mask, masked fine-tuning {gained[dropped]:.1f} once the mask is dropped. So "
@@ -282,7 +283,8 @@ def notes(floats: dict[str, dict], chips: dict[str, dict], images: int, cost: st
         "\nThe weights of an analog layer stay where they are, so that what LoAS saves by "
         "fetching weights once for all steps is saved here from the start; rows of silent words "
         "save their drivers' energy only, and a block is left out only where all its rows are "
-        "idle at a step. The energy of everything is set by the time per image, not by drivers. "
+        f"idle at a step. These layers have {share:.0f} % "
+        "of the energy of everything, so that gating hardly shows there. "
         f"The pruned network keeps {100 * KEPT_WEIGHTS:.0f} % of the weights between neurons "
         f"({floats[pruned]['accuracy']:.2f} % in float) and as many cells as before: a dense "
         "crossbar wastes those that hold a zero, which a sparse format does not store.\n\n"

@@ -322,7 +322,7 @@ def _behind(compiled: Program, value: str) -> str | None:
 
 
 def _own(layer: AnalogLayer, spec: ChipSpec) -> ChipSpec:
-    """Return the machine with which a layer is charged: its own converters, clocks and costs."""
+    """Return the machine with which a layer is charged: its own converters and clocks."""
     return spec.for_layer(layer.owner)
 
 

@@ -181,7 +181,7 @@ def _interval_of(schedule: Schedule) -> tuple[int, str]:
 
 def _loops(schedule: Schedule) -> dict[str, int]:
     """Return the time per image of every loop: its firings, each as long as one way around."""
-    found = {}
+    found: dict[str, int] = {}
     for number, edge in enumerate(schedule.edges):
         if edge.kind == "feedback":
             loop = nx.ancestors(schedule.graph, edge.producer) | {edge.producer}
