@@ -225,7 +225,7 @@ def performance(
     spec : ChipSpec
         The machine, for example ``chip.spec``.
     input_shape : sequence of int
-        Of one image, without the batch.
+        Of one image, without the batch; (steps, features) of a sequence.
     images : int
         Under way at once, at least 1; the interval is measured over the later half.
     mode : "pipelined" or "host"
