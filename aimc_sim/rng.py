@@ -38,6 +38,7 @@ class Purpose(IntEnum):
     LEARNING_CYCLE = 18  # what is fresh in every pulse and read of such a device
     LEARNING_UPDATE = 19  # pulse trains, choppers and roundings of an update
     PROCESS = 20  # events of generated processes
+    ROTATION = 21  # signs and directions of rotations before mapping
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ class _Caller(nn.Module):
             return self.model(*args, **kwargs)
 
 
-def record(model: nn.Module, example: Example) -> Recording:
+def record(model: nn.Module, example: Example, fixed: bool = False) -> Recording:
     """Return the record of a model's forward method.
 
     Parameters
@@ -192,6 +192,8 @@ def record(model: nn.Module, example: Example) -> Recording:
         The model, from :func:`evaluated_copy`.
     example : Example
         Arguments of the forward method.
+    fixed : bool
+        Whether all sizes stay those of the example, which is recorded faster.
 
     Returns
     -------
@@ -212,7 +214,7 @@ def record(model: nn.Module, example: Example) -> Recording:
     try:
         with LOCK, warnings.catch_warnings(), alone(), _quiet():
             warnings.simplefilter("ignore")
-            exported = _export(caller, example, called)
+            exported = _export(caller, example, called, fixed)
             names = _input_names(model, example)
             return _as_recording(model, example, exported, names, called)
     finally:
@@ -255,11 +257,13 @@ def _watch(model: nn.Module) -> tuple[list[tuple[str, str]], list[Any]]:
     return called, handles
 
 
-def _export(caller: _Caller, example: Example, called: list[tuple[str, str]]) -> Any:
+def _export(
+    caller: _Caller, example: Example, called: list[tuple[str, str]], fixed: bool
+) -> Any:  # fmt: skip
     """Export with as many free sizes as possible: all, the first of each input, none."""
     arguments = (example.args, example.kwargs)
     failures: list[Exception] = []
-    for free in (_all_free, _batch_free, None):
+    for free in (None,) if fixed else (_all_free, _batch_free, None):
         called.clear()
         caller.budget_seconds = FREE_SECONDS if free is _all_free else None
         dynamic = None if free is None else pytree.tree_map(free, arguments)
