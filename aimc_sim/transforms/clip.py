@@ -14,8 +14,8 @@ def clip_conductances(
     """Return target conductances with small ones raised less and large ones cut.
 
     ``G <- max(G - alpha G_min, G_min)``, then ``G <- min(G, beta G_max)``. Where write noise grows
-    with conductance, as in ``sqrt((G - G_min)(G_max - G_min))``, lower conductances have less of it;
-    values above the cut are lost. It pays for values with heavy tails, cut into slices of a few
+    with conductance, as in ``sqrt((G - G_min)(G_max - G_min))``, lower conductances have less of
+    it; values above the cut are lost. It pays for values with heavy tails, cut into slices of a few
     bits, under strong write noise; elsewhere it only loses.
 
     Parameters
@@ -41,7 +41,7 @@ def clip_conductances(
 
     Source
         "ClipFormer: key-value clipping of transformers on memristive crossbars for write noise
-        mitigation" (2024), doi:10.48550/arXiv.2402.02586; the two steps are known here from notes
+        mitigation" (2024), arXiv:2402.02586; the two steps are known here from notes
         on the paper.
 
     Examples

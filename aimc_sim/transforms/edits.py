@@ -88,7 +88,7 @@ class Edits:
         Raises
         ------
         UnsupportedLayerError
-            If what the call reads is computed from parameters in another way than by moving numbers.
+            If the call reads numbers that are computed from parameters, not moved only.
         """
         index = self._index(use)
         if index is None:
@@ -143,7 +143,7 @@ class Edits:
         return ", ".join(f"'{name}'" for name in found) or "a constant"
 
     def _index(self, use: Use) -> Tensor | None:
-        """Return the numbers of a parameter's elements at a use; None if they are not moved only."""
+        """Return the numbers of a parameter's elements at a use; None if they are computed."""
         sources = self.flow.placeholders(use.source)
         if len(sources) != 1 or sources[0].name not in self.flow.recording.constants:
             return None
@@ -372,7 +372,7 @@ class Edits:
         )
 
     def apply(self) -> None:
-        """Take over what was noted since the last time.
+        """Take over the numbers noted since the last time.
 
         Raises
         ------

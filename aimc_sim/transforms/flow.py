@@ -33,9 +33,9 @@ from aimc_sim.transforms.spaces import (
 
 MOVES = frozenset(
     "view _unsafe_view reshape flatten unflatten squeeze unsqueeze permute transpose t expand "
-    "select slice narrow split split_with_sizes chunk tensor_split unbind movedim moveaxis swapaxes "
-    "swapdims repeat repeat_interleave tile flip roll index index_select broadcast_to view_as "
-    "reshape_as expand_as".split()
+    "select slice narrow split split_with_sizes chunk tensor_split unbind movedim moveaxis "
+    "swapaxes swapdims repeat repeat_interleave tile flip roll index index_select broadcast_to "
+    "view_as reshape_as expand_as".split()
 )
 """Operations that move numbers and change none."""
 
@@ -46,10 +46,10 @@ IDLE = frozenset(
 """Operations that change no number in evaluation."""
 
 _METADATA = frozenset(
-    "_assert_tensor_metadata sym_size sym_numel sym_stride zeros_like ones_like empty_like full_like "
-    "new_zeros new_ones new_empty new_full _assert_async _assert_scalar".split()
+    "_assert_tensor_metadata sym_size sym_numel sym_stride zeros_like ones_like empty_like "
+    "full_like new_zeros new_ones new_empty new_full _assert_async _assert_scalar".split()
 )
-"""Operations that look at sizes and types only."""
+"""Operations that read sizes and types only."""
 
 _TURNS = "no rotation of its input can be taken out of it"
 
@@ -257,7 +257,7 @@ class Flow:
         return held if isinstance(held, Held) and not held.squared else self._unknown(node, _TURNS)
 
     def _do_sum(self, node: fx.Node) -> Any:
-        """Additions and subtractions."""
+        """Return the result of an addition or subtraction."""
         a, b = (self._state_of(part) for part in node.args[:2])
         if not isinstance(a, Held):
             a, b = b, a
@@ -300,7 +300,7 @@ class Flow:
         return True
 
     def _do_product(self, node: fx.Node) -> Any:
-        """Products of elements, and quotients."""
+        """Return the result of a product of elements, or of a quotient."""
         divided = calls.operation(node) == "div"
         a, b = (self._state_of(part) for part in node.args[:2])
         source = node.args[1]
@@ -356,7 +356,7 @@ class Flow:
         return replace(held, squared=True)
 
     def _do_mean(self, node: fx.Node) -> Any:
-        """Sums of squares over all channels, which no rotation changes; of others, over tokens."""
+        """Note a sum of squares over all channels; return sums over tokens."""
         held = self._state[node.args[0]]
         dims = node.args[1] if len(node.args) > 1 else None
         if not isinstance(held, Held) or dims is None:
@@ -376,7 +376,7 @@ class Flow:
         return None
 
     def _do_length(self, node: fx.Node) -> Any:
-        """``linalg_vector_norm``."""
+        """Note a ``linalg_vector_norm``, which no rotation changes."""
         held = self._state[node.args[0]]
         order = node.args[1] if len(node.args) > 1 else 2
         if not isinstance(held, Held) or held.squared or order != 2 or len(node.args) < 3:
@@ -388,7 +388,7 @@ class Flow:
         return None
 
     def _do_norm(self, node: fx.Node) -> Any:
-        """``layer_norm`` and ``rms_norm``."""
+        """Return the result of a ``layer_norm`` or ``rms_norm``."""
         held = self._state[node.args[0]]
         if not isinstance(held, Held):
             return self._unknown(node, "")
@@ -418,7 +418,7 @@ class Flow:
         return Held(target, held.channels)
 
     def _do_table(self, node: fx.Node) -> Any:
-        """``embedding``."""
+        """Return the result of an ``embedding``."""
         table, places = node.args[0], self._state_of(node.args[1])
         value = self._state[table]
         if not isinstance(value, Tensor) or isinstance(places, Held):
@@ -429,7 +429,7 @@ class Flow:
         return result
 
     def _do_convolution(self, node: fx.Node) -> Any:
-        """Convolutions make channels; those that they read cannot be turned."""
+        """Return the channels that a convolution makes; those that it reads are bound."""
         x, weight = node.args[0], node.args[1]
         bias = node.args[2] if len(node.args) > 2 else None
         if not isinstance(self._state[weight], Tensor) or isinstance(self._state[x], Tensor):
@@ -544,7 +544,7 @@ class Flow:
         return Held(held.space, _broadcast(row.unsqueeze(-2), _shape(node)))
 
     def _do_mask(self, node: fx.Node) -> Any:
-        """``masked_fill`` with zero, the same for all channels of a token."""
+        """Return the result of a ``masked_fill`` with zero, alike for all channels of a token."""
         held, mask, value = (self._state_of(part) for part in node.args[:3])
         if isinstance(held, Held) and not held.squared and not isinstance(mask, Held):
             sizes, shape = _shape(node.args[1]), _shape(node)
@@ -555,7 +555,7 @@ class Flow:
         return self._unknown(node, "it masks single channels, or with other numbers than zero")
 
     def _do_join(self, node: fx.Node) -> Any:
-        """``cat`` and ``stack``."""
+        """Return the result of a ``cat`` or ``stack``."""
         parts = list(node.args[0])
         states = [self._state[part] for part in parts]
         helds = [state for state in states if isinstance(state, Held)]

@@ -198,7 +198,9 @@ def pairs(flow: Flow) -> list[Scores]:
     for space in flow.roots:
         found.extend(scores for scores in space.scores if scores not in found)
     if not found:
-        bound = [o for space in flow.roots for o in space.obstacles if "queries or keys" in o.reason]
+        bound = [
+            o for space in flow.roots for o in space.obstacles if "queries or keys" in o.reason
+        ]  # fmt: skip
         reason = f", because {flow.where(bound[0].call)} has unknown ones" if bound else ""
         raise UnsupportedLayerError(
             f"{type(flow.recording.model).__name__} has no attention whose queries and keys have "

@@ -74,7 +74,7 @@ def learned(features: Sequence[Tensor], start: Tensor) -> Tensor:
         The best rotation on the way: never worse on these features than ``start``.
 
     Source
-        "KurTail: kurtosis-based LLM quantization" (2025), doi:10.48550/arXiv.2503.01483: kurtosis
+        "KurTail: kurtosis-based LLM quantization" (2025), arXiv:2503.01483: kurtosis
         as the measure, learned layer by layer. One rotation for the whole stream differs from it,
         as a rotation per layer would need products in the residual path.
     """

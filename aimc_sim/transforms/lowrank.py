@@ -114,7 +114,7 @@ def low_rank_attention(
     Returns
     -------
     LowRank
-        The network and its ranks. Sizes of its layers stay, with zeros for what is left out.
+        The network and its ranks. The layers keep their sizes; channels beyond a rank are zero.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def low_rank_attention(
 
     Source
         U. Saxena et al., "Eigen Attention: attention in low-rank space for KV cache compression"
-        (2024), doi:10.48550/arXiv.2408.05646.
+        (2024), arXiv:2408.05646.
     """
     if (budget is None) == (share is None):
         raise ValueError(
@@ -248,7 +248,9 @@ def _apply(edits: Edits, attention: _Attention, ranks: tuple[int, int]) -> None:
     size = attention.bases[0].shape[-1]
     kept = [(torch.arange(size) < rank).double() for rank in ranks]
     scores = attention.scores
-    basis = {tuple(k.tolist()): b for k, b in zip(attention.shared, attention.bases[0], strict=True)}
+    basis = {
+        tuple(k.tolist()): b for k, b in zip(attention.shared, attention.bases[0], strict=True)
+    }
     by_query: dict[tuple[int, ...], Tensor] = {}
     for q, k in zip(scores.queries, scores.keys, strict=True):
         by_query[tuple(q.tolist())] = basis[tuple(k.tolist())]

@@ -10,8 +10,7 @@ from aimc_sim.rng import Key, Purpose
 
 _BLOCKS = (1, 12, 20, 44, 60, 68, 84)
 """Orders of the Hadamard matrices that are not made by doubling: one more than a prime that leaves
-the remainder 3 on division by 4 (R. E. A. C. Paley, J. Math. Phys. 12, 311 (1933), construction I;
-doi:10.1002/sapm1933121311)."""
+the remainder 3 on division by 4 (R. E. A. C. Paley, 1933, construction I)."""
 
 
 def block_order(order: int) -> int:
@@ -117,8 +116,8 @@ def random_hadamard(order: int, seed: int, place: int = 0) -> Tensor:
         ``diag(+-1) H / sqrt(order)``, dimensionless.
 
     Source
-        S. Ashkboos et al., "QuaRot: outlier-free 4-bit inference in rotated LLMs" (2024),
-        doi:10.48550/arXiv.2404.00456.
+        S. Ashkboos et al., "QuaRot: Outlier-Free 4-Bit Inference in Rotated LLMs" (2024),
+        arXiv:2404.00456.
     """
     signs = _generator(seed, place).integers(0, 2, order) * 2.0 - 1.0
     return torch.from_numpy(signs)[:, None] * hadamard(order) / order**0.5
@@ -192,7 +191,7 @@ def principal(features: Tensor, high: int, seed: int, place: int = 0) -> Tensor:
 
     Source
         U. Saxena et al., "ResQ: mixed-precision quantization of large language models with
-        low-rank residuals" (2024), doi:10.48550/arXiv.2412.14363.
+        low-rank residuals" (2024), arXiv:2412.14363.
     """
     order = features.shape[1]
     basis = torch.linalg.eigh(features.T @ features).eigenvectors.flip(1)

@@ -76,10 +76,10 @@ class Hadamard(nn.Module):
 def rotate_online(model: nn.Module, example: Any, layers: Any = None) -> nn.Module:
     """Return an equal network with Hadamard transforms in front of products behind non-linearities.
 
-    No matrix before a non-linearity can take up a rotation behind it, so ``x`` becomes ``H x`` while
-    the network runs and ``W`` becomes ``W H^T / n``. The transform needs ``n log2 n`` additions per
-    vector, which a chip's ledger counts as work of its digital units. Vectors whose length is no
-    power of two are transformed in groups of the largest power of two that divides it.
+    No matrix before a non-linearity can take up a rotation behind it, so ``x`` becomes ``H x``
+    while the network runs and ``W`` becomes ``W H^T / n``. The transform needs ``n log2 n``
+    additions per vector, which a chip's ledger counts as work of its digital units. Vectors whose
+    length is no power of two are cut into groups of the largest power of two that divides it.
 
     Parameters
     ----------
@@ -93,7 +93,8 @@ def rotate_online(model: nn.Module, example: Any, layers: Any = None) -> nn.Modu
     Returns
     -------
     nn.Module
-        A deep copy; the module ``down`` becomes ``Sequential(transform=Hadamard(n), product=down)``.
+        A deep copy; the module ``down`` becomes a Sequential of ``transform`` (a
+        :class:`Hadamard`) and ``product`` (the module with the new matrix).
 
     Raises
     ------

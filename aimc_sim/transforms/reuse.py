@@ -186,7 +186,7 @@ def reuse_attention(
 
     Source
         "TReX: reusing vision transformer's attention for efficient xbar-based computing" (2024),
-        doi:10.48550/arXiv.2408.12742; the block is known here from notes on the paper.
+        arXiv:2408.12742; the block is known here from notes on the paper.
     """
     seed = arguments.seed(seed)
     plain, given, flow = parity.opened(model, example)
@@ -219,7 +219,8 @@ def reuse_attention(
 def _projection(edits: Edits, call: fx.Node, attention: str) -> str:
     """Return the path of the projection behind an attention."""
     path = calls.owner(edits.flow.recording.model, call)
-    if path == attention or not path or edits.place(edits.flow.products[call][0].use)[0].path != path:
+    home, _ = edits.place(edits.flow.products[call][0].use)
+    if path == attention or not path or home.path != path:
         raise UnsupportedLayerError(
             f"the projection {edits.flow.where(call)} of the attention '{attention}' is no layer "
             "that is called; write the attention with an nn.Linear behind its heads"

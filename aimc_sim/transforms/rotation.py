@@ -111,8 +111,8 @@ def rotate(
         If an argument has no meaning, or there is no Hadamard matrix for the number of channels.
 
     Source
-        QuaRot, doi:10.48550/arXiv.2404.00456; KurTail, doi:10.48550/arXiv.2503.01483; ResQ,
-        doi:10.48550/arXiv.2412.14363.
+        QuaRot, arXiv:2404.00456; KurTail, arXiv:2503.01483; ResQ,
+        arXiv:2412.14363.
     """
     seed = arguments.seed(seed)
     heads = arguments.flag(heads, "heads")
@@ -208,7 +208,7 @@ def read_by_stream(folded: nn.Module, flow: Flow, data: Iterable[Any]) -> list[l
 
 
 def _turn_heads(edits: Edits, flow: Flow, seed: int, first: int) -> None:
-    """Rotate the values of every attention inside its heads."""
+    """Note new numbers by which the values of attentions are rotated inside heads."""
     for number, found in enumerate(head_channels.values(flow)):
         size = found.heads.shape[1]
         turned = [
@@ -221,6 +221,6 @@ def _turn_heads(edits: Edits, flow: Flow, seed: int, first: int) -> None:
 
 
 def _tried(edits: Edits, given: Any, what: str) -> nn.Module:
-    """Return the edited model after a look at what it computes."""
+    """Return the edited model, which was compared with the one before."""
     parity.check(edits.model, edits.result(exact=True), given, what)
     return edits.result()

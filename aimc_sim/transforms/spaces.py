@@ -83,7 +83,7 @@ class Norm:
     centred : bool
         Whether the mean over channels is subtracted first.
     eps : float or None
-        What is added under the square root; None: not noted.
+        Number added under the square root; None: not noted.
     """
 
     call: fx.Node

@@ -232,7 +232,7 @@ def _without_mean(edits: Edits, stream: Stream) -> None:
 
 
 def turn(edits: Edits, stream: Stream, rotation: Tensor) -> None:
-    """Rotate the channels of a folded stream.
+    """Note new numbers by which the channels of a folded stream are rotated.
 
     Parameters
     ----------
