@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time, __getattr__ loads what is used
-    from . import analysis, presets, results, spec, studies, units, zoo
+    from . import analysis, presets, results, spec, studies, transforms, units, zoo
     from .errors import (
         CapacityError,
         MappingError,
@@ -34,12 +34,12 @@ _HOMES = {
     "NotProgrammedError": "aimc_sim.errors",
     "UnsupportedLayerError": "aimc_sim.errors",
 }
-_ROOMS = ("presets", "zoo", "units", "spec", "analysis", "studies", "results")
+_ROOMS = ("presets", "zoo", "units", "spec", "analysis", "studies", "results", "transforms")
 
 __all__ = [
     "CapacityError", "Chip", "ChipSpec", "MappingError", "NotProgrammedError",
     "UnsupportedLayerError", "__version__", "analysis", "cite", "presets", "results", "spec",
-    "studies", "units", "zoo",
+    "studies", "transforms", "units", "zoo",
 ]  # fmt: skip
 
 

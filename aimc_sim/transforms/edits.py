@@ -162,14 +162,17 @@ class Edits:
                     known[node] = visit(node.args[0])
                 elif name in MOVES:
                     args, kwargs = fx.node.map_aggregate((node.args, node.kwargs), visit)
-                    target = torch.ops.aten.reshape.default if "view" in name else node.target
+                    target: Any = node.target
+                    if "view" in name:
+                        target = torch.ops.aten.reshape.default
                     known[node] = target(*args, **kwargs)
                 else:
                     raise LookupError(name)
             return known[node]
 
         try:
-            return visit(use.source)
+            found: Tensor = visit(use.source)
+            return found
         except LookupError:
             return None
 
@@ -448,7 +451,7 @@ class Edits:
             linear.bias = nn.Parameter(bias.to(linear.weight), linear.weight.requires_grad)
         for path, module in self.replaced.items():
             put(made, path, copy.deepcopy(module).double() if exact else module)
-        config = getattr(made, "config", None)
+        config: Any = getattr(made, "config", None)
         if untied and getattr(config, "tie_word_embeddings", False):
             config.tie_word_embeddings = False  # or saving and loading would tie them again
         for module in made.modules():

@@ -66,7 +66,7 @@ def collect(
                 f"batch {number} of data has the sizes {given.shapes}, but the example "
                 f"{recording.example.shapes}; give batches of the example's sizes"
             )
-        inputs = []
+        inputs: list[Any] = []
         tensors = given.tensors()
         for node in recording.graph.nodes:
             if node.op == "placeholder":

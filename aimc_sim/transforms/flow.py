@@ -132,14 +132,16 @@ class Flow:
                 return node
             if node not in known:
                 args, kwargs = fx.node.map_aggregate((node.args, node.kwargs), visit)
-                known[node] = node.target(*args, **kwargs)
+                target: Any = node.target
+                known[node] = target(*args, **kwargs)
             return known[node]
 
-        return visit(source)
+        result: Tensor = visit(source)
+        return result
 
     # ------------------------------------------------------------------------ states
 
-    def _visit(self, node: fx.Node) -> Any:
+    def _visit(self, node: Any) -> Any:
         if node.op == "placeholder":
             if node.name in self.recording.constants:
                 return self.recording.constants[node.name][1].detach()
@@ -175,7 +177,7 @@ class Flow:
             return self._unknown(node, _TURNS)
         return rule(node)
 
-    def _computed(self, node: fx.Node) -> Any:
+    def _computed(self, node: Any) -> Any:
         """Return an operation on constants."""
         args, kwargs = fx.node.map_aggregate(
             (node.args, node.kwargs), lambda x: self._state[x] if isinstance(x, fx.Node) else x
@@ -185,7 +187,7 @@ class Flow:
         result = target(*args, **kwargs)
         return tuple(result) if isinstance(result, list) else result
 
-    def _unknown(self, node: fx.Node, reason: str) -> None:
+    def _unknown(self, node: Any, reason: str) -> None:
         """Note an obstacle for all channels that a call reads, and uses of its constants."""
         for part in node.all_input_nodes:
             state = self._state.get(part)
@@ -195,7 +197,7 @@ class Flow:
                 self._use(node, part)
         return None
 
-    def _block(self, held: Held, node: fx.Node, reason: str) -> None:
+    def _block(self, held: Held, node: Any, reason: str) -> None:
         held.space.root.obstacles.append(Obstacle(node, held.present, reason))
 
     def _use(self, call: fx.Node, source: fx.Node) -> Use:
@@ -204,12 +206,12 @@ class Flow:
             self.reads.setdefault(placeholder, []).append(use)
         return use
 
-    def _space(self, size: int, node: fx.Node) -> Space:
+    def _space(self, size: int, node: Any) -> Space:
         space = Space(size, node)
         self.spaces.append(space)
         return space
 
-    def _fresh(self, node: fx.Node, size: int, axis: int) -> Held:
+    def _fresh(self, node: Any, size: int, axis: int) -> Held:
         """Return a result whose dimension ``axis`` runs along new channels."""
         shape = [1] * len(_shape(node))
         shape[axis] = size
@@ -221,7 +223,7 @@ class Flow:
 
     # ------------------------------------------------------------------------- rules
 
-    def _do_idle(self, node: fx.Node) -> Any:
+    def _do_idle(self, node: Any) -> Any:
         held = self._state[node.args[0]]
         if not isinstance(held, Held):
             return self._unknown(node, "")
@@ -231,7 +233,7 @@ class Flow:
             return self._unknown(node, "it rounds its numbers or draws random ones")
         return held
 
-    def _do_move(self, node: fx.Node) -> Any:
+    def _do_move(self, node: Any) -> Any:
         held = self._state[node.args[0]]
         others = [self._state[part] for part in node.all_input_nodes[1:]]
         if not isinstance(held, Held) or any(
@@ -252,11 +254,11 @@ class Flow:
         state = self._state_of(part)
         return state.channels if isinstance(state, Held) else state
 
-    def _do_neg(self, node: fx.Node) -> Any:
+    def _do_neg(self, node: Any) -> Any:
         held = self._state[node.args[0]]
         return held if isinstance(held, Held) and not held.squared else self._unknown(node, _TURNS)
 
-    def _do_sum(self, node: fx.Node) -> Any:
+    def _do_sum(self, node: Any) -> Any:
         """Return the result of an addition or subtraction."""
         a, b = (self._state_of(part) for part in node.args[:2])
         if not isinstance(a, Held):
@@ -283,7 +285,7 @@ class Flow:
         return Held(a.space, mine)
 
     def _constant(
-        self, node: fx.Node, source: Any, value: Tensor, channels: Tensor, held: Held
+        self, node: Any, source: Any, value: Tensor, channels: Tensor, held: Held
     ) -> bool:
         """Note a constant that is added to channels; False if no dimension runs along them."""
         along = varied(channels)
@@ -299,7 +301,7 @@ class Flow:
         held.space.root.ends.append(End("constant", use, axis - lead, numbers))
         return True
 
-    def _do_product(self, node: fx.Node) -> Any:
+    def _do_product(self, node: Any) -> Any:
         """Return the result of a product of elements, or of a quotient."""
         divided = calls.operation(node) == "div"
         a, b = (self._state_of(part) for part in node.args[:2])
@@ -341,21 +343,21 @@ class Flow:
             self._use(node, source)
         return None
 
-    def _gain(self, node: fx.Node, held: Held, channels: Tensor, use: Use) -> Held:
+    def _gain(self, node: Any, held: Held, channels: Tensor, use: Use) -> Held:
         target = self._space(held.space.root.size, node)
         gain = Gain(node, held.space, target, use)
         held.space.root.gains_out.append(gain)
         target.gains_in.append(gain)
         return Held(target, channels)
 
-    def _do_square(self, node: fx.Node) -> Any:
+    def _do_square(self, node: Any) -> Any:
         held = self._state[node.args[0]]
         exponent = node.args[1] if len(node.args) > 1 else 2
         if not isinstance(held, Held) or held.squared or exponent != 2:
             return self._unknown(node, _TURNS)
         return replace(held, squared=True)
 
-    def _do_mean(self, node: fx.Node) -> Any:
+    def _do_mean(self, node: Any) -> Any:
         """Note a sum of squares over all channels; return sums over tokens."""
         held = self._state[node.args[0]]
         dims = node.args[1] if len(node.args) > 1 else None
@@ -375,7 +377,7 @@ class Flow:
         held.space.root.norms.append(Norm(node, centred=False))
         return None
 
-    def _do_length(self, node: fx.Node) -> Any:
+    def _do_length(self, node: Any) -> Any:
         """Note a ``linalg_vector_norm``, which no rotation changes."""
         held = self._state[node.args[0]]
         order = node.args[1] if len(node.args) > 1 else 2
@@ -387,7 +389,7 @@ class Flow:
         held.space.root.norms.append(Norm(node, centred=False))
         return None
 
-    def _do_norm(self, node: fx.Node) -> Any:
+    def _do_norm(self, node: Any) -> Any:
         """Return the result of a ``layer_norm`` or ``rms_norm``."""
         held = self._state[node.args[0]]
         if not isinstance(held, Held):
@@ -417,7 +419,7 @@ class Flow:
         target.gains_in.append(gain)
         return Held(target, held.channels)
 
-    def _do_table(self, node: fx.Node) -> Any:
+    def _do_table(self, node: Any) -> Any:
         """Return the result of an ``embedding``."""
         table, places = node.args[0], self._state_of(node.args[1])
         value = self._state[table]
@@ -428,7 +430,7 @@ class Flow:
         result.space.ends.append(End("writer", use, 1, torch.arange(value.shape[1])))
         return result
 
-    def _do_convolution(self, node: fx.Node) -> Any:
+    def _do_convolution(self, node: Any) -> Any:
         """Return the channels that a convolution makes; those that it reads are bound."""
         x, weight = node.args[0], node.args[1]
         bias = node.args[2] if len(node.args) > 2 else None
@@ -439,7 +441,7 @@ class Flow:
             self._block(held, node, "a convolution reads them")
         return self._written(node, weight, 0, bias, 1)
 
-    def _written(self, node: fx.Node, weight: Any, axis: int, bias: Any, along: int) -> Held:
+    def _written(self, node: Any, weight: Any, axis: int, bias: Any, along: int) -> Held:
         value = self._state[weight]
         result = self._fresh(node, value.shape[axis], along)
         use = self._use(node, weight)
@@ -448,18 +450,18 @@ class Flow:
         result.space.ends.append(End("writer", use, axis, channels, added))
         return result
 
-    def _do_linear(self, node: fx.Node) -> Any:
+    def _do_linear(self, node: Any) -> Any:
         x, weight = node.args[0], node.args[1]
         bias = node.args[2] if len(node.args) > 2 else None
         return self._linear(node, x, weight, 1, bias)
 
-    def _do_addmm(self, node: fx.Node) -> Any:
+    def _do_addmm(self, node: Any) -> Any:
         bias, x, weight = node.args[:3]
         if node.kwargs or not isinstance(self._state[bias], Tensor):
             return self._unknown(node, "it scales its terms")
         return self._linear(node, x, weight, 0, bias)
 
-    def _do_matmul(self, node: fx.Node) -> Any:
+    def _do_matmul(self, node: Any) -> Any:
         a, b = node.args[:2]
         left, right = self._state[a], self._state[b]
         if isinstance(right, Tensor) and right.ndim == 2:
@@ -473,7 +475,7 @@ class Flow:
             return self._mixed(node, right, right.channels)
         return self._unknown(node, "it is a product with numbers that depend on the data")
 
-    def _linear(self, node: fx.Node, x: Any, weight: Any, axis: int, bias: Any) -> Any:
+    def _linear(self, node: Any, x: Any, weight: Any, axis: int, bias: Any) -> Any:
         """A product with a constant matrix whose dimension ``axis`` meets the input."""
         value, held = self._state[weight], self._state[x]
         if not isinstance(value, Tensor) or value.ndim != 2 or isinstance(held, Tensor):
@@ -495,7 +497,7 @@ class Flow:
             held.space.root.ends.append(reader)
         return result
 
-    def _do_attention(self, node: fx.Node) -> Any:
+    def _do_attention(self, node: Any) -> Any:
         query, key, value = (self._state[part] for part in node.args[:3])
         for part in node.all_input_nodes[3:]:
             for held in _helds(self._state[part]):
@@ -514,7 +516,7 @@ class Flow:
         return None
 
     def _scores(
-        self, node: fx.Node, left: Held, queries: Tensor, right: Held, keys: Tensor
+        self, node: Any, left: Held, queries: Tensor, right: Held, keys: Tensor
     ) -> None:  # fmt: skip
         """Note the product of queries and keys; both (..., tokens, channels)."""
         ends = []
@@ -534,7 +536,7 @@ class Flow:
             right.space.root.scores.append(scores)
         return None
 
-    def _mixed(self, node: fx.Node, held: Held, channels: Tensor) -> Any:
+    def _mixed(self, node: Any, held: Held, channels: Tensor) -> Any:
         """Values whose tokens are mixed; channels (..., tokens, channels)."""
         if held.squared or channels.ndim - 2 in varied(channels):
             self._block(held, node, "it adds tokens of different channels")
@@ -543,7 +545,7 @@ class Flow:
         held.space.root.mixes.append(Mix(node, torch.unique(row.reshape(-1, row.shape[-1]), dim=0)))
         return Held(held.space, _broadcast(row.unsqueeze(-2), _shape(node)))
 
-    def _do_mask(self, node: fx.Node) -> Any:
+    def _do_mask(self, node: Any) -> Any:
         """Return the result of a ``masked_fill`` with zero, alike for all channels of a token."""
         held, mask, value = (self._state_of(part) for part in node.args[:3])
         if isinstance(held, Held) and not held.squared and not isinstance(mask, Held):
@@ -554,7 +556,7 @@ class Flow:
                 return Held(held.space, mine)
         return self._unknown(node, "it masks single channels, or with other numbers than zero")
 
-    def _do_join(self, node: fx.Node) -> Any:
+    def _do_join(self, node: Any) -> Any:
         """Return the result of a ``cat`` or ``stack``."""
         parts = list(node.args[0])
         states = [self._state[part] for part in parts]

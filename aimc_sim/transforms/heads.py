@@ -163,6 +163,22 @@ def turn(
     edits.apply()
 
 
+def same(matrices: list[Tensor]) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """Return maps for :func:`turn` that treat writers and readers of a head alike.
+
+    Parameters
+    ----------
+    matrices : list of (n, n) float64 tensors
+        One matrix for each head (dimensionless); orthogonal, or orthogonal with zero columns.
+
+    Returns
+    -------
+    callable
+        Number of the head -> its matrix, twice.
+    """
+    return lambda head: (matrices[head], matrices[head])
+
+
 def _turned(
     v: Tensor, end: End, heads: Tensor, maps: Callable[[int], tuple[Tensor, Tensor]], kind: str
 ) -> Tensor:

@@ -89,10 +89,11 @@ def learned(features: Sequence[Tensor], start: Tensor) -> Tensor:
             skew = free - free.T
             rotation = start @ torch.linalg.solve(unit - skew, unit + skew)
             loss = tailedness(features, rotation)
-            if float(loss) < lowest:
-                best, lowest = rotation.detach(), float(loss)
+            if loss.item() < lowest:
+                best, lowest = rotation.detach(), loss.item()
             adam.zero_grad()
             loss.backward()
             adam.step()
     q, r = torch.linalg.qr(best)  # without the rounding of the last solution
-    return q * torch.where(torch.diagonal(r) < 0, -1.0, 1.0)
+    found: Tensor = q * torch.where(torch.diagonal(r) < 0, -1.0, 1.0)
+    return found

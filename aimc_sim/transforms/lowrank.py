@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -257,13 +257,9 @@ def _apply(edits: Edits, attention: _Attention, ranks: tuple[int, int]) -> None:
     for space, chosen in ((scores.query.root, by_query), (scores.key.root, basis)):
         rows = torch.tensor(list(chosen))
         turned = [b * kept[0] for b in chosen.values()]
-        heads.turn(edits, space, rows, _maps(turned))
+        heads.turn(edits, space, rows, heads.same(turned))
     turned = [b * kept[1] for b in attention.bases[1]]
-    heads.turn(edits, attention.values, attention.heads, _maps(turned))
-
-
-def _maps(turned: list[Tensor]) -> Callable[[int], tuple[Tensor, Tensor]]:
-    return lambda head: (turned[head], turned[head])
+    heads.turn(edits, attention.values, attention.heads, heads.same(turned))
 
 
 def _error(

@@ -120,7 +120,8 @@ def random_hadamard(order: int, seed: int, place: int = 0) -> Tensor:
         arXiv:2404.00456.
     """
     signs = _generator(seed, place).integers(0, 2, order) * 2.0 - 1.0
-    return torch.from_numpy(signs)[:, None] * hadamard(order) / order**0.5
+    found: Tensor = torch.from_numpy(signs)[:, None] * hadamard(order) / order**0.5
+    return found
 
 
 def random_orthogonal(order: int, seed: int, place: int = 0) -> Tensor:
@@ -142,7 +143,8 @@ def random_orthogonal(order: int, seed: int, place: int = 0) -> Tensor:
     """
     drawn = torch.from_numpy(_generator(seed, place).standard_normal((order, order)))
     q, r = torch.linalg.qr(drawn)
-    return q * torch.where(torch.diagonal(r) < 0, -1.0, 1.0)
+    found: Tensor = q * torch.where(torch.diagonal(r) < 0, -1.0, 1.0)
+    return found
 
 
 def mixing(order: int, seed: int, place: int = 0) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from aimc_sim import arguments
 from aimc_sim.errors import UnsupportedLayerError
-from aimc_sim.frontend import calls
+from aimc_sim.frontend import calls, examples
 from aimc_sim.patterns import fits
 from aimc_sim.transforms import parity
 from aimc_sim.transforms.edits import Edits, put
@@ -146,7 +146,8 @@ def rotate_online(model: nn.Module, example: Any, layers: Any = None) -> nn.Modu
 
 def _transformed(v: Tensor, order: int) -> Tensor:
     """Return the rows of a matrix times H^T / n, group by group."""
-    return (v.unflatten(-1, (-1, order)) @ hadamard(order) / order).flatten(-2)
+    groups: Tensor = v.unflatten(-1, (-1, order)) @ hadamard(order) / order
+    return groups.flatten(-2)
 
 
 def _products(edits: Edits, flow: Flow) -> dict[str, list[fx.Node]]:
@@ -207,7 +208,7 @@ def additions(model: nn.Module, example: Any) -> int:
         Additions and subtractions, over all vectors of the example.
     """
     plain = copy.deepcopy(model).eval()
-    given = parity.examples.given(plain, example)
+    given = examples.given(plain, example)
     total = 0
     handles = []
     for module in plain.modules():

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from aimc_sim import arguments
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import calls
+from aimc_sim.frontend.recording import evaluated_copy
 from aimc_sim.transforms import parity
 from aimc_sim.transforms.edits import Edits, put
 from aimc_sim.transforms.flow import Flow
@@ -74,7 +75,8 @@ class Remembering(nn.Module):
             The projection.
         """
         self.kept.put(x)
-        return self.projection(x)
+        result: Tensor = self.projection(x)
+        return result
 
 
 class ReusedAttention(nn.Module):
@@ -230,7 +232,7 @@ def _projection(edits: Edits, call: fx.Node, attention: str) -> str:
 
 def _structures(plain: nn.Module, given: Any, paths: list[str]) -> dict[str, Any]:
     """Return the containers in which attentions return their results; None: a tensor alone."""
-    shared = parity.evaluated_copy(plain)
+    shared = evaluated_copy(plain)
     found: dict[str, Any] = {}
     for path in paths:
 

@@ -116,7 +116,9 @@ def rotate(
     """
     seed = arguments.seed(seed)
     heads = arguments.flag(heads, "heads")
-    if not isinstance(rotation, Tensor):
+    if isinstance(rotation, Tensor):
+        rotation = arguments.dense(rotation, "rotation")
+    else:
         rotation = arguments.choice(rotation, "rotation", KINDS)
     _check_used(rotation, data, high)
     plain, given, flow = parity.opened(model, example)
@@ -194,7 +196,7 @@ def read_by_stream(folded: nn.Module, flow: Flow, data: Iterable[Any]) -> list[l
     batches = list(data)
     found = []
     for stream in streams(again):
-        inputs = {}
+        inputs: dict[Any, Tensor] = {}
         for end in stream.readers:
             call = end.use.call
             x = call.args[1 if calls.operation(call) == "addmm" else 0]
@@ -215,9 +217,7 @@ def _turn_heads(edits: Edits, flow: Flow, seed: int, first: int) -> None:
             matrices.mixing(size, seed, first + 1000 * (number + 1) + head)
             for head in range(len(found.heads))
         ]
-        head_channels.turn(
-            edits, found.space, found.heads, lambda head, q=turned: (q[head], q[head])
-        )
+        head_channels.turn(edits, found.space, found.heads, head_channels.same(turned))
 
 
 def _tried(edits: Edits, given: Any, what: str) -> nn.Module:

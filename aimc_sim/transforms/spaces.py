@@ -224,7 +224,8 @@ class Held:
     @property
     def present(self) -> Tensor:
         """Channels that occur, in rising order."""
-        return torch.unique(self.channels)
+        found: Tensor = torch.unique(self.channels)
+        return found
 
 
 def varied(x: Tensor) -> list[int]:

@@ -55,7 +55,8 @@ class SplitLinear(nn.Module):
             The product and the bias.
         """
         first = self.high.in_features
-        return self.high(x[..., :first]) + self.low(x[..., first:])
+        product: Tensor = self.high(x[..., :first]) + self.low(x[..., first:])
+        return product
 
 
 def split_rows(model: nn.Module, example: Any, high: int) -> nn.Module:

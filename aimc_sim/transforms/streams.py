@@ -76,7 +76,7 @@ def _stream(flow: Flow, space: Space) -> Stream:
     """Return a space as a stream; raise where it is bound to its basis."""
     _free(flow, space, "the residual stream")
     if space.mixes or space.scores:
-        call = (space.mixes + space.scores)[0].call  # type: ignore[operator]
+        call = next(bound.call for bound in (*space.mixes, *space.scores))
         raise _bound(flow, "the residual stream", call, "an attention reads it without a product")
     stream = Stream(space, space.of("reader"), space.of("writer"), space.of("constant"), [], [])
     for gain in space.gains_out:
@@ -108,10 +108,10 @@ def _stream(flow: Flow, space: Space) -> Stream:
             raise _bound(flow, "the residual stream", end.use.call, "it reads a part of it")
     centred = [norm for norm in space.norms if norm.centred]
     if centred and (len(centred) < len(space.norms) or space.of("reader")):
-        call = next((n.call for n in space.norms if not n.centred), None)
-        call = call or space.of("reader")[0].use.call
+        other = next((n.call for n in space.norms if not n.centred), None)
+        other = other or space.of("reader")[0].use.call
         raise _bound(
-            flow, "the residual stream", call, "it depends on the mean over channels, which the "
+            flow, "the residual stream", other, "it depends on the mean over channels, which the "
             "network's layer norms subtract and a folded mean would remove for it as well",
         )  # fmt: skip
     return stream

@@ -336,6 +336,27 @@ CASES = (
     ),
     Case("training.prepare(model, small, options=value)", some("None") | anything_but("None")),
     Case(
+        "transforms.fold_norms(value, images)",
+        some("residual") | bad("None", "5", "object()", "'x'", "nn.ReLU()", "lambda: model"),
+    ),
+    Case(
+        "transforms.rotate(residual, images, value)",
+        some("'orthogonal'", "torch.eye(8)") | bad("torch.eye(8) * nan") | anything_but(),
+    ),
+    Case(
+        "transforms.rotate(residual, images, seed=value)",
+        whole(0, MOST - 1).filter(lambda v: len(v[0]) < 4 or v[1]),
+    ),
+    Case("transforms.split_rows(residual, images, value)", bad("0", "8", "-1") | anything_but()),
+    Case(
+        "transforms.low_rank_attention(residual, images, budget=value)",
+        bad("2.0", "-1e-9") | anything_but("None"),
+    ),
+    Case(
+        "transforms.clip_conductances(torch.full((3,), 5e-6), 1e-7, 1e-5, alpha=value)",
+        number(1.0, 1e300, "1.5", "1e30", "np.float32(2)"),
+    ),
+    Case(
         "schema.make_study(value)",
         some("{}")
         | bad(

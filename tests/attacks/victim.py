@@ -176,7 +176,7 @@ def namespace() -> dict:
     from torch import nn
 
     import aimc_sim
-    from aimc_sim import presets, results, spec, training, units, zoo
+    from aimc_sim import presets, results, spec, training, transforms, units, zoo
 
     try:
         from aimc_sim.runtime import probe
@@ -201,7 +201,18 @@ def namespace() -> dict:
     def complex_model():
         return nn.Linear(12, 4, dtype=torch.complex64)
 
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.last = nn.Linear(12, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+            self.norm = nn.LayerNorm(8)
+
+        def forward(self, x):
+            x = self.first(x)
+            return self.last(self.norm(x + self.second(self.norm(x))))
+
     _names.update(
+        transforms=transforms, residual=Residual().eval(),
         aimc_sim=aimc_sim, presets=presets, results=results, spec=spec, training=training,
         units=units, zoo=zoo, probe=probe, schema=schema, search_schema=search_schema, torch=torch,
         np=np, nn=nn, Path=Path, model=model, images=images, small=small, fresh=fresh, lstm=lstm,
