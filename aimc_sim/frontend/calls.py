@@ -94,6 +94,23 @@ def leaf(model: nn.Module, node: fx.Node) -> str:
     return path or type(module).__name__
 
 
+def owners(node: fx.Node) -> list[str]:
+    """Return the paths of all modules around a call, the innermost first.
+
+    Parameters
+    ----------
+    node : fx.Node
+        A recorded call.
+
+    Returns
+    -------
+    list of str
+        Paths, "" for the model itself, which is last.
+    """
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return [*(_plain(path) for path, _ in reversed(stack)), ""]
+
+
 def owner(model: nn.Module, node: fx.Node) -> str:
     """Return the path of the innermost module of any kind behind a call.
 

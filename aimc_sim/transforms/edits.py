@@ -103,10 +103,8 @@ class Edits:
     def _home(self, use: Use) -> Place:
         """Return where the parameter behind a use is kept."""
         held = self._tensor(self.flow.placeholders(use.source)[0])
-        stack = [path for path, _ in (use.call.meta.get("nn_module_stack") or {}).values()]
-        tried = [calls._plain(path) for path in reversed(stack)] + [""]
         known = self._places.get(id(held), [])
-        for path in tried:
+        for path in calls.owners(use.call):
             module = self._submodule(path)
             if module is None:
                 continue

@@ -147,10 +147,10 @@ class Flow:
                 return self.recording.constants[node.name][1].detach()
             return None
         if node.op == "get_attr":
-            held = self.recording.module
+            found: Any = self.recording.module
             for part in str(node.target).split("."):
-                held = getattr(held, part)
-            return held.detach() if isinstance(held, Tensor) else None
+                found = getattr(found, part)
+            return found.detach() if isinstance(found, Tensor) else None
         if node.op == "output":
             for part in node.all_input_nodes:
                 for held in _helds(self._state[part]):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aimc_sim.errors import UnsupportedLayerError
+from aimc_sim.frontend import calls
 from aimc_sim.transforms.edits import Edits
 from aimc_sim.transforms.flow import Flow
 from aimc_sim.transforms.spaces import End, Scores, Space
@@ -92,6 +93,17 @@ def _bound(flow: Flow, what: str, call: Any, reason: str) -> UnsupportedLayerErr
         f"of their channels, because {reason}; leave the heads as they are (heads=False), or "
         "rewrite this call"
     )
+
+
+def _between(flow: Flow) -> str:
+    """Return the words for the first call in an attention that binds channels, or nothing."""
+    model = flow.recording.model
+    homes = {calls.owner(model, mix.call) for space in flow.roots for mix in space.mixes}
+    bound = {o.call: o for space in flow.roots for o in space.obstacles}
+    for node in flow.recording.graph.nodes:
+        if node in bound and calls.owner(model, node) in homes:
+            return f": {flow.where(node)} binds them, because {bound[node].reason}"
+    return ""
 
 
 def segments(channels: Tensor, head: Tensor) -> list[Tensor] | None:
@@ -214,14 +226,10 @@ def pairs(flow: Flow) -> list[Scores]:
     for space in flow.roots:
         found.extend(scores for scores in space.scores if scores not in found)
     if not found:
-        bound = [
-            o for space in flow.roots for o in space.obstacles if "queries or keys" in o.reason
-        ]  # fmt: skip
-        reason = f", because {flow.where(bound[0].call)} has unknown ones" if bound else ""
         raise UnsupportedLayerError(
             f"{type(flow.recording.model).__name__} has no attention whose queries and keys have "
-            f"known channels{reason}; rotary positions stand between products and scores, and no "
-            "rotation of queries and keys passes them"
+            f"known channels where they meet{_between(flow)}; rotary positions and norms of "
+            "queries and keys let no rotation pass"
         )
     for scores in found:
         for space, heads in ((scores.query, scores.queries), (scores.key, scores.keys)):

@@ -76,7 +76,7 @@ def _stream(flow: Flow, space: Space) -> Stream:
     """Return a space as a stream; raise where it is bound to its basis."""
     _free(flow, space, "the residual stream")
     if space.mixes or space.scores:
-        call = next(bound.call for bound in (*space.mixes, *space.scores))
+        call = space.mixes[0].call if space.mixes else space.scores[0].call
         raise _bound(flow, "the residual stream", call, "an attention reads it without a product")
     stream = Stream(space, space.of("reader"), space.of("writer"), space.of("constant"), [], [])
     for gain in space.gains_out:

@@ -181,7 +181,7 @@ def test_bias_of_a_norm_makes_a_bias_where_there_was_none():
 
 
 def test_rotary_positions_refuse_what_would_pass_them():
-    with pytest.raises(aimc_sim.UnsupportedLayerError, match="rotary positions stand between"):
+    with pytest.raises(aimc_sim.UnsupportedLayerError, match=r"'mul' in 'Rotary'.*rotary posi"):
         transforms.low_rank_attention(network("rotary"), inputs("rotary"), share=0.9)
     turned = transforms.rotate(network("rotary"), inputs("rotary"))
     unturned = transforms.rotate(network("rotary"), inputs("rotary"), heads=False)
@@ -302,7 +302,7 @@ def test_online_additions_are_counted_in_the_ledger():
 def test_learned_rotation_has_lighter_tails_than_the_random_one_it_began_with():
     features = [torch.randn(300, 8, generator=torch.Generator().manual_seed(0)).double()]
     features[0][:, 2] *= 30.0
-    start = matrices.mixing(8, 0)
+    start = matrices.random_orthogonal(8, 0)  # a Hadamard matrix spreads one channel ideally
     found = kurtosis.learned(features, start)
     identity = torch.eye(8).double()
     torch.testing.assert_close(found @ found.T, identity)
@@ -369,13 +369,14 @@ def test_ranges_belong_to_the_network_they_were_calibrated_with():
     spread = outliers(network("language")).float()
     rotated = transforms.rotate(spread, given)
     spec = presets.ideal().with_({"core.dac.bits": 6})
-    with torch.no_grad():
-        seen = []
-        for model in (spread, rotated):
-            model.blocks[0].up.register_forward_pre_hook(
-                lambda _, args: seen.append(float(args[0].abs().max()))
-            )
+    seen = []
+    for model in (spread, rotated):
+        handle = model.blocks[0].up.register_forward_pre_hook(
+            lambda _, args: seen.append(float(args[0].abs().max()))
+        )
+        with torch.no_grad():
             model(given)
+        handle.remove()
     assert seen[0] > 3 * seen[1]  # one range for both would waste or clip
     chip = aimc_sim.Chip.from_model(rotated, spec, example=given).program(0)
     with pytest.raises(aimc_sim.NotProgrammedError, match="calibrate"):
@@ -384,17 +385,19 @@ def test_ranges_belong_to_the_network_they_were_calibrated_with():
 
 def test_row_groups_have_their_own_converters():
     given = inputs("language", 12, 8)
-    rotated = transforms.rotate(
-        copy.deepcopy(network("language")).float(), given, "pca", high=4, heads=False
-    )
-    split = transforms.split_rows(rotated, given, 4)
+    plain = copy.deepcopy(network("language")).float()
+    with torch.no_grad():
+        plain.embedding.weight[:, :2] *= 12.0  # the stream varies along two directions most
+    rotated = transforms.rotate(plain, given, "pca", high=2)
+    split = transforms.split_rows(rotated, given, 2)
     with torch.no_grad():
         torch.testing.assert_close(split(given), rotated(given), rtol=1e-4, atol=1e-5)
-    assert split.blocks[0].attention.q.high.in_features == 4
+    assert split.blocks[0].attention.q.high.in_features == 2
     assert split.blocks[0].attention.q.low.bias is None
-    low = {"core.dac.bits": 4}
-    mixed = {"core.dac.bits": 4, "layers": {"*.high": {"core.dac.bits": 8}}}
-    assert chip_error(split, given, mixed) < 0.8 * chip_error(split, given, low)
+    few = {"core.dac.bits": 4}
+    coarse = {"core.dac.bits": 8, "layers": {"*.high": few, "*.low": few}}
+    mixed = {"core.dac.bits": 8, "layers": {"*.low": few}}
+    assert chip_error(split, given, mixed) < 0.7 * chip_error(split, given, coarse)
 
 
 def test_split_rows_wants_folded_norms_and_layers_of_their_own():
