@@ -96,11 +96,24 @@ def full_input(
     held = quantisers[name]
     if held.rounds:
         return held.step * held.limit
-    while not has_range(ranges, name):
+    while name not in ranges.values:
         if name.endswith((".raw", ".h")):  # of a recurrent step
             return 1.0
-        name = next(s for s in compiled.steps if s.name == name).sources[0]
+        step = next((s for s in compiled.steps if s.name == name), None)
+        # Another call of an operation that moves codes may have moved other codes.
+        if step is None or (not _moves_codes(step) and has_range(ranges, name)):
+            break
+        name = step.sources[0]
     return range_of(ranges, name) or 1.0
+
+
+def _moves_codes(step: AnalogLayer | DigitalStep) -> bool:
+    """Return whether a step passes the codes of its one source."""
+    return (
+        isinstance(step, DigitalStep)
+        and step.op not in ("concat", "stack")
+        and OPERATIONS[step.op].kind == "codes"
+    )
 
 
 def _digital_quantiser(

@@ -17,8 +17,8 @@ from torch import Tensor, fx, nn
 
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import calls
-from aimc_sim.transforms.flow import IDLE, MOVES, Flow
-from aimc_sim.transforms.spaces import End, Use
+from aimc_sim.transforms.flow import IDLE, MOVES, ChannelFlow
+from aimc_sim.transforms.marks import End, Use
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Edits:
     ----------
     model : nn.Module
         The model whose parameters are edited; it is not changed.
-    flow : Flow
+    flow : ChannelFlow
         Its channels.
     """
 
-    def __init__(self, model: nn.Module, flow: Flow) -> None:
+    def __init__(self, model: nn.Module, flow: ChannelFlow) -> None:
         self.model, self.flow = model, flow
         self.replaced: dict[str, nn.Module] = {}
         self._values: dict[Place, Tensor] = {}

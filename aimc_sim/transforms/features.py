@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from aimc_sim.frontend import examples
 from aimc_sim.frontend.recording import Recording, evaluated_copy, record
-from aimc_sim.transforms.flow import Flow
+from aimc_sim.transforms.flow import ChannelFlow
 
 
 class _Watcher(fx.Interpreter):
@@ -30,7 +30,7 @@ class _Watcher(fx.Interpreter):
 
 
 def collect(
-    model: nn.Module, flow: Flow, nodes: Sequence[fx.Node], data: Iterable[Any]
+    model: nn.Module, flow: ChannelFlow, nodes: Sequence[fx.Node], data: Iterable[Any]
 ) -> list[Tensor]:
     """Return the values of some calls for batches of inputs.
 
@@ -38,7 +38,7 @@ def collect(
     ----------
     model : nn.Module
         The model that was recorded, or one of the same layers with other numbers.
-    flow : Flow
+    flow : ChannelFlow
         The channels of the model that was recorded.
     nodes : sequence of fx.Node
         The calls.
@@ -95,19 +95,19 @@ def _present(model: nn.Module, path: str, recorded: Tensor) -> Tensor:
     return held if isinstance(held, Tensor) else recorded
 
 
-def reopened(model: nn.Module, flow: Flow) -> Flow:
+def reopened(model: nn.Module, flow: ChannelFlow) -> ChannelFlow:
     """Return the channels of a transformed model, for the example of the first record.
 
     Parameters
     ----------
     model : nn.Module
         The transformed model.
-    flow : Flow
+    flow : ChannelFlow
         The channels of the model before.
 
     Returns
     -------
-    Flow
+    ChannelFlow
         The channels.
     """
-    return Flow(record(evaluated_copy(model), flow.recording.example, fixed=True))
+    return ChannelFlow(record(evaluated_copy(model), flow.recording.example, fixed=True))

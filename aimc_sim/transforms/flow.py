@@ -18,18 +18,8 @@ from torch import Tensor, fx
 
 from aimc_sim.frontend import calls
 from aimc_sim.frontend.recording import Recording
-from aimc_sim.transforms.spaces import (
-    End,
-    Gain,
-    Held,
-    Mix,
-    Norm,
-    Obstacle,
-    Scores,
-    Space,
-    Use,
-    varied,
-)
+from aimc_sim.transforms.marks import End, Mix, Norm, Obstacle, Use
+from aimc_sim.transforms.spaces import Gain, Scores, Space, Tagged, varied
 
 MOVES = frozenset(
     "view _unsafe_view reshape flatten unflatten squeeze unsqueeze permute transpose t expand "
@@ -56,7 +46,7 @@ _TURNS = "no rotation of its input can be taken out of it"
 _RESHAPED = {"view": "reshape", "_unsafe_view": "reshape"}
 
 
-class Flow:
+class ChannelFlow:
     """The channels of a recorded network.
 
     Parameters
@@ -197,7 +187,7 @@ class Flow:
                 self._use(node, part)
         return None
 
-    def _block(self, held: Held, node: Any, reason: str) -> None:
+    def _block(self, held: Tagged, node: Any, reason: str) -> None:
         held.space.root.obstacles.append(Obstacle(node, held.present, reason))
 
     def _use(self, call: fx.Node, source: fx.Node) -> Use:
@@ -211,12 +201,12 @@ class Flow:
         self.spaces.append(space)
         return space
 
-    def _fresh(self, node: Any, size: int, axis: int) -> Held:
+    def _fresh(self, node: Any, size: int, axis: int) -> Tagged:
         """Return a result whose dimension ``axis`` runs along new channels."""
         shape = [1] * len(_shape(node))
         shape[axis] = size
         numbers = torch.arange(size).view(shape).expand(_shape(node))
-        return Held(self._space(size, node), numbers)
+        return Tagged(self._space(size, node), numbers)
 
     def _state_of(self, part: Any) -> Any:
         return self._state[part] if isinstance(part, fx.Node) else part
@@ -225,7 +215,7 @@ class Flow:
 
     def _do_idle(self, node: Any) -> Any:
         held = self._state[node.args[0]]
-        if not isinstance(held, Held):
+        if not isinstance(held, Tagged):
             return self._unknown(node, "")
         value = node.meta["val"]
         trained = "dropout" in calls.operation(node) and bool(node.args[2])
@@ -236,10 +226,10 @@ class Flow:
     def _do_move(self, node: Any) -> Any:
         held = self._state[node.args[0]]
         others = [self._state[part] for part in node.all_input_nodes[1:]]
-        if not isinstance(held, Held) or any(
+        if not isinstance(held, Tagged) or any(
             not isinstance(x, Tensor | int) for x in others
         ):  # fmt: skip
-            if isinstance(held, Held) and calls.operation(node).endswith("_as"):
+            if isinstance(held, Tagged) and calls.operation(node).endswith("_as"):
                 return replace(held, channels=_broadcast(held.channels, _shape(node)))
             return self._unknown(node, "the places that it reads depend on data")
         args, kwargs = fx.node.map_aggregate((node.args, node.kwargs), self._moved)
@@ -252,18 +242,20 @@ class Flow:
 
     def _moved(self, part: Any) -> Any:
         state = self._state_of(part)
-        return state.channels if isinstance(state, Held) else state
+        return state.channels if isinstance(state, Tagged) else state
 
     def _do_neg(self, node: Any) -> Any:
         held = self._state[node.args[0]]
-        return held if isinstance(held, Held) and not held.squared else self._unknown(node, _TURNS)
+        return (
+            held if isinstance(held, Tagged) and not held.squared else self._unknown(node, _TURNS)
+        )
 
     def _do_sum(self, node: Any) -> Any:
         """Return the result of an addition or subtraction."""
         a, b = (self._state_of(part) for part in node.args[:2])
-        if not isinstance(a, Held):
+        if not isinstance(a, Tagged):
             a, b = b, a
-        if not isinstance(a, Held):
+        if not isinstance(a, Tagged):
             return self._unknown(node, "")
         if isinstance(b, int | float):
             return a if b == 0 else self._unknown(node, "one number is added to every channel")
@@ -273,8 +265,8 @@ class Flow:
             constant = node.args[1] if self._state_of(node.args[0]) is a else node.args[0]
             if not self._constant(node, constant, b, mine, a):
                 return self._unknown(node, "a constant is added that is not aligned with channels")
-            return Held(a.space, mine)
-        if not isinstance(b, Held):
+            return Tagged(a.space, mine)
+        if not isinstance(b, Tagged):
             return self._unknown(node, "numbers without known channels are added")
         theirs = _broadcast(b.channels, shape)
         if a.squared or b.squared or a.space.root.size != b.space.root.size:
@@ -282,10 +274,10 @@ class Flow:
         if not torch.equal(mine, theirs):
             return self._unknown(node, "channels are added to others of another order")
         a.space.join(b.space)
-        return Held(a.space, mine)
+        return Tagged(a.space, mine)
 
     def _constant(
-        self, node: Any, source: Any, value: Tensor, channels: Tensor, held: Held
+        self, node: Any, source: Any, value: Tensor, channels: Tensor, held: Tagged
     ) -> bool:
         """Note a constant that is added to channels; False if no dimension runs along them."""
         along = varied(channels)
@@ -306,11 +298,11 @@ class Flow:
         divided = calls.operation(node) == "div"
         a, b = (self._state_of(part) for part in node.args[:2])
         source = node.args[1]
-        if divided and not isinstance(a, Held):
+        if divided and not isinstance(a, Tagged):
             return self._unknown(node, "channels divide other numbers")
-        if not isinstance(a, Held) or (isinstance(b, Held) and _lone(a, b)):
+        if not isinstance(a, Tagged) or (isinstance(b, Tagged) and _lone(a, b)):
             a, b, source = b, a, node.args[0]
-        if not isinstance(a, Held) or a.squared:
+        if not isinstance(a, Tagged) or a.squared:
             return self._unknown(node, _TURNS)
         if isinstance(b, int | float):
             return a
@@ -318,42 +310,42 @@ class Flow:
             return replace(a, squared=True)
         shape = _shape(node)
         mine = _broadcast(a.channels, shape)
-        other = b.channels if isinstance(b, Held) else b if isinstance(b, Tensor) else None
+        other = b.channels if isinstance(b, Tagged) else b if isinstance(b, Tensor) else None
         sizes = _shape(source) if other is None else tuple(other.shape)
         lead = len(shape) - len(sizes)
         if all(d < lead or sizes[d - lead] == 1 for d in varied(mine)):
-            if isinstance(b, Held):
+            if isinstance(b, Tagged):
                 self._block(b, node, "it scales other channels")
             elif isinstance(b, Tensor):
                 self._use(node, source)
-            return Held(a.space, mine)
+            return Tagged(a.space, mine)
         if isinstance(b, Tensor) and not divided:
             along, full = varied(mine), torch.arange(a.space.root.size)
             axis = along[0] if len(along) == 1 else -1
             if axis >= 0 and torch.equal(mine.movedim(axis, 0).flatten(1)[:, 0], full):
                 if not varied(b):
                     self._use(node, source)
-                    return Held(a.space, mine)
+                    return Tagged(a.space, mine)
                 if varied(b) == [axis - lead]:
                     return self._gain(node, a, mine, self._use(node, source))
-        if isinstance(b, Held):
+        if isinstance(b, Tagged):
             self._block(b, node, "channels are multiplied with channels")
         self._block(a, node, "every channel is multiplied with a number of its own")
         if isinstance(b, Tensor):
             self._use(node, source)
         return None
 
-    def _gain(self, node: Any, held: Held, channels: Tensor, use: Use) -> Held:
+    def _gain(self, node: Any, held: Tagged, channels: Tensor, use: Use) -> Tagged:
         target = self._space(held.space.root.size, node)
         gain = Gain(node, held.space, target, use)
         held.space.root.gains_out.append(gain)
         target.gains_in.append(gain)
-        return Held(target, channels)
+        return Tagged(target, channels)
 
     def _do_square(self, node: Any) -> Any:
         held = self._state[node.args[0]]
         exponent = node.args[1] if len(node.args) > 1 else 2
-        if not isinstance(held, Held) or held.squared or exponent != 2:
+        if not isinstance(held, Tagged) or held.squared or exponent != 2:
             return self._unknown(node, _TURNS)
         return replace(held, squared=True)
 
@@ -361,7 +353,7 @@ class Flow:
         """Note a sum of squares over all channels; return sums over tokens."""
         held = self._state[node.args[0]]
         dims = node.args[1] if len(node.args) > 1 else None
-        if not isinstance(held, Held) or dims is None:
+        if not isinstance(held, Tagged) or dims is None:
             return self._unknown(node, _TURNS)
         ndim = held.channels.ndim
         over = {d % ndim for d in ([dims] if isinstance(dims, int) else dims)}
@@ -369,7 +361,7 @@ class Flow:
             if over.isdisjoint(held.along):
                 index: Any = tuple(slice(0, 1) if d in over else slice(None) for d in range(ndim))
                 kept = held.channels[index]
-                return Held(held.space, kept.reshape(_shape(node)))
+                return Tagged(held.space, kept.reshape(_shape(node)))
             return self._unknown(node, "it adds channels")
         whole = _whole(held.channels, over, held.space.root.size)
         if not whole:
@@ -381,7 +373,7 @@ class Flow:
         """Note a ``linalg_vector_norm``, which no rotation changes."""
         held = self._state[node.args[0]]
         order = node.args[1] if len(node.args) > 1 else 2
-        if not isinstance(held, Held) or held.squared or order != 2 or len(node.args) < 3:
+        if not isinstance(held, Tagged) or held.squared or order != 2 or len(node.args) < 3:
             return self._unknown(node, _TURNS)
         over = {d % held.channels.ndim for d in node.args[2]}
         if not _whole(held.channels, over, held.space.root.size):
@@ -392,7 +384,7 @@ class Flow:
     def _do_norm(self, node: Any) -> Any:
         """Return the result of a ``layer_norm`` or ``rms_norm``."""
         held = self._state[node.args[0]]
-        if not isinstance(held, Held):
+        if not isinstance(held, Tagged):
             return self._unknown(node, "")
         centred = calls.operation(node) == "layer_norm"
         over = {held.channels.ndim - 1}
@@ -417,13 +409,13 @@ class Flow:
         )  # fmt: skip
         held.space.root.gains_out.append(gain)
         target.gains_in.append(gain)
-        return Held(target, held.channels)
+        return Tagged(target, held.channels)
 
     def _do_table(self, node: Any) -> Any:
         """Return the result of an ``embedding``."""
         table, places = node.args[0], self._state_of(node.args[1])
         value = self._state[table]
-        if not isinstance(value, Tensor) or isinstance(places, Held):
+        if not isinstance(value, Tensor) or isinstance(places, Tagged):
             return self._unknown(node, "")
         result = self._fresh(node, value.shape[1], len(_shape(node)) - 1)
         use = self._use(node, table)
@@ -437,11 +429,11 @@ class Flow:
         if not isinstance(self._state[weight], Tensor) or isinstance(self._state[x], Tensor):
             return self._unknown(node, "it slides over its input")
         held = self._state[x]
-        if isinstance(held, Held):
+        if isinstance(held, Tagged):
             self._block(held, node, "a convolution reads them")
         return self._written(node, weight, 0, bias, 1)
 
-    def _written(self, node: Any, weight: Any, axis: int, bias: Any, along: int) -> Held:
+    def _written(self, node: Any, weight: Any, axis: int, bias: Any, along: int) -> Tagged:
         value = self._state[weight]
         result = self._fresh(node, value.shape[axis], along)
         use = self._use(node, weight)
@@ -468,10 +460,10 @@ class Flow:
             return self._linear(node, a, b, 0, None)
         if isinstance(left, Tensor) or isinstance(right, Tensor):
             return self._unknown(node, "it is a product with a constant on the left")
-        if isinstance(left, Held) and isinstance(right, Held):
+        if isinstance(left, Tagged) and isinstance(right, Tagged):
             queries, keys = left.channels, right.channels.transpose(-1, -2)
             return self._scores(node, left, queries, right, keys)
-        if isinstance(right, Held):
+        if isinstance(right, Tagged):
             return self._mixed(node, right, right.channels)
         return self._unknown(node, "it is a product with numbers that depend on the data")
 
@@ -484,10 +476,10 @@ class Flow:
             return self._unknown(node, "its bias depends on the data")
         result = self._written(node, weight, 1 - axis, bias, len(_shape(node)) - 1)
         made = result.space.ends[0]
-        last = held.channels.ndim - 1 if isinstance(held, Held) else 0
+        last = held.channels.ndim - 1 if isinstance(held, Tagged) else 0
         whole = torch.arange(value.shape[axis])
         self.products[node] = [End("reader", made.use, axis, whole, made.bias)]
-        if not isinstance(held, Held):
+        if not isinstance(held, Tagged):
             self.behind[node] = x
         elif held.squared or held.along not in ([last], []):
             self._block(held, node, "a product reads channels that change from token to token")
@@ -505,18 +497,18 @@ class Flow:
             if isinstance(self._state[part], Tensor):
                 self._use(node, part)
         heads = _shape(node.args[0])[-3] if len(_shape(node.args[0])) > 2 else 1
-        if isinstance(query, Held) and isinstance(key, Held):
+        if isinstance(query, Tagged) and isinstance(key, Tagged):
             self._scores(node, query, query.channels, key, _repeated(key.channels, heads))
         else:
             for held in (query, key):
-                if isinstance(held, Held):
+                if isinstance(held, Tagged):
                     self._block(held, node, "its queries or keys have no known channels")
-        if isinstance(value, Held):
+        if isinstance(value, Tagged):
             return self._mixed(node, value, _repeated(value.channels, heads))
         return None
 
     def _scores(
-        self, node: Any, left: Held, queries: Tensor, right: Held, keys: Tensor
+        self, node: Any, left: Tagged, queries: Tensor, right: Tagged, keys: Tensor
     ) -> None:  # fmt: skip
         """Note the product of queries and keys; both (..., tokens, channels)."""
         ends = []
@@ -536,37 +528,37 @@ class Flow:
             right.space.root.scores.append(scores)
         return None
 
-    def _mixed(self, node: Any, held: Held, channels: Tensor) -> Any:
+    def _mixed(self, node: Any, held: Tagged, channels: Tensor) -> Any:
         """Values whose tokens are mixed; channels (..., tokens, channels)."""
         if held.squared or channels.ndim - 2 in varied(channels):
             self._block(held, node, "it adds tokens of different channels")
             return None
         row = channels.select(-2, 0)
         held.space.root.mixes.append(Mix(node, torch.unique(row.reshape(-1, row.shape[-1]), dim=0)))
-        return Held(held.space, _broadcast(row.unsqueeze(-2), _shape(node)))
+        return Tagged(held.space, _broadcast(row.unsqueeze(-2), _shape(node)))
 
     def _do_mask(self, node: Any) -> Any:
         """Return the result of a ``masked_fill`` with zero, alike for all channels of a token."""
         held, mask, value = (self._state_of(part) for part in node.args[:3])
-        if isinstance(held, Held) and not held.squared and not isinstance(mask, Held):
+        if isinstance(held, Tagged) and not held.squared and not isinstance(mask, Tagged):
             sizes, shape = _shape(node.args[1]), _shape(node)
             lead = len(shape) - len(sizes)
             mine = _broadcast(held.channels, shape)
             if value == 0 and all(d < lead or sizes[d - lead] == 1 for d in varied(mine)):
-                return Held(held.space, mine)
+                return Tagged(held.space, mine)
         return self._unknown(node, "it masks single channels, or with other numbers than zero")
 
     def _do_join(self, node: Any) -> Any:
         """Return the result of a ``cat`` or ``stack``."""
         parts = list(node.args[0])
         states = [self._state[part] for part in parts]
-        helds = [state for state in states if isinstance(state, Held)]
+        helds = [state for state in states if isinstance(state, Tagged)]
         dim = node.args[1] if len(node.args) > 1 else 0
-        if not helds or any(not isinstance(s, Held | Tensor) for s in states):
+        if not helds or any(not isinstance(s, Tagged | Tensor) for s in states):
             return self._unknown(node, "it joins channels with other numbers")
         first, numbers = helds[0], []
         for part, state in zip(parts, states, strict=True):
-            if isinstance(state, Held):
+            if isinstance(state, Tagged):
                 if state.squared or state.space.root.size != first.space.root.size:
                     return self._unknown(node, "it joins channels of different numbers")
                 numbers.append(state.channels)
@@ -583,7 +575,7 @@ class Flow:
             return self._unknown(node, "it joins channels end to end")
         for held in helds[1:]:
             first.space.join(held.space)
-        return Held(first.space, node.target(numbers, dim))
+        return Tagged(first.space, node.target(numbers, dim))
 
 
 def _rules() -> dict[str, str]:
@@ -608,18 +600,18 @@ def _shape(node: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in node.meta["val"].shape)
 
 
-def _helds(state: Any) -> Iterable[Held]:
+def _helds(state: Any) -> Iterable[Tagged]:
     """Return the tensors with channels of a state."""
-    if isinstance(state, Held):
+    if isinstance(state, Tagged):
         return [state]
-    return [part for part in state if isinstance(part, Held)] if isinstance(state, tuple) else []
+    return [part for part in state if isinstance(part, Tagged)] if isinstance(state, tuple) else []
 
 
 def _broadcast(channels: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:
     return torch.broadcast_to(channels, shape)
 
 
-def _lone(a: Held, b: Held) -> bool:
+def _lone(a: Tagged, b: Tagged) -> bool:
     """Whether the first of two tensors has one channel, and the second several."""
     return not a.along and bool(b.along)
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import calls
 from aimc_sim.transforms.edits import Edits
-from aimc_sim.transforms.flow import Flow
-from aimc_sim.transforms.spaces import End, Scores, Space
+from aimc_sim.transforms.flow import ChannelFlow
+from aimc_sim.transforms.marks import End
+from aimc_sim.transforms.spaces import Scores, Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +33,12 @@ class Values:
     heads: Tensor
 
 
-def values(flow: Flow) -> list[Values]:
+def values(flow: ChannelFlow) -> list[Values]:
     """Return the values of all attentions, each head's channels once.
 
     Parameters
     ----------
-    flow : Flow
+    flow : ChannelFlow
         The channels of the network.
 
     Returns
@@ -67,7 +68,7 @@ def values(flow: Flow) -> list[Values]:
     return found
 
 
-def _demand(flow: Flow, space: Space, heads: Tensor, call: Any, what: str) -> None:
+def _demand(flow: ChannelFlow, space: Space, heads: Tensor, call: Any, what: str) -> None:
     """Raise unless some blocks of channels can be turned."""
     for obstacle in space.obstacles:
         if _meet(obstacle.channels, heads):
@@ -87,7 +88,7 @@ def _meet(channels: Tensor, heads: Tensor) -> bool:
     return bool(torch.isin(channels.flatten(), heads.flatten()).any())
 
 
-def _bound(flow: Flow, what: str, call: Any, reason: str) -> UnsupportedLayerError:
+def _bound(flow: ChannelFlow, what: str, call: Any, reason: str) -> UnsupportedLayerError:
     return UnsupportedLayerError(
         f"{what} cannot be turned head by head: the call {flow.where(call)} is bound to the basis "
         f"of their channels, because {reason}; leave the heads as they are (heads=False), or "
@@ -95,7 +96,7 @@ def _bound(flow: Flow, what: str, call: Any, reason: str) -> UnsupportedLayerErr
     )
 
 
-def _between(flow: Flow) -> str:
+def _between(flow: ChannelFlow) -> str:
     """Return the words for the first call in an attention that binds channels, or nothing."""
     model = flow.recording.model
     homes = {calls.owner(model, mix.call) for space in flow.roots for mix in space.mixes}
@@ -203,12 +204,12 @@ def _turned(
     return made
 
 
-def pairs(flow: Flow) -> list[Scores]:
+def pairs(flow: ChannelFlow) -> list[Scores]:
     """Return the products of queries and keys whose channels can be turned.
 
     Parameters
     ----------
-    flow : Flow
+    flow : ChannelFlow
         The channels of the network.
 
     Returns

@@ -14,8 +14,9 @@ from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import calls
 from aimc_sim.transforms import features, heads, parity
 from aimc_sim.transforms.edits import Edits
-from aimc_sim.transforms.flow import Flow
-from aimc_sim.transforms.spaces import Mix, Scores, Space
+from aimc_sim.transforms.flow import ChannelFlow
+from aimc_sim.transforms.marks import Mix
+from aimc_sim.transforms.spaces import Scores, Space
 
 FIRST, STEP = 0.98, 0.02
 """Share of the singular values that is kept first, and what it falls by while the error stays
@@ -160,7 +161,7 @@ def low_rank_attention(
     return LowRank(edits.result(), tuple(ranks))
 
 
-def _attentions(plain: nn.Module, flow: Flow, batches: list[Any]) -> list[_Attention]:
+def _attentions(plain: nn.Module, flow: ChannelFlow, batches: list[Any]) -> list[_Attention]:
     """Return all attentions with the bases of their heads."""
     by_path: dict[str, tuple[Scores, Space, Mix]] = {}
     turnable = {id(v.space): v for v in heads.values(flow)}
@@ -214,7 +215,7 @@ def _attentions(plain: nn.Module, flow: Flow, batches: list[Any]) -> list[_Atten
     return found
 
 
-def _makers(flow: Flow, scores: Scores, space: Space) -> list[fx.Node]:
+def _makers(flow: ChannelFlow, scores: Scores, space: Space) -> list[fx.Node]:
     """Return the products that make queries, keys and values."""
     found = []
     for one in (scores.query.root, scores.key.root, space):
@@ -263,7 +264,7 @@ def _apply(edits: Edits, attention: _Attention, ranks: tuple[int, int]) -> None:
 
 
 def _error(
-    plain: nn.Module, flow: Flow, attention: _Attention, ranks: tuple[int, int],
+    plain: nn.Module, flow: ChannelFlow, attention: _Attention, ranks: tuple[int, int],
     batches: list[Any], full: Tensor,
 ) -> float:  # fmt: skip
     """Return the error of an attention's output at some ranks, the others at full rank."""
@@ -274,7 +275,7 @@ def _error(
 
 
 def _within(
-    plain: nn.Module, flow: Flow, attention: _Attention, budget: float, batches: list[Any],
+    plain: nn.Module, flow: ChannelFlow, attention: _Attention, budget: float, batches: list[Any],
     full: Tensor,
 ) -> tuple[tuple[int, int], float]:  # fmt: skip
     """Return the ranks of the smallest share whose error is within a budget, and the error."""

@@ -13,14 +13,14 @@ from torch.utils import _pytree as pytree
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import Source, examples
 from aimc_sim.frontend.recording import Example, evaluated_copy, record
-from aimc_sim.transforms.flow import Flow
+from aimc_sim.transforms.flow import ChannelFlow
 
 TOLERANCE = 1e-5
 """Largest difference between the network and its transform, both in float64, as a share of the
 largest output: above the rounding of norms that compute in float32 by themselves."""
 
 
-def opened(model: nn.Module, example: Any) -> tuple[nn.Module, Example, Flow]:
+def opened(model: nn.Module, example: Any) -> tuple[nn.Module, Example, ChannelFlow]:
     """Return a model, an example and the channels of the model.
 
     Parameters
@@ -36,7 +36,7 @@ def opened(model: nn.Module, example: Any) -> tuple[nn.Module, Example, Flow]:
         The model, without what torch wraps around it.
     example : Example
         Arguments of the forward method.
-    flow : Flow
+    flow : ChannelFlow
         The channels.
 
     Raises
@@ -49,7 +49,7 @@ def opened(model: nn.Module, example: Any) -> tuple[nn.Module, Example, Flow]:
     plain = Source(model).model
     shared = evaluated_copy(plain)
     given = examples.given(shared, example)
-    return plain, given, Flow(record(shared, given, fixed=True))
+    return plain, given, ChannelFlow(record(shared, given, fixed=True))
 
 
 def outputs(model: nn.Module, example: Example) -> list[Tensor]:

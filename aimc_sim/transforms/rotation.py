@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from aimc_sim import arguments
 from aimc_sim.frontend import calls
-from aimc_sim.transforms import features, kurtosis, matrices, parity
+from aimc_sim.transforms import features, kurtosis, orthogonal, parity
 from aimc_sim.transforms import heads as head_channels
 from aimc_sim.transforms.edits import Edits
-from aimc_sim.transforms.flow import Flow
-from aimc_sim.transforms.streams import Stream, fold, streams, turn
+from aimc_sim.transforms.flow import ChannelFlow
+from aimc_sim.transforms.streams import ResidualStream, fold, streams, turn
 
 KINDS = ("hadamard", "orthogonal", "kurtosis", "pca")
 """Rotations that can be asked for by name."""
@@ -151,38 +151,38 @@ def _check_used(rotation: str | Tensor, data: Any, high: Any) -> None:
 
 
 def _matrices(
-    edits: Edits, found: list[Stream], rotation: str | Tensor, data: list[Any], high: int | None,
-    seed: int,
+    edits: Edits, found: list[ResidualStream], rotation: str | Tensor, data: list[Any],
+    high: int | None, seed: int,
 ) -> list[Tensor]:  # fmt: skip
     """Return a rotation for every stream."""
     sizes = [stream.space.size for stream in found]
     if isinstance(rotation, Tensor):
-        return [matrices.checked(rotation, size, "rotation") for size in sizes]
+        return [orthogonal.checked(rotation, size, "rotation") for size in sizes]
     if rotation == "hadamard":
-        return [matrices.random_hadamard(size, seed, n) for n, size in enumerate(sizes)]
+        return [orthogonal.random_hadamard(size, seed, n) for n, size in enumerate(sizes)]
     if rotation == "orthogonal":
-        return [matrices.random_orthogonal(size, seed, n) for n, size in enumerate(sizes)]
+        return [orthogonal.random_orthogonal(size, seed, n) for n, size in enumerate(sizes)]
     activations = read_by_stream(edits.result(), edits.flow, data)
     if rotation == "kurtosis":
         return [
-            kurtosis.learned(seen, matrices.mixing(size, seed, n))
+            kurtosis.learned(seen, orthogonal.mixing(size, seed, n))
             for n, (seen, size) in enumerate(zip(activations, sizes, strict=True))
         ]
     made = []
     for n, (seen, size) in enumerate(zip(activations, sizes, strict=True)):
         count = size // 8 if high is None else arguments.whole(high, "high", 1, size - 1)
-        made.append(matrices.principal(torch.cat(seen), count, seed, n))
+        made.append(orthogonal.principal(torch.cat(seen), count, seed, n))
     return made
 
 
-def read_by_stream(folded: nn.Module, flow: Flow, data: Iterable[Any]) -> list[list[Tensor]]:
+def read_by_stream(folded: nn.Module, flow: ChannelFlow, data: Iterable[Any]) -> list[list[Tensor]]:
     """Return the activations that the products reading each residual stream get.
 
     Parameters
     ----------
     folded : nn.Module
         A network whose norms have been folded.
-    flow : Flow
+    flow : ChannelFlow
         Channels of the network before; its example is recorded again.
     data : iterable of inputs of the forward method
         Batches of the example's sizes.
@@ -209,12 +209,12 @@ def read_by_stream(folded: nn.Module, flow: Flow, data: Iterable[Any]) -> list[l
     return found
 
 
-def _turn_heads(edits: Edits, flow: Flow, seed: int, first: int) -> None:
+def _turn_heads(edits: Edits, flow: ChannelFlow, seed: int, first: int) -> None:
     """Note new numbers by which the values of attentions are rotated inside heads."""
     for number, found in enumerate(head_channels.values(flow)):
         size = found.heads.shape[1]
         turned = [
-            matrices.mixing(size, seed, first + 1000 * (number + 1) + head)
+            orthogonal.mixing(size, seed, first + 1000 * (number + 1) + head)
             for head in range(len(found.heads))
         ]
         head_channels.turn(edits, found.space, found.heads, head_channels.same(turned))

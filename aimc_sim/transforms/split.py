@@ -11,7 +11,7 @@ from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import calls
 from aimc_sim.transforms import parity
 from aimc_sim.transforms.edits import Edits, put
-from aimc_sim.transforms.spaces import End
+from aimc_sim.transforms.marks import End
 from aimc_sim.transforms.streams import streams
 
 
@@ -19,7 +19,9 @@ class SplitLinear(nn.Module):
     """A linear layer as the sum of two, of the first inputs and of the others.
 
     On a chip the two are layers of their own: on other rows, with another scale and, by
-    ``spec.layers``, another number of bits of their input converters.
+    ``spec.layers``, another number of bits of their input converters. The other inputs are doubled,
+    and their matrix is halved, which changes no result: the product with two is a value of its own,
+    with a range of its own, and stands for the conversion to another scale.
 
     Parameters
     ----------
@@ -37,7 +39,7 @@ class SplitLinear(nn.Module):
         self.high = nn.Linear(high, outputs, bias is not None, dtype=weight.dtype)
         self.low = nn.Linear(inputs - high, outputs, False, dtype=weight.dtype)
         self.high.weight = nn.Parameter(weight[:, :high].clone())
-        self.low.weight = nn.Parameter(weight[:, high:].clone())
+        self.low.weight = nn.Parameter(weight[:, high:] / 2.0)
         if bias is not None:
             self.high.bias = nn.Parameter(bias.clone())
 
@@ -55,7 +57,7 @@ class SplitLinear(nn.Module):
             The product and the bias.
         """
         first = self.high.in_features
-        product: Tensor = self.high(x[..., :first]) + self.low(x[..., first:])
+        product: Tensor = self.high(x[..., :first]) + self.low(x[..., first:] * 2.0)
         return product
 
 

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.frontend import calls
 from aimc_sim.transforms.edits import Edits
-from aimc_sim.transforms.flow import IDLE, Flow
-from aimc_sim.transforms.spaces import End, Gain, Space
+from aimc_sim.transforms.flow import IDLE, ChannelFlow
+from aimc_sim.transforms.marks import End
+from aimc_sim.transforms.spaces import Gain, Space
 
 _REMEDY = "rotate a network with its head, and norms in front of the blocks (norm_first=True)"
 
 
 @dataclass(frozen=True, eq=False)
-class Stream:
+class ResidualStream:
     """A residual stream whose gains can be folded.
 
     Attributes
@@ -40,17 +41,17 @@ class Stream:
     scaled: list[Gain]
 
 
-def streams(flow: Flow) -> list[Stream]:
+def streams(flow: ChannelFlow) -> list[ResidualStream]:
     """Return the residual streams of a network.
 
     Parameters
     ----------
-    flow : Flow
+    flow : ChannelFlow
         The channels of the network.
 
     Returns
     -------
-    list of Stream
+    list of ResidualStream
         In the order in which they begin.
 
     Raises
@@ -72,13 +73,14 @@ def streams(flow: Flow) -> list[Stream]:
     return found
 
 
-def _stream(flow: Flow, space: Space) -> Stream:
+def _stream(flow: ChannelFlow, space: Space) -> ResidualStream:
     """Return a space as a stream; raise where it is bound to its basis."""
     _free(flow, space, "the residual stream")
     if space.mixes or space.scores:
         call = space.mixes[0].call if space.mixes else space.scores[0].call
         raise _bound(flow, "the residual stream", call, "an attention reads it without a product")
-    stream = Stream(space, space.of("reader"), space.of("writer"), space.of("constant"), [], [])
+    ends = [space.of(kind) for kind in ("reader", "writer", "constant")]
+    stream = ResidualStream(space, *ends, [], [])
     for gain in space.gains_out:
         target = gain.target.root
         if target is space or len(target.gains_in) > 1 or target.of("writer"):
@@ -117,27 +119,27 @@ def _stream(flow: Flow, space: Space) -> Stream:
     return stream
 
 
-def _free(flow: Flow, space: Space, what: str) -> None:
+def _free(flow: ChannelFlow, space: Space, what: str) -> None:
     if space.obstacles:
         obstacle = space.obstacles[0]
         raise _bound(flow, what, obstacle.call, obstacle.reason)
 
 
-def _bound(flow: Flow, what: str, call: object, reason: str) -> UnsupportedLayerError:
+def _bound(flow: ChannelFlow, what: str, call: object, reason: str) -> UnsupportedLayerError:
     return UnsupportedLayerError(
         f"{what} cannot be rotated: the call {flow.where(call)} is bound to the basis of its "  # type: ignore[arg-type]
         f"channels, because {reason}; {_REMEDY}, or rewrite this call"
     )
 
 
-def fold(edits: Edits, stream: Stream) -> None:
+def fold(edits: Edits, stream: ResidualStream) -> None:
     """Fold the gains of a stream into products, and the mean of its layer norms into writers.
 
     Parameters
     ----------
     edits : Edits
         New numbers of the network's parameters, which are extended.
-    stream : Stream
+    stream : ResidualStream
         The stream.
 
     Raises
@@ -162,7 +164,7 @@ def fold(edits: Edits, stream: Stream) -> None:
         _without_mean(edits, stream)
 
 
-def _fold_readers(edits: Edits, stream: Stream) -> None:
+def _fold_readers(edits: Edits, stream: ResidualStream) -> None:
     """Fold gains and shifts behind norms into the products that read them."""
     for gain in stream.folded:
         target = gain.target.root
@@ -206,7 +208,7 @@ def _turn_writer(edits: Edits, end: End, turn: object) -> None:
         edits.turn_added(end.use, turn)
 
 
-def _without_mean(edits: Edits, stream: Stream) -> None:
+def _without_mean(edits: Edits, stream: ResidualStream) -> None:
     """Replace the layer norms of a stream, whose mean is zero by now, by RMS norms."""
     model, flow = edits.model, edits.flow
     known = {norm.call for norm in stream.space.norms}
@@ -231,14 +233,14 @@ def _without_mean(edits: Edits, stream: Stream) -> None:
         ).train(module.training)  # fmt: skip
 
 
-def turn(edits: Edits, stream: Stream, rotation: Tensor) -> None:
+def turn(edits: Edits, stream: ResidualStream, rotation: Tensor) -> None:
     """Note new numbers by which the channels of a folded stream are rotated.
 
     Parameters
     ----------
     edits : Edits
         New numbers of the network's parameters, which are extended.
-    stream : Stream
+    stream : ResidualStream
         The stream, whose gains have been folded.
     rotation : (channels, channels) float64 tensor
         Orthogonal matrix Q (dimensionless); a row vector x of the stream becomes x Q.
