@@ -79,8 +79,8 @@ def _stream(flow: ChannelFlow, space: Space) -> ResidualStream:
     if space.mixes or space.scores:
         call = space.mixes[0].call if space.mixes else space.scores[0].call
         raise _bound(flow, "the residual stream", call, "an attention reads it without a product")
-    ends = [space.of(kind) for kind in ("reader", "writer", "constant")]
-    stream = ResidualStream(space, *ends, [], [])
+    readers, writers, constants = map(space.of, ("reader", "writer", "constant"))
+    stream = ResidualStream(space, readers, writers, constants, [], [])
     for gain in space.gains_out:
         target = gain.target.root
         if target is space or len(target.gains_in) > 1 or target.of("writer"):
