@@ -404,8 +404,8 @@ def test_row_groups_have_their_own_converters():
         "layers": dict.fromkeys(("*.q", "*.k", "*.v", "*.up", "head"), few),
     }
     # One scale for all rows; one for each group; and more bits for the first group: 12, 8, 6 %.
-    errors = [chip_error(*case) for case in
-              ((rotated, given, shared), (split, given, coarse), (split, given, mixed))]  # fmt: skip
+    cases = [(rotated, shared), (split, coarse), (split, mixed)]
+    errors = [chip_error(model, given, changes) for model, changes in cases]
     assert errors[1] < 0.75 * errors[0]
     assert errors[2] < 0.85 * errors[1]
 
