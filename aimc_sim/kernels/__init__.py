@@ -30,6 +30,7 @@ wires                     Chebyshev iteration over two ladder families  derived 
 rounding.codes            clip(rint(x per_step), +-limit)             chip paper, LDPU
 tiles.add_rows            out + a[0] m[i[0]] + a[1] m[i[1]] + ...     order of plain loops
 half.fma_half             a b + c, rounded once to half              exact, round to odd
+membranes.run             leak, reset, threshold in half precision    as chip.membranes
 ldpu                      the epilogue's loops in half precision      chip paper, LDPU
 outer.vectors, patches    coincidences of shared random numbers       ESSOP's abstract, derived
 spiking.fire              v <- a v + (1 - a) I; spike and reset at 1  leaky integrate-and-fire

@@ -21,7 +21,9 @@ from aimc_sim.spiking import LIF
 
 BATCH, STEPS, CLASSES = 128, 4, 10
 FULL = presets.hermes("odp")
-ONE_BIT = presets.hermes("odp", "1-phase").with_({"core.adc": SenseAmplifierSpec()})
+ONE_BIT = presets.hermes("odp", "1-phase").with_(
+    {"core.adc": SenseAmplifierSpec(), "core.g_max_rule": "device"}
+)
 LIMIT = 6
 """Largest allowed ratio to torch: twice the 3 that is wanted of a quiet machine."""
 
