@@ -36,6 +36,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function
 
+from aimc_sim.digital.spiking_gradients import soft_sequence
+
 Firing = Literal["spike", "sigmoid"]
 """h: a step, or the sigmoid."""
 
@@ -347,11 +349,51 @@ def sequence(
         return found
     steps = x.unbind(1 - batch)
     states = start(steps[0], weights, neuron) if states is None else states
+    if weights.inputs and x.ndim == 3 and _lean(neuron):
+        y, states = _soft(torch.stack(steps), states, weights, neuron)
+        return y.transpose(0, 1 - batch), states
     outputs = []
     for one in steps:
         states = step(one, states, weights, neuron)
         outputs.append(states[1])
     return torch.stack(outputs, 1 - batch), states
+
+
+def _lean(neuron: Neuron) -> bool:
+    """Whether a sequence has gradients of its own: units of a matrix, soft, of the first paper."""
+    return (
+        neuron.output == "sigmoid" and neuron.reset == "zero" and neuron.delayed
+        and not neuron.inhibition and neuron.gain == 1 and neuron.adaptation is None
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._are_functorch_transforms_active()
+    )  # fmt: skip
+
+
+def _soft(
+    x: Tensor, states: NeuronStates, weights: NeuronWeights, neuron: Neuron
+) -> tuple[Tensor, NeuronStates]:
+    """Return outputs (T, B, units) and last states of inputs (T, B, inputs)."""
+    made = torch.cat(
+        [F.linear(x, w, b) for w, b in zip(weights.inputs, _biases(weights, neuron), strict=True)],
+        -1,
+    )
+    fed = torch.cat(weights.recurrent) if weights.recurrent else None
+
+    def plain(
+        made: Tensor, fed: Tensor | None, threshold: Tensor, s: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        outputs, parts = [], neuron.parts
+        for one in made:
+            back = () if fed is None else F.linear(y, fed).chunk(parts, -1)
+            s, y = advance(neuron, one.chunk(parts, -1), back, (s, y), threshold, None)
+            outputs.append(y)
+        return torch.stack(outputs), s
+
+    negative = {"identity": 1.0, "relu": 0.0, "leaky": SLOPE}[neuron.transfer]
+    y, s = soft_sequence(
+        made, fed, weights.threshold, *states, neuron.decay, negative, neuron.detached, plain
+    )
+    return y, (s, y[-1])
 
 
 def packed(states: NeuronStates) -> tuple[Tensor, Tensor]:

@@ -49,10 +49,19 @@ class CharLSTM(nn.Module):
         self.embedding.weight.requires_grad_(False)
         self.lstm.bias_hh_l0.requires_grad_(False)
 
+    def hidden(self, tokens: Tensor, state: LstmState | None) -> tuple[Tensor, LstmState]:
+        """Return the outputs of the LSTM, (N, T, 504), and the state."""
+        found: tuple[Tensor, LstmState] = self.lstm(self.embedding(tokens), state)
+        return found
+
     def forward(self, tokens: Tensor, state: LstmState | None = None) -> tuple[Tensor, LstmState]:
         """Return the scores (before any softmax) and the state, from which it can go on."""
-        outputs, state = self.lstm(self.embedding(tokens), state)
+        outputs, state = self.hidden(tokens, state)
         return self.dense(outputs), state
+
+    def redraw(self, seed: int) -> None:
+        """Draw the weights from the seed, in place; see :func:`redraw`."""
+        redraw(self, seed)
 
 
 def char_lstm(weights: str | Path | None = None) -> CharLSTM:

@@ -12,13 +12,18 @@ does not overfit) and ``paper``, the chip paper's 200 epochs (Adam, rate 0.01 di
 50 epochs, batch 128, sequences of 150, gradient norm 5, dropout 0.25). Both carry the state from
 one sequence to the next; where the paper puts its dropout is not printed, here it acts on the
 LSTM's outputs.
+
+``--unit ssnu`` or ``ssnu-o`` trains soft spiking units in the place of the LSTM
+(:mod:`aimc_sim.zoo.char_units`), on the same schedules but for the rate of the short one.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +33,8 @@ from torch import Tensor, nn
 
 from aimc_sim.training import finalize
 from aimc_sim.zoo.aware import OPTIONS, Aware
-from aimc_sim.zoo.paper_lstm import CharLSTM, char_lstm, redraw
+from aimc_sim.zoo.char_units import CharUnits, char_units
+from aimc_sim.zoo.paper_lstm import CharLSTM, char_lstm
 from aimc_sim.zoo.text import Text, ptb_characters
 from aimc_sim.zoo.training import (
     EpochRow,
@@ -46,6 +52,20 @@ from aimc_sim.zoo.training import (
 
 _LARGEST_NORM = 5.0
 """Of the gradient (chip paper, Methods)."""
+CharNetwork = CharLSTM | CharUnits
+"""A network that is trained here."""
+
+UNITS: dict[str, Callable[..., CharNetwork]] = {
+    "lstm": char_lstm,
+    "ssnu": partial(char_units, axo_axonic=False),
+    "ssnu-o": partial(char_units, axo_axonic=True),
+}
+"""How the network of each kind of unit is built."""
+
+RATES = {"ssnu": 0.01, "ssnu-o": 0.01}
+"""Largest learning rate of the short schedule, where it is not the LSTM's: at 0.004, sSNU-o came
+to 2.81 bits per character within 150 steps, at 0.01 to 2.63 (256 units; two rates tried)."""
+
 HALF_COST = 0.001
 """Bits per character that rounding to float16 may cost; if more, float32 is written."""
 
@@ -65,7 +85,7 @@ class PtbRecipe:
     step_epochs : int
         Epochs after which the rate is divided by ten, without ``warm_up``.
     dropout : float
-        Share of the LSTM's outputs that is left out in training.
+        Share of the layer's outputs that is left out in training.
     precision : {"bfloat16", "float32"}
         Number format of the matrix products in training; evaluation is float32.
     """
@@ -96,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of ptb.char.*.txt")
     parser.add_argument("--out", type=Path, required=True, help="file of the weights (.pt)")
+    parser.add_argument("--unit", choices=tuple(UNITS), default="lstm")
     parser.add_argument("--schedule", choices=sorted(SCHEDULES), default="short")
     parser.add_argument("--epochs", type=int, help="at least 1; default: of the schedule")
     parser.add_argument("--seed", type=int, default=1)
@@ -104,7 +125,13 @@ def main() -> None:
     parser.add_argument("--hardware-aware", type=Path, metavar="FLOAT", help="weights to fine-tune")
     parser.add_argument("--chip", default="hermes-tdp", help="preset for --hardware-aware")
     options = parser.parse_args()
-    recipe, aware = SCHEDULES[options.schedule], None
+    recipe, aware, unit = SCHEDULES[options.schedule], None, options.unit
+    if unit != "lstm":
+        if options.hardware_aware is not None or options.precision == "bfloat16":
+            parser.error(f"--unit {unit}: trained in float32 and without a chip; drop the option")
+        options.precision = "float32"
+        if options.schedule == "short":
+            recipe = replace(recipe, rate=RATES[unit])
     if options.hardware_aware is not None:
         recipe, effects = AWARE[options.schedule], OPTIONS["ptb", options.schedule]
         aware = Aware(options.hardware_aware, options.chip, effects)
@@ -115,24 +142,27 @@ def main() -> None:
         recipe = replace(recipe, epochs=options.epochs)
     torch.set_num_threads(options.threads)
     texts = {split: ptb_characters(options.data, split) for split in ("train", "valid", "test")}
-    network, curve = train(recipe, options.seed, texts["train"], texts["valid"], options.out, aware)
+    network, curve = train(
+        recipe, options.seed, texts["train"], texts["valid"], options.out, aware, unit
+    )
     command = (
-        f"python -m aimc_sim.zoo.train_ptb --data DIR --out {options.out.name} --schedule "
-        f"{options.schedule} --epochs {recipe.epochs} --seed {options.seed} --precision "
-        f"{recipe.precision} --threads {options.threads}"
+        f"python -m aimc_sim.zoo.train_ptb --data DIR --out {options.out.name} "
+        + (f"--unit {unit} " if unit != "lstm" else "")
+        + f"--schedule {options.schedule} --epochs {recipe.epochs} --seed {options.seed} "
+        f"--precision {recipe.precision} --threads {options.threads}"
         + (f" --hardware-aware {aware.start.name} --chip {aware.preset}" if aware else "")
     )
     run = {"command": command, "seed": options.seed, **asdict(recipe)}
     run |= aware.told() if aware else {}
-    export(network, run, curve, texts["test"], options.out)
+    export(network, run, curve, texts["test"], options.out, unit)
 
 
-def bits_per_character(network: CharLSTM, text: Text, streams: int = 1) -> float:
+def bits_per_character(network: CharNetwork, text: Text, streams: int = 1) -> float:
     """Return the mean of -log2 of the probability of each next character.
 
     Parameters
     ----------
-    network : CharLSTM
+    network : CharLSTM or CharUnits
     text : Text
         At least ``2 streams`` characters.
     streams : int
@@ -160,7 +190,8 @@ def train(
     valid_text: Text,
     out: Path,
     aware: Aware | None = None,
-) -> tuple[CharLSTM, list[EpochRow]]:
+    unit: str = "lstm",
+) -> tuple[CharNetwork, list[EpochRow]]:
     """Return the network after the last epoch (evaluation mode), and one row an epoch.
 
     Parameters
@@ -175,6 +206,8 @@ def train(
         File of the weights; the checkpoint is ``OUT.checkpoint``.
     aware : Aware, optional
         Phase that fine-tunes float weights for a chip; its noise has the seed as well.
+    unit : str
+        A key of :data:`UNITS`.
 
     Raises
     ------
@@ -187,9 +220,9 @@ def train(
             f"{len(train_text)} characters of '{train_text.name}': wanted more than one step of "
             f"{recipe.batch} x {recipe.length}; give a longer text"
         )
-    network = char_lstm(aware.start if aware else None)
+    network = UNITS[unit](aware.start if aware else None)
     if aware is None:
-        redraw(network, seed)
+        network.redraw(seed)
     else:
         network = aware.prepared(network, seed)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -202,21 +235,23 @@ def train(
         return {"train_bits": round(bits, 4), "valid_bits": round(valid, 4)}
 
     run = {"seed": seed, "characters": len(train_text), **asdict(recipe)}
+    run |= {"unit": unit} if unit != "lstm" else {}
     run |= aware.told() if aware else {}
     curve = run_epochs(one_epoch, network, optimizer, run, checkpoint_of(out))
     return (finalize(network) if aware else network).eval(), curve
 
 
 def export(
-    network: CharLSTM, run: dict[str, Any], curve: list[EpochRow], test_text: Text, out: Path
-) -> None:
+    network: CharNetwork, run: dict[str, Any], curve: list[EpochRow], test_text: Text, out: Path,
+    unit: str = "lstm",
+) -> None:  # fmt: skip
     """Write the weights, in float16 unless that costs bits, and the record; remove the checkpoint.
 
     Both precisions are compared on ``test_text``, read in one with the state carried.
 
     Parameters
     ----------
-    network : CharLSTM
+    network : CharLSTM or CharUnits
         The trained network, in evaluation mode.
     run : dict
         Entries of the record besides the scores: the command, the seed and the recipe.
@@ -226,13 +261,15 @@ def export(
         Text of the final score.
     out : path
         File of the weights.
+    unit : str
+        A key of :data:`UNITS`.
     """
     full = network.state_dict()
     rounded = half(full)
     scores = {}
     for precision, state in (("float32", full), ("float16", rounded)):
         save(state, out)
-        scores[precision] = bits_per_character(char_lstm(out), test_text)
+        scores[precision] = bits_per_character(UNITS[unit](out), test_text)
     kept = "float16" if scores["float16"] <= scores["float32"] + HALF_COST else "float32"
     save(rounded if kept == "float16" else full, out)
     record = {
@@ -258,7 +295,7 @@ def _streams(tokens: Tensor, streams: int) -> tuple[Tensor, Tensor]:
 
 
 def _one_epoch(
-    network: CharLSTM,
+    network: CharNetwork,
     optimizer: torch.optim.Optimizer,
     text: Text,
     recipe: PtbRecipe,
@@ -279,7 +316,7 @@ def _one_epoch(
     for step, (x, y) in enumerate(pairs):
         set_rate(optimizer, rate(recipe, epoch + (step + 1) / steps))
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            outputs, state = network.lstm(network.embedding(x), state)
+            outputs, state = network.hidden(x, state)
             kept = torch.empty_like(outputs).bernoulli_(1 - recipe.dropout, generator=generator)
             scores = network.dense(outputs * kept / (1 - recipe.dropout))
         state = tuple(part.detach() for part in state)
