@@ -360,11 +360,14 @@ def sequence(
 
 
 def _lean(neuron: Neuron) -> bool:
-    """Whether a sequence has gradients of its own: units of a matrix, soft, of the first paper."""
+    """Whether a sequence has gradients of its own: units of a matrix, soft, of the first paper.
+
+    Transforms of functions, compilers and mixed precision see the single steps.
+    """
     return (
         neuron.output == "sigmoid" and neuron.reset == "zero" and neuron.delayed
         and not neuron.inhibition and neuron.gain == 1 and neuron.adaptation is None
-        and not torch.is_autocast_enabled("cpu")
+        and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
     )  # fmt: skip
 

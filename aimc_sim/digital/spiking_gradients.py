@@ -152,6 +152,4 @@ def _twice(
             create_graph=True, allow_unused=True,
         )
     )  # fmt: skip
-    return tuple(
-        next(found) if one is not None and one.requires_grad else None for one in given
-    )
+    return tuple(next(found) if one is not None and one.requires_grad else None for one in given)

@@ -14,7 +14,7 @@ one sequence to the next; where the paper puts its dropout is not printed, here 
 LSTM's outputs.
 
 ``--unit ssnu`` or ``ssnu-o`` trains soft spiking units in the place of the LSTM
-(:mod:`aimc_sim.zoo.char_units`), on the same schedules but for the rate of the short one.
+(:mod:`aimc_sim.zoo.spiking_text`), on the same schedules but for the rate of the short one.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from torch import Tensor, nn
 
 from aimc_sim.training import finalize
 from aimc_sim.zoo.aware import OPTIONS, Aware
-from aimc_sim.zoo.char_units import CharUnits, char_units
 from aimc_sim.zoo.paper_lstm import CharLSTM, char_lstm
+from aimc_sim.zoo.spiking_text import CharUnits, char_units
 from aimc_sim.zoo.text import Text, ptb_characters
 from aimc_sim.zoo.training import (
     EpochRow,

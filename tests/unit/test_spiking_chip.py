@@ -101,6 +101,38 @@ class Maps(nn.Module):
         return self.out(y.flatten(2)).mean(1)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "products"),
+    [
+        (nn.LSTM, {}, 8), (nn.GRU, {}, 6),
+        (SoftSNU, {"recurrent": True, "axo_axonic": True}, 4), (SoftSNU, {"recurrent": True}, 2),
+        (SoftSNU, {}, 1), (SNU, {"recurrent": True}, 2),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("n", [5, 12])
+def test_multiplications_are_those_of_the_closed_forms(kind, options, products, n):
+    """Per unit and step, of n inputs and n units, whatever the steps: 8 n (LSTM) ... 1 n (sSNU)."""
+    for steps in (3, 7):
+        model = OneLayer(kind(n, n, batch_first=True, **options))
+        chip = aimc_sim.Chip.from_model(
+            model, presets.ideal(), example=torch.linspace(-1, 1, 2 * steps * n).view(2, steps, n)
+        )
+        assert sum(layer.macs for layer in chip.compiled.layers) == products * n * n
+        chip.program(0)(torch.zeros(1, steps, n))
+        assert chip.report().cost["macs"] == products * n * n * steps
+
+
+class OneLayer(nn.Module):
+    """The outputs of a recurrent layer."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x)[0]
+
+
 def test_neurons_behind_a_convolution():
     torch.manual_seed(3)
     model, x = coarse(Maps()), spikes(3, 4, 2, 6, 6)

@@ -11,12 +11,12 @@ from torch import nn
 from aimc_sim.zoo import (
     char_lstm,
     char_transformer,
+    char_units,
     load,
     ptb_characters,
     record,
     resnet9,
     stored,
-    train_ptb,
     vit,
 )
 from aimc_sim.zoo.entries import ENTRIES
@@ -129,8 +129,52 @@ def test_lstm_draws_repeat_and_differ_by_seed():
     assert torch.equal(torch.get_rng_state(), before)
     drawn = {key: value.clone() for key, value in network.state_dict().items()}
     assert same(drawn, char_lstm().state_dict())
-    train_ptb.redraw(network, 7)
+    network.redraw(7)
     assert not torch.equal(drawn["embedding.weight"], network.embedding.weight)
+
+
+# -------------------------------------------------------------------- soft spiking units
+
+
+@pytest.mark.parametrize(("gated", "weights"), [(False, 343_728), (True, 662_256)])
+def test_character_units_have_their_counts(gated, weights):
+    """n units on m inputs: n (m + n) weights without the gate, twice as many with it."""
+    network = char_units(axo_axonic=gated)
+    assert weights_of(network) == weights == (1 + gated) * 504 * (128 + 504) + 504 * 50
+    biases = sum(p.numel() for p in network.parameters() if p.ndim == 1)
+    assert biases == (1 + gated) * 504 + 50
+    assert not network.embedding.weight.requires_grad
+    before = torch.get_rng_state()
+    assert same(network.state_dict(), char_units(axo_axonic=gated).state_dict())
+    assert torch.equal(torch.get_rng_state(), before)
+    network.redraw(7)
+    assert not same(network.state_dict(), char_units(axo_axonic=gated).state_dict())
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_character_units_carry_their_state_and_are_the_textbook(gated):
+    network = char_units(axo_axonic=gated)
+    torch.nn.init.normal_(network.units.threshold, generator=seeded(2))
+    tokens = torch.randint(50, (2, 12), generator=seeded())
+    with torch.inference_mode():
+        whole, last = network(tokens)
+        assert whole.shape == (2, 12, 50)
+        steps, state = [], None
+        for t in range(12):
+            scores, state = network(tokens[:, t : t + 1], state)
+            steps.append(scores)
+        torch.testing.assert_close(torch.cat(steps, 1), whole)
+        torch.testing.assert_close(state, last)
+        s = y = torch.zeros(2, 504)
+        u = network.units
+        for t in range(12):
+            x = network.embedding(tokens[:, t])
+            gate = 1.0
+            if gated:
+                gate = (x @ u.gate_weight.T + y @ u.gate_recurrent_weight.T + u.gate_bias).sigmoid()
+            s = x @ u.weight.T + y @ u.recurrent_weight.T + 0.8 * s * (1 - y)
+            y = (s - u.threshold).sigmoid() * gate
+        torch.testing.assert_close(network.dense(y), whole[:, -1])
 
 
 # ------------------------------------------------------------------------------- entries

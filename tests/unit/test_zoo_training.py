@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from aimc_sim.machine.formats import training_precision
-from aimc_sim.zoo import ImageSet, Text, char_lstm, train_cifar, train_ptb
+from aimc_sim.zoo import ImageSet, Text, char_lstm, char_units, train_cifar, train_ptb
 from aimc_sim.zoo.augment import crop_and_flip, cutout
 from aimc_sim.zoo.text import encode
 from aimc_sim.zoo.training import one_cycle
@@ -229,6 +229,47 @@ def test_lstm_command_line(tmp_path, monkeypatch, capsys):
     assert f"training in {precision}: {reason}" in capsys.readouterr().out
     assert (told["epochs"], told["seed"], told["precision"]) == (1, 2, precision)
     assert told["test_bits_per_character"] < 3.5  # with no training: log2(50) = 5.6
+
+
+@pytest.mark.parametrize("unit", ["ssnu", "ssnu-o"])
+def test_training_of_soft_units(unit, tmp_path, monkeypatch, capsys):
+    """The LSTM's schedule at another rate; resumed as if uninterrupted; float32 on any machine."""
+    monkeypatch.setattr(train_ptb, "ptb_characters", lambda _folder, split: poem(split, 100))
+    short = train_ptb.PtbRecipe(2, 8, 30, warm_up=0.1)
+    monkeypatch.setattr(train_ptb, "SCHEDULES", {"short": short})
+    a, b = tmp_path / "a.pt", tmp_path / "b.pt"
+    line = ["train", *f"--data D --seed 2 --threads 1 --unit {unit} --out".split()]
+    monkeypatch.setattr(sys, "argv", [*line, str(a)])
+    train_ptb.main()
+    assert "training in" not in capsys.readouterr().out  # no machine chooses the precision
+    monkeypatch.setattr(sys, "argv", [*line, str(b)])
+    with monkeypatch.context() as patch:
+        interrupted(patch, train_ptb, 8)  # six steps an epoch
+        with pytest.raises(KeyboardInterrupt):
+            train_ptb.main()
+    train_ptb.main()
+    told, again = (json.loads(out.with_suffix(".json").read_text()) for out in (a, b))
+    assert untimed(told["curve"]) == untimed(again["curve"])
+    assert f"--unit {unit} --schedule short" in told["command"]
+    assert (told["precision"], told["rate"]) == ("float32", train_ptb.RATES[unit])
+    gated = unit == "ssnu-o"
+    trained, repeated = (char_units(out, gated) for out in (a, b))
+    assert same(trained.state_dict(), repeated.state_dict())
+    score = train_ptb.bits_per_character(trained, poem("test", 100))
+    assert told["test_bits_per_character"] == pytest.approx(score, abs=1e-4)
+    assert score < 4  # with no training: log2(50) = 5.6
+    with pytest.raises(ValueError, match=r"is not a character network of sSNU"):
+        char_units(a, not gated)
+
+
+@pytest.mark.parametrize("options", ["--precision bfloat16", "--hardware-aware f.pt"])
+def test_soft_units_are_trained_plainly(options, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys, "argv", ["train", *f"--data D --out u.pt --unit ssnu {options}".split()]
+    )
+    with pytest.raises(SystemExit):
+        train_ptb.main()
+    assert "--unit ssnu: trained in float32 and without a chip" in capsys.readouterr().err
 
 
 def test_precision_that_the_machine_refuses(monkeypatch, capsys):

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from aimc_sim import arguments
-from aimc_sim.spiking import SoftSNU, UnitState
+from aimc_sim.spiking import SoftSNU
+from aimc_sim.spiking.units import UnitState
 from aimc_sim.zoo.paper_lstm import CHARACTERS, EMBEDDING, HIDDEN
 from aimc_sim.zoo.stored import WeightFiles, fill
 
