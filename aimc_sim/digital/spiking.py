@@ -393,8 +393,9 @@ def _soft(
         return torch.stack(outputs), s
 
     negative = {"identity": 1.0, "relu": 0.0, "leaky": SLOPE}[neuron.transfer]
+    s, y = states
     y, s = soft_sequence(
-        made, fed, weights.threshold, *states, neuron.decay, negative, neuron.detached, plain
+        made, fed, weights.threshold, s, y, neuron.decay, negative, neuron.detached, plain
     )
     return y, (s, y[-1])
 

@@ -81,10 +81,10 @@ class _Soft(torch.autograd.Function):
         sums = made.clone()
         for t in range(steps):
             sum_ = sums[t]
-            if recurrent is not None:
-                sum_.addmm_(y, recurrent.t())
             own = sum_[:, :units]
-            own.add_(torch.mul(s, y.neg().add_(1)), alpha=decay)
+            own.add_(torch.mul(s, decay).mul_(1 - y))
+            if recurrent is not None:
+                sum_.add_(y @ recurrent.t())
             s = torch.mul(own.clamp(max=0), negative, out=states[t]).add_(own.clamp(min=0))
             torch.sub(s, threshold, out=fires[t]).sigmoid_()
             if gated:

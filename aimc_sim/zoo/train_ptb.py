@@ -312,7 +312,8 @@ def _one_epoch(
         strict=True,
     )  # fmt: skip
     network.train()
-    total, state, steps = 0.0, None, whole // recipe.length
+    total, steps = 0.0, whole // recipe.length
+    state: Any = None  # of either network
     for step, (x, y) in enumerate(pairs):
         set_rate(optimizer, rate(recipe, epoch + (step + 1) / steps))
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
