@@ -66,6 +66,8 @@ NETWORKS = {
     "spiking-digits": ListedNetwork("spiking", "digits", "digits"),
     "lstm-ptb": ListedNetwork("lstm", "ptb", "ptb"),
     "lstm-ptb-aware": ListedNetwork("lstm", "ptb-aware", "ptb"),
+    "ssnu-ptb": ListedNetwork("ssnu", "ssnu-ptb", "ptb"),
+    "ssnu-o-ptb": ListedNetwork("ssnu-o", "ssnu-o-ptb", "ptb"),
 }
 """Trained networks; their weights need not be installed. "aware": hardware-aware."""
 

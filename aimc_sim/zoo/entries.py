@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -19,6 +20,8 @@ from aimc_sim.zoo.resnet import KIND as RESNET32
 from aimc_sim.zoo.resnet import resnet32
 from aimc_sim.zoo.spiking_digits import KIND as SPIKING
 from aimc_sim.zoo.spiking_digits import spiking_digits
+from aimc_sim.zoo.spiking_text import KINDS as CHAR_UNITS
+from aimc_sim.zoo.spiking_text import char_units
 from aimc_sim.zoo.stored import WeightFiles
 
 
@@ -35,6 +38,8 @@ _KINDS: dict[str, tuple[Callable[..., nn.Module], WeightFiles]] = {
     "resnet32": (resnet32, RESNET32),
     "resnet9": (resnet9, RESNET9),
     "lstm": (char_lstm, CHAR_LSTM),
+    "ssnu": (partial(char_units, axo_axonic=False), CHAR_UNITS[False]),
+    "ssnu-o": (partial(char_units, axo_axonic=True), CHAR_UNITS[True]),
     "spiking": (spiking_digits, SPIKING),
 }
 """How each architecture of the catalogue is built, and its files."""

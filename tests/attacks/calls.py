@@ -322,6 +322,7 @@ CASES = (
     Case("units.seconds(value)", number(0, 3000 * 365 * 86400.0, "'5'")),
     Case("zoo.resnet32(value)", whole(1, 10**6).filter(lambda v: len(v[0]) < 5 or v[1])),
     Case("zoo.resnet32(10, value)", PATHS.filter(lambda v: v[0] != "None")),
+    Case("zoo.char_units(value)", PATHS.filter(lambda v: v[0] != "None")),
     Case("zoo.digits(value)", some("'test'") | anything_but() | bad("'Test'")),
     Case("zoo.cifar10(value)", PATHS),
     Case(

@@ -260,6 +260,15 @@ def test_training_of_soft_units(unit, tmp_path, monkeypatch, capsys):
     assert score < 4  # with no training: log2(50) = 5.6
     with pytest.raises(ValueError, match=r"is not a character network of sSNU"):
         char_units(a, not gated)
+    monkeypatch.setattr(sys, "argv", [*line, str(b), "--rate", "0.02", "--epochs", "1"])
+    train_ptb.main()
+    told = json.loads(b.with_suffix(".json").read_text())
+    assert told["rate"] == 0.02
+    assert "--epochs 1 --rate 0.02 --seed 2" in told["command"]
+    monkeypatch.setattr(sys, "argv", [*line, str(b), "--rate", "-1"])
+    with pytest.raises(SystemExit):
+        train_ptb.main()
+    assert "--rate -1: wanted a number above 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", ["--precision bfloat16", "--hardware-aware f.pt"])
