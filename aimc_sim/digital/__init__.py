@@ -4,8 +4,9 @@
 - :mod:`.rounding`: from values to codes
 - :mod:`.cells`: one time step of a recurrent layer, and the loop over steps, exactly
 - :mod:`.spiking`: spiking neurons over time, exactly, with surrogate gradients
+- :mod:`.spiking_gradients`: sequences of soft units with gradients of their own
 """
 
 __all__ = [
-    "apply", "cells", "rounding", "spiking",
+    "apply", "cells", "rounding", "spiking", "spiking_gradients",
 ]  # fmt: skip
