@@ -15,7 +15,7 @@
 __all__ = [
     "adapt", "adc", "blocks", "calibrate", "calls", "chip", "chip_report", "chunk", "clipping",
     "contents", "convert", "counts", "evaluation", "events", "executor", "explain", "floating",
-    "given", "held", "images", "neurons", "phases", "plan", "probe", "procedures", "quantisers", "reading",
-    "recurrent", "replay_values", "rounding", "sizes", "spiking_report", "stream", "survey",
-    "variants", "whole",
+    "given", "held", "images", "neurons", "phases", "plan", "probe", "procedures", "quantisers",
+    "reading", "recurrent", "replay_values", "rounding", "sizes", "spiking_report", "stream",
+    "survey", "variants", "whole",
 ]  # fmt: skip
