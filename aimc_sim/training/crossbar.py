@@ -15,6 +15,7 @@ from aimc_sim.rng import Key, Purpose
 from aimc_sim.spec import CoreSpec
 from aimc_sim.training import loops, noise
 from aimc_sim.training.functional import (
+    ComparatorNoise,
     NoiseAddress,
     converted,
     learned,
@@ -291,10 +292,9 @@ class Crossbar(nn.Module):
         rows = self.levels[block].detach()
         own = self._levels_of(sums, spatial) if self.training or not rows.any() else rows
         rows = rows if rows.any() else own
-        noisy = sums
-        if self._compares_noisily:
-            noisy = sums + self._comparator_noise(block, sums, spatial)
-        out = stepped(noisy, rows.reshape(shape).to(sums.dtype), self.options.step_gradient)
+        noise = self._comparator_noise(block, sums, shape) if self._compares_noisily else None
+        kind = self.options.step_gradient
+        out = stepped(sums, rows.reshape(shape).to(sums.dtype), kind, noise)
         if self.training:
             keep = self.options.range_momentum
             with torch.no_grad():
@@ -309,7 +309,9 @@ class Crossbar(nn.Module):
         found = [converters.levels(self.core, some[:, first:last]) for first, last in cuts]
         return torch.from_numpy(np.concatenate(found, axis=1)).float().to(sums.device)
 
-    def _comparator_noise(self, block: int, sums: Tensor, spatial: int) -> Tensor:
+    def _comparator_noise(
+        self, block: int, sums: Tensor, shape: tuple[int, ...]
+    ) -> ComparatorNoise:
         """Return noise of every comparison and the offsets of this step, in the unit of sums."""
         core = self.core
         offset_std, noise_std = converters.deviations(core)
@@ -319,9 +321,8 @@ class Crossbar(nn.Module):
         per_ampere = per_ampere / (span * core.read.v_read_volts)
         columns = normals((self.layout.cols,), per_ampere, self._address(_OFFSETS, block))
         offset = offset_std * per_ampere * columns
-        shape = (-1, *(1,) * spatial)
-        xi = normals(sums.shape, sums, self._event(sums))
-        return (noise_std * per_ampere).reshape(shape) * xi - offset.reshape(shape)
+        beside = (noise_std * per_ampere).reshape(shape[1:]), offset.reshape(shape[1:])
+        return ComparatorNoise(*beside, self._event(sums))
 
     def _convert(
         self, name: str, x: Tensor, codes: float | None, share: float, method: str

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -311,30 +312,49 @@ def learned(x: Tensor, largest: Tensor, limit: float) -> Tensor:
     return result
 
 
+@dataclass(frozen=True)
+class ComparatorNoise:
+    """What columns have beside their sums where they are compared, in units of the sums.
+
+    Attributes
+    ----------
+    std, offset : float32 tensors that broadcast with the sums
+        Standard deviation of the noise of a comparison; offset of each comparator, by which
+        thresholds are too high.
+    address : NoiseAddress
+        Address of the noise.
+    """
+
+    std: Tensor
+    offset: Tensor
+    address: NoiseAddress
+
+
+_SHORT = 256
+"""Values of a column that lie side by side, below which columns are worked on together."""
+
+
 class _Stepped(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, sums: Tensor, rows: Tensor, kind: str) -> Tensor:
-        steps = len(rows) // 2
-        out = rows[steps].expand(sums.shape)
-        slope = torch.zeros_like(sums)
-        for t in range(steps):
-            threshold, below, above = rows[t], rows[steps + t], rows[steps + t + 1]
-            out = torch.where(sums >= threshold, above, out)
-            half = (above - below) / 2
-            place = (sums - threshold) / torch.where(half > 0, half, 1)
-            one = 1 - torch.tanh(place).square() if kind == "tanh" else (place.abs() <= 1).float()
-            slope = torch.maximum(slope, torch.where(half > 0, one, 0).to(sums.dtype))
-        ctx.save_for_backward(slope)
-        return out.to(sums.dtype)
+    def forward(
+        ctx: Any, sums: Tensor, rows: Tensor, kind: Literal["tanh", "clip"],
+        noise: ComparatorNoise | None,
+    ) -> Tensor:  # fmt: skip
+        out, slope = step(sums, rows, kind, noise, ctx.needs_input_grad[0])
+        if slope is not None:
+            ctx.save_for_backward(slope)
+        return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (slope,) = ctx.saved_tensors
-        return gradient * slope, None, None
+        return gradient * slope, None, None, None
 
 
-def stepped(sums: Tensor, rows: Tensor, kind: Literal["tanh", "clip"]) -> Tensor:
+def stepped(
+    sums: Tensor, rows: Tensor, kind: Literal["tanh", "clip"], noise: ComparatorNoise | None = None
+) -> Tensor:
     """Return the values of the steps that sums reach, with a gradient that stands in for theirs.
 
     Parameters
@@ -349,11 +369,98 @@ def stepped(sums: Tensor, rows: Tensor, kind: Literal["tanh", "clip"]) -> Tensor
         beside it, the gradient is ``1 - tanh(d)^2``, that of a tanh from the one value to the
         other, or 1 for ``|d| <= 1`` and 0 beyond; of several thresholds the largest counts. That
         the published training uses either is RECALLED (arXiv:2211.02167 could not be read).
+    noise : ComparatorNoise, optional
+        What sums have beside them where they are compared; default: nothing.
 
     Returns
     -------
     tensor of the shape of sums
         One of the T + 1 values of each column.
     """
-    result: Tensor = cast(Any, _Stepped).apply(sums, rows, kind)
+    result: Tensor = cast(Any, _Stepped).apply(sums, rows, kind, noise)
     return result
+
+
+def step(
+    sums: Tensor, rows: Tensor, kind: Literal["tanh", "clip"], noise: ComparatorNoise | None,
+    with_slope: bool,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """Return values of steps without a gradient; arguments as of :func:`stepped`.
+
+    Parameters
+    ----------
+    with_slope : bool
+        Whether the slope is wanted.
+
+    Returns
+    -------
+    out : tensor of the shape of sums
+        Values of the steps.
+    slope : tensor of the shape of sums, or None
+        Factor of the gradient; None if it is not wanted.
+    """
+    sums, rows = sums.detach(), rows.detach()
+    wide = [d - rows.ndim for d in range(1, rows.ndim) if rows.shape[d] > 1]
+    fused = sums.device.type == "cpu" and sums.dtype == rows.dtype == torch.float32
+    if not fused or len(wide) > 1 or rows.ndim > sums.ndim + 1 or not sums.numel():
+        return step_plainly(sums, rows, kind, noise, with_slope)
+    sums, order = _dense(sums)
+    place = order.index(sums.ndim + wide[0]) if wide else sums.ndim - 1
+    inner = math.prod(sums.shape[d] for d in order[place + 1 :])
+    columns = sums.shape[order[place]] if wide else 1
+    if not wide:
+        inner = sums.numel()
+    empty = np.empty(0, np.float32)
+    beside = [empty] * 3
+    if noise is not None:
+        own = (
+            part.detach().float().reshape(-1).expand(columns) for part in (noise.std, noise.offset)
+        )
+        beside = [part.contiguous().numpy() for part in own]
+        beside.append(normals((sums.numel(),), sums, noise.address).numpy())
+    table = rows.reshape(len(rows), -1).numpy()
+    if 1 < inner < _SHORT:  # columns side by side, so that runs are long
+        table = np.repeat(table, inner, axis=1)
+        beside[:2] = [np.repeat(part, inner) for part in beside[:2]]
+        inner, columns = 1, columns * inner
+    out = torch.empty_like(sums)
+    slope = torch.empty_like(sums) if with_slope else None
+    flat = _flat(sums, order), _flat(out, order), empty if slope is None else _flat(slope, order)
+    size = columns if inner == 1 else inner  # of a run
+    runs = sums.numel() // size
+    wanted = max(1, min(torch.get_num_threads(), -(-sums.numel() // CHUNK)))
+    edges = [runs * k // wanted for k in range(wanted + 1)]
+
+    def work(part: tuple[int, int]) -> None:
+        where = slice(part[0] * size, part[1] * size)
+        loops.compare(
+            flat[0][where], beside[2][where], *beside[:2], np.ascontiguousarray(table),
+            kind == "clip", inner, part[0], flat[1][where], flat[2][where],
+        )  # fmt: skip
+
+    threads.run(work, [(a, b) for a, b in pairwise(edges)], wanted)
+    return out, slope
+
+
+def step_plainly(
+    sums: Tensor, rows: Tensor, kind: Literal["tanh", "clip"], noise: ComparatorNoise | None,
+    with_slope: bool,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """Return the results of :func:`step` by torch operations, for any dtype and device."""
+    steps = len(rows) // 2
+    if noise is not None:
+        sums, order = _dense(sums)
+        drawn = normals((sums.numel(),), sums, noise.address)
+        drawn = drawn.reshape([sums.shape[i] for i in order])
+        drawn = drawn.permute(np.argsort(order).tolist())
+        sums = sums + (noise.std.to(sums.dtype) * drawn - noise.offset.to(sums.dtype))
+    out = rows[steps].expand(sums.shape)
+    slope = torch.zeros_like(sums)
+    for t in range(steps):
+        threshold, below, above = rows[t], rows[steps + t], rows[steps + t + 1]
+        out = torch.where(sums >= threshold, above, out)
+        half = (above - below) / 2
+        place = (sums - threshold) / torch.where(half > 0, half, 1)
+        one = 1 - torch.tanh(place).square() if kind == "tanh" else (place.abs() <= 1).float()
+        slope = torch.maximum(slope, torch.where(half > 0, one, 0).to(sums.dtype))
+    return out.to(sums.dtype), slope if with_slope else None

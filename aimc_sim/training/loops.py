@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from aimc_sim.kernels import point, serial
-from aimc_sim.kernels.math32 import bits_float, f32, float_bits, narrowed, widened
+from aimc_sim.kernels.math32 import bits_float, exp32, f32, float_bits, narrowed, widened
 from aimc_sim.kernels.normal import fill
 from aimc_sim.kernels.rounding import whole
 
@@ -124,6 +124,112 @@ def convert(x, std, step, limit, event, k0, k1, out, inside):
         else:
             _store(z, out[start:stop])
     return top, beyond
+
+
+@point
+def _beside(z, noise, std, offset, out):
+    for j in range(z.size):
+        out[j] = z[j] + (std[j] * noise[j] - offset[j])
+
+
+@point
+def _rise(z, threshold, above, out):
+    for j in range(z.size):
+        value, before = above[j], out[j]  # both are read, so that no lane branches
+        out[j] = value if z[j] >= threshold[j] else before
+
+
+@point
+def _slope_of_tanh(z, threshold, half, slope):
+    """Largest of the slope so far and ``1 - tanh(d)^2 = 4 e / (1 + e)^2``, ``e = exp(-2 |d|)``."""
+    for j in range(z.size):
+        distance, width, before = abs(z[j] - threshold[j]), half[j], slope[j]
+        e = exp32(f32(-2.0) * (distance / max(width, f32(1e-37))))
+        one = f32(4.0) * e / ((f32(1.0) + e) * (f32(1.0) + e))
+        one = one if width > f32(0.0) else f32(0.0)
+        slope[j] = max(before, one)
+
+
+@point
+def _slope_of_clip(z, threshold, half, slope):
+    for j in range(z.size):
+        distance, width, before = abs(z[j] - threshold[j]), half[j], slope[j]
+        one = f32(1.0) if distance <= width else f32(0.0)
+        one = one if width > f32(0.0) else f32(0.0)
+        slope[j] = max(before, one)
+
+
+@serial
+def compare(sums, noise, std, offset, rows, clip, inner, run, out, slope):
+    """Replace sums by the values of the steps that they reach, in staircases of columns.
+
+    ``out = value of the step of sums + (std xi - offset)``. Values lie as (..., columns, inner);
+    runs are worked on one after the other, of all columns if ``inner`` is 1, else of one column.
+
+    Parameters
+    ----------
+    sums : (n,) float32
+        Sums in front of comparators, whole runs.
+    noise : (n,) float32
+        Standard normals; empty: neither noise nor offsets.
+    std, offset : (C,) float32
+        Of every column, in units of the sums; empty with the noise.
+    rows : (2 T + 1, C) float32
+        Thresholds and values of every column.
+    clip : bool
+        Which slope: 1 within half a step of a threshold, or that of the tanh through both values.
+    inner : int64
+        Values of a column that lie side by side.
+    run : int64
+        Number of the first run.
+    out : (n,) float32
+        Written: values of the steps.
+    slope : (n,) float32
+        Written: slopes, the largest of all thresholds; empty: not wanted.
+    """
+    columns, steps = rows.shape[1], rows.shape[0] // 2
+    length = columns if inner == 1 else min(inner, BLOCK)
+    half = np.empty((steps, columns), np.float32)
+    for t in range(steps):
+        for c in range(columns):
+            half[t, c] = (rows[steps + t + 1, c] - rows[steps + t, c]) / f32(2.0)
+    table, halves = np.empty((2 * steps + 1, length), np.float32), np.empty(
+        (steps, length), np.float32
+    )
+    spread, shift = np.empty(length, np.float32), np.empty(length, np.float32)
+    work = np.empty(length, np.float32)
+    whole_run = columns if inner == 1 else inner
+    for r in range(sums.size // whole_run):
+        if inner > 1 or r == 0:
+            for j in range(length):
+                c = j if inner == 1 else (run + r) % columns
+                for k in range(2 * steps + 1):
+                    table[k, j] = rows[k, c]
+                for t in range(steps):
+                    halves[t, j] = half[t, c]
+                if noise.size:
+                    spread[j], shift[j] = std[c], offset[c]
+        for start in range(r * whole_run, (r + 1) * whole_run, length):
+            stop = min(start + length, (r + 1) * whole_run)
+            n = stop - start
+            z = sums[start:stop]
+            if noise.size:
+                _beside(z, noise[start:stop], spread, shift, work)
+                z = work[:n]
+            target = out[start:stop]
+            for j in range(n):
+                target[j] = table[steps, j]
+            for t in range(steps):
+                _rise(z, table[t], table[steps + t + 1], target)
+            if slope.size:
+                own = slope[start:stop]
+                for j in range(n):
+                    own[j] = f32(0.0)
+                for t in range(steps):
+                    if clip:
+                        _slope_of_clip(z, table[t], halves[t], own)
+                    else:
+                        _slope_of_tanh(z, table[t], halves[t], own)
 
 
 @serial

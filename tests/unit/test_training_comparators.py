@@ -11,8 +11,14 @@ import aimc_sim
 from aimc_sim import presets, zoo
 from aimc_sim.core import converters, sense
 from aimc_sim.core.quantise import ColumnConverters, StepTable
-from aimc_sim.training import TrainingSpec, finalize, prepare
-from aimc_sim.training.functional import stepped
+from aimc_sim.training import TrainingSpec, finalize, functional, prepare
+from aimc_sim.training.functional import (
+    ComparatorNoise,
+    NoiseAddress,
+    step,
+    step_plainly,
+    stepped,
+)
 
 QUIET = {"kind": "sense-amplifier", "offset_std_amperes": 0.0, "noise_amperes": 0.0}
 STILL = TrainingSpec(weight_noise="none", input_range="off")
@@ -74,6 +80,31 @@ def test_a_batch_trains_with_the_levels_that_the_chip_is_calibrated_to(name, adc
         assert (model(x) - trained).abs().max() > 0.01  # one bit is another function
 
 
+def test_batch_normalisation_behind_comparators_is_the_affine_of_the_chip():
+    """Moving means and factors of both signs: the thresholds stay those of the sums in front."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
+        nn.Conv2d(6, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 5),
+    )  # fmt: skip
+    spec, x = machine(**{"core.adc": QUIET | {"threshold": "mean"}}), drawn(16, 3, 8, 8)
+    prepared = prepare(model, spec, STILL.with_(range_momentum=0.0)).train()
+    with torch.no_grad():
+        for norm in (prepared[1], prepared[4]):
+            norm.weight.copy_(drawn(len(norm.weight), seed=5))
+            norm.bias.copy_(drawn(len(norm.bias), seed=6))
+    for _ in range(20):
+        prepared(x)
+    for norm in (prepared[1], prepared[4]):
+        norm.eval()
+    for _ in range(4):  # levels behind the running statistics, layer after layer
+        prepared(x)
+    net = finalize(prepared).eval()
+    chip = aimc_sim.Chip.from_model(net, spec, example=x).calibrate(x).program(0)
+    torch.testing.assert_close(chip(x), prepared.eval()(x).detach(), rtol=1e-4, atol=1e-4)
+    assert [layer.folded for layer in chip.compiled.layers] == [("1", "2"), ("4",), ()]
+
+
 class Flash:
     """A kind of converter as another file would add it: three thresholds in every column."""
 
@@ -126,6 +157,52 @@ def test_gradient_is_that_of_the_smooth_step():
         assert y.tolist() == [-0.6, -0.6, -0.6, 1.0, 1.0, 1.0]
         (y * weight).sum().backward()
         torch.testing.assert_close(sums.grad, weight * slope)
+
+
+PLACES = {
+    "dense": ((40, 7), 0, None),
+    "one column": ((20, 1), 0, None),
+    "short runs": ((50, 7, 5, 5), 2, None),
+    "long runs": ((4, 3, 3000), 1, None),
+    "steps in time": ((3, 30, 2, 9, 9), 2, None),
+    "channels last": ((6, 5, 20, 20), 2, torch.channels_last),
+}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("place", PLACES)
+def test_fused_comparisons_are_the_plain_ones(place, workers, monkeypatch):
+    """Values equal; slopes up to single precision behind differences of nearly equal numbers."""
+    shape, spatial, memory = PLACES[place]
+    monkeypatch.setattr(functional, "CHUNK", 512)  # several parts
+    monkeypatch.setattr(torch, "get_num_threads", lambda: workers)
+    columns, behind = shape[-1 - spatial], (1,) * spatial
+    sums = drawn(*shape)
+    sums = sums if memory is None else sums.to(memory_format=memory)
+    for steps in (1, 3):
+        rows = drawn(2 * steps + 1, columns, seed=2)
+        rows[:steps] = rows[:steps].sort(0).values
+        rows[steps:] = rows[steps:].sort(0).values
+        rows[:, columns // 2] = 0  # nothing to tell apart
+        rows = rows.reshape(-1, columns, *behind)
+        std, offset = drawn(columns, *behind, seed=3).abs(), drawn(columns, *behind, seed=4)
+        for noise in (None, ComparatorNoise(std, offset, NoiseAddress(3, 4, 9 << 32))):
+            for kind in ("tanh", "clip"):
+                values, slope = step(sums, rows, kind, noise, True)
+                wanted, wanted_slope = step_plainly(sums, rows, kind, noise, True)
+                assert torch.equal(values, wanted)
+                torch.testing.assert_close(slope, wanted_slope, rtol=0, atol=3e-5)
+                assert step(sums, rows, kind, noise, False)[1] is None
+
+
+def test_noise_in_front_of_comparators_has_its_law():
+    """Share of ones against the normal law, n = 40,000: 5 standard errors are 0.0125."""
+    sums, rows = torch.full((40_000, 3), 0.3), torch.tensor([0.0, -1.0, 1.0])[:, None]
+    std, offset = torch.tensor([0.5, 1.0, 0.5]), torch.tensor([0.0, 0.0, 0.4])
+    noise = ComparatorNoise(std, offset, NoiseAddress(1, 2, 3 << 32))
+    share = (stepped(sums, rows.expand(3, 3), "tanh", noise) > 0).float().mean(0)
+    wanted = torch.special.ndtr((0.3 - offset) / std)
+    assert float((share - wanted).abs().max()) < 0.0125
 
 
 def test_a_column_whose_values_are_one_has_no_gradient():
