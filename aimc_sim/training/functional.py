@@ -314,11 +314,11 @@ def learned(x: Tensor, largest: Tensor, limit: float) -> Tensor:
 
 @dataclass(frozen=True)
 class ComparatorNoise:
-    """What columns have beside their sums where they are compared, in units of the sums.
+    """Noise and offsets in front of comparators, in units of the sums.
 
     Attributes
     ----------
-    std, offset : float32 tensors that broadcast with the sums
+    std, offset : tensors that broadcast with the sums, of shape (C,) and ones behind, float32
         Standard deviation of the noise of a comparison; offset of each comparator, by which
         thresholds are too high.
     address : NoiseAddress
@@ -370,7 +370,7 @@ def stepped(
         other, or 1 for ``|d| <= 1`` and 0 beyond; of several thresholds the largest counts. That
         the published training uses either is RECALLED (arXiv:2211.02167 could not be read).
     noise : ComparatorNoise, optional
-        What sums have beside them where they are compared; default: nothing.
+        Noise and offsets in front of the comparators; default: none.
 
     Returns
     -------
@@ -385,10 +385,12 @@ def step(
     sums: Tensor, rows: Tensor, kind: Literal["tanh", "clip"], noise: ComparatorNoise | None,
     with_slope: bool,
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-    """Return values of steps without a gradient; arguments as of :func:`stepped`.
+    """Return values of steps and, if wanted, the factor of the gradient.
 
     Parameters
     ----------
+    sums, rows, kind, noise
+        As of :func:`stepped`.
     with_slope : bool
         Whether the slope is wanted.
 

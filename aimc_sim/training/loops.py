@@ -141,7 +141,7 @@ def _rise(z, threshold, above, out):
 
 @point
 def _slope_of_tanh(z, threshold, half, slope):
-    """Largest of the slope so far and ``1 - tanh(d)^2 = 4 e / (1 + e)^2``, ``e = exp(-2 |d|)``."""
+    """Raise slopes to ``1 - tanh(d)^2 = 4 e / (1 + e)^2`` with ``e = exp(-2 |d|)``."""
     for j in range(z.size):
         distance, width, before = abs(z[j] - threshold[j]), half[j], slope[j]
         e = exp32(f32(-2.0) * (distance / max(width, f32(1e-37))))
@@ -193,9 +193,8 @@ def compare(sums, noise, std, offset, rows, clip, inner, run, out, slope):
     for t in range(steps):
         for c in range(columns):
             half[t, c] = (rows[steps + t + 1, c] - rows[steps + t, c]) / f32(2.0)
-    table, halves = np.empty((2 * steps + 1, length), np.float32), np.empty(
-        (steps, length), np.float32
-    )
+    table = np.empty((2 * steps + 1, length), np.float32)
+    halves = np.empty((steps, length), np.float32)
     spread, shift = np.empty(length, np.float32), np.empty(length, np.float32)
     work = np.empty(length, np.float32)
     whole_run = columns if inner == 1 else inner
