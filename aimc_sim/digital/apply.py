@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aimc_sim.digital.attention import Attending, attention
 from aimc_sim.machine import products
 from aimc_sim.ops import ATEN, OPERATIONS
 
@@ -226,6 +227,13 @@ def _recurrence(
     return result
 
 
+def _spiking_attention(
+    q: Tensor, k: Tensor, v: Tensor, steps: int, heads: int, scale: float, axis: int
+) -> Tensor:
+    """Return the attention of spikes; counts are exact in any order."""
+    return attention(q, k, v, Attending(steps, heads, scale), axis)
+
+
 @lru_cache(maxsize=32)
 def _recurrent_layer(kind: str, options: tuple[tuple[str, Any], ...]) -> nn.Module:
     """Return a recurrent layer of torch without data."""
@@ -238,8 +246,9 @@ _WHOLE: dict[str, Callable[..., Tensor]] = {
     "convolution_digital": _convolution,
     "linear_digital": _linear,
     "recurrence": _recurrence,
+    "spiking_attention": _spiking_attention,
 }
-"""Layers that stay off the cores: their sums do not depend on the batch."""
+"""Layers that stay off the cores, and counters: their sums do not depend on the batch."""
 
 SUBSTITUTES: dict[str, Callable[..., Tensor]] = {
     "matmul": products.matmul,

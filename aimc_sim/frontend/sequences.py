@@ -3,8 +3,8 @@
 ATen unrolls a recurrent layer over its time steps as soon as sizes are wanted, which would fix the
 number of steps; and a packed sequence has a size that depends on data. So calls of torch's
 recurrent functions are recorded as one operation ``aimc_sim::recurrent``, those of
-:func:`aimc_sim.digital.spiking.sequence` as ``aimc_sim::spiking``, and packing leaves sequences
-padded and in their order, with their lengths beside them. The mode acts in the thread that exports,
+:func:`aimc_sim.digital.spiking.sequence` and :func:`aimc_sim.digital.attention.attention` as
+``aimc_sim::spiking`` and ``aimc_sim::spiking_attention``, and packing leaves sequences padded and in their order, with their lengths beside them. The mode acts in the thread that exports,
 and nowhere else.
 """
 
@@ -21,7 +21,7 @@ from torch.nn.modules import rnn as modules
 from torch.nn.utils import rnn as utilities
 from torch.overrides import TorchFunctionMode
 
-from aimc_sim.digital import spiking
+from aimc_sim.digital import attention, spiking
 from aimc_sim.ops import GATES
 
 # Any: these parts of torch have no types.
@@ -36,6 +36,10 @@ _LIBRARY.define(
 _LIBRARY.define(
     "spiking(Tensor x, Tensor[] states, Tensor[] inputs, Tensor[] recurrent, Tensor threshold, "
     "Tensor? bias, Tensor? strength, str neuron, int batch) -> (Tensor, Tensor, Tensor, Tensor)"
+)
+_LIBRARY.define(
+    "spiking_attention(Tensor q, Tensor k, Tensor v, int steps, int heads, float scale, int batch) "
+    "-> Tensor"
 )
 _LIBRARY.define("trim(Tensor x, Tensor lengths, int dim) -> Tensor")
 
@@ -78,6 +82,13 @@ def _spiking_sizes(
     return x.new_empty(sizes), x.new_empty(last), x.new_empty(last), x.new_empty(last)
 
 
+def _attention_sizes(
+    q: Tensor, k: Tensor, v: Tensor, steps: int, heads: int, scale: float, batch: int
+) -> Tensor:
+    """Return a stand-in of the attention of spikes."""
+    return torch.empty_like(q)
+
+
 def _trim_sizes(x: Tensor, lengths: Tensor, dim: int) -> Tensor:
     """Return a stand-in of trimmed sequences."""
     return torch.empty_like(x)  # as long as the longest sequence, which only data tell
@@ -85,6 +96,7 @@ def _trim_sizes(x: Tensor, lengths: Tensor, dim: int) -> Tensor:
 
 _library.register_fake("aimc_sim::recurrent")(_recurrent_sizes)
 _library.register_fake("aimc_sim::spiking")(_spiking_sizes)
+_library.register_fake("aimc_sim::spiking_attention")(_attention_sizes)
 _library.register_fake("aimc_sim::trim")(_trim_sizes)
 
 
@@ -127,6 +139,11 @@ class Sequences(TorchFunctionMode):
             return self._recurrent(_KINDS[func], *args)
         if func is spiking.sequence:
             return _spiking(*args)
+        if func is attention.attention:
+            q, k, v, how, batch = args
+            return torch.ops.aimc_sim.spiking_attention(
+                q, k, v, how.steps, how.heads, how.scale, batch
+            )
         if func == _PACK:
             return self._pack(*args, **kwargs)
         if func == _PAD:

@@ -1,5 +1,7 @@
 """Layers of spiking neurons: their matrices are layers, what they do over time is one node.
 
+So is the attention of their spikes.
+
 Rules are as in :mod:`.layers`.
 """
 
@@ -149,5 +151,28 @@ def _ends(
     return s, y, b
 
 
-RULES: dict[str, Rule] = {"spiking": _spiking}
+def _attention(
+    draft: Draft, node: fx.Node, q: Any, k: Any, v: Any, steps: int, heads: int, scale: float,
+    batch: int,
+) -> Any:  # fmt: skip
+    """Add the attention of spikes: one node, of counters in the digital units."""
+    path = owner(draft.recording.model, node)
+    where = f"layer '{path}'{location(node)}"
+    kind = "attention of spikes"
+    for name, part in (("Q", q), ("K", k), ("V", v)):
+        if not isinstance(part, Value) or (part.axis is None and draft.axis is not None):
+            raise unsupported(where, kind, f"{name} does not depend on the input; make it of it")
+        if draft.axis is not None and part.axis != batch:
+            raise BatchAxisError(
+                f"{where} ({kind}) reads the batch along dimension {batch}, but it is dimension "
+                f"{part.axis} of {name}; transpose it, or use batch_first={not batch}"
+            )
+    attrs = {"steps": steps, "heads": heads, "scale": scale, "axis": batch}
+    return draft.emit(
+        f"{path}.counters", "spiking_attention", (q, k, v), node.meta["val"], node=node,
+        attrs=attrs, modules=(path,),
+    )  # fmt: skip
+
+
+RULES: dict[str, Rule] = {"spiking": _spiking, "spiking_attention": _attention}
 """Rules by the name of the operation."""

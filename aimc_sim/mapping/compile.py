@@ -8,6 +8,7 @@ from aimc_sim.mapping.lower import lower
 from aimc_sim.mapping.place import place
 from aimc_sim.mapping.replicate import replicate
 from aimc_sim.mapping.route import route
+from aimc_sim.mapping.spikes import check_attention
 from aimc_sim.mapping.split import split
 from aimc_sim.spec import ChipSpec
 
@@ -29,6 +30,8 @@ def compile_network(network: Network, spec: ChipSpec) -> Program:
 
     Raises
     ------
+    UnsupportedLayerError
+        If attention of spikes reads something else.
     CapacityError
         If the network needs more cores than the chip has.
     MappingError
@@ -38,6 +41,7 @@ def compile_network(network: Network, spec: ChipSpec) -> Program:
         ``mapping`` settings does not exist.
     """
     steps, results = lower(network)
+    check_attention(steps)
     if spec.mapping.replicate:
         steps, results = replicate(steps, results, spec.mapping.replicate)
     if not any(node.op in ANALOG for node in network.nodes):

@@ -20,6 +20,8 @@ lstm, gru, rnn      weight_ih, weight_hh, bias_ih?, bias_hh?, weight_hr?; revers
 spiking             threshold (units,), strength? (units,), weight_hh? (sums, units); reverse,
                     neuron (:class:`aimc_sim.digital.spiking.Neuron`), axis, initial, layers: reads
                     the sums of inputs that a layer before it made; writes as lstm
+spiking_attention   --; reads Q, K and V, which hold spikes; steps, heads, scale, axis
+                    (:mod:`aimc_sim.digital.attention`)
 batch_norm          scale (channels,), offset (channels,): y = scale x + offset;
                     mean, std (channels,), optional: of y during training
 relu, add           --
@@ -77,6 +79,7 @@ _ATTRS = {
     "conv_transpose1d": _GEOMETRY | {"output_padding"},
     **{op: {"reverse", "layers"} for op in RECURRENT},
     "spiking": {"reverse", "layers", "neuron"},
+    "spiking_attention": {"steps", "heads", "scale", "axis"},
     "max_pool2d": {"kernel_size", "stride", "padding", "dilation", "ceil_mode"},
     "avg_pool2d": {"kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"},
     "subsample": {"slices"},
@@ -89,6 +92,7 @@ _ARITY = {
     **dict.fromkeys(("relu", "max_pool2d", "avg_pool2d", "global_avg_pool", "flatten"), (1, 1)),
     **dict.fromkeys(("subsample", "pad"), (1, 1)),
     **dict.fromkeys(RECURRENT, (1, 4)),
+    "spiking_attention": (3, 3),
 }  # fmt: skip
 """Fewest and most values read."""
 

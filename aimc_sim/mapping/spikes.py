@@ -8,10 +8,12 @@ import numpy as np
 
 from aimc_sim.chip import membranes
 from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program
+from aimc_sim.errors import UnsupportedLayerError
 from aimc_sim.mapping.lower import Step
 from aimc_sim.ops import OPERATIONS
 from aimc_sim.spec import ChipSpec
 
+_ATTENTION = "spiking_attention"
 _COMPARISONS = frozenset(("gt", "ge", "lt", "le", "eq", "ne", "logical_and", "logical_not"))
 _CASTS = frozenset(("_to_copy", "to", "type_as", "concat", "stack", "max_pool2d", "flatten"))
 """Operations beside those that keep codes whose results are 0 and 1 where all that they read is."""
@@ -51,6 +53,26 @@ def _passes(step: DigitalStep, found: set[str]) -> bool:
             isinstance(part, dict) for part in step.attrs.get("args", ())
         )
     return not step.arrays and (step.op in _CASTS or OPERATIONS[step.op].kind == "codes")
+
+
+def check_attention(steps: Sequence[Step]) -> None:
+    """Raise UnsupportedLayerError if attention of spikes reads values that may be others.
+
+    Parameters
+    ----------
+    steps : sequence of AnalogLayer or DigitalStep
+        Steps in execution order.
+    """
+    read = [step for step in steps if isinstance(step, DigitalStep) and step.op == _ATTENTION]
+    binary = binary_values(steps) if read else set()
+    for step in read:
+        for name, source in zip("QKV", step.sources, strict=True):
+            if source not in binary:
+                raise UnsupportedLayerError(
+                    f"attention of spikes '{step.name}' reads '{source}' as {name}, which need not "
+                    "be 0 or 1, and its counters count spikes; put spiking neurons before it, or "
+                    "use torch's own attention"
+                )
 
 
 def spiking_layers(compiled: Program) -> tuple[str, ...]:

@@ -33,6 +33,14 @@ def _layer(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:
     return 2.0 * float(attrs["macs_per_output"]) * prod(counted)
 
 
+def _counters(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> float:
+    """Count the additions of spiking attention, all neurons firing, and one factor per result.
+
+    Two products, ``K^T V`` and ``Q (K^T V)``, add one number per token, width and width of a head.
+    """
+    return prod(result) * (2.0 * (result[-1] // attrs["heads"]) + 1.0)
+
+
 RECORDS = (
     *records("float", per_product, "matmul mm bmm mv dot vdot inner outer ger kron chain_matmul "
              "linear addmm addbmm baddbmm addmv addr linalg_multi_dot tensordot cdist bilinear "
@@ -40,6 +48,7 @@ RECORDS = (
              "conv_transpose3d convolution conv_tbc"),
     Operation("einsum", "float", _einsum),
     Operation("scaled_dot_product_attention", "float", _attention),
+    Operation("spiking_attention", "float", _counters, by_step=True),
     # Layers with weights that stay off the cores.
     Operation("convolution_digital", "float", _layer),
     Operation("linear_digital", "float", _layer, by_step=True),

@@ -144,6 +144,8 @@ class Run:
         if result.device != self.plan.device:
             result = result.to(self.plan.device)
         self.count(step, [tuple(x.shape) for x in inputs], tuple(result.shape))
+        if step.op == "spiking_attention":
+            self.counts[step.name].attended.append(events.of_attention(inputs, step.attrs, self.n))
         if call.output is None:
             # Maps of all time steps stay in the order that convolutions and neurons leave them in.
             timed = (
@@ -255,7 +257,9 @@ class Run:
         """
         if timed:
             start, batch = self.span.start, self.batch
-            steps = np.arange(start, start + codes.numel() // codes.shape[-1] // batch)
+            several = codes.numel() // codes.shape[-1] // batch  # a step may hold several rows
+            start *= several // codes.shape[1 - layer.axis] if start else 1
+            steps = np.arange(start, start + several)
             own = np.arange(self.first_event, self.first_event + batch)
             numbers = (steps[:, None] * _TIME_STEP + own).reshape(-1)
             counted = np.tile(np.arange(batch) < self.n, len(steps))

@@ -18,8 +18,9 @@ class Counts:
     ``mvms`` are those of cores; ``outputs`` the values that left their digital units. ``misses``
     holds ADC saturations, output clippings and conversions, (n, 3) tensors, and ``magnitudes`` the
     sums of input magnitudes in codes: left on the device until somebody asks, so that counting does
-    not stop a GPU. ``inputs`` is the number of those inputs. ``driven`` and ``fired`` count spikes,
-    of a layer that reads them and of neurons that make them (:mod:`.events`).
+    not stop a GPU. ``inputs`` is the number of those inputs. ``driven``, ``fired`` and ``attended``
+    count spikes, of a layer that reads them, of neurons that make them, and of attention
+    (:mod:`.events`).
     """
 
     images: int = 0
@@ -31,6 +32,7 @@ class Counts:
     misses: list[Tensor] = field(default_factory=list)
     driven: list[Tensor] = field(default_factory=list)
     fired: list[Tensor] = field(default_factory=list)
+    attended: list[Tensor] = field(default_factory=list)
 
     def add(self, other: Counts) -> None:
         """Add the counts of another chunk."""
@@ -44,7 +46,7 @@ class Counts:
         if self.misses or other.misses:
             self.misses = [torch.cat(self.misses + other.misses).sum(0, keepdim=True)]
 
-        for name in ("driven", "fired"):
+        for name in ("driven", "fired", "attended"):
             parts = getattr(self, name) + getattr(other, name)
             if parts:
                 setattr(self, name, [reduce(operator.add, parts)])

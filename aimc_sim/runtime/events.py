@@ -1,11 +1,15 @@
-"""Counts of real spikes: rows that are driven, silent blocks, spikes and silent neurons."""
+"""Counts of real spikes: driven rows, silent blocks, spikes, silent neurons, attention."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..chip.program import AnalogLayer, Block
+from ..digital.attention import Attending, blocks
 from .blocks import block_kernel, convolve
 from .calls import LayerCall
 
@@ -15,6 +19,11 @@ MVMS, SILENT, DRIVEN, ROWS = range(4)
 OUTPUTS, SPIKES, WORDS, SILENT_WORDS, SINGLE_WORDS = range(5)
 """Columns of :func:`of_neurons`: outputs, those that are spikes; words of all time steps of a
 neuron, those without a spike, those with one."""
+
+WORST, COUNTED, SUMMED, COUNTERS, ROWS_OF_Q = range(5)
+"""Columns of :func:`of_attention`: additions of either product where every neuron spikes; those of
+``K^T V`` and those of ``Q (K^T V)``; counters of ``K^T V`` of all blocks of steps and heads; rows
+of Q, one of every token and head, which read them."""
 
 
 def row_blocks(layer: AnalogLayer) -> dict[tuple[int, int], list[Block]]:
@@ -80,5 +89,35 @@ def of_neurons(outputs: Tensor, time: int) -> Tensor:
     found = [
         torch.tensor(outputs.numel()), per_word.sum(dtype=torch.float64).round().long().cpu(),
         torch.tensor(per_word.numel()), (per_word == 0).sum().cpu(), (per_word == 1).sum().cpu(),
+    ]  # fmt: skip
+    return torch.stack(found)[None]
+
+
+def of_attention(values: Sequence[Tensor], attrs: Mapping[str, Any], n: int) -> Tensor:
+    """Return the additions of attention of spikes.
+
+    Parameters
+    ----------
+    values : (B, T, N, D) or (T, B, N, D) float32 tensors
+        Q, K and V, 0 and 1.
+    attrs : mapping
+        Attributes of the step "spiking_attention".
+    n : int
+        Images that count; the rest of the batch is padding.
+
+    Returns
+    -------
+    (1, 5) int64
+        See :data:`WORST`.
+    """
+    how = Attending(int(attrs["steps"]), int(attrs["heads"]), float(attrs["scale"]))
+    axis = int(attrs["axis"])
+    q, k, v = (blocks(one.narrow(axis, 0, n), how, axis) for one in values)
+    width = q.shape[-1]
+    counted = (k.sum(-1) * v.sum(-1)).sum(dtype=torch.float64)
+    summed = q.sum(dtype=torch.float64) * width
+    found = [
+        torch.tensor(q.numel() * width), counted.round().long().cpu(), summed.round().long().cpu(),
+        torch.tensor(q[..., 0, 0].numel() * width**2), torch.tensor(q[..., 0].numel()),
     ]  # fmt: skip
     return torch.stack(found)[None]

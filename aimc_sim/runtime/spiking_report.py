@@ -86,6 +86,42 @@ class SpikedLayer:
 
 
 @dataclass(frozen=True)
+class AttentionRow:
+    """Work of an attention of spikes, per input of the network.
+
+    ``K^T V`` may be held in two ways. Counters go one up where a key and a value both spike:
+    ``counted`` additions. Or it is written to memory that multiplies, value by value: ``written``
+    values, once per block of time steps, and ``read_rows`` products of a vector of spikes with
+    them. Which one a machine has is open here; time and energy of the digital units are those of
+    additions, as of every other operation there.
+
+    Attributes
+    ----------
+    name : str
+        Of the step.
+    block_steps : int
+        Time steps of a block.
+    worst : float
+        Additions of either product where every neuron spikes: T N D d, of D numbers per token and d
+        per head.
+    counted, summed : float
+        Additions of ``K^T V`` and of ``Q (K^T V)`` by the spikes that were there.
+    written : float
+        Values of ``K^T V`` of all blocks: D d per block.
+    read_rows : float
+        Rows of Q that read them: one per time step, token and head.
+    """
+
+    name: str
+    block_steps: int
+    worst: float
+    counted: float
+    summed: float
+    written: float
+    read_rows: float
+
+
+@dataclass(frozen=True)
 class SpikingReport:
     """See :meth:`aimc_sim.Chip.spiking_report`.
 
@@ -98,11 +134,14 @@ class SpikingReport:
     joules : float, joules
         Energy of everything per input, without gating, as :meth:`aimc_sim.Chip.report` has it as
         used.
+    attentions : tuple of AttentionRow
+        Attention of spikes.
     """
 
     neurons: tuple[NeuronRow, ...]
     layers: tuple[SpikedLayer, ...]
     joules: float
+    attentions: tuple[AttentionRow, ...] = ()
 
     @classmethod
     def of(cls, chip: Held) -> SpikingReport:
@@ -126,7 +165,11 @@ class SpikingReport:
         neurons = [_neurons(name, chip.counts[name]) for name in names if chip.counts[name].fired]
         charges = chip.charges()
         rows = (_layer(chip, name, charges) for name in binary)
-        return cls(tuple(neurons), tuple(rows), used.joules)
+        attending = (
+            _attention(step, chip.counts[step.name]) for step in chip.compiled.steps
+            if isinstance(step, DigitalStep) and step.op == "spiking_attention"
+        )  # fmt: skip
+        return cls(tuple(neurons), tuple(rows), used.joules, tuple(attending))
 
     @property
     def spikes(self) -> float:
@@ -162,7 +205,7 @@ class SpikingReport:
     def _repr_html_(self) -> str:
         return markup.display(
             "SpikingReport", "", markup.facts(self.facts()),
-            markup.table(_NEURONS, self._neuron_rows()), markup.table(_LAYERS, self._layer_rows()),
+            *(markup.table(*shown) for shown in self._shown()),
         )  # fmt: skip
 
     def facts(self) -> list[tuple[str, str]]:
@@ -204,9 +247,21 @@ class SpikingReport:
             for row in self.layers
         ]  # fmt: skip
 
+    def _attention_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (row.name, f"{row.block_steps}", f"{row.worst:,.0f}", f"{row.counted:,.1f}",
+             f"{row.summed:,.1f}", f"{row.written:,.0f}", f"{row.read_rows:,.0f}")
+            for row in self.attentions
+        ]  # fmt: skip
+
+    def _shown(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+        """Return the tables: columns and rows."""
+        shown = [(_NEURONS, self._neuron_rows()), (_LAYERS, self._layer_rows())]
+        return [*shown, (_ATTENTIONS, self._attention_rows())] if self.attentions else shown
+
     def _tables(self) -> list[str]:
         lines: list[str] = []
-        for columns, rows in ((_NEURONS, self._neuron_rows()), (_LAYERS, self._layer_rows())):
+        for columns, rows in self._shown():
             heads = [column.removeprefix(">") for column in columns]
             sizes = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
             for row in (heads, *rows):
@@ -219,6 +274,21 @@ class SpikingReport:
 
 _NEURONS = ("neurons", ">spikes", ">rate", ">silent", ">one spike")
 _LAYERS = ("layer", ">MVMs", ">silent", ">rows idle", ">energy", ">rows gated", ">both gated")
+
+_ATTENTIONS = (
+    "attention", ">steps", ">worst", ">K^T V counted", ">Q K^T V summed", ">or written",
+    ">rows read",
+)  # fmt: skip
+
+
+def _attention(step: DigitalStep, seen: Counts) -> AttentionRow:
+    found = torch.cat(seen.attended).sum(0).tolist()
+    images = max(1, seen.images)
+    return AttentionRow(step.name, int(step.attrs["steps"]), *(
+        found[place] / images for place in (
+            events.WORST, events.COUNTED, events.SUMMED, events.COUNTERS, events.ROWS_OF_Q
+        )
+    ))  # fmt: skip
 
 
 def _neurons(name: str, seen: Counts) -> NeuronRow:

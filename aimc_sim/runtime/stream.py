@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from ..chip.program import AnalogLayer, Program
+from ..chip.program import AnalogLayer, DigitalStep, Program
 from ..machine import settings
 from ..ops import OPERATIONS, RECURRENT
 from .images import as_inputs
@@ -29,6 +30,11 @@ class Stream:
         check(compiled)
         self.compiled, self.first_image, self._run = compiled, first_image, run
         self.steps_seen = 0
+        self.block = math.lcm(*(
+            int(step.attrs["steps"]) for step in compiled.steps
+            if isinstance(step, DigitalStep) and step.op == "spiking_attention"
+        ))  # fmt: skip
+        """Time steps that attention reads together: every piece is a multiple of them."""
         self._span = Span()
         self._batch: int | None = None
 
@@ -43,7 +49,8 @@ class Stream:
         Raises
         ------
         ValueError
-            If the number of sequences is not that of the call before.
+            If the number of sequences is not that of the call before, or attention over blocks of
+            time steps gets a part of a block.
         """
         compiled = self.compiled
         x, lengths = as_inputs(compiled, inputs)
@@ -58,10 +65,16 @@ class Stream:
                 f"the stream began with {self._batch} sequences and now gets {batch}; open another "
                 "stream for others"
             )
+        steps = x[0].shape[1 - compiled.axis]
+        if steps % self.block:
+            raise ValueError(
+                f"the stream gets a piece of {steps} time steps: attention reads blocks of "
+                f"{self.block}, which have to be whole; give a multiple of {self.block} steps"
+            )
         self._batch = batch
         span = Span(self.steps_seen, self._span.final)
         outputs = self._run(x, span, self.first_image, None)
-        self.steps_seen += x[0].shape[1 - compiled.axis]
+        self.steps_seen += steps
         self._span = span
         return outputs
 

@@ -4,6 +4,7 @@
 file              contents
 ================  ==========================================================================
 ``units``         SNU and soft SNU with their variants, integrate-and-fire neurons
+``attention``     attention and transformer blocks of spikes, over space or space and time
 ``libraries``     networks of snntorch and norse as networks over sequences
 ``silence``       fine-tuning that makes more neurons silent
 ``neurons``       spike trains, integrate-and-fire neurons, agreement of trains
@@ -19,6 +20,7 @@ rules that train them online are in :mod:`aimc_sim.learning`.
 """
 
 from aimc_sim.spiking.alignments import transducer_loss
+from aimc_sim.spiking.attention import NormedLinear, SpikingAttention, SpikingBlock
 from aimc_sim.spiking.correlation import (
     CorrelatedProcesses,
     CorrelationDetector,
@@ -32,8 +34,8 @@ from aimc_sim.spiking.units import LIF, SNU, SoftSNU, Unit
 from aimc_sim.spiking.volatile import VolatilePart
 
 __all__ = [
-    "LIF", "SNU", "CorrelatedProcesses", "CorrelationDetector", "Match", "SoftSNU",
-    "SpikingNeurons", "Transducer", "Unit", "VolatilePart", "Words", "collective_threshold",
-    "masked_single_spikes", "match", "over_time", "poisson_trains", "silencing", "transducer_loss",
-    "words",
+    "LIF", "SNU", "CorrelatedProcesses", "CorrelationDetector", "Match", "NormedLinear", "SoftSNU",
+    "SpikingAttention", "SpikingBlock", "SpikingNeurons", "Transducer", "Unit", "VolatilePart",
+    "Words", "collective_threshold", "masked_single_spikes", "match", "over_time",
+    "poisson_trains", "silencing", "transducer_loss", "words",
 ]  # fmt: skip
