@@ -5,8 +5,9 @@
 - :mod:`.cells`: one time step of a recurrent layer, and the loop over steps, exactly
 - :mod:`.spiking`: spiking neurons over time, exactly, with surrogate gradients
 - :mod:`.spiking_gradients`: sequences of soft units with gradients of their own
+- :mod:`.attention`: attention of spikes by counters, over blocks of time steps
 """
 
 __all__ = [
-    "apply", "cells", "rounding", "spiking", "spiking_gradients",
+    "apply", "attention", "cells", "rounding", "spiking", "spiking_gradients",
 ]  # fmt: skip

@@ -4,8 +4,9 @@ ATen unrolls a recurrent layer over its time steps as soon as sizes are wanted, 
 number of steps; and a packed sequence has a size that depends on data. So calls of torch's
 recurrent functions are recorded as one operation ``aimc_sim::recurrent``, those of
 :func:`aimc_sim.digital.spiking.sequence` and :func:`aimc_sim.digital.attention.attention` as
-``aimc_sim::spiking`` and ``aimc_sim::spiking_attention``, and packing leaves sequences padded and in their order, with their lengths beside them. The mode acts in the thread that exports,
-and nowhere else.
+``aimc_sim::spiking`` and ``aimc_sim::spiking_attention``, and packing leaves sequences padded and
+in their order, with their lengths beside them. The mode acts in the thread that exports, and
+nowhere else.
 """
 
 from __future__ import annotations

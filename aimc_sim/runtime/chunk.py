@@ -107,9 +107,13 @@ class Run:
         self.count(step, [inputs], outputs)
         if step.op == "spiking" and membranes.binary(step.attrs["neuron"]):
             axis = int(step.attrs.get("axis", 0))
-            spikes = found[step.name].codes.narrow(axis, 0, self.n)
+            spikes = self._own(found[step.name].codes, axis)
             self.counts[step.name].fired.append(events.of_neurons(spikes, 1 - axis))
         return found
+
+    def _own(self, x: Tensor, axis: int) -> Tensor:
+        """Return a value without padding; a network without a batch has none."""
+        return x if self.plan.compiled.axis is None else x.narrow(axis, 0, self.n)
 
     def _whole(self, call: LoopCall) -> Callable[..., tuple[Tensor, State]] | None:
         """Return a function that runs all time steps of a recurrent step at once, or None."""
@@ -145,7 +149,8 @@ class Run:
             result = result.to(self.plan.device)
         self.count(step, [tuple(x.shape) for x in inputs], tuple(result.shape))
         if step.op == "spiking_attention":
-            self.counts[step.name].attended.append(events.of_attention(inputs, step.attrs, self.n))
+            own = [self._own(x, int(step.attrs["axis"])) for x in inputs]
+            self.counts[step.name].attended.append(events.of_attention(own, step.attrs))
         if call.output is None:
             # Maps of all time steps stay in the order that convolutions and neurons leave them in.
             timed = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..chip.program import AnalogLayer, Block
-from ..digital.attention import Attending, blocks
+from ..digital import attention
 from .blocks import block_kernel, convolve
 from .calls import LayerCall
 
@@ -93,7 +93,7 @@ def of_neurons(outputs: Tensor, time: int) -> Tensor:
     return torch.stack(found)[None]
 
 
-def of_attention(values: Sequence[Tensor], attrs: Mapping[str, Any], n: int) -> Tensor:
+def of_attention(values: Sequence[Tensor], attrs: Mapping[str, Any]) -> Tensor:
     """Return the additions of attention of spikes.
 
     Parameters
@@ -102,17 +102,15 @@ def of_attention(values: Sequence[Tensor], attrs: Mapping[str, Any], n: int) -> 
         Q, K and V, 0 and 1.
     attrs : mapping
         Attributes of the step "spiking_attention".
-    n : int
-        Images that count; the rest of the batch is padding.
 
     Returns
     -------
     (1, 5) int64
         See :data:`WORST`.
     """
-    how = Attending(int(attrs["steps"]), int(attrs["heads"]), float(attrs["scale"]))
+    how = attention.Attending(int(attrs["steps"]), int(attrs["heads"]), float(attrs["scale"]))
     axis = int(attrs["axis"])
-    q, k, v = (blocks(one.narrow(axis, 0, n), how, axis) for one in values)
+    q, k, v = (attention.blocks(one, how, axis) for one in values)
     width = q.shape[-1]
     counted = (k.sum(-1) * v.sum(-1)).sum(dtype=torch.float64)
     summed = q.sum(dtype=torch.float64) * width

@@ -357,6 +357,22 @@ CASES = (
         "transforms.clip_conductances(torch.full((3,), 5e-6), 1e-7, 1e-5, alpha=value)",
         number(1.0, 1e300, "1.5", "1e30", "np.float32(2)"),
     ),
+        "spiking.SpikingAttention(value, 2)",
+        whole(2, 998).filter(lambda v: v[1] or int(v[0]) % 2 == 0 if v[0].isdigit() else v[1]),
+    ),
+    Case("spiking.SpikingAttention(6, 1, value)", whole(1, 2**31)),
+    Case(
+        "spiking.SpikingAttention(6, scale=value)",
+        number(-1.7976931348623157e308, 1.7976931348623157e308),
+    ),
+    Case(
+        "transforms.tensor_train(nn.Conv2d(4, 4, 3, 1, 1), value)",
+        whole(1, 2**31)
+        | some("0.5", "1.0", "{'*': 2}")
+        | bad("{'a': 2}", "{'*': 0}", "0.0", "2.5", "{5: 2}"),
+    ),
+    Case("transforms.tensor_train(nn.Conv2d(4, 4, 3, 1, 1), error=value)", number(0, 1)),
+    Case("transforms.TensorTrainConv2d(4, 4, value)", whole(1, 2**31)),
     Case(
         "schema.make_study(value)",
         some("{}")

@@ -176,7 +176,7 @@ def namespace() -> dict:
     from torch import nn
 
     import aimc_sim
-    from aimc_sim import presets, results, spec, training, transforms, units, zoo
+    from aimc_sim import presets, results, spec, spiking, training, transforms, units, zoo
 
     try:
         from aimc_sim.runtime import probe
@@ -213,10 +213,11 @@ def namespace() -> dict:
 
     _names.update(
         transforms=transforms, residual=Residual().eval(),
-        aimc_sim=aimc_sim, presets=presets, results=results, spec=spec, training=training,
-        units=units, zoo=zoo, probe=probe, schema=schema, search_schema=search_schema, torch=torch,
-        np=np, nn=nn, Path=Path, model=model, images=images, small=small, fresh=fresh, lstm=lstm,
-        complex_model=complex_model, nan=float("nan"), inf=float("inf"), os=os,
+        aimc_sim=aimc_sim, presets=presets, results=results, spec=spec, spiking=spiking,
+        training=training, units=units, zoo=zoo, probe=probe, schema=schema,
+        search_schema=search_schema, torch=torch, np=np, nn=nn, Path=Path, model=model,
+        images=images, small=small, fresh=fresh, lstm=lstm, complex_model=complex_model,
+        nan=float("nan"), inf=float("inf"), os=os,
     )  # fmt: skip
     return _names
 

@@ -12,7 +12,7 @@ Networks: patches through a matrix with batch norm, learned places, two blocks o
 heads and 128 hidden neurons (:class:`aimc_sim.spiking.SpikingBlock`), the mean of the last spikes
 over steps and tokens, a dense layer. The networks of a task differ in the steps of a block alone (1
 or 4) and have the same parameters. Neurons as of TT-SNN (arXiv:2401.08001, READ): a quarter of the
-state is left, threshold 0.5, reset to zero. Training: 900 steps of 64 images (Adam with decoupled
+state is left, threshold 0.5, reset to zero. Training: 500 steps of 64 images (Adam with decoupled
 weight decay, largest rate 4e-3, falling linearly to zero), two seeds. Test: 10,000 images.
 
 Figures of STAtten (arXiv:2409.19764, CVPR 2025) are of other data sets: no row compares with them.
@@ -43,7 +43,7 @@ from aimc_sim.spiking import LIF, NormedLinear, SpikingBlock
 HERE = Path(__file__).with_suffix("")
 STEPS, TOKENS, PIXELS, WIDTH, HEADS, HIDDEN, BLOCKS = 4, 16, 49, 64, 4, 128, 2
 NEURONS = {"decay": 0.25, "threshold": 0.5, "surrogate": "triangle"}
-TRAINING, BATCH, RATE, WARMING = 900, 64, 4e-3, 30
+TRAINING, BATCH, RATE, WARMING = 500, 64, 4e-3, 30
 TASKS, SPANS, SEEDS = ("pieces", "whole"), {"space": 1, "space and time": STEPS}, (0, 1)
 ON_CHIP, CALIBRATION = 500, 128
 """Test images that run on a chip, and training images for its ranges."""
