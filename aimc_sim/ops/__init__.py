@@ -69,7 +69,7 @@ def _by_name() -> dict[str, Operation]:
 OPERATIONS = _by_name()
 """All records by name."""
 
-_LAYERS = frozenset(("recurrence", "convolution_digital", "linear_digital"))
+_LAYERS = frozenset(("recurrence", "convolution_digital", "linear_digital", "spiking_attention"))
 
 ATEN = {
     record.aten or name: record

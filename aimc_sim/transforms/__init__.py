@@ -10,7 +10,7 @@
 - :mod:`.split`: products cut by rows, with input converters of their own
 - :mod:`.lowrank`, :mod:`.reuse` (:mod:`.reused`), :mod:`.clip`: attention with less to write, and
   less noise
-- :mod:`.tensor_train`: convolutions as trains of four smaller ones, and back
+- :mod:`.tensor_trains`: convolutions as trains of four smaller ones, and back (:mod:`.factors`)
 - :mod:`.parity`: every equal network is compared with the one before
 """
 
@@ -22,10 +22,11 @@ from aimc_sim.transforms.reuse import attentions, reuse_attention
 from aimc_sim.transforms.reused import ReusedAttention
 from aimc_sim.transforms.rotation import fold_norms, rotate
 from aimc_sim.transforms.split import SplitLinear, split_rows
-from aimc_sim.transforms.tensor_train import TensorTrainConv2d, merged, tensor_train
+from aimc_sim.transforms.tensor_trains import TensorTrainConv2d, merged, tensor_train
 
 __all__ = [
-    "Hadamard", "LowRank", "Ranks", "ReusedAttention", "SplitLinear", "TensorTrainConv2d", "additions", "attentions",
-    "behind_nonlinearities", "clip_conductances", "clip_values", "fold_norms",
-    "low_rank_attention", "reuse_attention", "rotate", "rotate_online", "split_rows",
+    "Hadamard", "LowRank", "Ranks", "ReusedAttention", "SplitLinear", "TensorTrainConv2d",
+    "additions", "attentions", "behind_nonlinearities", "clip_conductances", "clip_values",
+    "fold_norms", "low_rank_attention", "merged", "reuse_attention", "rotate", "rotate_online",
+    "split_rows", "tensor_train",
 ]  # fmt: skip

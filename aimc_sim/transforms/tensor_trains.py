@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from aimc_sim import arguments, patterns
+from aimc_sim.transforms import factors
 
 Form = Literal["sequential", "parallel"]
 """Whether 3 x 1 and 1 x 3 follow each other, or read the same values."""
@@ -37,7 +38,7 @@ Form = Literal["sequential", "parallel"]
 Rank = int | float
 """A whole number, or a share of the layer's inputs between 0 and 1."""
 
-AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
+Changed = TypeVar("Changed", bound=nn.Module)
 """Class of a network, which both functions keep."""
 
 _KIND = "convolution of 3 x 3 (padding 1, one group)"
@@ -170,7 +171,7 @@ class TensorTrainConv2d(nn.Module):
         given = kernel.detach().double()
         if not bool(given.isfinite().all()):
             raise ValueError("kernel holds NaN or infinity: wanted finite weights")
-        split = _sequential if self.form == "sequential" else _parallel
+        split = factors.sequential if self.form == "sequential" else factors.parallel
         with torch.no_grad():
             for one, factor in zip(self.factors, split(given, self.ranks), strict=True):
                 one.weight.copy_(factor.reshape(one.weight.shape))
@@ -190,13 +191,13 @@ def largest_ranks(inputs: int, outputs: int, form: Form) -> tuple[int, int, int]
 
 
 def tensor_train(
-    model: AnyNetwork,
+    model: Changed,
     ranks: Rank | Mapping[str, Rank] | None = None,
     form: Form = "sequential",
     *,
     error: float | None = None,
     drawn: bool = False,
-) -> AnyNetwork:
+) -> Changed:
     """Return a copy of a network whose convolutions of 3 x 3 are trains.
 
     Parameters
@@ -270,7 +271,7 @@ def tensor_train(
     return whole
 
 
-def merged(model: AnyNetwork) -> AnyNetwork:
+def merged(model: Changed) -> Changed:
     """Return a copy of a network whose trains are plain convolutions again.
 
     Parameters
@@ -366,7 +367,7 @@ def _train_of(
     weight = layer.weight.detach()
     if rank is None:
         assert error is not None  # one of both is given
-        wished = _ranks_for(weight.double(), error)
+        wished = factors.ranks_for(weight.double(), error)
     else:
         one = max(1, round(rank * inputs)) if isinstance(rank, float) else rank
         wished = (one, one, one)
@@ -382,74 +383,6 @@ def _train_of(
     for parameter in train.parameters():
         parameter.requires_grad_(layer.weight.requires_grad)
     return train.train(layer.training)
-
-
-def _sequential(kernel: Tensor, ranks: tuple[int, int, int]) -> list[Tensor]:
-    """Return E, R, C, L by TT-SVD: singular vectors of one unfolding after the other."""
-    outputs, inputs = kernel.shape[:2]
-    p, q, r = ranks
-    rest = kernel.permute(1, 2, 3, 0).reshape(inputs, -1)
-    enter, rest = _cut(rest, p)
-    rows, rest = _cut(rest.reshape(p * 3, -1), q)
-    columns, rest = _cut(rest.reshape(q * 3, -1), r)
-    return [
-        enter.T, rows.reshape(p, 3, q).permute(2, 0, 1), columns.reshape(q, 3, r).permute(2, 0, 1),
-        rest.reshape(r, outputs).T,
-    ]  # fmt: skip
-
-
-def _parallel(kernel: Tensor, ranks: tuple[int, int, int]) -> list[Tensor]:
-    """Return E, R, C, L of the kernel's cross; both branches have half of its centre.
-
-    The factor 1/2 of the mean is in L, so that its twice is in R and C.
-    """
-    rank = ranks[0]
-    up, left, centre, right, down = (
-        kernel[:, :, a, b] for a, b in ((0, 1), (1, 0), (1, 1), (1, 2), (2, 1))
-    )
-    cross = torch.stack([up, left, centre, right, down], -1)  # (O, I, 5)
-    inside = _basis(cross.permute(1, 0, 2).reshape(cross.shape[1], -1), rank)
-    outside = _basis(cross.reshape(len(cross), -1), rank)
-    core = torch.einsum("oix,or,ip->rpx", cross, outside, inside)
-    rows = torch.stack([2 * core[..., 0], core[..., 2], 2 * core[..., 4]], -1)
-    columns = torch.stack([2 * core[..., 1], core[..., 2], 2 * core[..., 3]], -1)
-    return [inside.T, rows, columns, 0.5 * outside]
-
-
-def _cut(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return the first left singular vectors, (rows, rank), and the rest of the matrix in them."""
-    u, s, v = torch.linalg.svd(matrix, full_matrices=False)
-    return _filled(u[:, :rank], rank), _filled((s[:, None] * v)[:rank].T, rank).T
-
-
-def _basis(matrix: Tensor, rank: int) -> Tensor:
-    """Return the first left singular vectors, (rows, rank); zeros where there are fewer."""
-    return _filled(torch.linalg.svd(matrix, full_matrices=False)[0][:, :rank], rank)
-
-
-def _filled(matrix: Tensor, columns: int) -> Tensor:
-    """Return a matrix with columns of zeros behind its own."""
-    return torch.nn.functional.pad(matrix, (0, columns - matrix.shape[1]))
-
-
-def _ranks_for(kernel: Tensor, error: float) -> tuple[int, int, int]:
-    """Return the smallest ranks of the three cuts, each with a third of the squared error."""
-    inputs = kernel.shape[1]
-    most = (error * float(kernel.norm())) ** 2 / 3
-    rest = kernel.permute(1, 2, 3, 0).reshape(inputs, -1)
-    found: list[int] = []
-    for _ in range(2):
-        found.append(_smallest(rest, most))
-        _, rest = _cut(rest, found[-1])
-        rest = rest.reshape(found[-1] * 3, -1)
-    return found[0], found[1], _smallest(rest, most)
-
-
-def _smallest(matrix: Tensor, most: float) -> int:
-    """Return the smallest rank of a matrix whose dropped squares sum to ``most`` at most."""
-    squares = torch.linalg.svdvals(matrix).square()
-    dropped = squares.flip(0).cumsum(0).flip(0)  # what a rank of 0, 1, 2, ... leaves out
-    return max(1, int((dropped > most + 1e-28 * float(squares.sum())).sum()))
 
 
 def _plain(train: TensorTrainConv2d) -> nn.Conv2d:
@@ -472,10 +405,10 @@ def _plain(train: TensorTrainConv2d) -> nn.Conv2d:
     return plain.train(train.training)
 
 
-def _put(model: AnyNetwork, path: str, layer: nn.Module) -> AnyNetwork:
+def _put(model: Changed, path: str, layer: nn.Module) -> Changed:
     """Put a layer in the place of another one; return the model, which the layer may be itself."""
     if not path:
-        return cast(AnyNetwork, layer)
+        return cast(Changed, layer)
     parent, _, name = path.rpartition(".")
     setattr(model.get_submodule(parent), name, layer)
     return model
