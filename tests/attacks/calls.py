@@ -357,6 +357,7 @@ CASES = (
         "transforms.clip_conductances(torch.full((3,), 5e-6), 1e-7, 1e-5, alpha=value)",
         number(1.0, 1e300, "1.5", "1e30", "np.float32(2)"),
     ),
+    Case(
         "spiking.SpikingAttention(value, 2)",
         whole(2, 998).filter(lambda v: v[1] or int(v[0]) % 2 == 0 if v[0].isdigit() else v[1]),
     ),
