@@ -38,7 +38,8 @@ def _counters(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> flo
 
     Two products, ``K^T V`` and ``Q (K^T V)``, add one number per token, width and width of a head.
     """
-    return prod(result) * (2.0 * (result[-1] // attrs["heads"]) + 1.0)
+    each = result[-1] // int(attrs["heads"])
+    return prod(result) * (2.0 * each + 1.0)
 
 
 RECORDS = (

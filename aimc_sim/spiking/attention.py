@@ -132,7 +132,8 @@ class SpikingAttention(nn.Module):
         k, _ = self.key_neurons(self.key(x))
         v, _ = self.value_neurons(self.value(x))
         y, _ = self.attended(attention(q, k, v, self.how, batch))
-        return self.proj(y)
+        found: Tensor = self.proj(y)
+        return found
 
     def extra_repr(self) -> str:
         """Return the arguments, for printing."""
@@ -191,4 +192,5 @@ class SpikingBlock(nn.Module):
         x = x + self.attention(spikes)
         spikes, _ = self.between(x)
         spikes, _ = self.inner(self.wide(spikes))
-        return x + self.narrow(spikes)
+        found: Tensor = x + self.narrow(spikes)
+        return found
