@@ -86,6 +86,13 @@ class Rms(nn.Module):
         return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6))
 
 
+class Offset(Rms):
+    """An RMS norm that stores its gain as the difference from one."""
+
+    def forward(self, x):
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * (1.0 + self.weight)
+
+
 class Rotary(nn.Module):
     """RMS norms by hand, rotary positions, grouped keys, gates, and no bias anywhere."""
 
@@ -93,7 +100,7 @@ class Rotary(nn.Module):
         super().__init__()
         self.heads, self.groups, self.size = heads, groups, WIDTH // heads
         self.embedding = nn.Embedding(WORDS, WIDTH)
-        self.first, self.second, self.norm = Rms(), Rms(), Rms()
+        self.first, self.second, self.norm = Rms(), Rms(), Offset()
         self.q, self.o = nn.Linear(WIDTH, WIDTH, False), nn.Linear(WIDTH, WIDTH, False)
         self.k = nn.Linear(WIDTH, groups * self.size, False)
         self.v = nn.Linear(WIDTH, groups * self.size, False)

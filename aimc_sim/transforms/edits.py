@@ -396,11 +396,11 @@ class Edits:
             if place not in self._places.get(id(held), []):
                 continue
             for use in uses:
+                if self._home(use) != place or (use.call, place) in self._done:
+                    continue
                 index = self._index(use)
                 if index is None:
                     raise self._conflict(place, first, use.call)
-                if self.place(use)[0] != place or (use.call, place) in self._done:
-                    continue
                 if changed[index.flatten()].any():
                     raise self._conflict(place, first, use.call)
 

@@ -123,6 +123,7 @@ def test_folded_norms_have_no_weights_and_writers_no_mean():
         assert float(writer.detach().mean(-1).abs().max()) < 1e-15
     gains = [m.weight for m in made("rotary", "folded").modules() if type(m).__name__ == "Rms"]
     assert all(torch.equal(gain, torch.ones_like(gain)) for gain in gains)
+    assert not made("rotary", "folded").norm.weight.any()
     assert torch.equal(made("image", "folded").scale, torch.ones(WIDTH).double())
 
 
@@ -144,7 +145,7 @@ def test_tied_embeddings_are_untied_where_they_must_differ():
     assert network("tied").head.weight is network("tied").embedding.weight
     # Without weights in the last norm both become E Q, and one parameter is enough.
     plain = settled(KINDS["rotary"]()).double()
-    plain.norm.weight.data.fill_(1.0)
+    plain.norm.weight.data.fill_(0.0)
     plain.head.weight = plain.embedding.weight
     kept = transforms.rotate(plain, inputs("rotary"))
     assert kept.head.weight is kept.embedding.weight
