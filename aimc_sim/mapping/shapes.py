@@ -88,12 +88,12 @@ def _in_loop(compiled: Program, layer: AnalogLayer, shapes: dict[str, Shape]) ->
     assert layer.loop is not None  # who calls has looked
     step = compiled.step(layer.loop)
     source = shapes[step.sources[0]]
-    if not isinstance(source, steps.Steps) or layer.source != layer.loop:
+    if not isinstance(source, steps.StepShape) or layer.source != layer.loop:
         raise _error(
             layer, "is a matrix of a recurrence that pipelines do not carry (a projection, or "
             "inputs without time steps); run inputs and print(chip.report()) for time and energy",
         )  # fmt: skip
-    return steps.Steps(layer.weight.shape[1], source[1], source.time)
+    return steps.StepShape(layer.weight.shape[1], source[1], source.time)
 
 
 def _layer(layer: AnalogLayer, sources: list[Shape]) -> Shape:
@@ -104,7 +104,7 @@ def _layer(layer: AnalogLayer, sources: list[Shape]) -> Shape:
             layer, "reads lines: pipelines are laid out for maps and vectors only; "
             "run inputs and print(chip.report()) for time and energy",
         )  # fmt: skip
-    if isinstance(source, steps.Steps):
+    if isinstance(source, steps.StepShape):
         made = steps.of_layer(layer, source, outputs)
         if isinstance(made, str):
             raise _error(layer, made)

@@ -20,7 +20,7 @@ _REDUCED = frozenset(("mean", "sum", "amax", "amin"))
 """Operations that make one value of all steps."""
 
 
-class Steps(tuple[int, ...]):
+class StepShape(tuple[int, ...]):
     """Shape (features, steps, 1) of a value with time steps.
 
     Attributes
@@ -31,23 +31,23 @@ class Steps(tuple[int, ...]):
 
     time: int
 
-    def __new__(cls, features: int, steps: int, time: int) -> Steps:
+    def __new__(cls, features: int, steps: int, time: int) -> StepShape:
         """Return the shape of some features at some steps."""
         made = super().__new__(cls, (features, steps, 1))
         made.time = time
         return made
 
 
-def input_steps(compiled: Program, shape: Shape) -> Steps | None:
+def input_steps(compiled: Program, shape: Shape) -> StepShape | None:
     """Return the shape of a sequence (steps, features) that a recurrent program reads, or None."""
     if len(shape) != 2 or not compiled.recurrent or compiled.axis not in (0, 1):
         return None
-    return Steps(shape[1], shape[0], 1 - compiled.axis)
+    return StepShape(shape[1], shape[0], 1 - compiled.axis)
 
 
-def of_layer(layer: AnalogLayer, source: Shape, outputs: int) -> Steps | str:
+def of_layer(layer: AnalogLayer, source: Shape, outputs: int) -> StepShape | str:
     """Return the shape that a layer makes of steps, or a sentence about its fault."""
-    assert isinstance(source, Steps)  # who calls has looked
+    assert isinstance(source, StepShape)  # who calls has looked
     if layer.kind != "linear":
         return "reads time steps: pipelines have steps of vectors only, not of maps"
     if layer.axis != 1 - source.time:
@@ -57,7 +57,7 @@ def of_layer(layer: AnalogLayer, source: Shape, outputs: int) -> Steps | str:
             f"reads steps of {source[0]} features, but has {layer.weight.shape[0]} weight rows; "
             "check the input shape"
         )
-    return Steps(outputs, source[1], source.time)
+    return StepShape(outputs, source[1], source.time)
 
 
 def of_step(step: DigitalStep, sources: list[Shape]) -> Shape | str | None:
@@ -72,10 +72,10 @@ def of_step(step: DigitalStep, sources: list[Shape]) -> Shape | str | None:
     source = sources[0]
     if step.op == "unsqueeze" and len(source) == 1:
         place = _place(step, 1)
-        return Steps(source[0], 1, place) if place in (0, 1) else "adds no dimension of steps"
-    if not any(isinstance(one, Steps) for one in sources):
+        return StepShape(source[0], 1, place) if place in (0, 1) else "adds no dimension of steps"
+    if not any(isinstance(one, StepShape) for one in sources):
         return "reads no time steps" if step.op in RECURRENT else None
-    if not isinstance(source, Steps):
+    if not isinstance(source, StepShape):
         return "joins values with and without time steps"
     if step.op in RECURRENT:
         return _recurrent(step, source)
@@ -87,7 +87,7 @@ def of_step(step: DigitalStep, sources: list[Shape]) -> Shape | str | None:
         return _reduced(step, source)
     if OPERATIONS[step.op].shape is same:
         features, steps, _ = same(step, [tuple(one) for one in sources])
-        return Steps(features, steps, source.time)
+        return StepShape(features, steps, source.time)
     return "does more to time steps than pipelines have: number by number, or one value of all"
 
 
@@ -98,7 +98,7 @@ def _place(step: DigitalStep, number: int) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def _recurrent(step: DigitalStep, source: Steps) -> Shape | str:
+def _recurrent(step: DigitalStep, source: StepShape) -> Shape | str:
     attrs = step.attrs
     if attrs["reverse"]:
         return "runs backwards: no step can begin before the last one is there"
@@ -109,7 +109,7 @@ def _recurrent(step: DigitalStep, source: Steps) -> Shape | str:
     if "hr" in attrs["layers"]:
         return "has a projection, which pipelines do not carry"
     features = source[0] // _sums(step) if step.op == "spiking" else int(attrs["hidden"])
-    return Steps(features, source[1], source.time)
+    return StepShape(features, source[1], source.time)
 
 
 def _sums(step: DigitalStep) -> int:
@@ -117,7 +117,7 @@ def _sums(step: DigitalStep) -> int:
     return 1 + bool(neuron["gate"]) + (neuron["adaptation"] is not None)
 
 
-def _expanded(step: DigitalStep, source: Steps) -> Shape | str:
+def _expanded(step: DigitalStep, source: StepShape) -> Shape | str:
     sizes = step.attrs["args"][1]
     if (
         len(sizes) != 3
@@ -128,10 +128,10 @@ def _expanded(step: DigitalStep, source: Steps) -> Shape | str:
     steps = source[1] if sizes[source.time] == -1 else int(sizes[source.time])
     if source[1] not in (1, steps):
         return f"repeats {source[1]} steps to {steps}"
-    return Steps(source[0], steps, source.time)
+    return StepShape(source[0], steps, source.time)
 
 
-def _reduced(step: DigitalStep, source: Steps) -> Shape | str:
+def _reduced(step: DigitalStep, source: StepShape) -> Shape | str:
     args: Any = step.attrs["args"]
     dims = args[1] if len(args) > 1 else None
     dims = [dims] if isinstance(dims, int) else dims
@@ -143,7 +143,7 @@ def _reduced(step: DigitalStep, source: Steps) -> Shape | str:
 
 def reads(step: DigitalStep, source: Shape, output: Shape) -> PixelReads | None:
     """Return which steps a result reads, or None where the rule of the operation says it."""
-    if not isinstance(source, Steps) and not isinstance(output, Steps):
+    if not isinstance(source, StepShape) and not isinstance(output, StepShape):
         return None
     (before, _), (after, _) = pixels(source), pixels(output)
     one = np.ones((1, 1), bool)

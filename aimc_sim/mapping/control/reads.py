@@ -32,7 +32,7 @@ def layer_reads(layer: AnalogLayer, source: Shape, output: Shape) -> PixelReads:
     PixelReads
         The relation from output pixels to pixels of the source.
     """
-    if isinstance(source, steps.Steps):
+    if isinstance(source, steps.StepShape):
         return PixelReads(*(np.eye(n, dtype=bool) for n in pixels(source)))
     if layer.kind == "linear":
         return PixelReads(np.ones((1, 1), bool), np.ones((1, 1), bool))
