@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import sympy
 import torch
@@ -88,6 +88,10 @@ class Example:
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Sizes of all tensors."""
         return tuple(tuple(x.shape) for x in self.tensors())
+
+
+Free = Literal["all", "batch", "none"]
+"""Sizes of the inputs that stay free in a record."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +187,7 @@ class _Caller(nn.Module):
             return self.model(*args, **kwargs)
 
 
-def record(model: nn.Module, example: Example, fixed: bool = False) -> Recording:
+def record(model: nn.Module, example: Example, free: Free = "all") -> Recording:
     """Return the record of a model's forward method.
 
     Parameters
@@ -192,8 +196,9 @@ def record(model: nn.Module, example: Example, fixed: bool = False) -> Recording
         The model, from :func:`evaluated_copy`.
     example : Example
         Arguments of the forward method.
-    fixed : bool
-        Whether all sizes stay those of the example, which is recorded faster.
+    free : "all", "batch" or "none"
+        Which sizes stay free: as many as can be, the first ones alone, or none, which is recorded
+        faster; the others are those of the example.
 
     Returns
     -------
@@ -214,7 +219,7 @@ def record(model: nn.Module, example: Example, fixed: bool = False) -> Recording
     try:
         with LOCK, warnings.catch_warnings(), alone(), _quiet():
             warnings.simplefilter("ignore")
-            exported = _export(caller, example, called, fixed)
+            exported = _export(caller, example, called, free)
             names = _input_names(model, example)
             return _as_recording(model, example, exported, names, called)
     finally:
@@ -258,12 +263,13 @@ def _watch(model: nn.Module) -> tuple[list[tuple[str, str]], list[Any]]:
 
 
 def _export(
-    caller: _Caller, example: Example, called: list[tuple[str, str]], fixed: bool
+    caller: _Caller, example: Example, called: list[tuple[str, str]], which: Free
 ) -> Any:  # fmt: skip
     """Export with as many free sizes as possible: all, the first of each input, none."""
     arguments = (example.args, example.kwargs)
     failures: list[Exception] = []
-    for free in (None,) if fixed else (_all_free, _batch_free, None):
+    wanted = {"all": (_all_free, _batch_free, None), "batch": (_batch_free,), "none": (None,)}
+    for free in wanted[which]:
         called.clear()
         caller.budget_seconds = FREE_SECONDS if free is _all_free else None
         dynamic = None if free is None else pytree.tree_map(free, arguments)

@@ -25,6 +25,10 @@ from aimc_sim.mapping.where import Chosen, Where
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[Any, Recording]] = weakref.WeakKeyDictionary()
 """Records of models that are still there, by what they were recorded with."""
 
+_AXES: tuple[int | None, ...] = (0, 1, None)
+"""Dimensions of the inputs that may count the batch, in the order in which they are tried; None: no
+batch, the inputs are one image."""
+
 
 @dataclass(eq=False)
 class Source:
@@ -91,15 +95,30 @@ class Source:
                     break
                 recording = record(model, examples.prepared(base, axis))
                 try:
-                    network = self._network(recording, model, last=axis == 1)
+                    network = self._network(recording, model, _AXES if axis == 1 else _AXES[:2])
                 except BatchAxisError:
                     if base.tensors()[0].ndim < 2 or base.tensors()[0].shape[1] != 1:
-                        network = self._network(recording, model, last=True)
+                        network = self._network(recording, model)
                         break
                 else:
                     break
+            if network.axis is None and not exact:
+                recording, network = self._of_these_sizes(base, model) or (recording, network)
             records[key] = recording
             return network
+
+    def _of_these_sizes(self, base: Example, model: nn.Module) -> tuple[Recording, Network] | None:
+        """Return record and graph for the sizes of an example, the batch alone free.
+
+        A view such as ``x.view(-1, 6, n)`` splits a dimension that has been merged with the batch;
+        that it gives the batch back holds for one size and cannot be told where sizes are free.
+        None: the images of a batch are mixed then too.
+        """
+        try:
+            recording = record(model, examples.prepared(base, 0), free="batch")
+            return recording, self._network(recording, model, (0,))
+        except (BatchAxisError, UnsupportedLayerError):
+            return None
 
     def _derived(self, model: nn.Module) -> Example:
         """Return inputs that the layers read; without tensors nothing can be on crossbars."""
@@ -107,16 +126,18 @@ class Source:
             raise _nothing_to_map(self)
         return examples.derived(model)
 
-    def _network(self, recording: Recording, model: nn.Module, last: bool = True) -> Network:
+    def _network(
+        self, recording: Recording, model: nn.Module, axes: tuple[int | None, ...] = _AXES
+    ) -> Network:
         """Walk with the batch along the first dimension that can be one, and try the graph."""
         references: dict[str, list[Tensor]] = {}
-        for axis in (0, 1, None) if last else (0, 1):
+        for axis in axes:
             try:
                 walk = Walk(recording, RULES, Chosen.of(self.where), axis)
                 network = walk.run()
                 check(model, network, recording.example, references)
             except BatchAxisError:
-                if axis is None or (not last and axis == 1):
+                if axis == axes[-1]:
                     raise
                 continue
             self.walk = walk

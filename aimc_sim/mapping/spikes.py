@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,35 @@ from aimc_sim.ops import OPERATIONS
 from aimc_sim.spec import ChipSpec
 
 _ATTENTION = "spiking_attention"
-_COMPARISONS = frozenset(("gt", "ge", "lt", "le", "eq", "ne", "logical_and", "logical_not"))
+_TRUTHS = frozenset((
+    "gt", "ge", "lt", "le", "eq", "ne", "not_equal", "logical_and", "logical_or", "logical_xor",
+    "logical_not", "isnan", "isinf", "isfinite", "isclose", "isin", "any", "all",
+))  # fmt: skip
+"""Operations whose results are true or false, of whatever numbers."""
+
+_BITWISE = frozenset((
+    "__and__", "__or__", "__xor__", "bitwise_and", "bitwise_or", "bitwise_xor",
+))  # fmt: skip
+_CHOICES = _BITWISE | {"mul", "multiply", "maximum", "minimum", "fmax", "fmin"}
+"""Operations of several numbers that make 0 and 1 of 0 and 1; the former truths of truths."""
+
+_FILLED = frozenset(("zeros", "zeros_like", "new_zeros", "ones", "ones_like", "new_ones"))
+"""Operations that make zeros, or ones."""
+
+_FILLS = {"full": 1, "full_like": 1, "new_full": 2, "masked_fill": 2, "constant_pad_nd": 2}
+"""Operations that fill in a number, and which of their arguments that is."""
+
 _CASTS = frozenset(("_to_copy", "to", "type_as", "concat", "stack", "max_pool2d", "flatten"))
 """Operations beside those that keep codes whose results are 0 and 1 where all that they read is."""
+
+_SELECTIONS = frozenset(("index", "index_select", "gather", "take", "take_along_dim"))
+"""Operations that pick out numbers of the first argument; the others say which."""
+
+_TWOFOLD = frozenset((
+    "cummax", "cummin", "max_pool1d_with_indices", "max_pool2d_with_indices",
+    "max_pool3d_with_indices",
+))  # fmt: skip
+"""Operations that keep codes but give places too."""
 
 
 def binary_values(steps: Sequence[Step]) -> set[str]:
@@ -30,29 +57,73 @@ def binary_values(steps: Sequence[Step]) -> set[str]:
     Returns
     -------
     set of str
-        Outputs of spiking neurons and of comparisons, and what passes them on.
+        Outputs of spiking neurons and of comparisons, zeros and ones, what chooses among these and
+        what passes them on.
     """
     found: set[str] = set()
+    truths: set[str] = set()
     for step in steps:
         if isinstance(step, AnalogLayer):
             continue
         if step.op == "spiking":
             if membranes.binary(step.attrs["neuron"]):
                 found |= {step.name, f"{step.name}.h"}
-        elif step.op in _COMPARISONS or _passes(step, found):
+        elif _true_or_false(step, truths):
+            found.add(step.name)
+            truths.add(step.name)
+        elif _made(step, found) or _passes(step, found):
             found.add(step.name)
     return found
+
+
+def _true_or_false(step: DigitalStep, truths: set[str]) -> bool:
+    """Return whether a step makes values of type bool."""
+    if step.op in _TRUTHS or {"dtype": "bool"} in step.attrs.get("args", ()):
+        return True
+    passes = step.op in _BITWISE | {"bitwise_not", "concat", "stack"} or _keeps(step)
+    return passes and bool(step.sources) and not step.arrays and truths.issuperset(step.sources)
+
+
+def _made(step: DigitalStep, found: set[str]) -> bool:
+    """Return whether a step makes 0 and 1 by its arguments, of values that are 0 and 1."""
+    args = step.attrs.get("args", ())
+    if step.op in _FILLED:
+        return True
+    if step.op in _FILLS:
+        place = _FILLS[step.op]
+        first = step.op in ("full", "full_like", "new_full") or _holds(args[0], step, found)
+        return first and (len(args) <= place or _holds(args[place], step, found))
+    if step.op == "where":
+        return len(args) == 3 and all(_holds(one, step, found) for one in args[1:])
+    if step.op == "heaviside":
+        return _holds(args[1], step, found)
+    if step.op == "rsub":  # 1 - y
+        return list(args[1:]) == [1] and not step.attrs["kwargs"] and _holds(args[0], step, found)
+    if step.op in _SELECTIONS:
+        return bool(args) and _holds(args[0], step, found)
+    return step.op in _CHOICES and all(_holds(one, step, found) for one in args)
+
+
+def _holds(argument: Any, step: DigitalStep, found: set[str]) -> bool:
+    """Return whether an argument of a step is 0 or 1: a value, a constant array, a number."""
+    if isinstance(argument, dict):
+        if "value" in argument:
+            return step.sources[argument["value"]] in found
+        return "array" in argument and bool(np.isin(step.arrays[argument["array"]], (0, 1)).all())
+    return isinstance(argument, bool | int | float) and argument in (0, 1)
+
+
+def _keeps(step: DigitalStep) -> bool:
+    """Return whether a step selects, orders or clears numbers, and gives nothing else."""
+    return OPERATIONS[step.op].kind == "codes" and step.op not in _SELECTIONS | _TWOFOLD
 
 
 def _passes(step: DigitalStep, found: set[str]) -> bool:
     """Return whether a step makes 0 and 1 of 0 and 1."""
     if not step.sources or not found.issuperset(step.sources):
         return False
-    if step.op == "mul":
-        return all(np.isin(array, (0, 1)).all() for array in step.arrays.values()) and all(
-            isinstance(part, dict) for part in step.attrs.get("args", ())
-        )
-    return not step.arrays and (step.op in _CASTS or OPERATIONS[step.op].kind == "codes")
+    constants = all(np.isin(array, (0, 1)).all() for array in step.arrays.values())
+    return constants and (step.op in _CASTS or _keeps(step))
 
 
 def check_attention(steps: Sequence[Step]) -> None:

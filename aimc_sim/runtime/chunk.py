@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import MOST_IMAGES
 from ..chip import membranes
 from ..chip.program import AnalogLayer, DigitalStep, leaves
 from ..core.quantise import Quantiser
@@ -276,7 +277,14 @@ class Run:
                 "before it mixes the batch with other dimensions: keep the batch first"
             )
         several = total // self.batch
-        first = self.first_event * several + (time or 0) * _TIME_STEP
+        # The images of AdaBS, above all others, stay there.
+        bare = self.first_event % MOST_IMAGES
+        if bare * several + total > MOST_IMAGES:
+            raise ValueError(
+                f"first_image = {bare} with layer '{layer.name}', which reads {several} rows of an "
+                f"image: wanted a number below {MOST_IMAGES // several - self.batch}"
+            )
+        first = self.first_event - bare + bare * several + (time or 0) * _TIME_STEP
         numbers = np.arange(first, first + total)
         return Events(
             numbers, None if self.n == self.batch else np.arange(total) < self.n * several

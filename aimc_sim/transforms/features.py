@@ -110,4 +110,4 @@ def reopened(model: nn.Module, flow: ChannelFlow) -> ChannelFlow:
     ChannelFlow
         The channels.
     """
-    return ChannelFlow(record(evaluated_copy(model), flow.recording.example, fixed=True))
+    return ChannelFlow(record(evaluated_copy(model), flow.recording.example, free="none"))

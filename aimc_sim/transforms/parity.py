@@ -49,7 +49,7 @@ def opened(model: nn.Module, example: Any) -> tuple[nn.Module, Example, ChannelF
     plain = Source(model).model
     shared = evaluated_copy(plain)
     given = examples.given(shared, example)
-    return plain, given, ChannelFlow(record(shared, given, fixed=True))
+    return plain, given, ChannelFlow(record(shared, given, free="none"))
 
 
 def outputs(model: nn.Module, example: Example) -> list[Tensor]:

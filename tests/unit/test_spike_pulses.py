@@ -15,7 +15,7 @@ from aimc_sim.core import converters, inputs
 from aimc_sim.mapping import spikes as mapping_spikes
 from aimc_sim.rng import Key
 from aimc_sim.spec import CcoAdcSpec
-from aimc_sim.spiking import SNU, SoftSNU
+from aimc_sim.spiking import LIF, SNU, SoftSNU
 
 pytestmark = pytest.mark.filterwarnings("ignore:layer")
 
@@ -168,3 +168,104 @@ def test_membranes_in_the_ledger():
     )
     added = slow.interval_seconds - fast.interval_seconds
     assert added == pytest.approx(6 * 1000 / chip.spec.core.ldpu.clock_hertz)
+
+
+EVENTS = {
+    "a comparison": lambda d: torch.cat([d > 0.2, d < -0.2], 1).float(),
+    "a choice": lambda d: torch.where(d.abs() > 0.2, 1.0, 0.0).expand(-1, 2, -1, -1),
+    "a choice of tensors": lambda d: torch.where(
+        d > 0.2, torch.ones_like(d), torch.zeros_like(d)
+    ).repeat(1, 2, 1, 1),
+    "times one": lambda d: torch.cat([(d > 0.2) * 1.0, 1.0 * (d < -0.2)], 1),
+    "heaviside": lambda d: torch.heaviside(torch.cat([d, -d], 1) - 0.2, torch.zeros(())),
+    "or": lambda d: torch.cat([(d > 0.2) | (d < -0.2), (d > 0.2) ^ (d < 0.5)], 1).float(),
+    "logical": lambda d: torch.cat([torch.logical_or(d > 0.2, d < 0), d.isnan()], 1).float(),
+    "not": lambda d: (~torch.cat([d > 0.2, d < -0.2], 1)).float(),
+    "one less": lambda d: 1 - torch.cat([d > 0.2, d < -0.2], 1).float(),
+    "bool": lambda d: torch.cat([d - 0.2, -d - 0.2], 1).relu().bool().float(),
+    "masked": lambda d: (d > 0.2).float().repeat(1, 2, 1, 1).masked_fill(d < 0, 0.0),
+    "filled": lambda d: torch.zeros_like(d).masked_fill(d > 0.2, 1.0).expand(-1, 2, -1, -1),
+    "picked": lambda d: torch.cat([d > 0.2, d < -0.2], 1).float()[:, [1, 0]],
+    "largest": lambda d: torch.maximum((d > 0.2).float(), (d < 0).float()).repeat(1, 2, 1, 1),
+    "beside zeros": lambda d: torch.cat([(d > 0.2).float(), torch.zeros_like(d)], 1),
+    "padded": lambda d: nn.functional.pad((d > 0).float().repeat(1, 2, 1, 1), [1] * 4, value=1.0),
+}
+GRADED = {
+    "not of integers": lambda d: (~torch.cat([d > 0.2, d < -0.2], 1).int()).float(),  # -1, -2
+    "a chosen number": lambda d: torch.where(d > 0.2, d, 0.0).repeat(1, 2, 1, 1),
+    "another height": lambda d: torch.where(d > 0.2, 1.0, 0.5).repeat(1, 2, 1, 1),
+    "times two": lambda d: (d > 0.2).repeat(1, 2, 1, 1) * 2.0,
+    "times a number": lambda d: ((d > 0.2) * d).repeat(1, 2, 1, 1),
+    "heaviside of a half": lambda d: torch.heaviside(d.repeat(1, 2, 1, 1), torch.tensor(0.5)),
+    "masked by -1": lambda d: (d > 0.2).float().repeat(1, 2, 1, 1).masked_fill(d < 0, -1.0),
+    "two less": lambda d: 2 - torch.cat([d > 0.2, d < -0.2], 1).float(),
+    "a table": lambda d: torch.tensor([[0.0, 3.0], [1.0, 2.0]])[(d[:, 0] > 0).long()].movedim(3, 1),
+    "a sum": lambda d: ((d > 0.2).float() + (d > 0).float()).repeat(1, 2, 1, 1),
+    "padded by two": lambda d: nn.functional.pad(
+        (d > 0).float().repeat(1, 2, 1, 1), [1] * 4, value=2.0
+    ),
+    "places": lambda d: (d > 0.2).float().repeat(1, 2, 1, 1).cummax(2)[1].float(),
+}
+
+
+class TwoBranches(nn.Module):
+    """A convolution of a frame, and one of events between two frames."""
+
+    def __init__(self, events):
+        super().__init__()
+        torch.manual_seed(3)
+        self.frame, self.event = nn.Conv2d(1, 3, 3, 2, 1), nn.Conv2d(2, 3, 3, 2, 1)
+        self.out, self.events = nn.Linear(6, 4), events
+
+    def forward(self, x):
+        seen = self.frame(x[:, :1]).relu().mean((2, 3))
+        changed = self.event(self.events(x[:, 1:] - x[:, :1])).relu().mean((2, 3))
+        return self.out(torch.cat([seen, changed], 1))
+
+
+@pytest.mark.parametrize("name", [*EVENTS, *GRADED])
+def test_one_branch_reads_events_however_they_are_made(name):
+    """Layers of 0 and 1 get pulses of one bit, all others codes: never numbers that do not fit."""
+    x = torch.rand(4, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+    model = TwoBranches((EVENTS | GRADED)[name]).eval()
+    network = aimc_sim.Chip.from_model(model, presets.ideal(), example=x).program(0)
+    with torch.no_grad():
+        assert torch.allclose(network(x), model(x), rtol=0, atol=1e-6)
+    wanted = ("event",) if name in EVENTS else ()
+    assert mapping_spikes.spiking_layers(network.compiled) == wanted
+
+
+def test_key_frames_and_residual_frames_on_one_chip():
+    """Two branches, one over time: equal to torch, one bit beside eight, MVMs of both counted."""
+
+    class Hybrid(nn.Module):
+        """A frame in four by a ReLU, the changes of all others by integrate-and-fire neurons."""
+
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(3)
+            self.frame, self.event = nn.Conv2d(1, 3, 3, 2, 1), nn.Conv2d(2, 3, 3, 2, 1)
+            self.neurons, self.out = LIF(0.75, 0.25, batch_first=True), nn.Linear(6, 4)
+
+        def forward(self, x):
+            keys, d = x[:, [0, 4]], x[:, [1, 2, 3, 5, 6, 7]] - x[:, [0, 1, 2, 4, 5, 6]]
+            seen = self.frame(keys.flatten(0, 1)).relu().mean((2, 3)).unflatten(0, keys.shape[:2])
+            events = torch.cat([d > 0.2, d < -0.2], 2).float()
+            drive = self.event(events.flatten(0, 1)).unflatten(0, events.shape[:2])
+            spikes = self.neurons(drive)[0].mean((1, 3, 4))
+            return self.out(torch.cat([seen.mean(1), spikes], 1))
+
+    x = torch.rand(4, 8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    model = coarse(Hybrid()).eval()
+    ideal = aimc_sim.Chip.from_model(model, presets.ideal(), example=x).program(0)
+    assert torch.allclose(ideal(x), model(x), rtol=0, atol=2e-6)
+    chip = aimc_sim.Chip.from_model(model, QUIET, example=x).calibrate(x).program(0)
+    assert binary(chip) == {"event"}
+    whole = chip(x, first_image=0)
+    halves = torch.cat([chip(x[:2], first_image=0), chip(x[2:], first_image=2)])
+    assert torch.equal(whole, halves)
+    report = chip.report()
+    assert report.cost["core_mvms"] == 2 * 16 + 6 * 16 + 1
+    spikes = chip.spiking_report()
+    assert [row.name for row in spikes.layers] == ["event"]
+    assert spikes.layers[0].mvms == 6 * 16
