@@ -68,6 +68,41 @@ def test_a_drifted_chip_is_mended(images):
     assert chip.corrections == {}
 
 
+def test_time_steps_that_are_merged_with_the_batch():
+    """Eight rows of every image: their noise has numbers of its own, which once did not fit."""
+    torch.manual_seed(2)
+
+    class Steps(torch.nn.Module):
+        """A normalised layer on every time step by itself."""
+
+        def __init__(self):
+            super().__init__()
+            self.a, self.bn = (
+                torch.nn.Conv2d(2, 5, 3, bias=False),
+                torch.nn.BatchNorm2d(5, momentum=None),
+            )
+
+        def forward(self, x):
+            return self.bn(self.a(x.flatten(0, 1))).unflatten(0, x.shape[:2]).amax((1, 3, 4))
+
+    steps = torch.randn(64, 8, 2, 5, 5)
+    model = Steps()
+    model(steps)
+    chip = aimc_sim.Chip.from_model(model.eval(), presets.hermes(), example=steps)
+    chip.calibrate(steps).program(0).at("1 year")
+
+    def off():
+        with torch.no_grad():
+            return float((chip(steps, first_image=0) - model(steps)).square().mean().sqrt())
+
+    before = off()
+    assert off() == before  # the images' own noise is drawn again
+    chip.adapt_batch_norm(steps)
+    assert off() < 0.8 * before
+    with pytest.raises(ValueError, match="which reads 8 rows of an image: wanted"):
+        chip(steps, first_image=2**60)
+
+
 def test_corrections_are_saved(images, tmp_path):
     chip, _ = programmed(presets.hermes(), images)
     chip.at("1 d").adapt_batch_norm(images)

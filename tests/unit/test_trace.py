@@ -271,6 +271,10 @@ APART = {
     "all turned round": Call(lambda x: x.permute(3, 2, 1, 0).tanh()),
     "batch in the second place": Call(lambda x: F.instance_norm(x.transpose(0, 1))),
     "alpha": Call(lambda x: torch.add(x, x, alpha=2)),
+    "batch given back by a view": Call(lambda x: x.flatten(0, 1).reshape(-1, 3, x.shape[2])),
+    "batch given back by unflatten": Call(
+        lambda x: x.flatten(0, 2).mean(1).unflatten(0, (-1, 8)).unflatten(0, (-1, 3))
+    ),
 }
 
 
