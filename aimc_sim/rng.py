@@ -39,6 +39,7 @@ class Purpose(IntEnum):
     LEARNING_UPDATE = 19  # pulse trains, choppers and roundings of an update
     PROCESS = 20  # events of generated processes
     ROTATION = 21  # signs and directions of rotations before mapping
+    WRITTEN = 22  # matrices that are written at inference; below it, the name of the product
 
 
 @dataclass(frozen=True)

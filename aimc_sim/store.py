@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import arguments, units
-from .chip.program import AnalogLayer, Block, DigitalStep, Program, Transfer
+from .chip.program import (
+    AnalogLayer,
+    Block,
+    DigitalStep,
+    Program,
+    Transfer,
+    WrittenBlock,
+    WrittenProduct,
+)
 from .chip.state import ChipState, Ranges
 from .core.compensation import METHODS
 from .core.tile import TileState
@@ -131,6 +139,14 @@ def _check(
             rows = 0 <= block.row_start < block.row_stop <= inputs
             if not (rows and 0 <= block.col_start < block.col_stop <= outputs):
                 raise ValueError(f"a block of layer '{layer.name}' lies outside its weights")
+    for step in compiled.written:
+        inside = (
+            0 <= b.row_start < b.row_stop <= 2**16 and 0 <= b.col_start < b.col_stop <= 2**16
+            and b.head >= 0 and 0 <= b.core < spec.cores
+            for b in step.blocks
+        )  # fmt: skip
+        if not step.blocks or not all(inside):
+            raise ValueError(f"the blocks of '{step.name}' hold no matrix")
     used = {block.tile for block in compiled.blocks}
     if state is not None and set(state.tiles) != used:
         raise ValueError("the programmed cores are not those of the network")
@@ -186,6 +202,8 @@ def _write(
         fields = {
             f.name: getattr(step, f.name) for f in dataclasses.fields(step) if f.name not in kept
         }
+        if isinstance(step, WrittenProduct):
+            fields["written"] = [dataclasses.asdict(block) for block in fields.pop("blocks")]
         if isinstance(step, AnalogLayer):
             fields["blocks"] = [dataclasses.asdict(block) for block in step.blocks]
             fields["arrays"] = str(len(layers))
@@ -307,7 +325,11 @@ def _step(
         group = file["digital"][fields.pop("learned")] if "learned" in fields else {}
         learned = {name: group[name][()] for name in group}
         kept = {k: v if k == "attrs" else frozen(v) for k, v in fields.items()}
-        return DigitalStep(**kept, arrays=learned)
+        written = kept.pop("written", None)
+        if written is None:
+            return DigitalStep(**kept, arrays=learned)
+        own = tuple(WrittenBlock(**block) for block in written)
+        return WrittenProduct(**kept, arrays=learned, blocks=own)
     group = file["layers"][fields.pop("arrays")]
     blocks = tuple(Block(**block) for block in fields.pop("blocks"))
     arrays = {n: group[n][()] for n in _LAYER_ARRAYS if n in group}

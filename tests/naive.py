@@ -126,3 +126,65 @@ def epilogue(charge, gain, offset, link, link_gain, relu, adc, out):
         y = np.rint(y) if out[2] else y
         result[index] = min(max(y, -out[1]), out[1])
     return result
+
+
+def written_product(x, matrix, spec, adc, four_phases, cuts, full, key, event):
+    """A product with a matrix that is written into devices, device by device.
+
+    x (H, T, R) and matrix (H, R, C) float64; adc (step, limit) or None; full the ranges of both;
+    returns the product and its conductances as shares of the largest, (H, S, 2, R, C).
+    """
+    (heads, vectors, rows), cols = x.shape, matrix.shape[2]
+    floor = spec.g_min_siemens / spec.g_max_siemens
+    base = 2 if spec.bits_per_cell is None else 2**spec.bits_per_cell
+    g = np.zeros((heads, spec.slices, 2, rows, cols))
+    for h, r, c in np.ndindex(heads, rows, cols):
+        share = floor + min(abs(matrix[h, r, c]) / full[1], 1) * (1 - floor)
+        if spec.clip_low is not None:
+            share = max(share - spec.clip_low * floor, floor)
+        if spec.clip_high is not None:
+            share = min(share, spec.clip_high)
+        size = (share - floor) / (1 - floor)
+        left = round(size * spec.largest) if spec.largest else size
+        for s in range(spec.slices):
+            digit = left % base / (base - 1) if spec.largest else left
+            left = left // base if spec.largest else 0
+            for device in (0, 1):
+                mine = (matrix[h, r, c] >= 0) == (device == 0)
+                g[h, s, device, r, c] = floor + digit * mine * (1 - floor)
+    if spec.law is not None:
+        for h, s, d, r, c in np.ndindex(g.shape):
+            counter = (65536 * r + c, event & MASK, event >> 32, 65536 * (s // 2) + h)
+            words = philox(counter, key)
+            xi = pair(*words[2 * (s % 2) : 2 * (s % 2) + 2])[d]
+            aim = g[h, s, d, r, c]
+            if spec.law.kind == "rram":
+                std = spec.law.gamma * spec.law.sigma * math.sqrt(max(0, (aim - floor) * (1 - aim)))
+            else:
+                std = sum(p * aim**i for i, p in enumerate(spec.law.polynomial_siemens))
+                std *= spec.law.scale / spec.law.fitted_siemens
+            g[h, s, d, r, c] = max(0.0, aim + std * xi)
+    y = np.zeros((heads, vectors, cols))
+    top = None if spec.input_bits is None else 2 ** (spec.input_bits - 1) - 1
+
+    def convert(charge):
+        return charge if adc is None else adc[0] * min(max(round(charge / adc[0]), -adc[1]), adc[1])
+
+    for h, t, c in np.ndindex(y.shape):
+        drive = x[h, t] / full[0]
+        if top is not None:
+            drive = np.clip(np.rint(drive * top), -top, top) / top
+        for s in range(spec.slices):
+            for start, stop in cuts:
+                v = drive[start:stop]
+                up, down = (g[h, s, device, start:stop, c] for device in (0, 1))
+                if four_phases:
+                    part = sum(
+                        a * b * convert(float(np.maximum(a * v, 0) @ w))
+                        for a in (1, -1) for b, w in ((1, up), (-1, down))
+                    )  # fmt: skip
+                else:
+                    part = convert(float(v @ (up - down)))
+                y[h, t, c] += base**s * part
+    unit = (base - 1) / spec.largest if spec.largest else 1.0
+    return y * (unit / (1 - floor) * full[0] * full[1]), g

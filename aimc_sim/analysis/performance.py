@@ -7,7 +7,7 @@ at measurements.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,18 +16,22 @@ from aimc_sim.chip.ledger import (
     STATIC,
     Area,
     Energies,
+    ImageWork,
     Ledger,
     area,
+    inferences,
     ledger,
     mvm_seconds,
+    one_by_one,
     step_seconds,
 )
+from aimc_sim.chip.ledger import estimate as busiest
 from aimc_sim.chip.pipeline import PipelineEstimate, PipelineReport, estimate, simulate
 from aimc_sim.chip.program import Program
 from aimc_sim.core import encodings
 from aimc_sim.device.programming import ProgrammingReport
 from aimc_sim.mapping.schedule import Buffers, Mode, schedule
-from aimc_sim.mapping.shapes import output_pixels
+from aimc_sim.mapping.shapes import operations, output_pixels
 from aimc_sim.spec import ChipSpec, omissions
 
 
@@ -263,10 +267,134 @@ def performance(
                 "MVM" if step <= mvm_seconds(own) else "stream",
             )
         )
-    book = ledger(compiled, spec, mvms, interval)
+    work = ImageWork(operations(compiled, input_shape))
+    book = ledger(compiled, spec, mvms, interval, work=work)
     return Performance(
         report, estimate(plan), book, book.energies(spec), macs, tuple(roofs),
         area(compiled, spec), programming,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Result of :func:`in_turn`: one image, one stage after the other; print it or ``.to_dict()``.
+
+    Attributes
+    ----------
+    stages : dict of str to float, seconds
+        Time of every stage in execution order, see :func:`aimc_sim.chip.ledger.one_by_one`.
+    interval_seconds : float, seconds
+        Time between two images where all cores work at once: that of the busiest of them, or of the
+        digital units.
+    limited_by : str
+        The layer of that core.
+    ledger : Ledger
+        Energy of an image, with static power for the time of all stages.
+    macs : int
+        Multiply-accumulates, those of written matrices included.
+    area : Area
+        Of the cores in use, written ones included, and of whole chips.
+    work : ImageWork
+        Digital operations, and sizes of the matrices that are written.
+    inferences : float
+        Images until a device that is written has had all writes that it endures.
+    """
+
+    stages: dict[str, float]
+    interval_seconds: float
+    limited_by: str
+    ledger: Ledger
+    macs: int
+    area: Area
+    work: ImageWork
+    inferences: float
+
+    @property
+    def seconds(self) -> float:
+        """Time of one image, s."""
+        return sum(self.stages.values())
+
+    @property
+    def writing_seconds(self) -> float:
+        """Time of the stages that write, s."""
+        return sum(self.stages[f"{name}, written"] for name in self.work.written)
+
+    @property
+    def energy_delay_area(self) -> float:
+        """Energy of an image x time of its stages x area of the cores in use, J s mm2."""
+        return self.ledger.joules * self.seconds * self.area.used
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON values, SI units."""
+        endless = self.inferences == float("inf")
+        return {
+            "model": True,
+            "one_by_one_seconds": self.seconds,
+            "writing_seconds": self.writing_seconds,
+            "estimated_interval_seconds": self.interval_seconds,
+            "limited_by": self.limited_by,
+            "joules_per_image": self.ledger.joules,
+            "macs": self.macs,
+            "area_mm2": vars(self.area) | {"used": self.area.used, "dies": self.area.dies},
+            "joule_second_mm2": self.energy_delay_area,
+            "values_written": self.work.values,
+            "inferences": None if endless else self.inferences,
+            "seconds_by_stage": self.stages,
+            "joules_by_component": self.ledger.by("component"),
+            "joules_by_layer": self.ledger.by("layer"),
+            "not_counted": list(omissions.COSTS),
+        }
+
+    def __str__(self) -> str:
+        book, show = self.ledger, units.show
+        facts = [
+            ("one image", f"{show(self.seconds, 's')}, one stage after the other"),
+            ("interval", f"{show(self.interval_seconds, 's')} where all cores work at once, set by "
+             f"{self.limited_by}"),
+            ("energy", f"{show(book.joules, 'J')} per image"),
+            ("area", f"{self.area.used:.1f} mm2 in use, energy x time x area "
+             f"{self.energy_delay_area:.3g} J s mm2"),
+        ]  # fmt: skip
+        if self.work.written:
+            share = self.writing_seconds / self.seconds
+            facts.append((
+                "written", f"{self.work.values:,.0f} values per image, {share:.0%} of the time; "
+                f"{self.inferences:.3g} images until a device has had all writes that it endures",
+            ))  # fmt: skip
+        lines = [*markup.lines(facts), "", f"{'energy of':<20}  per image  share"]
+        for name, joules in book.by("component").items():
+            lines.append(f"{name:<20}  {show(joules, 'J'):>9}  {joules / book.joules:5.1%}")
+        lines += ["", "a model, not measured on a chip; not counted:"]
+        lines += [f"  - {text}" for text in omissions.COSTS]
+        return "\n".join(lines)
+
+
+def in_turn(compiled: Program, spec: ChipSpec, mvms: Mapping[str, int], work: ImageWork) -> InTurn:
+    """Return time and energy of a network of any layers, stage after stage, without a pipeline.
+
+    Parameters
+    ----------
+    compiled : Program
+        The placed program, for example ``chip.compiled``.
+    spec : ChipSpec
+        The machine, for example ``chip.spec``.
+    mvms : mapping of str to int
+        Matrix-vector products of every layer for one image.
+    work : ImageWork
+        Digital operations and written matrices of one image; both are those of
+        :func:`aimc_sim.runtime.sizes.work_of`.
+
+    Returns
+    -------
+    InTurn
+        Print it, or ``.to_dict()``.
+    """
+    stages = one_by_one(compiled, spec, mvms, work)
+    found = busiest(compiled, spec, mvms, work)
+    book = ledger(compiled, spec, mvms, sum(stages.values()), work=work)
+    return InTurn(
+        stages, found.interval_seconds, found.busiest, book, found.macs, area(compiled, spec), work,
+        inferences(compiled, spec),
     )  # fmt: skip
 
 

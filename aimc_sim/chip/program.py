@@ -160,6 +160,73 @@ class DigitalStep:
 
 
 @dataclass(frozen=True)
+class WrittenBlock:
+    """One core's share of a matrix that is written at inference.
+
+    Attributes
+    ----------
+    head : int
+        Which of the matrices of an image it belongs to, such as the head of an attention.
+    core : int
+        Number of the core.
+    row_start, row_stop : int
+        Rows of the matrix, which are driven.
+    col_start, col_stop : int
+        Columns of the matrix.
+    cell_columns : int
+        Columns of the crossbar that they take: one per slice of a value.
+    """
+
+    head: int
+    core: int
+    row_start: int
+    row_stop: int
+    col_start: int
+    col_stop: int
+    cell_columns: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of the crossbar in use."""
+        return self.row_stop - self.row_start
+
+
+@dataclass(frozen=True)
+class WrittenProduct(DigitalStep):
+    """A product of two values, of which the second is written into devices.
+
+    ``y = scale (x @ m)`` for every image and head: x, (T, R), drives the rows of the array that m,
+    (R, C), is written into (or m transposed, with the attribute "transposed"). A walk in floating
+    point computes it as an operation of the digital units.
+
+    Attributes
+    ----------
+    blocks : tuple of WrittenBlock
+        Cores that hold the matrix of one image, head by head, column by column.
+    """
+
+    blocks: tuple[WrittenBlock, ...] = ()
+
+    @property
+    def heads(self) -> int:
+        """Matrices of one image."""
+        return 1 + max(block.head for block in self.blocks)
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """Rows and columns of the largest matrix that fits the blocks."""
+        return (
+            max(block.row_stop for block in self.blocks),
+            max(block.col_stop for block in self.blocks),
+        )
+
+    @property
+    def row_cuts(self) -> tuple[tuple[int, int], ...]:
+        """First row, and row behind the last, of the blocks whose partial sums are added."""
+        return tuple(sorted({(block.row_start, block.row_stop) for block in self.blocks}))
+
+
+@dataclass(frozen=True)
 class Transfer:
     """Data that moves from one core to another for every output pixel.
 
@@ -264,9 +331,20 @@ class Program:
         return own_blocks(self.steps)
 
     @property
+    def written(self) -> tuple[WrittenProduct, ...]:
+        """The products of values whose second one is written into devices at inference."""
+        return tuple(step for step in self.steps if isinstance(step, WrittenProduct))
+
+    @property
+    def cores(self) -> frozenset[int]:
+        """Cores that hold weights, or are written at inference."""
+        written = {block.core for step in self.written for block in step.blocks}
+        return frozenset({block.core for block in self.blocks} | written)
+
+    @property
     def cores_used(self) -> int:
-        """Number of cores that hold weights."""
-        return len({block.core for block in self.blocks})
+        """Number of cores that hold weights, or are written at inference."""
+        return len(self.cores)
 
     def table(self) -> Markup:
         """Return the layers on crossbars as a table for a notebook, below a fold."""

@@ -97,7 +97,8 @@ def perf(
 
     With --data the chip is calibrated on the calibration inputs, so that the cost of writing is
     told too. Prints latency, interval, energy by component; writes perf.json, map.json and
-    pictures.
+    pictures. Networks of sequences, such as transformers, have no pipeline: they are told stage
+    after stage, as perf.json, map.json and floorplan.png.
     """
     inputs.count("--images", images, MOST_IMAGES, "latency and interval settle after a few")
     if mode not in ("pipelined", "host"):
@@ -109,6 +110,7 @@ def perf(
     from ..figures.floorplan import heat_map
     from ..figures.pipeline import gantt
     from ..figures.roofline import roofline
+    from ..runtime.sizes import work_of
 
     with results_folder(out, PERF_FILES, force) as scratch:
         network = inputs.network(name, weights)
@@ -121,13 +123,32 @@ def perf(
         state = chip.program(seed=0).state
         # None where calibration chooses g_max first, which takes images: no cost of writing then
         written = None if state is None else state.report()
+        request = _request(context, name, preset, spec)
+        if not _has_pipeline(chip.compiled, shape):
+            if mode != "pipelined":
+                raise BadInput(
+                    f"--mode {mode}: only networks of maps and vectors have a pipeline; leave it"
+                )
+            with refusing(ValueError):
+                in_turn = performance.in_turn(chip.compiled, spec, *work_of(chip.compiled, shape))
+                place = _layout(chip.compiled, spec, shape)
+            with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
+                _write_map(scratch, chip.compiled, spec, place, request)
+                files.write_json(
+                    scratch / "perf.json", {**request, "performance": in_turn.to_dict()}
+                )
+            told = (
+                f"{own.label(name)} on {preset}, stage after stage: pipelines are laid out for "
+                f"maps and vectors only\n{in_turn}"
+            )
+            say(f"{told}\nWritten to {out}: {', '.join(IN_TURN_FILES)}")
+            return
         with refusing(ValueError):
             place = _layout(chip.compiled, spec, shape)
             found = performance.performance(
                 chip.compiled, spec, shape, images=images, mode=cast("Mode", mode),
                 programming=written, trace=TRACE,
             )  # fmt: skip
-        request = _request(context, name, preset, spec)
         with refusing(OSError, prefix=f"the results cannot be written to '{out}': "):
             _write_map(scratch, chip.compiled, spec, place, request)
             files.write_json(scratch / "perf.json", {**request, "performance": found.to_dict()})
@@ -144,6 +165,21 @@ def perf(
     )  # fmt: skip
     told = f"{own.label(name)} on {preset}, {mode}\n{found}{unknown}"
     say(f"{told}\nWritten to {out}: {', '.join(PERF_FILES)}")
+
+
+IN_TURN_FILES = ("perf.json", "map.json", "floorplan.png")
+"""Of a network without a pipeline."""
+
+
+def _has_pipeline(compiled: Program, shape: Sequence[int]) -> bool:
+    """Return whether a network reads maps and vectors only, for which pipelines are laid out."""
+    from ..mapping.shapes import value_shapes
+
+    try:
+        value_shapes(compiled, shape)
+    except ValueError:
+        return False
+    return True
 
 
 MOST_IMAGES = 10_000

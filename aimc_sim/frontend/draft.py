@@ -14,6 +14,7 @@ import sympy
 import torch
 from torch import Tensor, fx
 
+from aimc_sim.digital.apply import evaluate
 from aimc_sim.frontend import calls
 from aimc_sim.frontend.constants import as_array
 from aimc_sim.frontend.recording import Recording
@@ -22,6 +23,7 @@ from aimc_sim.frontend.values import BatchAxisError, Constant, Value, unsupporte
 from aimc_sim.mapping.graph import Node
 from aimc_sim.mapping.where import Chosen
 from aimc_sim.ops import ATEN
+from aimc_sim.ops.products import PRODUCTS
 
 _DROPPED = frozenset("device pin_memory layout memory_format non_blocking copy".split())
 """Arguments that say where numbers lie, not which."""
@@ -193,6 +195,8 @@ class Draft:
         }
         if calls.overload(node) not in ("", "default"):
             attrs["overload"] = calls.overload(node)
+        if name in PRODUCTS and len(sources) > 0:
+            attrs |= self._factors(node, sources)
         own = self.name(node)
         if not sources and self.leaf(node):
             own = f"{own}.{name}"  # such as a state of zeros, which is not the layer
@@ -209,6 +213,35 @@ class Draft:
             else expression(part)
             for place, part in enumerate(value)
         )  # fmt: skip
+
+    def _factors(self, node: fx.Node, sources: list[Value]) -> dict[str, Any]:
+        """Return what the mapper asks of a product of values: its module, and sizes per image.
+
+        Sizes are those of the example; the dimension that counts the batch (or more) is divided by
+        the images. A size is free if it depends on those of the inputs otherwise.
+        """
+        given = zip(self.recording.inputs, self.recording.example.tensors(), strict=True)
+        shapes = {one.name: tuple(x.shape) for one, x in given}
+        first = self.recording.inputs[0].name
+        images = 1 if self.axis is None else shapes[first][self.axis]
+
+        def of_image(value: Value) -> list[int]:
+            found = [int(evaluate(self.size(node, size), shapes)) for size in value.sizes]
+            if value.axis is not None:
+                found[value.axis] //= images
+            return found
+
+        return {
+            "inside": calls.owner(self.recording.model, node),
+            "sizes": [of_image(value) for value in sources],
+            "axes": [value.axis for value in sources],
+            "moves": [value.moves for value in sources],
+            "free": [
+                [isinstance(size, sympy.Basic) and d != value.axis
+                 for d, size in enumerate(value.sizes)]
+                for value in sources
+            ],
+        }  # fmt: skip
 
     def generic_named(self, node: fx.Node, name: str, args: Iterable[Any]) -> Value:
         """Emit an operation of ATen in place of the recorded one.

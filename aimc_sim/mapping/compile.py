@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aimc_sim.chip.program import Program, leaves
+from aimc_sim.chip.program import Program, leaves, own_blocks
 from aimc_sim.mapping.graph import ANALOG, Network
 from aimc_sim.mapping.lower import lower
 from aimc_sim.mapping.place import place
@@ -10,6 +10,7 @@ from aimc_sim.mapping.replicate import replicate
 from aimc_sim.mapping.route import route
 from aimc_sim.mapping.spikes import check_attention
 from aimc_sim.mapping.split import split
+from aimc_sim.mapping.written import place_written, write_products
 from aimc_sim.spec import ChipSpec
 
 
@@ -44,12 +45,14 @@ def compile_network(network: Network, spec: ChipSpec) -> Program:
     check_attention(steps)
     if spec.mapping.replicate:
         steps, results = replicate(steps, results, spec.mapping.replicate)
+    steps = write_products(steps, spec)
     if not any(node.op in ANALOG for node in network.nodes):
         raise ValueError(
             "the network has no convolution, linear or recurrent layer, so nothing would run on "
             "the cores; expected at least one"
         )
     steps, paths = place(split(steps, spec), spec)
+    steps = place_written(steps, spec, own_blocks(steps))
     return Program(
         input=network.input,
         output=leaves(results)[0][0],

@@ -12,7 +12,7 @@ from math import prod
 
 from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program
 from aimc_sim.mapping import steps
-from aimc_sim.ops import OPERATIONS, RECURRENT
+from aimc_sim.ops import OPERATIONS, RECURRENT, charged
 from aimc_sim.ops.geometry import Shape, pixels, windows
 
 
@@ -94,6 +94,32 @@ def _in_loop(compiled: Program, layer: AnalogLayer, shapes: dict[str, Shape]) ->
             "inputs without time steps); run inputs and print(chip.report()) for time and energy",
         )  # fmt: skip
     return steps.StepShape(layer.weight.shape[1], source[1], source.time)
+
+
+def operations(compiled: Program, input_shape: Sequence[int]) -> dict[str, float]:
+    """Return the operations in floating point per image of the digital steps that are charged.
+
+    Parameters
+    ----------
+    compiled : Program
+        A program.
+    input_shape : sequence of int
+        Shape of one input without the batch, as of :func:`value_shapes`.
+
+    Returns
+    -------
+    dict of str to float
+        By name of the step, see :func:`aimc_sim.ops.charged`.
+    """
+    shapes = value_shapes(compiled, input_shape)
+    found = {}
+    for step in compiled.steps:
+        if isinstance(step, DigitalStep) and charged(step.op):
+            sources = [(1, *shapes[name]) for name in step.sources]
+            work = OPERATIONS[step.op].operations(sources, (1, *shapes[step.name]), step.attrs)
+            if work:
+                found[step.name] = work
+    return found
 
 
 def _layer(layer: AnalogLayer, sources: list[Shape]) -> Shape:

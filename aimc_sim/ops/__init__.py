@@ -38,7 +38,8 @@ from aimc_sim.ops.record import Operation, Sizes
 from aimc_sim.ops.recurrent import GATES, RECURRENT, spiking_states
 
 __all__ = [
-    "ATEN", "FAMILIES", "GATES", "OPERATIONS", "RECURRENT", "Operation", "Sizes", "spiking_states",
+    "ATEN", "FAMILIES", "GATES", "OPERATIONS", "RECURRENT", "Operation", "Sizes", "charged",
+    "spiking_states",
 ]  # fmt: skip
 
 FAMILIES: dict[str, tuple[Operation, ...]] = {
@@ -77,3 +78,13 @@ ATEN = {
     if record.run is None and name not in RECURRENT and name not in _LAYERS
 }
 """Records by the ATen function that computes them from recorded arguments."""
+
+
+def charged(op: str) -> bool:
+    """Return whether an operation is charged for time and energy where it is counted.
+
+    Arithmetic in floating point is, of the global units and of layers off the cores; operations of
+    a core's local unit are part of what a layer costs, and gates of recurrent layers and spiking
+    neurons have costs of their own.
+    """
+    return OPERATIONS[op].kind == "float" and op not in RECURRENT

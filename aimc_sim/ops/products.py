@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 from aimc_sim.ops.record import Attributes, Operation, Sizes, per_product, records
 
@@ -42,7 +43,32 @@ def _counters(sources: Sequence[Sizes], result: Sizes, attrs: Attributes) -> flo
     return prod(result) * (2.0 * each + 1.0)
 
 
+def _written(torch: Any, x: Any, matrix: Any, *, transposed: bool, scale: Any, **_: Any) -> Any:
+    """Return the product that a written array stands for, without its errors."""
+    rows = matrix.shape[-1 if transposed else -2]
+    y = torch.matmul(x, matrix.transpose(-1, -2) if transposed else matrix)
+    return y if scale is None else y * (rows**-0.5 if scale == "rows" else scale)
+
+
+def _weights(
+    torch: Any, scores: Any, mask: Any = None, *, causal: bool, **_: Any
+) -> Any:  # fmt: skip
+    """Return the softmax of scaled scores of attention; rows that see nothing are zero."""
+    if causal:
+        seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        scores = scores.masked_fill(~seen, -torch.inf)
+    if mask is not None:
+        hides = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, -torch.inf) if hides else scores + mask
+    return torch.softmax(scores, -1).masked_fill(scores.amax(-1, keepdim=True) == -torch.inf, 0.0)
+
+
+PRODUCTS = ("matmul", "bmm", "einsum", "scaled_dot_product_attention")
+"""Operations of which a factor may be written into devices, see :mod:`aimc_sim.mapping.written`."""
+
 RECORDS = (
+    Operation("written_product", "float", per_product, run=_written),
+    Operation("attention_weights", "float", 5.0, run=_weights),
     *records("float", per_product, "matmul mm bmm mv dot vdot inner outer ger kron chain_matmul "
              "linear addmm addbmm baddbmm addmv addr linalg_multi_dot tensordot cdist bilinear "
              "_trilinear linalg_cross cross conv1d conv2d conv3d conv_transpose1d conv_transpose2d "

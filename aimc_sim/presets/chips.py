@@ -18,6 +18,7 @@ from ..spec import (
     PcmSpec,
     PolaritySpec,
     ReadSpec,
+    WrittenSpec,
 )
 from .closed_loop import Fill, pcm_hermes_closed_loop
 from .devices import pcm_25_microsiemens, pcm_hermes_one_device, pcm_hermes_two_devices, pcm_ideal
@@ -194,6 +195,7 @@ def ideal() -> ChipSpec:
     return ChipSpec(
         name="ideal", core=core, fabric=_FABRIC, calibration=CalibrationSpec(), source="-",
         gdpu=GdpuSpec(exact_tanh=True, bit_true=False, input_bits=None, output_bits=None),
+        written=WrittenSpec().ideal(),
     )  # fmt: skip
 
 
@@ -203,6 +205,7 @@ def ideal_devices(spec: ChipSpec) -> ChipSpec:
         {
             "core.device": spec.core.device.ideal(),
             "core.read.polarity": None,
+            "written.law": None,
             "name": f"{spec.name}, ideal devices",
         }
     )

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any, Literal, NamedTuple
 
 from .. import __version__, arguments
+from ..spec import ChipSpec
 from ..spec.base import Spec, tell_references
 
 MARKS = {
@@ -171,6 +172,8 @@ def _sources(value: Any) -> Iterator[str]:
     if isinstance(value, Spec):
         for name in type(value).model_fields:
             part = getattr(value, name)
+            if isinstance(value, ChipSpec) and name == "written" and not value.mapping.products:
+                continue  # nothing is written at inference
             if name == "source":
                 yield str(part)
             else:

@@ -25,6 +25,7 @@ from .blocks import as_maps, block_kernel, convolve_on_all_threads, from_maps, r
 from .quantisers import full_input, value_quantisers
 from .recurrent import float_loop
 from .rounding import best_range, smallest_error_range
+from .written import largest_charge, of_array
 
 
 def float_walk(
@@ -168,6 +169,9 @@ def measure_all(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> 
             yield batch
 
     ranges = measure(compiled, noted(), spec, levels)
+    if some and compiled.written and spec.core.adc.calibrates:
+        found = _adc_ranges_of_written(compiled, some[0], spec, ranges)
+        ranges = dataclasses.replace(ranges, adc_amperes=found)
     cores = [_core_of(layer, spec) for layer in compiled.layers]
     if not some or not any(core.adc.calibrates for core in cores):
         return ranges
@@ -175,7 +179,31 @@ def measure_all(compiled: Program, batches: Iterable[Batch], spec: ChipSpec) -> 
     if any(core.adc.calibrates and not core.adc.calibrates_columns for core in cores):
         amperes |= _adc_ranges_of_cores(compiled, some[0], spec, ranges, levels)
     amperes |= _in_amperes(levels, compiled, spec, ranges)
-    return dataclasses.replace(ranges, adc_amperes=amperes)
+    return dataclasses.replace(ranges, adc_amperes={**ranges.adc_amperes, **amperes})
+
+
+def _adc_ranges_of_written(
+    compiled: Program, images: Batch, spec: ChipSpec, ranges: Ranges
+) -> dict[str, float]:
+    """Return the full-scale current of the converters of every written product, in amperes.
+
+    That is the largest current of the images, of every phase by itself, in arrays that were written
+    without error; ``core.adc.full_scale_amperes`` is the largest there is.
+    """
+    quantisers = value_quantisers(compiled, spec, ranges)
+    limit = spec.core.adc.full_scale_amperes
+    quiet = spec.with_({"written.law": None})
+    ampere = spec.core.read.v_read_volts * spec.written.g_max_siemens
+    found: dict[str, float] = {}
+    with torch.inference_mode():
+        values = float_walk(compiled, [_channels_last(x) for x in images])
+        for step in compiled.written:
+            full = [full_input(compiled, name, quantisers, ranges) for name in step.sources]
+            factors = [values[name] for name in step.sources]
+            most = largest_charge(of_array(step, quiet, (full[0], full[1])), *factors)
+            largest = most * ampere or limit or ampere
+            found[step.name] = largest if limit is None else min(largest, limit)
+    return found
 
 
 def _core_of(layer: AnalogLayer, spec: ChipSpec) -> CoreSpec:

@@ -16,6 +16,7 @@ from ..core.quantise import Quantiser
 from .adc import PASSES_ALL, Adc, row
 from .floating import FloatingLines
 from .phases import Phases
+from .written import WrittenCall
 
 CoreArrays = tuple[
     np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.float32, np.ndarray
@@ -248,7 +249,7 @@ class LoopCall:
         return tuple(one for one in (self.hidden, self.projection) if one is not None)
 
 
-Call = LayerCall | DigitalCall | LoopCall
+Call = LayerCall | DigitalCall | LoopCall | WrittenCall
 
 
 def layer_calls(calls: Iterable[Call]) -> Iterator[LayerCall]:

@@ -87,12 +87,14 @@ class Report:
         written = None if chip.state is None else chip.state.report()
         hops = [transfer.hops for transfer in compiled.transfers]
         kinds = [transfer.kind for transfer in compiled.transfers]
-        cost = None
+        cost: dict[str, Any] | None = None
         if len(pixels) == len(compiled.layers):
-            found = ledger.estimate(compiled, spec, pixels)
+            work = chip.work()
+            found = ledger.estimate(compiled, spec, pixels, work)
             actual = ledger.ledger(
-                compiled, spec, pixels, found.interval_seconds, chip.charges()
+                compiled, spec, pixels, found.interval_seconds, chip.charges(), work
             )  # fmt: skip
+            in_turn = ledger.one_by_one(compiled, spec, pixels, work)
             area = ledger.area(compiled, spec)
             sums = found.energies.to_dict()
             joules = sums.pop("joules_per_image")
@@ -112,7 +114,10 @@ class Report:
                 "joule_second_mm2_as_used": actual.joules * seconds * area.used,
                 "estimated_images_per_second": found.images_per_second,
                 "estimated_tops_per_watt": found.tops_per_watt,
+                "one_by_one_seconds": sum(in_turn.values()),
             }
+            if compiled.written:
+                cost["written"] = _written(chip, work, in_turn)
         adaptation = None
         if chip.adapted_images and cost is not None:
             adaptation = asdict(
@@ -293,10 +298,13 @@ class Report:
             f"{cost['used_mm2']:.1f} mm2 of cores and global units in use, "
             f"{cost['dies_mm2']:.0f} mm2 of dies"
         )
-        return [
+        found = [
             ("MVMs", ledger.mvm_text(cost)), ("pipeline", pipeline), ("as used", used),
             ("area", area),
         ]  # fmt: skip
+        if "written" in cost:
+            found.append(("written", _written_text(cost["written"], cost["one_by_one_seconds"])))
+        return found
 
     def _table(self) -> str:
         width = max([5, *(len(row.name) for row in self.layers)])
@@ -379,6 +387,34 @@ def _digital_operations(chip: Held) -> dict[str, float]:
         for name, seen in chip.counts.items()
         if seen.images and seen.operations
     }
+
+
+def _written(chip: Held, work: ledger.ImageWork, in_turn: dict[str, float]) -> dict[str, Any]:
+    """Return values and devices written per image, their time and energy, and their endurance."""
+    own = chip.spec.written
+    return {
+        "products": len(chip.compiled.written),
+        "cores": len({b.core for step in chip.compiled.written for b in step.blocks}),
+        "values": work.values,
+        "devices": work.values * own.devices_per_value,
+        "writing_seconds": {
+            name: in_turn[f"{name}, written"] for name in work.written
+        },
+        "reading_seconds": {name: in_turn[name] for name in work.written},
+        "joules": work.values * own.devices_per_value * own.pulses * own.pulse_joules,
+        "inferences": ledger.inferences(chip.compiled, chip.spec),
+    }  # fmt: skip
+
+
+def _written_text(found: dict[str, Any], seconds: float) -> str:
+    writing, reading = (sum(found[f"{name}_seconds"].values()) for name in ("writing", "reading"))
+    return (
+        f"{found['values']:,.0f} values per image in {found['devices']:,.0f} devices of "
+        f"{found['cores']} cores, {units.show(found['joules'], 'J')}; "
+        f"{units.show(writing, 's')} of writing and {units.show(reading, 's')} of reading in "
+        f"{units.show(seconds, 's')}, one stage after the other; {found['inferences']:.3g} images "
+        "until a device has had all writes that it endures"
+    )
 
 
 def _range_method(spec: ChipSpec) -> str:

@@ -35,6 +35,8 @@ from .plan import Plan
 from .reading import Events, Read, Reader, channels_last, window
 from .recurrent import Span, run_loop
 from .survey import survey
+from .written import WrittenCall
+from .written import run as run_written
 
 _TIME_STEP = 2**40
 """Event numbers between two time steps of a sequence; more images than anybody runs."""
@@ -90,6 +92,8 @@ class Run:
                 values[step.name] = self.layer(call, values)
             elif isinstance(call, LoopCall):
                 values |= self.loop(call, values)
+            elif isinstance(call, WrittenCall):
+                values[step.name] = self.written(call, values)
             else:
                 values[step.name] = self.digital(call, values)
             for name in step.sources:
@@ -159,6 +163,21 @@ class Run:
             )
             return CodedValue(result if timed else channels_last(result))
         return CodedValue(quantise(result, call.output))
+
+    def written(self, call: WrittenCall, values: dict[str, CodedValue]) -> CodedValue:
+        """Run a product of which one factor is written into devices, image by image."""
+        step = call.step
+        x, matrix = (self.plan.real(values[name].codes, name) for name in step.sources)
+        y, counted = run_written(call, x, matrix, self.first_event, self.batch, self.sizes)
+        seen = self.counts[step.name]
+        seen.images += self.n if self.span.start == 0 else 0
+        heads = y[..., 0, 0].numel() // self.batch
+        sizes = heads, x.shape[-2], x.shape[-1], y.shape[-1]
+        seen.factors = tuple(a + self.n * b for a, b in zip(seen.factors, sizes, strict=True))
+        seen.outputs += self.n * heads * x.shape[-2] * y.shape[-1]
+        saturated, conversions = (int(part) for part in counted[: self.n].sum(0))
+        seen.misses.append(torch.tensor([[saturated, 0, conversions]]))
+        return CodedValue(y)
 
     def count(self, step: DigitalStep, sources: list[Sizes], result: Sizes) -> None:
         """Count the operations of a digital step."""

@@ -20,7 +20,8 @@ class Counts:
     sums of input magnitudes in codes: left on the device until somebody asks, so that counting does
     not stop a GPU. ``inputs`` is the number of those inputs. ``driven``, ``fired`` and ``attended``
     count spikes, of a layer that reads them, of neurons that make them, and of attention
-    (:mod:`.events`).
+    (:mod:`.events`). ``factors`` are, of a product that is written into devices, sums
+    over images of the number of matrices, of input vectors, rows and columns.
     """
 
     images: int = 0
@@ -28,6 +29,7 @@ class Counts:
     outputs: int = 0
     operations: float = 0.0
     inputs: float = 0.0
+    factors: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     magnitudes: list[Tensor] = field(default_factory=list)
     misses: list[Tensor] = field(default_factory=list)
     driven: list[Tensor] = field(default_factory=list)
@@ -41,6 +43,7 @@ class Counts:
         self.outputs += other.outputs
         self.operations += other.operations
         self.inputs += other.inputs
+        self.factors = tuple(a + b for a, b in zip(self.factors, other.factors, strict=True))
         if self.magnitudes or other.magnitudes:
             self.magnitudes = [reduce(operator.add, self.magnitudes + other.magnitudes)]
         if self.misses or other.misses:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from .. import markup, patterns
-from ..chip.program import AnalogLayer, DigitalStep, Program
+from ..chip.program import AnalogLayer, DigitalStep, Program, WrittenProduct
 from ..core import converters
 from ..errors import CapacityError, UnsupportedLayerError
 from ..mapping import compile_network
@@ -17,8 +17,10 @@ from ..mapping.graph import Network
 from ..mapping.lower import lower
 from ..mapping.split import split
 from ..mapping.where import WEIGHTED, Where
+from ..mapping.written import write_products
 from ..ops import OPERATIONS
 from ..spec import ChipSpec
+from . import written
 
 if TYPE_CHECKING:
     from ..frontend.walk import LoggedCall, Walk
@@ -183,6 +185,7 @@ def _unused(model: nn.Module, walk: Walk, rows: list[Row]) -> list[Row]:
 def _without_places(network: Network, spec: ChipSpec) -> Program:
     """Return the network's blocks, on no cores."""
     steps, results = lower(network)
+    steps = write_products(steps, spec)
     return Program("input", "", split(steps, spec), (), spec.cores, results=results)
 
 
@@ -205,6 +208,8 @@ def _of_node(name: str, entry: LoggedCall, compiled: Program, nodes: dict[str, A
     for step in compiled.steps:
         if isinstance(step, AnalogLayer) and step.name in matrices:
             rows.append(Row(step.name, entry.kind, "analog", _cores(step), _weights(step)))
+        elif isinstance(step, WrittenProduct) and (step.name == name or _belongs(step.name, name)):
+            rows.append(Row(step.name, entry.kind, "analog", _written(step)))
         elif isinstance(step, DigitalStep) and (step.name == name or _belongs(step.name, name)):
             unit = UNITS[OPERATIONS[step.op].kind]
             rows.append(Row(step.name, f"{entry.kind}", "digital", f"{step.op}: {unit}"))
@@ -215,8 +220,9 @@ def _of_node(name: str, entry: LoggedCall, compiled: Program, nodes: dict[str, A
 
 
 def _belongs(step: str, node: str) -> bool:
-    """Whether a step is one of those behind a transposed or replicated convolution."""
-    ends = (".map", ".pixels", ".crop", ".line", ".residual")
+    """Whether a step is one of those in the place of one node."""
+    ends = (".map", ".pixels", ".crop", ".line", ".residual", ".scores", ".weights", ".left",
+            ".right", ".product")  # fmt: skip
     return step.startswith(node) and step.removeprefix(node) in ends
 
 
@@ -247,6 +253,16 @@ def _cores(layer: AnalogLayer) -> str:
     return f"core{many} {', '.join(map(str, cores))} ({size})"
 
 
+def _written(step: WrittenProduct) -> str:
+    cores = sorted({block.core for block in step.blocks})
+    rows, cols = step.largest
+    size = f"{step.heads} matrices of {rows} x {cols} written per image"
+    if cores == [-1]:
+        return f"{len(step.blocks)} blocks ({size})"
+    many = "s" * (len(cores) > 1)
+    return f"core{many} {', '.join(map(str, cores))} ({size})"
+
+
 def _weights(layer: AnalogLayer) -> int:
     return layer.macs if layer.patch == 1 else layer.weight.size
 
@@ -261,3 +277,4 @@ def check_layers(spec: ChipSpec, compiled: Program) -> None:
         patterns.check("layers", pattern, names, WEIGHTED)
     for own in {spec.for_layer(name).id(): spec.for_layer(name) for name in names}.values():
         converters.check(own.core)
+    written.check(compiled, spec)

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from ..chip import ledger
 from ..chip import state as chip_state
-from ..chip.program import Program
+from ..chip.program import AnalogLayer, Program, WrittenProduct
 from ..chip.state import ChipState, Ranges
 from ..core import compensation
 from ..errors import NotProgrammedError
 from ..mapping import spikes
+from ..ops import charged
 from ..spec import ChipSpec
 from . import adapt
 from .calibrate import alike
@@ -135,6 +136,22 @@ class Held:
                 found[layer.name] = round(seen.mvms / calls / len(layer.blocks) / seen.images)
         return found
 
+    def work(self) -> ledger.ImageWork:
+        """Return the work beside the MVMs of weights, per image of those that were run so far.
+
+        Operations in floating point of digital steps, and sizes of the matrices that were written.
+        """
+        operations, written = {}, {}
+        for step in self.compiled.steps:
+            seen = self.counts.get(step.name)
+            if seen is None or not seen.images or isinstance(step, AnalogLayer):
+                continue
+            if isinstance(step, WrittenProduct):
+                written[step.name] = ledger.Factors(*(part / seen.images for part in seen.factors))
+            elif seen.operations and charged(step.op):
+                operations[step.name] = seen.operations / seen.images
+        return ledger.ImageWork(operations, written)
+
     def charges(self) -> dict[int, float]:
         """Return the charge of one MVM of every tile, in coulombs, for the inputs that were run."""
         tiles, found = self.evaluation.tiles, {}
@@ -153,8 +170,9 @@ class Held:
         pixels = self.pixels()
         if len(pixels) < len(self.compiled.layers):
             return None
-        interval = ledger.estimate(self.compiled, self.spec, pixels).interval_seconds
-        return ledger.ledger(self.compiled, self.spec, pixels, interval, self.charges())
+        work = self.work()
+        interval = ledger.estimate(self.compiled, self.spec, pixels, work).interval_seconds
+        return ledger.ledger(self.compiled, self.spec, pixels, interval, self.charges(), work)
 
     @property
     def evaluation(self) -> Evaluation:

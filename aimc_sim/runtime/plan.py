@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..chip.program import AnalogLayer, Block, Program, leaves
+from ..chip.program import AnalogLayer, Block, Program, WrittenProduct, leaves
 from ..chip.state import ChipState, Ranges, link_name
 from ..core import converters, inputs, tile
 from ..core.quantise import ColumnConverters, Quantiser
@@ -44,6 +44,7 @@ from .neurons import prepare as prepare_neurons
 from .phases import SIGMAS, SIGNS, Guard, Phases
 from .quantisers import full_input, keeps_codes, value_quantisers
 from .whole import Whole, prepare
+from .written import build as build_written
 
 _FIRST_PHASE = 16
 """Number of the first phase below a key of noise; smaller ones are bit planes."""
@@ -168,6 +169,10 @@ def build(
             layers = step.attrs["layers"]
             hidden, projection = (inside.get(layers.get(key)) for key in ("hh", "hr"))
             calls.append(LoopCall(step, hidden, projection))
+        elif isinstance(step, WrittenProduct):
+            drive, value = (full_input(compiled, name, quantisers, ranges) for name in step.sources)
+            time = evaluation.t_seconds
+            calls.append(build_written(step, spec, ranges, (drive, value), state.seed, time))
         else:
             passes = quantisers[step.name] is not AS_IT_IS and keeps_codes(step, quantisers)
             calls.append(DigitalCall(step, None if passes else quantisers[step.name]))

@@ -9,8 +9,10 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ..chip.program import AnalogLayer, Program
+from ..chip.ledger import Factors, ImageWork
+from ..chip.program import AnalogLayer, Program, WrittenProduct
 from ..mapping import shapes
+from ..ops import OPERATIONS, RECURRENT, charged
 from .blocks import convolve
 from .calibrate import float_walk
 from .quantisers import as_integers
@@ -41,11 +43,50 @@ def output_pixels(compiled: Program, input_shape: Sequence[int]) -> dict[str, in
     try:
         return shapes.output_pixels(compiled, input_shape)
     except ValueError as error:
-        if len(compiled.inputs) > 1:
-            raise ValueError(
-                f"the network has {len(compiled.inputs)} inputs; run them and use chip.report()"
-            ) from error
-        reason: Exception = error
+        return _dry_run(compiled, input_shape, error)[0]
+
+
+def work_of(compiled: Program, input_shape: Sequence[int]) -> tuple[dict[str, int], ImageWork]:
+    """Return the matrix-vector products of every layer, and the work beside them, for one input.
+
+    Parameters
+    ----------
+    compiled, input_shape
+        As of :func:`output_pixels`, whose ValueError this raises too.
+
+    Returns
+    -------
+    pixels : dict of str to int
+        As of :func:`output_pixels`.
+    work : ImageWork
+        Operations of digital steps in floating point, and sizes of the matrices that are written.
+    """
+    reason = ValueError("no pipeline was asked for")
+    pixels, sizes = _dry_run(compiled, input_shape, reason)
+    operations, written = {}, {}
+    for step in compiled.steps:
+        if isinstance(step, AnalogLayer) or step.name not in sizes or step.op in RECURRENT:
+            continue
+        sources, result = [sizes[name] for name in step.sources], sizes[step.name]
+        if isinstance(step, WrittenProduct):
+            vectors, rows = sources[0][-2:]
+            written[step.name] = Factors(prod(result[:-2]), vectors, rows, result[-1])
+        elif charged(step.op):
+            work = OPERATIONS[step.op].operations(sources, result, step.attrs)
+            if work:
+                operations[step.name] = work
+    return pixels, ImageWork(operations, written)
+
+
+def _dry_run(
+    compiled: Program, input_shape: Sequence[int], error: ValueError
+) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
+    """Return the products of every layer and the sizes of all values, of one input of zeros."""
+    if len(compiled.inputs) > 1:
+        raise ValueError(
+            f"the network has {len(compiled.inputs)} inputs; run them and use chip.report()"
+        ) from error
+    reason: Exception = error
     counted: Counter[str] = Counter()
 
     def enter(layer: AnalogLayer, x: Tensor) -> None:
@@ -68,8 +109,8 @@ def output_pixels(compiled: Program, input_shape: Sequence[int]) -> dict[str, in
         counted.clear()
         try:
             with torch.inference_mode():
-                float_walk(compiled, torch.zeros(shape, dtype=dtype), enter=enter)
-            return dict(counted)
+                values = float_walk(compiled, torch.zeros(shape, dtype=dtype), enter=enter)
+            return dict(counted), {name: tuple(value.shape) for name, value in values.items()}
         except (RuntimeError, IndexError, ValueError) as error:
             reason = error
     raise ValueError(

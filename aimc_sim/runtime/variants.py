@@ -21,6 +21,7 @@ from ..errors import UnsupportedLayerError
 from ..mapping.graph import Network
 from ..mapping.lower import lower
 from ..mapping.replicate import replicate
+from ..mapping.written import with_blocks_of, write_products
 from ..spec import ChipSpec
 
 if TYPE_CHECKING:
@@ -195,6 +196,7 @@ def _on_same_devices(network: Network, compiled: Program, spec: ChipSpec) -> Pro
     steps, results = lower(network)
     if spec.mapping.replicate:
         steps, results = replicate(steps, results, spec.mapping.replicate)
+    steps = with_blocks_of(write_products(steps, spec), compiled.steps)
     there = {layer.name: layer for layer in compiled.layers}
     done = []
     for step in steps:

@@ -5,7 +5,8 @@ Every physical field is an SI number and carries its unit in its name; ``None`` 
 source, live in :mod:`aimc_sim.presets`; this room only says which numbers there are. Read
 ``base``, then upward: ``device`` (laws), ``writing`` (pulses and programming schemes), ``family``
 (fields of every device), ``pcm``, ``rram`` and ``steps`` (whole devices), ``encoding`` (weights in
-cells), ``converter`` and ``cco`` (output converters), ``core``, ``chip``.
+cells), ``converter`` and ``cco`` (output converters), ``core``,
+``written`` (matrices written at inference), ``chip``.
 """
 
 from .base import PHYSICS_VERSION, SPANS, Spec, quantity
@@ -58,6 +59,7 @@ from .writing import (
     SetState,
     VerifyRead,
 )
+from .written import PcmWriteLaw, RramWriteLaw, WrittenSpec
 
 __all__ = [
     "MOST_CORES",
@@ -90,6 +92,7 @@ __all__ = [
     "MappingSpec",
     "OffsetColumnEncoding",
     "PcmSpec",
+    "PcmWriteLaw",
     "PolaritySpec",
     "ProgramVerify",
     "ProgrammingCurve",
@@ -104,6 +107,7 @@ __all__ = [
     "RramNoiseLaw",
     "RramProgramming",
     "RramSpec",
+    "RramWriteLaw",
     "SenseAmplifierSpec",
     "SetState",
     "SeveralDevicesEncoding",
@@ -118,5 +122,6 @@ __all__ = [
     "TemperatureLaw",
     "VerifyRead",
     "WireSpec",
+    "WrittenSpec",
     "quantity",
 ]

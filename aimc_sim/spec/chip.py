@@ -14,6 +14,7 @@ from .cost import CostSpec, HostSpec
 from .family import FIRST_FAMILY
 from .gdpu import GdpuSpec
 from .mapping import MappingSpec
+from .written import WrittenSpec
 
 Topology = Literal[
     "prism_grid", "prism_strip", "mesh", "torus", "hypercube", "tree", "ring", "bus", "complete"
@@ -80,6 +81,10 @@ class ChipSpec(Spec):
     host: HostSpec = quantity("-", "what feeds the chip", HostSpec(), later=True)
     cost: CostSpec = quantity("-", "time and energy of digital work", CostSpec(), later=True)
     mapping: MappingSpec = quantity("-", "layout of a network", MappingSpec(), later=True)
+    written: WrittenSpec = quantity(
+        "-", "devices that are written during inference (mapping.products)", WrittenSpec(),
+        later=True,
+    )  # fmt: skip
     chips: int = quantity("-", "chips that share a network", 1, later=True, ge=1, le=MOST_CORES)
     layers: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = quantity(
         "-", "(pattern of layer names, fields of core and their values): cores of other layers "
@@ -125,8 +130,13 @@ class ChipSpec(Spec):
         return self
 
     def _identified(self) -> dict[str, Any]:
-        """Return the fields with the layers' changes by the former names of fields."""
+        """Return the fields with the layers' changes by the former names of fields.
+
+        Devices that are written at inference play no part where nothing is written.
+        """
         found = super()._identified()
+        if not self.mapping.products:
+            found.pop("written", None)
         if self.layers:
             found["layers"] = [
                 [pattern, [[_former(path), _as_before(v)] for path, v in changes]]

@@ -70,6 +70,16 @@ class CostSpec(Spec):
         "-", "from an input of a spiking neuron to its output, in a local unit. ASSUMED", 4,
         later=True, ge=0,
     )  # fmt: skip
+    digital_joules: float = quantity(
+        "J", "an operation in floating point of the digital units: softmax, norms, products of "
+        "values, layers off the cores. ASSUMED: the mean of an addition and a multiplication of "
+        "16 bits at 45 nm, 0.4 and 1.1 pJ, and 16 bits of a memory of 8 kB, 2.5 pJ (M. Horowitz, "
+        "ISSCC 2014, doi:10.1109/ISSCC.2014.6757323, RECALLED)", 3.25e-12, later=True, ge=0,
+    )  # fmt: skip
+    digital_operations_per_clock: float = quantity(
+        "-", "such operations of all digital units of a chip together, per clock of the global "
+        "ones. ASSUMED: eight units of 64", 512.0, later=True, gt=0,
+    )  # fmt: skip
     relay_joules_per_byte: float = quantity(
         "J", "each further link that a byte crosses", 1e-12, ge=0
     )

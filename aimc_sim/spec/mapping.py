@@ -30,6 +30,11 @@ class MappingSpec(Spec):
     cores: tuple[tuple[str, tuple[int, ...]], ...] = quantity(
         "-", "(layer, cores of its blocks in order): fixed places; the others are searched", ()
     )
+    products: tuple[tuple[str, Literal["digital", "written"]], ...] = quantity(
+        "-", "(pattern of names, how): products of values with values, such as attention, in the "
+        "digital units, or with one of them written into devices (written); the name is that of "
+        "the operation, of its module, or both with a dot between", (), later=True,
+    )  # fmt: skip
     source: str = "1 and none as on the chip (arXiv:2212.02872)"
 
     @field_validator("replicate")

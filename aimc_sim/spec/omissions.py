@@ -10,6 +10,7 @@ from .chip import ChipSpec
 OUTPUTS = (
     "drift between the first and the last device written",
     "currents that are beyond the ADC for a part of the window only",
+    "read noise, drift and wires of devices that are written at inference (written)",
 )
 """Effects on outputs that no option switches on."""
 
@@ -18,8 +19,10 @@ COSTS = (
     "control logic of programming",
     "energy of activation memories (line buffers)",
     "energy of the host and of the links to it",
-    "digital steps between layers (pooling, shortcuts, attention, normalisation, activations): "
-    "counted, free of time and energy; steps of spiking neurons behind a layer are charged",
+    "digital steps that select, order or add integers (pooling, shortcuts): counted, free of time "
+    "and energy; arithmetic in floating point (attention, softmax, norms) and steps of spiking "
+    "neurons behind a layer are charged",
+    "links to cores that are written at inference: keys and values travel free",
     "cores without weights: taken to be switched off",
     "multicast in the pipeline simulation",
 )
@@ -34,6 +37,8 @@ ASSUMPTIONS = (
     "assumption; for more than 512 hidden units it works in passes.",
     "Spiking neurons in a digital unit are an assumption, so are their energy and the length of "
     "the pulse of a spike.",
+    "Time, energy, endurance and the strength of the error of devices that are written at "
+    "inference are assumptions, so are time and energy of operations in floating point.",
     "Bit-serial inputs have a time of their own, and the energy of pulse widths.",
     "5PP is a reconstruction: 90 of the 418 links of the data sheet are not located.",
 )

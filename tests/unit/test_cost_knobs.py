@@ -33,10 +33,11 @@ WHERE = {
 ELSEWHERE = {
     "gdpu.bins", "gdpu.exact_tanh", "gdpu.bit_true", "gdpu.input_bits", "gdpu.output_bits",
     "gdpu.hidden_per_slice", "cost.membrane_unit", "cost.membrane_joules",
-    "cost.membrane_latency_clocks",
+    "cost.membrane_latency_clocks", "cost.digital_joules", "cost.digital_operations_per_clock",
+    "mapping.products",
 }  # fmt: skip
-"""Numbers of the global digital unit (tests/unit/test_gdpu.py) and of spiking neurons
-(tests/unit/test_spike_pulses.py)."""
+"""Numbers of the global digital unit (tests/unit/test_gdpu.py), of spiking neurons
+(tests/unit/test_spike_pulses.py) and of attention (tests/unit/test_written.py)."""
 
 
 class Net(nn.Module):

@@ -102,8 +102,9 @@ UNUSED = {
 }
 
 
-ELSEWHERE = ("gdpu.", "host.", "cost.", "mapping.", "chips", "fabric.link_hertz")
-"""Beginnings of paths: time, energy and layout, with tests of their own."""
+ELSEWHERE = ("gdpu.", "host.", "cost.", "mapping.", "chips", "fabric.link_hertz", "written.")
+"""Beginnings of paths: time, energy and layout, and devices that are written at inference
+(tests/unit/test_written.py), with tests of their own."""
 
 
 def changed(key, value, spec):

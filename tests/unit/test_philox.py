@@ -64,7 +64,7 @@ def test_purposes_never_move():
         "STUCK": 10, "REPROGRAM": 11, "REPLAY": 12, "GRADIENT": 13,
         "ADC": 14, "PLACEMENT": 15, "TRAINING": 16,
         "LEARNING_DEVICE": 17, "LEARNING_CYCLE": 18, "LEARNING_UPDATE": 19, "PROCESS": 20,
-        "ROTATION": 21,
+        "ROTATION": 21, "WRITTEN": 22,
     }  # fmt: skip
 
 

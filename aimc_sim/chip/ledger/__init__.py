@@ -3,6 +3,7 @@
 - :mod:`times`: how long an MVM, a step of a core and one input to a layer take
 - :mod:`parts`: energy of an MVM by its causes
 - :mod:`energy`: joules per event, with the constants of the specification
+- :mod:`work`: digital steps, and matrices that are written at inference
 - :mod:`silicon`: mm2 of a placed network
 - :mod:`book`: all events of an image
 
@@ -23,6 +24,7 @@ from aimc_sim.chip.ledger.book import (
     estimate,
     ledger,
     mvm_text,
+    one_by_one,
 )
 from aimc_sim.chip.ledger.energy import (
     OperationCost,
@@ -39,6 +41,7 @@ from aimc_sim.chip.ledger.times import (
     operation_seconds,
     step_seconds,
 )
+from aimc_sim.chip.ledger.work import Factors, ImageWork, digital_seconds, inferences, stage_seconds
 
 __all__ = [
     "COMPONENTS",
@@ -47,6 +50,8 @@ __all__ = [
     "Area",
     "Cost",
     "Energies",
+    "Factors",
+    "ImageWork",
     "Ledger",
     "LedgerEntry",
     "OperationCost",
@@ -54,16 +59,20 @@ __all__ = [
     "area",
     "core_mm2",
     "coulombs",
+    "digital_seconds",
     "estimate",
     "gdpu_seconds",
+    "inferences",
     "ldpu_latency_seconds",
     "ledger",
     "mvm_joules",
     "mvm_parts",
     "mvm_seconds",
     "mvm_text",
+    "one_by_one",
     "operation",
     "operation_seconds",
     "published_mvm_joules",
+    "stage_seconds",
     "step_seconds",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from aimc_sim import markup, units
@@ -17,7 +17,17 @@ from aimc_sim.chip.ledger.times import (
     operation_seconds,
     step_seconds,
 )
-from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program
+from aimc_sim.chip.ledger.work import (
+    Factors,
+    ImageWork,
+    busy_seconds,
+    digital_seconds,
+    filled,
+    stage_seconds,
+    used,
+    write_seconds,
+)
+from aimc_sim.chip.program import AnalogLayer, DigitalStep, Program, WrittenProduct
 from aimc_sim.core import encodings
 from aimc_sim.ops import OPERATIONS
 from aimc_sim.spec import ChipSpec
@@ -27,14 +37,17 @@ if TYPE_CHECKING:
 
 COMPONENTS = (
     "array", "modulators", "converters", "shift and add", "local digital unit",
-    "global digital unit", "links", "static, cores", "static, shared",
+    "global digital unit", "digital steps", "writing", "links", "static, cores", "static, shared",
 )  # fmt: skip
 """Where energy goes: the parts of an MVM (:mod:`.parts`); additions of the columns of one output
 (:mod:`aimc_sim.core.encodings`); digital units with their own link; units of recurrent layers;
+operations in floating point, such as softmax and norms; devices that are written at inference;
 further links that data crosses; power of cores in use; power of the chip as a whole."""
 
 MVM_PARTS = ("array", "modulators", "converters")
 """Components whose sum is the energy of the MVMs."""
+
+_NOTHING = ImageWork()
 
 STATIC = ("static, cores", "static, shared")
 """Components that are charged for the time per image."""
@@ -218,7 +231,9 @@ class Cost:
         return 2 * self.macs / self.energies.joules * 1e-12
 
 
-def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Cost:
+def estimate(
+    compiled: Program, spec: ChipSpec, pixels: Mapping[str, int], work: ImageWork = _NOTHING
+) -> Cost:
     """Return the cost of one image.
 
     Parameters
@@ -228,6 +243,8 @@ def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Co
     spec : ChipSpec
     pixels : mapping from layer name to MVMs per image of its cores
         Output pixels (1 for a vector), or patches of them.
+    work : ImageWork, optional
+        Operations of digital units and matrices that are written.
 
     Notes
     -----
@@ -247,9 +264,51 @@ def estimate(compiled: Program, spec: ChipSpec, pixels: Mapping[str, int]) -> Co
                 seconds = _loop_seconds(compiled, layer, block.footprint[1], spec)
             busy[block.core] += count * seconds
             of.setdefault(block.core, layer.name)
+    for step in compiled.written:
+        if step.name in work.written:
+            factors = work.written[step.name]
+            macs += round(factors.macs)
+            for core, seconds in busy_seconds(step, factors, spec).items():
+                busy[core] += seconds
+                of.setdefault(core, step.name)
     core, interval = max(busy.items(), key=lambda item: item[1])
-    found = ledger(compiled, spec, pixels, interval).energies(spec)
-    return Cost(found, interval, of[core], macs)
+    digital = digital_seconds(sum(work.operations.values()), spec)
+    busiest = of[core] if interval >= digital else "digital steps"
+    interval = max(interval, digital)
+    found = ledger(compiled, spec, pixels, interval, work=work).energies(spec)
+    return Cost(found, interval, busiest, macs)
+
+
+def one_by_one(
+    compiled: Program, spec: ChipSpec, pixels: Mapping[str, int], work: ImageWork = _NOTHING
+) -> dict[str, float]:
+    """Return the time of every stage of one image, one after the other, in s.
+
+    Parameters
+    ----------
+    compiled, spec, pixels, work
+        As of :func:`estimate`.
+
+    Returns
+    -------
+    dict of str to float, seconds
+        In execution order: layers by name, digital steps by name, and of a written product
+        ``NAME, written`` and ``NAME``. The sum is the time of an image where nothing overlaps.
+    """
+    found: dict[str, float] = {}
+    for step in compiled.steps:
+        if isinstance(step, AnalogLayer):
+            own = _own(step, spec)
+            columns = max(block.footprint[1] for block in step.blocks)
+            chain = max(len(chain) for chain in step.chains)
+            latency = operation_seconds(columns, chain, own) - step_seconds(columns, own)
+            found[step.name] = pixels[step.name] * step_seconds(columns, own) + max(0.0, latency)
+        elif isinstance(step, WrittenProduct) and step.name in work.written:
+            writing, reading = stage_seconds(step, work.written[step.name], spec)
+            found[f"{step.name}, written"], found[step.name] = writing, reading
+        elif step.name in work.operations:
+            found[step.name] = digital_seconds(work.operations[step.name], spec)
+    return found
 
 
 def _loop_seconds(compiled: Program, layer: AnalogLayer, columns: int, spec: ChipSpec) -> float:
@@ -328,7 +387,7 @@ def _own(layer: AnalogLayer, spec: ChipSpec) -> ChipSpec:
 
 def ledger(
     compiled: Program, spec: ChipSpec, pixels: Mapping[str, int], seconds: float,
-    charges: Mapping[int, float] | None = None,
+    charges: Mapping[int, float] | None = None, work: ImageWork = _NOTHING,
 ) -> Ledger:  # fmt: skip
     """Return every event of one image.
 
@@ -344,7 +403,10 @@ def ledger(
         latency of a chip that works on one image at a time.
     charges : mapping from tile to coulombs, optional
         Through its array in one MVM: then the used rows and columns are charged for what they
-        do. Without it, whole arrays under the load of the published measurement.
+        do. Without it, whole arrays under the load of the published measurement. Arrays that are
+        written at inference are always charged for their rows and columns, under that load.
+    work : ImageWork, optional
+        Operations of digital units and matrices that are written.
     """
     entries = []
     cores = set()
@@ -393,6 +455,16 @@ def ledger(
                 LedgerEntry("links", transfer.value, transfer.producer, further,
                       further / spec.fabric.link_hertz, further * spec.cost.relay_joules_per_byte)
             )  # fmt: skip
+    for step in compiled.written:
+        if step.name in work.written:
+            entries += _written(step, work.written[step.name], spec)
+            cores |= {block.core for block in step.blocks}
+    for name, operations in work.operations.items():
+        entries.append(
+            LedgerEntry("digital steps", name, -1, round(operations),
+                  digital_seconds(operations, spec),
+                  operations * spec.cost.digital_joules)
+        )  # fmt: skip
     for core in sorted(cores):
         entries.append(
             LedgerEntry("static, cores", "", core, 0, seconds, spec.cost.core_watts * seconds)
@@ -418,3 +490,36 @@ def _membranes(
     return LedgerEntry(
         "local digital unit", layer.name, core, steps, seconds, steps * spec.cost.membrane_joules
     )
+
+
+def _written(step: WrittenProduct, factors: Factors, spec: ChipSpec) -> list[LedgerEntry]:
+    """Return the events of a written product: writes, MVMs, additions, digital unit."""
+    cost, own, clock = spec.cost, spec.written, spec.core.ldpu.clock_hertz
+    whole = spec.core.rows * spec.core.cols
+    entries = []
+    for block in filled(step, factors):
+        rows, cols = used(block, factors)
+        devices = rows * cols * own.devices_per_value
+        columns = round(cols * own.slices)
+        vectors, outputs = round(factors.vectors), factors.vectors * cols
+        parts = mvm_parts(spec, round(rows), columns)
+        parts = replace(parts, array=parts.array * rows * columns / whole)
+        added = factors.vectors * cols * (own.slices - 1)
+        seconds = factors.vectors * mvm_seconds(spec)
+        entries += [
+            LedgerEntry("writing", step.name, block.core, round(devices),
+                  write_seconds(block, factors, spec), devices * own.pulses * own.pulse_joules),
+            *(
+                LedgerEntry(part, step.name, block.core, vectors, seconds,
+                      factors.vectors * getattr(parts, part))
+                for part in MVM_PARTS
+            ),
+            LedgerEntry("local digital unit", step.name, block.core, round(outputs),
+                  factors.vectors * columns / clock, outputs * cost.ldpu_joules_per_output),
+        ]  # fmt: skip
+        if added:
+            entries.append(
+                LedgerEntry("shift and add", step.name, block.core, round(added), added / clock,
+                      added * cost.addition_joules)
+            )  # fmt: skip
+    return entries

@@ -64,7 +64,7 @@ def core_mm2(spec: ChipSpec) -> tuple[float, float]:
 
 def area(compiled: Program, spec: ChipSpec) -> Area:
     """Return the area of a placed network: cores in use, and the whole chips they are on."""
-    used = {block.core for block in compiled.blocks}
+    used = compiled.cores
     chips = len({core // spec.fabric.cores for core in used})
     cost = spec.cost
     mvm, other = core_mm2(spec)
