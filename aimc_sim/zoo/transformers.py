@@ -41,7 +41,7 @@ VISION_KIND = WeightFiles(
 _INIT_SEED = 128
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and two linear layers, each behind a norm and beside the residual stream.
 
     Parameters
@@ -83,7 +83,9 @@ class CharTransformer(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(CHARACTERS, WIDTH)
         self.positions = nn.Embedding(CONTEXT, WIDTH)
-        self.blocks = nn.Sequential(*(Block(WIDTH, HEADS, causal=True) for _ in range(blocks)))
+        self.blocks = nn.Sequential(
+            *(TransformerBlock(WIDTH, HEADS, causal=True) for _ in range(blocks))
+        )
         self.norm = nn.LayerNorm(WIDTH)
         self.dense = nn.Linear(WIDTH, CHARACTERS)
 
@@ -102,7 +104,9 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.patches = nn.Conv2d(3, WIDTH, PATCH, stride=PATCH)
         self.positions = nn.Parameter(torch.empty((IMAGE // PATCH) ** 2, WIDTH))
-        self.blocks = nn.Sequential(*(Block(WIDTH, HEADS, causal=False) for _ in range(blocks)))
+        self.blocks = nn.Sequential(
+            *(TransformerBlock(WIDTH, HEADS, causal=False) for _ in range(blocks))
+        )
         self.norm = nn.LayerNorm(WIDTH)
         self.dense = nn.Linear(WIDTH, num_classes)
 
