@@ -22,6 +22,7 @@ statistics and the loss in float32; it is the default on a processor with bfloat
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -54,7 +55,9 @@ from aimc_sim.zoo.training import (
 from aimc_sim.zoo.transformers import redraw, vit
 
 MODELS = {"resnet32": resnet32, "resnet9": resnet9, "vit": vit}
-REDRAWN = {"resnet32": reset, "resnet9": reset, "vit": redraw}
+REDRAWN: dict[str, Callable[[Any, int], None]] = {
+    "resnet32": reset, "resnet9": reset, "vit": redraw,
+}  # fmt: skip
 """Function that draws each network's first weights from a seed."""
 _MARGIN = 4
 """Pixels of the random crop, as in K. He et al., CVPR 2016, section 4.2."""

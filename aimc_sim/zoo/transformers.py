@@ -69,11 +69,14 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return tokens (N, T, width) as they leave the block."""
         y = self.norm1(x)
-        parts = (layer(y).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-                 for layer in (self.query, self.key, self.value))  # fmt: skip
-        heads = F.scaled_dot_product_attention(*parts, is_causal=self.causal)
+        query, key, value = (
+            layer(y).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        heads = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
         x = x + self.out(heads.transpose(1, 2).flatten(-2))
-        return x + self.down(F.gelu(self.up(self.norm2(x))))
+        found: Tensor = x + self.down(F.gelu(self.up(self.norm2(x))))
+        return found
 
 
 class CharTransformer(nn.Module):
