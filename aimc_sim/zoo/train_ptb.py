@@ -15,11 +15,14 @@ LSTM's outputs.
 
 ``--unit ssnu`` or ``ssnu-o`` trains soft spiking units in the place of the LSTM
 (:mod:`aimc_sim.zoo.spiking_text`), on the same schedules but for the rate of the short one.
+``--start FLOAT.pt`` begins with trained weights in the place of drawn ones; its record goes into
+the new one.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -121,6 +124,7 @@ def main() -> None:
     parser.add_argument("--schedule", choices=sorted(SCHEDULES), default="short")
     parser.add_argument("--epochs", type=int, help="at least 1; default: of the schedule")
     parser.add_argument("--rate", type=float, help="largest one; default: of the schedule")
+    parser.add_argument("--start", type=Path, metavar="FLOAT", help="weights to begin with")
     parser.add_argument("--seed", type=int, default=1)
     add_precision(parser)
     parser.add_argument("--threads", type=int, default=2, help="of torch")
@@ -134,6 +138,8 @@ def main() -> None:
         options.precision = "float32"
         if options.schedule == "short":
             recipe = replace(recipe, rate=RATES[unit])
+    if options.start is not None and options.hardware_aware is not None:
+        parser.error("--start and --hardware-aware both name first weights; give one of them")
     if options.hardware_aware is not None:
         recipe, effects = AWARE[options.schedule], OPTIONS["ptb", options.schedule]
         aware = Aware(options.hardware_aware, options.chip, effects)
@@ -149,18 +155,22 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     texts = {split: ptb_characters(options.data, split) for split in ("train", "valid", "test")}
     network, curve = train(
-        recipe, options.seed, texts["train"], texts["valid"], options.out, aware, unit
-    )
+        recipe, options.seed, texts["train"], texts["valid"], options.out, aware, unit,
+        options.start,
+    )  # fmt: skip
     command = (
         f"python -m aimc_sim.zoo.train_ptb --data DIR --out {options.out.name} "
         + (f"--unit {unit} " if unit != "lstm" else "")
         + f"--schedule {options.schedule} --epochs {recipe.epochs} "
         + (f"--rate {recipe.rate:g} " if options.rate is not None else "")
+        + (f"--start {options.start.name} " if options.start is not None else "")
         + f"--seed {options.seed} "
         f"--precision {recipe.precision} --threads {options.threads}"
         + (f" --hardware-aware {aware.start.name} --chip {aware.preset}" if aware else "")
     )
     run = {"command": command, "seed": options.seed, **asdict(recipe)}
+    if options.start is not None:
+        run["start"] = {"weights": options.start.name, "record": _record(options.start)}
     run |= aware.told() if aware else {}
     export(network, run, curve, texts["test"], options.out, unit)
 
@@ -199,6 +209,7 @@ def train(
     out: Path,
     aware: Aware | None = None,
     unit: str = "lstm",
+    start: Path | None = None,
 ) -> tuple[CharNetwork, list[EpochRow]]:
     """Return the network after the last epoch (evaluation mode), and one row an epoch.
 
@@ -216,6 +227,8 @@ def train(
         Phase that fine-tunes float weights for a chip; its noise has the seed as well.
     unit : str
         A key of :data:`UNITS`.
+    start : path, optional
+        File of the first weights, in float; None: they are drawn.
 
     Raises
     ------
@@ -228,11 +241,11 @@ def train(
             f"{len(train_text)} characters of '{train_text.name}': wanted more than one step of "
             f"{recipe.batch} x {recipe.length}; give a longer text"
         )
-    network = UNITS[unit](aware.start if aware else None)
-    if aware is None:
-        network.redraw(seed)
-    else:
+    network = UNITS[unit](aware.start if aware else start)
+    if aware is not None:
         network = aware.prepared(network, seed)
+    elif start is None:
+        network.redraw(seed)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=recipe.rate)
 
@@ -244,6 +257,7 @@ def train(
 
     run = {"seed": seed, "characters": len(train_text), **asdict(recipe)}
     run |= {"unit": unit} if unit != "lstm" else {}
+    run |= {"start": start.name} if start else {}
     run |= aware.told() if aware else {}
     curve = run_epochs(one_epoch, network, optimizer, run, checkpoint_of(out))
     return (finalize(network) if aware else network).eval(), curve
@@ -293,6 +307,15 @@ def export(
     write_record(record, curve, out)
     checkpoint_of(out).unlink(missing_ok=True)
     print(f"{out.name}: {out.stat().st_size} bytes, {kept}, test {scores[kept]:.4f} bits")
+
+
+def _record(weights: Path) -> dict[str, Any] | None:
+    """Return the record of a training, None where there is none beside the weights."""
+    path = weights.with_suffix(".json")
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _streams(tokens: Tensor, streams: int) -> tuple[Tensor, Tensor]:

@@ -265,6 +265,20 @@ def test_training_of_soft_units(unit, tmp_path, monkeypatch, capsys):
     told = json.loads(b.with_suffix(".json").read_text())
     assert told["rate"] == 0.02
     assert "--epochs 1 --rate 0.02 --seed 2" in told["command"]
+    c = tmp_path / "c.pt"
+    more = ["--start", str(a), "--epochs", "1", "--rate", "1e-9"]
+    monkeypatch.setattr(sys, "argv", [*line, str(c), *more])
+    train_ptb.main()  # at no rate the weights are those that it began with
+    told = json.loads(c.with_suffix(".json").read_text())
+    assert told["start"]["weights"] == "a.pt"
+    assert told["start"]["record"] == json.loads(a.with_suffix(".json").read_text())
+    assert told["test_bits_per_character"] == pytest.approx(score, abs=1e-3)
+    assert "--start a.pt --seed 2" in told["command"]
+    monkeypatch.setattr(sys, "argv", ["train", *"--data D --out c.pt --start a.pt".split(),
+                                      "--hardware-aware", "a.pt"])  # fmt: skip
+    with pytest.raises(SystemExit):
+        train_ptb.main()
+    assert "--start and --hardware-aware both name first weights" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", [*line, str(b), "--rate", "-1"])
     with pytest.raises(SystemExit):
         train_ptb.main()
