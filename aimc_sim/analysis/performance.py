@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from aimc_sim import markup, units
 from aimc_sim.chip.ledger import (
     STATIC,
@@ -176,11 +178,6 @@ class Performance:
     _repr_pretty_ = markup.printed
 
     def _repr_html_(self) -> str:
-        book = self.ledger
-        shares = [
-            (name, units.show(joules, "J"), f"{joules / book.joules:.1%}")
-            for name, joules in book.by("component").items()
-        ]
         roofs = [
             (
                 roof.layer, f"{roof.intensity:,.0f}", f"{roof.peak_tops:.3g}",
@@ -194,10 +191,7 @@ class Performance:
         )  # fmt: skip
         return markup.display(
             "Performance", "a model, not measured on a chip", markup.facts(self._facts()),
-            markup.folded(
-                "energy of an image by component",
-                markup.table(("energy of", ">per image", ">share"), shares), unfolded=True,
-            ),
+            _shares(self.ledger),
             markup.folded(
                 "layers against the limits of a core",
                 markup.table(columns, roofs, rest=".roofs"),
@@ -206,13 +200,7 @@ class Performance:
         )  # fmt: skip
 
     def __str__(self) -> str:
-        book, show = self.ledger, units.show
-        lines = [*markup.lines(self._facts()), "", f"{'energy of':<20}  per image  share"]
-        for name, joules in book.by("component").items():
-            lines.append(f"{name:<20}  {show(joules, 'J'):>9}  {joules / book.joules:5.1%}")
-        lines += ["", "a model, not measured on a chip; not counted:"]
-        lines += [f"  - {text}" for text in omissions.COSTS]
-        return "\n".join(lines)
+        return "\n".join(_lines(self._facts(), self.ledger))
 
 
 def performance(
@@ -345,7 +333,8 @@ class InTurn:
             "not_counted": list(omissions.COSTS),
         }
 
-    def __str__(self) -> str:
+    def _facts(self) -> list[tuple[str, str]]:
+        """Return everything but the energy by component and omissions, in the order of the text."""
         book, show = self.ledger, units.show
         facts = [
             ("one image", f"{show(self.seconds, 's')}, one stage after the other"),
@@ -361,12 +350,46 @@ class InTurn:
                 "written", f"{self.work.values:,.0f} values per image, {share:.0%} of the time; "
                 f"{self.inferences:.3g} images until a device has had all writes that it endures",
             ))  # fmt: skip
-        lines = [*markup.lines(facts), "", f"{'energy of':<20}  per image  share"]
-        for name, joules in book.by("component").items():
-            lines.append(f"{name:<20}  {show(joules, 'J'):>9}  {joules / book.joules:5.1%}")
-        lines += ["", "a model, not measured on a chip; not counted:"]
-        lines += [f"  - {text}" for text in omissions.COSTS]
-        return "\n".join(lines)
+        return facts
+
+    _repr_pretty_ = markup.printed
+
+    def _repr_html_(self) -> str:
+        stages = [(name, units.show(seconds, "s"), f"{seconds / self.seconds:.1%}")
+                  for name, seconds in self.stages.items()]  # fmt: skip
+        return markup.display(
+            "Performance", "a model, not measured on a chip", markup.facts(self._facts()),
+            _shares(self.ledger),
+            markup.folded(
+                "stages, one after the other",
+                markup.table(("stage", ">per image", ">share"), stages, rest=".stages"),
+            ),
+            markup.folded("not counted", markup.bullets(omissions.COSTS)),
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self._facts(), self.ledger))
+
+
+def _shares(book: Ledger) -> Markup:
+    """Return the energy of an image by component, as a table."""
+    shares = [
+        (name, units.show(joules, "J"), f"{joules / book.joules:.1%}")
+        for name, joules in book.by("component").items()
+    ]
+    table = markup.table(("energy of", ">per image", ">share"), shares)
+    return markup.folded("energy of an image by component", table, unfolded=True)
+
+
+def _lines(facts: list[tuple[str, str]], book: Ledger) -> list[str]:
+    """Return the text of a result: facts, energy of an image by component, what is not counted."""
+    return [
+        *markup.lines(facts), "", f"{'energy of':<20}  per image  share",
+        *(f"{name:<20}  {units.show(joules, 'J'):>9}  {joules / book.joules:5.1%}"
+          for name, joules in book.by("component").items()),
+        "", "a model, not measured on a chip; not counted:",
+        *(f"  - {text}" for text in omissions.COSTS),
+    ]  # fmt: skip
 
 
 def in_turn(compiled: Program, spec: ChipSpec, mvms: Mapping[str, int], work: ImageWork) -> InTurn:

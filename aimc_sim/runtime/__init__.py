@@ -17,5 +17,5 @@ __all__ = [
     "contents", "convert", "counts", "evaluation", "events", "executor", "explain", "floating",
     "given", "held", "images", "neurons", "phases", "plan", "probe", "procedures", "quantisers",
     "reading", "recurrent", "replay_values", "rounding", "sizes", "spiking_report", "stream",
-    "survey", "variants", "whole",
+    "survey", "variants", "whole", "written",
 ]  # fmt: skip

@@ -72,6 +72,7 @@ def words(spikes: Tensor, time: int) -> Words:
 
     Examples
     --------
+    >>> import torch
     >>> words(torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]), 0)
     Words(total=3, silent=1, single=1)
     """
@@ -96,6 +97,7 @@ def masked_single_spikes(spikes: Tensor, time: int) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> masked_single_spikes(torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]), 0)
     tensor([[0., 0., 1.],
             [0., 0., 1.]])
