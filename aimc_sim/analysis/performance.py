@@ -382,7 +382,7 @@ def _shares(book: Ledger) -> Markup:
 
 
 def _lines(facts: list[tuple[str, str]], book: Ledger) -> list[str]:
-    """Return the text of a result: facts, energy of an image by component, what is not counted."""
+    """Return the text of a result: facts, energy of an image by component, omissions."""
     return [
         *markup.lines(facts), "", f"{'energy of':<20}  per image  share",
         *(f"{name:<20}  {units.show(joules, 'J'):>9}  {joules / book.joules:5.1%}"
