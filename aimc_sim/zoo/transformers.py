@@ -26,8 +26,8 @@ CHAR_KIND = WeightFiles(
     name="character transformer",
     layout="embedding, positions, blocks.0 ... blocks.3, norm, dense",
     head="dense",
-    shipped={"ptb": "transformer_ptb.pt"},
-    training={"ptb": "python -m aimc_sim.zoo.train_ptb --network transformer --data DIR"},
+    shipped={},
+    training={},
 )
 VISION_KIND = WeightFiles(
     name="vision transformer",
@@ -36,7 +36,7 @@ VISION_KIND = WeightFiles(
     shipped={"cifar10": "vit_cifar10.pt"},
     training={"cifar10": "python -m aimc_sim.zoo.train_cifar --model vit --data DIR"},
 )
-"""The weight files of the two architectures."""
+"""The weight files of the two architectures; no trained weights are installed with the package."""
 
 _INIT_SEED = 128
 
@@ -150,10 +150,9 @@ def char_transformer(weights: str | Path | None = None) -> CharTransformer:
 
     Parameters
     ----------
-    weights : None, "ptb" or path
-        None: random (see :func:`redraw`, always the same draw). "ptb": the shipped weights,
-        trained on :func:`aimc_sim.zoo.ptb_characters`. Else the path of a state dict saved by
-        ``torch.save``.
+    weights : None or path
+        None: random (see :func:`redraw`, always the same draw). Else the path of a state dict
+        saved by ``torch.save``.
 
     Returns
     -------
@@ -183,9 +182,9 @@ def vit(num_classes: int = 10, weights: str | Path | None = None) -> VisionTrans
     num_classes : int
         Number of outputs of the last layer, at least 1.
     weights : None, "cifar10" or path
-        None: random (see :func:`redraw`, always the same draw). "cifar10": the shipped weights,
-        trained on :func:`aimc_sim.zoo.cifar10`. Else the path of a state dict saved by
-        ``torch.save``.
+        None: random (see :func:`redraw`, always the same draw). "cifar10": weights
+        trained on :func:`aimc_sim.zoo.cifar10`; none are installed, the message says how to train
+        them. Else the path of a state dict saved by ``torch.save``.
 
     Returns
     -------
